@@ -1,0 +1,59 @@
+# Everything that a person does with a checkout. Each target makes its own .venv; Python 3.11+ and make are enough.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name 'py.typed') README.md
+PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
+JOBS ?= 2
+
+.PHONY: help venv demo test test-long lint format bench clean
+
+help:
+	@echo "make demo       the main job on a real support knowledge base"
+	@echo "make test       every test but the long ones, on the built wheel (JOBS=$(JOBS) processes)"
+	@echo "make test-long  everything, with all random runs at full length"
+	@echo "make lint       ruff, mypy --strict, import contracts"
+	@echo "make format     ruff format"
+	@echo "make bench      the figures of the README, measured here"
+	@echo "make clean      remove what these made"
+
+venv: .venv/.made
+
+.venv/.made: pyproject.toml kbstore/_version.py
+	@$(PYTHON) -c 'import sys; sys.exit("kbstore needs Python 3.11 or newer; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+build/wheel/.made: .venv/.made $(SOURCES)
+	@rm -rf build/wheel build/dist
+	@$(BIN)/python -m pip wheel --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/dist .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --target build/wheel build/dist/*.whl
+	@touch $@
+
+demo: .venv/.made
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.troubleshooting
+
+test: build/wheel/.made
+	@$(PYTEST) -q -n $(JOBS)
+
+test-long: build/wheel/.made
+	@for tool in strace git; do command -v $$tool >/dev/null || { echo "make test-long needs $$tool" >&2; exit 1; }; done
+	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS)
+
+lint: .venv/.made
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.made
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.made
+	@$(BIN)/python -m benchmarks
+
+clean:
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

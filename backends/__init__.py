@@ -1,0 +1,1 @@
+"""Bytes under names: the places where a store can live."""

@@ -1,0 +1,1 @@
+"""Pluggable health checks of the store, its backends and its migrations."""

@@ -1,0 +1,1 @@
+"""Versioned SQL migrations, independent of the store."""

@@ -1,0 +1,90 @@
+"""What all tests share: hypothesis profiles, the shared folder, a clock that obeys, and no silent skip.
+
+Helpers of tests import as ``tests.<folder>.<module>`` (each folder of tests has an ``__init__.py``). The packages
+themselves come from the built wheel in `make test`, else from the checkout.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG = os.environ.get("KBSTORE_LONG") == "1"
+KEPT = {"KBSTORE_SHARED", "KBSTORE_LONG", "KBSTORE_WHEEL"}
+
+# After PYTHONPATH (the wheel) and before site-packages: `tests` is found here and nowhere else.
+if str(ROOT) not in sys.path:
+    places = [i for i, entry in enumerate(sys.path) if entry.endswith("site-packages")]
+    sys.path.insert(places[0] if places else len(sys.path), str(ROOT))
+
+_quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "ci", max_examples=50, derandomize=True, deadline=None, database=None, suppress_health_check=_quiet
+)
+settings.register_profile(
+    "long", max_examples=10_000, deadline=None, database=None, suppress_health_check=_quiet, print_blob=True
+)
+settings.load_profile("long" if LONG else "ci")
+
+
+def shared_folder() -> Path | None:
+    """The folder of real histories and conformance cases: KBSTORE_SHARED, else ../shared; None where absent."""
+    for place in (os.environ.get("KBSTORE_SHARED"), ROOT.parent / "shared"):
+        if place and (folder := Path(place)).is_dir():
+            return folder
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared folder; skips with its reason where it is not there."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("no ../shared and no KBSTORE_SHARED: the real histories are not here")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads this user's settings: every variable that the command line looks at is unset or its own."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    for name in [name for name in os.environ if name.startswith("KBSTORE_") and name not in KEPT]:
+        monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR", "PAGER", "GIT_DIR", "GIT_CONFIG_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to test the checkout where the wheel was promised."""
+    import kbstore
+
+    wheel = os.environ.get("KBSTORE_WHEEL")
+    if wheel and not Path(kbstore.__file__).resolve().is_relative_to(Path(wheel).resolve()):
+        raise pytest.UsageError(f"the tests were to run on {wheel}, but kbstore came from {kbstore.__file__}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests to `make test-long`."""
+    if LONG:
+        return
+    long_ones = [item for item in items if item.get_closest_marker("long")]
+    if long_ones:
+        config.hook.pytest_deselected(items=long_ones)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test fails the run where everything that it could ask for is there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput") or shared_folder() is None:
+        return
+    if skipped := len(reporter.stats.get("skipped", [])):
+        reporter.write_line(f"{skipped} tests were skipped although the shared folder is here", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
