@@ -1,0 +1,45 @@
+"""The only place that asks for the time or for randomness, so that tests can give their own."""
+
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where a store gets the time and random names from."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        ...
+
+    def token(self) -> str:
+        """A new random name: 16 characters of ``[0-9a-f]``."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock and random source."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.fromtimestamp(time.time(), UTC)
+
+    def token(self) -> str:
+        """A new random name: 16 characters of ``[0-9a-f]``."""
+        return secrets.token_hex(8)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339, UTC, microseconds: what events carry."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """The moment that an RFC 3339 or ISO 8601 text names; without an offset it is UTC, a bare date is 00:00.
+
+    Raises:
+        ValueError: It names none.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

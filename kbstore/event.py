@@ -1,0 +1,176 @@
+"""An event: the header of one version, and the stored form of its patch.
+
+The header is canonical JSON and its SHA-256 is the event's id; it names its parents by id, so the log is a hash chain.
+The body is the patch in its stored form: RFC 6902, except that an operation whose value is longer than
+`INLINE_BYTES` carries ``value_node``, the address of a state node, instead of ``value``.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import orjson
+
+from kbstore.canonical import MISSING, decode, encode
+from kbstore.clock import parse_time
+from kbstore.errors import CorruptStore, UnsupportedFormat
+from kbstore.patch import Operation
+from kbstore.pointer import format_pointer, parse_pointer
+from kbstore.tree.build import build_value
+from kbstore.tree.node import Ref
+from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import materialise
+
+EVENT_FORMAT = 1
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The header of one version.
+
+    Attributes:
+        seq: 1, 2, ... along its branch.
+        parents: Ids of the events that it follows; none for the first, two for a merge.
+        time: When it was committed: RFC 3339, UTC, microseconds; never before its parent's.
+        author: Who made the change.
+        message: Why.
+        patch: SHA-256 (hex) of the body.
+        state: Root hash (hex) of the state that it leads to.
+        authored: When the change was written, where that is not `time`.
+        tags: Labels, for filtering.
+        meta: Free, for integrations.
+        format: Version of this layout.
+    """
+
+    seq: int
+    parents: tuple[str, ...]
+    time: str
+    author: str
+    message: str
+    patch: str
+    state: str
+    authored: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] | None = None
+    format: int = 0
+
+    def encode(self) -> bytes:
+        """The header's canonical bytes."""
+        return encode({k: v for k, v in msgspec.structs.asdict(self).items() if v not in (None, ())})
+
+    @property
+    def moment(self) -> datetime:
+        """`time` as a datetime in UTC."""
+        return parse_time(self.time)
+
+
+_decode_header = msgspec.json.Decoder(Event).decode
+
+
+def event_id(header: bytes) -> str:
+    """The id of the event with this header: 64 hexadecimal digits."""
+    return sha256(header).hexdigest()
+
+
+def decode_event(header: bytes, where: str) -> Event:
+    """The event with this header.
+
+    Args:
+        header: As `Event.encode` gave it.
+        where: Names the record, for errors.
+
+    Raises:
+        CorruptStore: It is not an event.
+        UnsupportedFormat: It was written by a newer version.
+    """
+    try:
+        event = _decode_header(header)
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        found = _format_of(header)
+        if found is not None and found > EVENT_FORMAT:
+            raise UnsupportedFormat(
+                f"{where} has event format {found}; this kbstore reads up to {EVENT_FORMAT}", hint="upgrade kbstore"
+            ) from None
+        raise CorruptStore(f"{where} is not an event: {fault}", hint="run: kbstore verify") from None
+    if event.format != EVENT_FORMAT:
+        raise UnsupportedFormat(
+            f"{where} has event format {event.format}; this kbstore reads {EVENT_FORMAT}", hint="upgrade kbstore"
+        )
+    return event
+
+
+def _format_of(header: bytes) -> int | None:
+    try:
+        found = orjson.loads(header).get("format")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None
+
+
+class _StoredOperation(msgspec.Struct, forbid_unknown_fields=True):
+    op: str
+    path: str
+    from_: str | None = msgspec.field(name="from", default=None)
+    value: msgspec.Raw = msgspec.Raw(b"")
+    value_node: str | None = None
+
+
+_decode_body = msgspec.json.Decoder(list[_StoredOperation]).decode
+
+
+def store_values(operations: Iterable[Operation]) -> list[Operation]:
+    """The operations with each value in the form in which a state stores it (canonical bytes, or a `Ref`)."""
+    return [
+        op._replace(value=build_value(encode(op.value))) if op.op in ("add", "replace", "test") else op
+        for op in operations
+    ]
+
+
+def encode_body(operations: Sequence[Operation]) -> bytes:
+    """The stored form of a patch whose values are in stored form."""
+    parts = []
+    for op, path, source, value in operations:
+        head = b'"op":"%s","path":%s' % (op.encode(), orjson.dumps(format_pointer(path)))
+        if isinstance(value, bytes):
+            parts.append(b"{%s,\"value\":%s}" % (head, value))
+        elif isinstance(value, Ref):
+            parts.append(b"{%s,\"value_node\":\"%s\"}" % (head, value.address.hex().encode()))
+        elif source is not None:
+            parts.append(b"{\"from\":%s,%s}" % (orjson.dumps(format_pointer(source)), head))
+        else:
+            parts.append(b"{%s}" % head)
+    return b"[" + b",".join(parts) + b"]"
+
+
+def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
+    """The operations of a stored patch, values in stored form.
+
+    Raises:
+        CorruptStore: It is not a stored patch.
+    """
+    try:
+        stored = _decode_body(body)
+        return [
+            Operation(
+                s.op,
+                parse_pointer(s.path),
+                None if s.from_ is None else parse_pointer(s.from_),
+                nodes.root(bytes.fromhex(s.value_node)) if s.value_node else bytes(s.value) or MISSING,
+            )
+            for s in stored
+        ]
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
+
+
+
+
+def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:
+    """The patch as plain RFC 6902."""
+    patch: list[dict[str, Any]] = decode(body)
+    for operation in patch:
+        address = operation.pop("value_node", None)
+        if address is not None:
+            operation["value"] = materialise(nodes.root(bytes.fromhex(address)), nodes)
+    return patch

@@ -1,0 +1,115 @@
+"""The line of versions of one branch: events in order of seq, across the logs that hold them.
+
+A branch keeps its own events in a log of its own, and continues the line of the branch that it was started from. To
+the rest of the store the line is one list: seq 1, 2, ... up to the head.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from backends.contract import Backend
+from kbstore.errors import CorruptStore
+from kbstore.event import Event, decode_event, event_id
+
+MAIN_LOG = "main"
+REFS_LOG = "refs"
+
+
+class Entry(NamedTuple):
+    """An event as it stands in a log."""
+
+    id: str
+    event: Event
+    header: bytes
+
+
+class Segment(NamedTuple):
+    """A part of a line that one log holds: its record n is seq ``offset + n``, up to and including `last`."""
+
+    log: str
+    offset: int
+    last: int | None
+
+
+class Line:
+    """A branch's versions.
+
+    Args:
+        backend: Where the logs are.
+        segments: Oldest first; only the last one is open (`Segment.last` None) and is appended to.
+    """
+
+    def __init__(self, backend: Backend, segments: tuple[Segment, ...] = (Segment(MAIN_LOG, 0, None),)) -> None:
+        self._backend = backend
+        self.segments = segments
+
+    @property
+    def log(self) -> str:
+        """The log that new events go to."""
+        return self.segments[-1].log
+
+    def tail(self) -> tuple[int, int]:
+        """The newest slot of the open log, and the seq of the newest version."""
+        segment = self.segments[-1]
+        tail = self._backend.tail(segment.log)
+        return tail.slot, segment.offset + tail.number
+
+    def record_number(self, seq: int) -> int:
+        """The number in the open log of a version that it holds or will hold."""
+        return seq - self.segments[-1].offset
+
+    def entries(self, first: int = 1, last: int | None = None, *, newest_first: bool = False) -> Iterator[Entry]:
+        """Versions `first` to `last`, both included; those that do not exist are passed over."""
+        parts = list(self._parts(first, last))
+        for segment, low, high in reversed(parts) if newest_first else parts:
+            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+                yield _entry(segment, record.number, record.header)
+
+    def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Seq and raw header, undecoded, in order of seq."""
+        for segment, low, high in self._parts(first, last):
+            for record in self._backend.read(segment.log, low, high):
+                yield segment.offset + record.number, record.header
+
+    def entry(self, seq: int) -> Entry:
+        """One version.
+
+        Raises:
+            CorruptStore: Its record is missing.
+        """
+        for entry in self.entries(seq, seq):
+            return entry
+        raise CorruptStore(f"the record of v{seq} is missing from the log", hint="run: kbstore verify")
+
+    def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Seq and body of these versions, which ascend."""
+        if isinstance(numbers, range) and numbers.step == 1:
+            for segment, low, high in self._parts(numbers.start, numbers.stop - 1):
+                end = high if high is not None else numbers.stop - 1 - segment.offset
+                for number, body in self._backend.bodies(segment.log, range(low, end + 1)):
+                    yield segment.offset + number, body
+            return
+        wanted = list(numbers)
+        for segment in self.segments:
+            here = [s - segment.offset for s in wanted if s > segment.offset and (segment.last is None or s <= segment.last)]
+            for number, body in self._backend.bodies(segment.log, here) if here else ():
+                yield segment.offset + number, body
+
+    def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
+        """Segments that hold some of these versions, with the record numbers in each."""
+        for segment in self.segments:
+            low = max(first, segment.offset + 1)
+            ends = [end for end in (last, segment.last) if end is not None]
+            high = min(ends) if ends else None
+            if high is None or low <= high:
+                yield segment, low - segment.offset, None if high is None else high - segment.offset
+
+
+def _entry(segment: Segment, number: int, header: bytes) -> Entry:
+    seq = segment.offset + number
+    event = decode_event(header, f"record {number} of log {segment.log}")
+    if event.seq != seq:
+        raise CorruptStore(
+            f"record {number} of log {segment.log} is v{event.seq}, not v{seq}", hint="run: kbstore verify"
+        )
+    return Entry(event_id(header), event, header)

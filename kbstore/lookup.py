@@ -1,0 +1,150 @@
+"""The value of one pointer at any version, without folding what did not touch it.
+
+The value is read from the nearest snapshot before that version, and only the events in between that touched its entry
+are applied to it, newest first as far as one is found that sets the entry outright.
+"""
+
+from typing import Any
+
+from kbstore.canonical import MISSING, decode
+from kbstore.errors import PointerError
+from kbstore.event import Event, decode_body
+from kbstore.log import Line
+from kbstore.patch import Operation, apply_operations
+from kbstore.pointer import format_pointer
+from kbstore.snapshots import Start
+from kbstore.states import States
+from kbstore.touched import Touched, is_position
+from kbstore.tree.node import Ref
+from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import find, materialise
+
+_ENTRY_TOKENS = 2
+
+
+class Lookup:
+    """Reads single values of one line.
+
+    Args:
+        line: The versions.
+        nodes: Where nodes come from.
+        states: Folds, for what cannot be told from the entry's own events.
+        touched: Which events touched an entry.
+    """
+
+    def __init__(self, line: Line, nodes: Nodes, states: States, touched: Touched) -> None:
+        self._line = line
+        self._nodes = nodes
+        self._states = states
+        self._touched = touched
+
+    def get(self, path: tuple[str, ...], event: Event) -> Any:
+        """The value at a pointer after an event, as a new Python value; `MISSING` where there is nothing."""
+        start = self._states.nearest(event.seq)
+        value: Any = MISSING
+        if start.seq < event.seq and path:
+            told = self._from_events(path, start, event)
+            if told is not None:
+                return told[0]
+        root = self._states.tree(event).root if start.seq < event.seq else self._states.root(start)
+        if root is not None:
+            stored = find(root, path, self._nodes)
+            value = MISSING if stored is None else materialise(stored, self._nodes)
+        return value
+
+    def _from_events(self, path: tuple[str, ...], start: Start, event: Event) -> tuple[Any] | None:
+        """The value in a 1-tuple, or None where only a fold of everything can tell."""
+        entry = path[:_ENTRY_TOKENS]
+        pending: list[list[Operation]] = []
+        for seq in reversed(self._touched.events(format_pointer(entry), start.seq + 1, event.seq)):
+            operations = [
+                op for _, body in self._line.bodies([seq]) for op in decode_body(body, self._nodes) if op.op != "test"
+            ]
+            kept = []
+            base: Any = None
+            for op in reversed(operations):
+                effect = _effect(op, entry)
+                if effect == "unclear":
+                    return None
+                if effect == "sets":
+                    base = self._set_by(op, entry)
+                    break
+                if effect == "within":
+                    kept.append(op)
+            pending.append(kept[::-1])
+            if base is not None:
+                return self._applied(base[0], pending, path)
+        root = self._states.root(start)
+        stored = find(root, entry, self._nodes) if root is not None else None
+        return self._applied(MISSING if stored is None else materialise(stored, self._nodes), pending, path)
+
+    def _set_by(self, op: Operation, entry: tuple[str, ...]) -> tuple[Any]:
+        if op.op == "remove":
+            return (MISSING,)
+        value = op.value
+        below = entry[len(op.path) :]
+        if isinstance(value, Ref):
+            value = find(value, below, self._nodes)
+            return (MISSING if value is None else materialise(value, self._nodes),)
+        return (_inside(decode(value), below),)
+
+    def _applied(self, value: Any, pending: list[list[Operation]], path: tuple[str, ...]) -> tuple[Any] | None:
+        for operations in reversed(pending):
+            plain = [
+                op._replace(
+                    path=op.path[_ENTRY_TOKENS:],
+                    value=materialise(op.value, self._nodes) if op.value is not MISSING else MISSING,
+                )
+                for op in operations
+            ]
+            if plain and value is MISSING:
+                return None
+            value = apply_operations(value, plain) if plain else value
+        return (_inside(value, path[_ENTRY_TOKENS:]),)
+
+
+def _effect(op: Operation, entry: tuple[str, ...]) -> str:
+    """What an operation does to an entry: ``none``, ``sets`` it outright, changes something ``within``, ``unclear``."""
+    touches = [op.path] if op.source is None else [op.path, op.source]
+    meets = [p for p in touches if p[: len(entry)] == entry or entry[: len(p)] == p or _may_shift(op, p, entry)]
+    if not meets:
+        return "none"
+    if op.source is not None or _may_shift(op, op.path, entry):
+        return "unclear"
+    if len(op.path) <= len(entry):
+        return "sets"
+    return "within" if len(entry) == _ENTRY_TOKENS else "unclear"
+
+
+def _may_shift(op: Operation, path: tuple[str, ...], entry: tuple[str, ...]) -> bool:
+    """Whether an insertion or removal there may move the positions on the way to an entry."""
+    n = len(path)
+    return (
+        op.op != "replace"
+        and 0 < n <= len(entry)
+        and path[:-1] == entry[: n - 1]
+        and is_position(path[-1])
+        and is_position(entry[n - 1])
+    )
+
+
+def _inside(value: Any, path: tuple[str, ...]) -> Any:
+    for token in path:
+        if isinstance(value, dict):
+            value = value.get(token, MISSING)
+        elif isinstance(value, list) and is_position(token) and token != "-" and int(token) < len(value):
+            value = value[int(token)]
+        else:
+            return MISSING
+    return value
+
+
+def require(value: Any, pointer: str, where: str) -> Any:
+    """The value, if there is one.
+
+    Raises:
+        PointerError: It is `MISSING`.
+    """
+    if value is MISSING:
+        raise PointerError(f"there is nothing at {pointer!r} in {where}", pointer=pointer)
+    return value

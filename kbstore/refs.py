@@ -1,0 +1,141 @@
+"""Tags and branches: events in a log of their own, each naming the one before it, folded into two maps."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from backends.contract import Backend, Record
+from kbstore.canonical import encode
+from kbstore.errors import CorruptStore, RevisionError, SlotTaken
+from kbstore.event import event_id
+from kbstore.log import MAIN_LOG, REFS_LOG, Segment
+
+REF_FORMAT = 1
+MAIN_BRANCH = "main"
+_TRIES = 100
+
+
+class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One change of a tag or branch.
+
+    Attributes:
+        kind: ``tag`` or ``branch``.
+        name: Its name.
+        parent: Id of the ref event before this one; None for the first.
+        seq: 1, 2, ... along this log.
+        time: When: RFC 3339, UTC, microseconds.
+        author: Who.
+        target: Id of the event that it names, or that a branch starts from; None removes a tag.
+        version: That event's seq.
+        branch: The branch on whose line it stands.
+        log: The log that a new branch keeps its own events in.
+        format: Version of this layout.
+    """
+
+    kind: str
+    name: str
+    seq: int
+    time: str
+    author: str
+    parent: str | None = None
+    target: str | None = None
+    version: int = 0
+    branch: str = MAIN_BRANCH
+    log: str | None = None
+    format: int = 0
+
+    def encode(self) -> bytes:
+        """The record's canonical bytes."""
+        fields: dict[str, Any] = msgspec.structs.asdict(self)
+        return encode({k: v for k, v in fields.items() if v is not None})
+
+
+@dataclass(slots=True)
+class RefState:
+    """The fold of the refs log.
+
+    Attributes:
+        slot: Newest slot that was folded.
+        parent: Id of the newest ref event.
+        tags: Name to the event that set it.
+        branches: Name to the event that started it; ``main`` is not among them.
+    """
+
+    slot: int = 0
+    parent: str | None = None
+    tags: dict[str, RefEvent] = field(default_factory=dict)
+    branches: dict[str, RefEvent] = field(default_factory=dict)
+
+
+_decode = msgspec.json.Decoder(RefEvent).decode
+
+
+class Refs:
+    """The tags and branches of a store."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._state = RefState()
+
+    def read(self) -> RefState:
+        """The newest tags and branches; reads only what was added since the last call."""
+        state = self._state
+        for record in self._backend.read(REFS_LOG, state.slot + 1):
+            event = decode_ref(record.header, record.number)
+            if event.parent != state.parent or event.seq != record.number:
+                raise CorruptStore(f"ref event {record.number} does not follow the one before it", hint="run: kbstore verify")
+            (state.tags if event.kind == "tag" else state.branches)[event.name] = event
+            if event.kind == "tag" and event.target is None:
+                del state.tags[event.name]
+            state.parent = event_id(record.header)
+            state.slot = record.slot
+        return state
+
+    def append(self, change: RefEvent, write_id: str, *, must_be_new: bool) -> RefEvent:
+        """Append a change; its place in the chain is filled in here.
+
+        Raises:
+            RevisionError: `must_be_new`, and the name is taken (it may have been taken just now).
+        """
+        for _ in range(_TRIES):
+            state = self.read()
+            if must_be_new and (change.name in state.tags or change.name in state.branches):
+                raise RevisionError(f"the name {change.name!r} is taken", hint="use --force to move a tag")
+            event = msgspec.structs.replace(change, seq=state.slot + 1, parent=state.parent, format=REF_FORMAT)
+            try:
+                self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)
+            except SlotTaken:
+                continue
+            return event
+        raise SlotTaken(f"the refs log was won by others {_TRIES} times in a row", hint="try again")
+
+    def segments(self, branch: str) -> tuple[Segment, ...]:
+        """The logs that make up a branch's line.
+
+        Raises:
+            RevisionError: There is no such branch.
+        """
+        if branch == MAIN_BRANCH:
+            return (Segment(MAIN_LOG, 0, None),)
+        start = self.read().branches.get(branch)
+        if start is None or start.log is None:
+            raise RevisionError(f"there is no branch {branch!r}", hint="kbstore branch lists them")
+        before = tuple(
+            s._replace(last=start.version if s.last is None else min(s.last, start.version))
+            for s in self.segments(start.branch)
+            if s.offset < start.version
+        )
+        return (*before, Segment(start.log, start.version, None))
+
+
+def decode_ref(header: bytes, number: int) -> RefEvent:
+    """The ref event with this record.
+
+    Raises:
+        CorruptStore: It is none.
+    """
+    try:
+        return _decode(header)
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        raise CorruptStore(f"record {number} of log {REFS_LOG} is not a ref event: {fault}") from None

@@ -1,0 +1,116 @@
+"""Takes the snapshots that `kbstore.snapshots` says are due, after the commit that made them due was acknowledged."""
+
+from backends.contract import TRUTH, Backend
+from backends.errors import BackendError
+from kbstore.log import Line
+from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, read_note
+from kbstore.states import State
+from kbstore.tree.nodes import Nodes, unsaved
+
+_OPERATIONS_PER_EVENT = 6
+
+
+class Snapshotter:
+    """Keeps the snapshots of one line's open log.
+
+    It knows which snapshots the head's tree leans on (`Nodes.trusted`), so it must see the newest of them before the
+    first node is loaded.
+
+    Args:
+        backend: Where snapshots are put.
+        line: The versions.
+        nodes: Whose marks say what is stored.
+    """
+
+    def __init__(self, backend: Backend, line: Line, nodes: Nodes) -> None:
+        self._backend = backend
+        self._line = line
+        self._nodes = nodes
+        self._chain: list[tuple[int, int]] = []  # (tier, number): what the newest snapshot builds on, and itself
+        self._operations_since_any = 0
+        self._operations_since_complete = 0
+        self._uncertain = False
+
+    def begin(self, head: int) -> None:
+        """Learn what is there already.
+
+        Args:
+            head: The newest version.
+        """
+        log, offset = self._line.log, self._line.segments[-1].offset
+        by_number = {s.number: s for s in self._backend.snapshots(log)}
+        self._chain = []
+        newest, note = 0, None
+        for number in sorted(by_number, reverse=True):
+            note = read_note(by_number[number])
+            if note is not None and offset + number <= head and all(n in by_number for n in note.requires):
+                newest = number
+                self._chain = [(by_number[n].tier, n) for n in (*note.requires, number)]
+                break
+        since = head - offset - newest
+        self._operations_since_any = since * _OPERATIONS_PER_EVENT
+        self._operations_since_complete = self._operations_since_any + (note.operations if note and newest else 0)
+        self._trust()
+
+    def committed(self, state: State, operations: int, events: int) -> None:
+        """Count events that were just committed, and take a snapshot if one is due.
+
+        Args:
+            state: The tree that they led to.
+            operations: How many operations they have in all.
+            events: How many they are.
+        """
+        first = state.seq == events
+        self._operations_since_any += 0 if first else operations
+        self._operations_since_complete += 0 if first else operations
+        if state.root is None:
+            return
+        denses = sum(1 for tier, _ in self._chain if tier == DENSE)
+        tier = due_tier(
+            self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes
+        )
+        if tier:
+            try:
+                self.take(state, COMPLETE if self._uncertain else tier)
+            except BackendError:  # the commit stands whatever becomes of a cache; what was marked may not be stored
+                self._uncertain = True
+                self._chain = []
+
+    def take(self, state: State, tier: int) -> None:
+        """Write a snapshot of this state now, and drop those that it makes superfluous."""
+        assert state.root is not None
+        log, number = self._line.log, self._line.record_number(state.seq)
+        if number < 1 or any(n == number for _, n in self._chain):
+            return
+        if not self._chain and tier != COMPLETE and self._leans_on_another_log():
+            tier = COMPLETE
+        base = [] if tier == COMPLETE else [(t, n) for t, n in self._chain if t >= tier]
+        requires = tuple(n for _, n in base)
+        self._operations_since_complete = 0 if tier == COMPLETE else self._operations_since_complete
+        note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, requires)
+        below = TRUTH if tier == COMPLETE else tier if tier == DENSE else MIDDLE
+        written = self._backend.put_snapshot(
+            log,
+            number,
+            tier=tier,
+            note=note.encode(),
+            chunks=unsaved(state.root, self._nodes, below=below, mark=tier),
+            requires=requires,
+        )
+        if not written:  # somebody dropped what this one was to build on: start again from truth alone
+            self._chain = []
+            self.take(state, COMPLETE)
+            return
+        gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
+        self._chain = [*base, (tier, number)]
+        self._operations_since_any = 0
+        self._uncertain = False
+        if gone:
+            self._backend.drop_snapshots(log, gone)
+        self._trust()
+
+    def _leans_on_another_log(self) -> bool:
+        return len(self._line.segments) > 1
+
+    def _trust(self) -> None:
+        self._nodes.trusted = frozenset((self._line.log, n) for _, n in self._chain)

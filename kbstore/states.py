@@ -1,0 +1,182 @@
+"""States as folds over events: the tree or the plain document at any version, from the cheapest place to start.
+
+A fold starts at a snapshot, at a state that is still in memory, or at nothing. What it leads to is checked against the
+state hash in the event, so a damaged cache or event is found when it is used. A snapshot that turns out to be damaged is
+dropped, and the fold starts from an older one: caches are never needed, only faster.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from backends.contract import Backend
+from kbstore.errors import CorruptStore
+from kbstore.event import Event, decode_body, plain_body
+from kbstore.log import Line
+from kbstore.patch import Operation, apply_operations, parse_patch
+from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
+from kbstore.tree.draft import Draft
+from kbstore.tree.node import Ref
+from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import materialise
+
+_KEPT_STATES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The tree at a version.
+
+    Attributes:
+        seq: The version; 0 before the first.
+        root: The tree's root; None where there is no document.
+    """
+
+    seq: int
+    root: Ref | None
+
+
+NOTHING = State(0, None)
+
+
+class States:
+    """Folds the events of one line into states.
+
+    Args:
+        backend: Where the bytes are.
+        line: The versions.
+        nodes: Where nodes come from.
+        on_damage: Told of each damaged cache that was dropped.
+    """
+
+    def __init__(self, backend: Backend, line: Line, nodes: Nodes, on_damage: Callable[[str], None]) -> None:
+        self._backend = backend
+        self._line = line
+        self._nodes = nodes
+        self._on_damage = on_damage
+        self._kept: OrderedDict[int, State] = OrderedDict()
+
+    def keep(self, state: State) -> None:
+        """Remember a state that is at hand, as a place to start from."""
+        self._kept[state.seq] = state
+        self._kept.move_to_end(state.seq)
+        while len(self._kept) > _KEPT_STATES:
+            self._kept.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drop all states in memory."""
+        self._kept.clear()
+
+    def tree(self, event: Event) -> State:
+        """The tree after an event of this line.
+
+        Raises:
+            CorruptStore: The events do not lead to the state that they name.
+        """
+        kept = self._kept.get(event.seq)
+        if kept is not None:
+            self._kept.move_to_end(event.seq)
+            return kept
+        dropped: set[int] = set()
+        while True:
+            start = choose_for_tree(starts(self._backend, self._line, event.seq, dropped), event.seq)
+            near = max((s for s in self._kept if s <= event.seq), default=0)
+            if near >= start.seq:
+                start = Start(near, None, 0)
+            try:
+                state = self._folded(start, event)
+            except CorruptStore as fault:
+                if not self._drop(start, fault, dropped):
+                    raise
+                continue
+            self.keep(state)
+            return state
+
+    def document(self, event: Event) -> Any:
+        """The document after an event, as a new Python value.
+
+        Cost: decoding the document, and about 10 microseconds for each event since the place that the fold starts at.
+
+        Raises:
+            CorruptStore: As `tree`.
+        """
+        dropped: set[int] = set()
+        while True:
+            kept = self._kept.get(event.seq)
+            if kept is not None and kept.root is not None:
+                try:
+                    return materialise(kept.root, self._nodes)
+                except CorruptStore as fault:
+                    del self._kept[event.seq]
+                    self._on_damage(str(fault))
+                    continue
+            start = choose_for_document(starts(self._backend, self._line, event.seq, dropped), event.seq)
+            try:
+                return self._plain(start, event.seq)
+            except CorruptStore as fault:
+                if not self._drop(start, fault, dropped):
+                    raise
+
+    def nearest(self, seq: int) -> Start:
+        """The newest place at or before a version that a tree can be read from without folding."""
+        start = choose_for_tree(starts(self._backend, self._line, seq), seq)
+        near = max((s for s in self._kept if s <= seq), default=0)
+        return start if near < start.seq else Start(near, None, 0)
+
+    def root(self, start: Start) -> Ref | None:
+        """The tree at such a place; None for the empty beginning."""
+        return self._root(start)
+
+    def _drop(self, start: Start, fault: CorruptStore, dropped: set[int]) -> bool:
+        """Give up a place to start from; False where there is nothing left to give up."""
+        if self._kept:
+            self._kept.clear()
+            if start.root is None:
+                return True
+        if start.root is None:
+            return False
+        dropped.add(start.seq)
+        self._on_damage(f"the snapshot at v{start.seq} is damaged and was set aside: {fault}")
+        if not self._backend.read_only and start.log is not None:
+            self._backend.drop_snapshots(start.log, [start.number])
+        return True
+
+    def _root(self, start: Start) -> Ref | None:
+        if start.root is not None:
+            return self._nodes.root(start.root)
+        kept = self._kept.get(start.seq)
+        return kept.root if kept is not None else None
+
+    def _folded(self, start: Start, event: Event) -> State:
+        root = self._root(start)
+        if start.seq < event.seq:
+            draft = Draft(root, self._nodes)
+            for _, body in self._line.bodies(range(start.seq + 1, event.seq + 1)):
+                draft.apply(decode_body(body, self._nodes))
+            root = draft.seal()
+        if root is None or root.address.hex() != event.state:
+            raise CorruptStore(
+                f"the events up to v{event.seq} do not lead to the state that v{event.seq} names",
+                hint="run: kbstore verify",
+            )
+        return State(event.seq, root)
+
+    def _plain(self, start: Start, seq: int) -> Any:
+        first = start.seq + 1
+        bodies = self._line.bodies(range(first, seq + 1)) if first <= seq else iter(())
+        root = self._root(start)
+        if root is None:
+            # The first event nearly always brings the whole document: read it as a tree, not value by value.
+            draft = Draft(None, self._nodes)
+            draft.apply(decode_body(next(bodies)[1], self._nodes))
+            root = draft.seal()
+        document = materialise(root, self._nodes)
+        for _, body in bodies:
+            document = apply_operations(document, plain_operations(body, self._nodes), consume=True)
+        return document
+
+
+def plain_operations(body: bytes, nodes: Nodes) -> list[Operation]:
+    """A stored patch as operations on plain values, which nobody else holds."""
+    return parse_patch(plain_body(body, nodes), owned=True, limit=None)

@@ -1,0 +1,261 @@
+"""Changes items of one container: in place along a path where no node's end moves, else by the builder.
+
+Both ways give the same nodes; the tests hold the shortcut against the builder.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kbstore.tree.build import Builder, Load, lowest_root
+from kbstore.tree.node import (
+    Index,
+    Leaf,
+    Ref,
+    ends_index,
+    ends_leaf,
+    index_name,
+    item_bytes,
+    make_index,
+    make_leaf,
+    encode_name,
+)
+
+Member = tuple[str, bytes | Ref | None]
+"""A member's key and its new value; None removes it."""
+
+
+class ArraySplice(NamedTuple):
+    """At `start`, remove `removed` elements (0 or 1), then put `items` there. Positions are those before any splice."""
+
+    start: int
+    removed: int
+    items: Sequence[bytes | Ref]
+
+
+def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
+    """The object with these members set or removed; `members` ascend by key, and none is there twice.
+
+    Returns:
+        The new root, or None where no member is left.
+    """
+    refs = _object_locally(root, members, True, load)
+    if refs is None:
+        builder = Builder(True, load)
+        _object_rebuilt(root, members, True, load, builder)
+        return builder.finish()
+    return _join(True, refs, load)
+
+
+def edit_array(root: Ref, splices: Sequence[ArraySplice], load: Load) -> Ref | None:
+    """The array with these splices made; they ascend by position, and no two meet at one element.
+
+    Returns:
+        The new root, or None where no element is left.
+    """
+    refs = _array_locally(root, splices, True, load)
+    if refs is None:
+        builder = Builder(False, load)
+        _array_rebuilt(root, splices, True, load, builder)
+        return builder.finish()
+    return _join(False, refs, load)
+
+
+def _join(is_object: bool, refs: list[Ref], load: Load) -> Ref | None:
+    """One root above nodes of one level, each known to end where it should."""
+    if len(refs) == 1:
+        return lowest_root(refs[0], load)
+    if not refs:
+        return None
+    builder = Builder(is_object, load)
+    node = refs[0].node or load(refs[0])
+    for ref in refs:
+        builder.add_subtree(ref, node.level)
+    return builder.finish()
+
+
+def _merged(leaf: Leaf, members: Sequence[Member]) -> tuple[Leaf, list[int] | None]:
+    """The leaf's items with the members set, and which items may newly end a leaf (None: any)."""
+    keys, names, values = leaf.keys, leaf.names, list(leaf.values)
+    touched: list[int] | None = []
+    for key, value in members:
+        at = bisect_left(keys, key)
+        there = at < len(keys) and keys[at] == key
+        if there and value is not None:
+            values[at] = value
+            if touched is not None:
+                touched.append(at)
+            continue
+        if not there and value is None:
+            continue
+        if keys is leaf.keys:
+            keys, names = list(keys), list(names)
+        touched = None
+        if value is None:
+            del keys[at], names[at], values[at]
+        else:
+            keys.insert(at, key)
+            names.insert(at, encode_name(key))
+            values.insert(at, value)
+    return Leaf(True, keys, names, values), touched
+
+
+def _spliced(leaf: Leaf, splices: Sequence[ArraySplice], before: int) -> tuple[Leaf, list[int] | None]:
+    """As `_merged`, for elements; `before` is how many elements stand before this leaf."""
+    values = list(leaf.values)
+    touched: list[int] | None = []
+    for splice in reversed(splices):
+        at = splice.start - before
+        values[at : at + splice.removed] = splice.items
+        if len(splice.items) == splice.removed == 1:
+            if touched is not None:
+                touched.append(at)
+        else:
+            touched = None
+    return Leaf(False, [], [], values), touched
+
+
+def _ends(leaf: Leaf, at: int) -> bool:
+    value = leaf.values[at]
+    if leaf.is_object:
+        name = leaf.names[at]
+        return ends_leaf(name, len(name) + item_bytes(value))
+    return ends_leaf(value if type(value) is bytes else value.address, item_bytes(value))
+
+
+def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref] | None:
+    """Leaves of these items; None where the last would run on into the next leaf."""
+    n = len(leaf.values)
+    if n == 0:
+        return []
+    if not is_last and not _ends(leaf, n - 1):
+        return None
+    cuts = [i + 1 for i in (range(n) if touched is None else sorted(touched)) if i < n - 1 and _ends(leaf, i)]
+    if not cuts:
+        return [make_leaf(leaf.is_object, leaf.keys, leaf.names, leaf.values)]
+    cuts.append(n)
+    start, refs = 0, []
+    for end in cuts:
+        refs.append(
+            make_leaf(leaf.is_object, leaf.keys[start:end], leaf.names[start:end], leaf.values[start:end])
+        )
+        start = end
+    return refs
+
+
+def _cut_index(node: Index, children: list[Ref], fresh: set[int], is_last: bool) -> list[Ref] | None:
+    """Index nodes above these children, of which those in `fresh` (by id) are new; None where the last would run on."""
+    if not children:
+        return []
+    level, end_before = node.level, node.children[-1]
+    cuts = [
+        i + 1
+        for i, child in enumerate(children[:-1])
+        if (id(child) in fresh or child is end_before) and ends_index(level, index_name(child))
+    ]
+    last = children[-1]
+    if not is_last and last is not end_before and not ends_index(level, index_name(last)):
+        return None
+    if not cuts:
+        return [make_index(node.is_object, level, children)]
+    start, refs = 0, []
+    for end in [*cuts, len(children)]:
+        refs.append(make_index(node.is_object, level, children[start:end]))
+        start = end
+    return refs
+
+
+def _object_locally(ref: Ref, members: Sequence[Member], is_last: bool, load: Load) -> list[Ref] | None:
+    node = ref.node or load(ref)
+    if isinstance(node, Leaf):
+        return _cut_leaf(*_merged(node, members), is_last)
+    assert isinstance(node, Index)
+    children, fresh = list(node.children), set()
+    for at, group in reversed(_by_child(node, members)):
+        parts = _object_locally(node.children[at], group, is_last and at == len(node.children) - 1, load)
+        if parts is None:
+            return None
+        children[at : at + 1] = parts
+        fresh.update(map(id, parts))
+    return _cut_index(node, children, fresh, is_last)
+
+
+def _array_locally(
+    ref: Ref, splices: Sequence[ArraySplice], is_last: bool, load: Load, before: int = 0
+) -> list[Ref] | None:
+    node = ref.node or load(ref)
+    if isinstance(node, Leaf):
+        return _cut_leaf(*_spliced(node, splices, before), is_last)
+    assert isinstance(node, Index)
+    children, fresh = list(node.children), set()
+    for at, group in reversed(_by_position(node, splices, before)):
+        start = before + (node.ends[at - 1] if at else 0)
+        parts = _array_locally(node.children[at], group, is_last and at == len(node.children) - 1, load, start)
+        if parts is None:
+            return None
+        children[at : at + 1] = parts
+        fresh.update(map(id, parts))
+    return _cut_index(node, children, fresh, is_last)
+
+
+def _by_child(node: Index, members: Sequence[Member]) -> list[tuple[int, Sequence[Member]]]:
+    """Which members belong below which child; a key before all others belongs below the first."""
+    firsts = node.firsts
+    if len(members) == 1:
+        return [(max(bisect_right(firsts, members[0][0]) - 1, 0), members)]
+    groups: list[tuple[int, list[Member]]] = []
+    for member in members:
+        at = max(bisect_right(firsts, member[0]) - 1, 0)
+        if groups and groups[-1][0] == at:
+            groups[-1][1].append(member)
+        else:
+            groups.append((at, [member]))
+    return groups  # type: ignore[return-value]
+
+
+def _by_position(node: Index, splices: Sequence[ArraySplice], before: int) -> list[tuple[int, list[ArraySplice]]]:
+    """Which splices belong below which child; one behind the last element belongs below the last."""
+    ends, last = node.ends, len(node.children) - 1
+    groups: list[tuple[int, list[ArraySplice]]] = []
+    for splice in splices:
+        at = min(bisect_right(ends, splice.start - before), last)
+        if groups and groups[-1][0] == at:
+            groups[-1][1].append(splice)
+        else:
+            groups.append((at, [splice]))
+    return groups
+
+
+def _object_rebuilt(ref: Ref, members: Sequence[Member], is_last: bool, load: Load, builder: Builder) -> None:
+    node = ref.node or load(ref)
+    if isinstance(node, Leaf):
+        builder.add_leaf_items(_merged(node, members)[0])
+        return
+    assert isinstance(node, Index)
+    groups = dict(_by_child(node, members)) if members else {}
+    last = len(node.children) - 1
+    for at, child in enumerate(node.children):
+        group = groups.get(at, ())
+        if group or (is_last and at == last):
+            _object_rebuilt(child, group, is_last and at == last, load, builder)
+        else:
+            builder.add_subtree(child, node.level - 1)
+
+
+def _array_rebuilt(
+    ref: Ref, splices: Sequence[ArraySplice], is_last: bool, load: Load, builder: Builder, before: int = 0
+) -> None:
+    node = ref.node or load(ref)
+    if isinstance(node, Leaf):
+        builder.add_leaf_items(_spliced(node, splices, before)[0])
+        return
+    assert isinstance(node, Index)
+    groups = dict(_by_position(node, splices, before))
+    last = len(node.children) - 1
+    for at, child in enumerate(node.children):
+        group = groups.get(at, ())
+        if group or (is_last and at == last):
+            start = before + (node.ends[at - 1] if at else 0)
+            _array_rebuilt(child, group, is_last and at == last, load, builder, start)
+        else:
+            builder.add_subtree(child, node.level - 1)

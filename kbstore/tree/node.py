@@ -1,0 +1,330 @@
+"""Nodes of the state tree: their bytes, and the same as objects in memory.
+
+Invariants, on which every address in every store depends:
+
+1. A value whose canonical form is at most `INLINE_BYTES` long stands inline in its parent; a longer string is a node;
+   a longer container is leaves of items with index nodes above them, as few levels as give one root.
+2. Items are cut into leaves, and nodes into index nodes, by `ends_leaf` and `ends_index`, and nothing else decides.
+   So the same content has the same nodes, whatever edits led to it.
+3. The bytes that are hashed begin with a kind byte, and references stand in a part of their own before the inline
+   values, so no user string can pass for a node or for a reference.
+4. Nothing here is changed once a parent refers to it, except that what is loaded or hashed lazily is remembered.
+
+Bytes (``\\n`` is one line feed, which canonical JSON never holds)::
+
+    v<json>                     a whole state that is at most INLINE_BYTES long
+    s<json string>              a long string
+    o<refs>\\n<json object>      a leaf of members; refs: [[key, kind, address, count, size], ...] or nothing
+    a<refs>\\n<json array>       a leaf of elements; refs: [[position, kind, address, count, size], ...] or nothing
+    O<level>\\n<entries>         an index: [[first key, address, count, size], ...]
+    A<level>\\n<entries>         an index: [[address, count, size], ...]
+
+``count`` is how many items stand below, ``size`` how many bytes they take in canonical form with one comma after each
+(for a string: of its JSON form). The canonical form of a container is therefore ``size + 1`` long.
+"""
+
+from functools import lru_cache
+from hashlib import sha256
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+INLINE_BYTES: Final = 2048
+LEAF_BYTES: Final = 4096
+INDEX_FANOUT: Final = 32
+
+REF_BYTES: Final = 100
+"""What a reference counts for when leaves are cut: about its true size, and the same for all, so cuts are stable."""
+
+STRING: Final = "s"
+OBJECT: Final = "o"
+ARRAY: Final = "a"
+VALUE: Final = "v"
+
+_INDEX_LIMIT: Final = (1 << 32) // INDEX_FANOUT
+_split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+@lru_cache(maxsize=1 << 14)
+def _hash32(data: bytes) -> int:
+    return int.from_bytes(sha256(data).digest()[:4], "big")
+
+
+def ends_leaf(name: bytes, size_bytes: int) -> bool:
+    """Whether an item is the last of its leaf, told from the item alone.
+
+    Args:
+        name: A member's encoded key with its colon; an element's canonical form, or its address where it is a node.
+        size_bytes: What the item takes in the leaf; a longer item ends its leaf more often.
+    """
+    return _hash32(name) * LEAF_BYTES < size_bytes << 32
+
+
+def ends_index(level: int, name: bytes) -> bool:
+    """Whether a node is the last below its index node; `level` is the index node's, so levels cut independently."""
+    return _hash32(b"%d " % level + name) < _INDEX_LIMIT
+
+
+class Ref:
+    """A reference to a node: what is known of it without loading it.
+
+    Attributes:
+        kind: `STRING`, `OBJECT`, `ARRAY` or (for a whole small state) `VALUE`.
+        count: Items below.
+        size: Bytes below in canonical form, one comma counted after each item; for a string, of its JSON form.
+        first: The first key below, for nodes of an object.
+        floor: The node is stored in this tier or a higher one, as its holder was when read.
+        node: The node, once it was loaded or while it is new.
+    """
+
+    __slots__ = ("_address", "_entry", "count", "first", "floor", "kind", "node", "size")
+
+    def __init__(
+        self,
+        kind: str,
+        address: bytes | None,
+        count: int,
+        size: int,
+        first: str | None = None,
+        node: "Node | None" = None,
+        floor: int = 0,
+    ) -> None:
+        self.kind = kind
+        self._address = address
+        self.count = count
+        self.size = size
+        self.first = first
+        self.node = node
+        self.floor = floor
+        self._entry: bytes | None = None
+
+    @property
+    def address(self) -> bytes:
+        """SHA-256 of the node's bytes; computed when first asked for, with those of all new nodes below."""
+        if self._address is None:
+            assert self.node is not None
+            self._address = sha256(self.node.encode()).digest()
+        return self._address
+
+    @property
+    def canonical_bytes(self) -> int:
+        """Length of the value's canonical form."""
+        return self.size if self.kind in (STRING, VALUE) else self.size + 1
+
+    def entry(self) -> bytes:
+        """This reference as an entry of an index node."""
+        if self._entry is None:
+            tail = b'"%s",%d,%d]' % (self.address.hex().encode(), self.count, self.size)
+            self._entry = (b"[" + orjson.dumps(self.first) + b"," if self.kind == OBJECT else b"[") + tail
+        return self._entry
+
+
+class Blob:
+    """A node without items: a long string, or a whole state that is small."""
+
+    __slots__ = ("data", "kind", "tier")
+    level: Final = 0
+
+    def __init__(self, kind: str, data: bytes, tier: int = 0) -> None:
+        self.kind = kind
+        self.data = data
+        self.tier = tier
+
+    def encode(self) -> bytes:
+        """The bytes that are stored and hashed."""
+        return self.kind.encode() + self.data
+
+    def refs(self) -> list[Ref]:
+        """References that the node holds: none."""
+        return []
+
+
+class Leaf:
+    """A run of an object's members or of an array's elements.
+
+    Attributes:
+        keys: The members' keys, ascending; empty for an array.
+        names: The members' encoded keys with their colons; empty for an array.
+        values: Canonical form of each value, or a reference where it is a node of its own.
+        tier: The lowest tier of storage in which the node and all below it are known to be; 0 while it is new.
+    """
+
+    __slots__ = ("is_object", "keys", "names", "tier", "values")
+    level: Final = 0
+
+    def __init__(
+        self, is_object: bool, keys: list[str], names: list[bytes], values: list[bytes | Ref], tier: int = 0
+    ) -> None:
+        self.is_object = is_object
+        self.keys = keys
+        self.names = names
+        self.values = values
+        self.tier = tier
+
+    def encode(self) -> bytes:
+        """The bytes that are stored and hashed."""
+        values = self.values
+        plain: list[bytes]
+        if self.is_object:
+            try:
+                return b"o\n{" + b",".join([n + v for n, v in zip(self.names, values, strict=True)]) + b"}"  # type: ignore[operator]
+            except TypeError:
+                plain = [n + v for n, v in zip(self.names, values, strict=True) if type(v) is bytes]
+            refs = [
+                [k, v.kind, v.address.hex(), v.count, v.size]
+                for k, v in zip(self.keys, values, strict=True)
+                if type(v) is Ref
+            ]
+            return b"o" + orjson.dumps(refs) + b"\n{" + b",".join(plain) + b"}"
+        plain = [v for v in values if type(v) is bytes]
+        if len(plain) == len(values):
+            return b"a\n[" + b",".join(plain) + b"]"
+        at = [[i, v.kind, v.address.hex(), v.count, v.size] for i, v in enumerate(values) if type(v) is Ref]
+        return b"a" + orjson.dumps(at) + b"\n[" + b",".join(plain) + b"]"
+
+    def refs(self) -> list[Ref]:
+        """References to values that are nodes of their own."""
+        return [v for v in self.values if type(v) is Ref]
+
+
+class Index:
+    """A run of nodes one level lower.
+
+    Attributes:
+        level: 1 above leaves, and so on.
+        children: References to the nodes below, in order.
+        tier: As `Leaf.tier`.
+    """
+
+    __slots__ = ("_ends", "_firsts", "children", "is_object", "level", "tier")
+
+    def __init__(self, is_object: bool, level: int, children: list[Ref], tier: int = 0) -> None:
+        self.is_object = is_object
+        self.level = level
+        self.children = children
+        self.tier = tier
+        self._firsts: list[str] | None = None
+        self._ends: list[int] | None = None
+
+    @property
+    def firsts(self) -> list[str]:
+        """First key below each child (objects only)."""
+        if self._firsts is None:
+            self._firsts = [c.first or "" for c in self.children]
+        return self._firsts
+
+    @property
+    def ends(self) -> list[int]:
+        """How many items stand before the end of each child."""
+        if self._ends is None:
+            self._ends = list(accumulate(c.count for c in self.children))
+        return self._ends
+
+    def encode(self) -> bytes:
+        """The bytes that are stored and hashed."""
+        kind = b"O" if self.is_object else b"A"
+        return kind + b"%d\n[" % self.level + b",".join([c._entry or c.entry() for c in self.children]) + b"]"
+
+    def refs(self) -> list[Ref]:
+        """References to the nodes below."""
+        return self.children
+
+
+Node = Blob | Leaf | Index
+
+
+def encode_name(key: str) -> bytes:
+    """A key as it stands in a canonical object, with its colon."""
+    return orjson.dumps(key) + b":"
+
+
+def split_members(data: bytes | memoryview) -> tuple[list[str], list[bytes], list[bytes | Ref]]:
+    """Cut a canonical object into keys, encoded names and encoded values, without decoding the values."""
+    members = _split_object(data)
+    keys = list(members)
+    return keys, [encode_name(k) for k in keys], [bytes(r) for r in members.values()]
+
+
+def split_elements(data: bytes | memoryview) -> list[bytes | Ref]:
+    """Cut a canonical array into its encoded elements."""
+    return [bytes(r) for r in _split_array(data)]
+
+
+def parse_node(data: bytes, tier: int) -> Node:
+    """The node whose bytes these are; the inverse of ``encode``.
+
+    Raises:
+        ValueError: They are not a node's (any subclass that the decoders raise, too).
+    """
+    kind = data[:1]
+    if kind in (b"v", b"s"):
+        return Blob(kind.decode(), data[1:], tier)
+    head, sep, body = data[1:].partition(b"\n")
+    if not sep:
+        raise ValueError("not a node of a state tree")
+    if kind in (b"O", b"A"):
+        rows: list[list[Any]] = orjson.loads(body)
+        if kind == b"O":
+            children = [Ref(OBJECT, bytes.fromhex(a), n, size, first, None, tier) for first, a, n, size in rows]
+        else:
+            children = [Ref(ARRAY, bytes.fromhex(a), n, size, None, None, tier) for a, n, size in rows]
+        return Index(kind == b"O", int(head), children, tier)
+    if kind == b"o":
+        keys, names, values = split_members(body)
+        if head:
+            for key, ref_kind, address, count, size in orjson.loads(head):
+                keys.append(key)
+                names.append(encode_name(key))
+                values.append(Ref(ref_kind, bytes.fromhex(address), count, size, None, None, tier))
+            order = sorted(range(len(keys)), key=keys.__getitem__)
+            keys, names, values = [keys[i] for i in order], [names[i] for i in order], [values[i] for i in order]
+        return Leaf(True, keys, names, values, tier)
+    if kind == b"a":
+        values = split_elements(body)
+        for position, ref_kind, address, count, size in orjson.loads(head) if head else ():
+            values.insert(position, Ref(ref_kind, bytes.fromhex(address), count, size, None, None, tier))
+        return Leaf(False, [], [], values, tier)
+    raise ValueError("not a node of a state tree")
+
+
+def item_bytes(value: bytes | Ref) -> int:
+    """What a value counts for when its leaf is cut."""
+    return len(value) if type(value) is bytes else REF_BYTES
+
+
+def canonical_length(value: bytes | Ref) -> int:
+    """Length of a value's canonical form."""
+    return len(value) if type(value) is bytes else value.canonical_bytes
+
+
+def leaf_size(leaf: Leaf) -> int:
+    """What `Ref.size` says of this leaf."""
+    values = leaf.values
+    try:
+        return sum(map(len, leaf.names)) + sum(map(len, values)) + len(values)  # type: ignore[arg-type]
+    except TypeError:  # a reference among them, which is rare
+        return sum(map(len, leaf.names)) + sum(map(canonical_length, values)) + len(values)
+
+
+def make_leaf(is_object: bool, keys: list[str], names: list[bytes], values: list[bytes | Ref]) -> Ref:
+    """A new leaf of these items (one or more) and the reference to it."""
+    leaf = Leaf(is_object, keys, names, values)
+    return Ref(OBJECT if is_object else ARRAY, None, len(values), leaf_size(leaf), keys[0] if is_object else None, leaf)
+
+
+def make_index(is_object: bool, level: int, children: list[Ref]) -> Ref:
+    """A new index node above these nodes (one or more) and the reference to it."""
+    count = size = 0
+    for child in children:
+        count += child.count
+        size += child.size
+    first = children[0].first if is_object else None
+    return Ref(OBJECT if is_object else ARRAY, None, count, size, first, Index(is_object, level, children))
+
+
+def index_name(child: Ref) -> bytes:
+    """What decides whether a node ends its index node: an object's first key, an array's address."""
+    return child.first.encode() if child.first is not None else child.address

@@ -1,0 +1,103 @@
+"""Loads nodes from a backend's chunks, and keeps apart what is stored for good from what a cache may lose."""
+
+from collections.abc import Iterator
+
+from backends.contract import TRUTH, Backend, Chunk
+from backends.errors import CorruptStore
+from kbstore.tree.node import Blob, Index, Leaf, Node, Ref, leaf_size, parse_node
+
+class MissingNode(CorruptStore):
+    """A node is in no pack: its snapshot was dropped or is damaged. The state can be folded anew from older ones."""
+
+
+class Nodes:
+    """Nodes of one store.
+
+    Args:
+        backend: Where the chunks are.
+        trusted: Logs and numbers of the snapshots that count as storage of what is loaded; nodes found in others are treated
+            as not stored, so that a new snapshot never leans on one that it does not require.
+    """
+
+    def __init__(self, backend: Backend, trusted: frozenset[tuple[str, int]] = frozenset()) -> None:
+        self._backend = backend
+        self.trusted = trusted
+
+    def load(self, ref: Ref) -> Node:
+        """The node that `ref` refers to, remembered in it.
+
+        Raises:
+            MissingNode: It is not stored.
+        """
+        address = ref.address
+        for found in self._backend.get_chunks([address]):
+            if found.address == address:
+                ref.node = self._parse(address, found.data, found.tier, found.owner)
+                return ref.node
+        raise MissingNode(f"state node {address.hex()} is not stored", hint="run: kbstore verify")
+
+    def prefetch(self, refs: list[Ref]) -> None:
+        """Load and remember these nodes with as few reads as possible."""
+        wanted = {r.address: r for r in refs if r.node is None}
+        if not wanted:
+            return
+        for found in self._backend.get_chunks(list(wanted)):
+            ref = wanted.pop(found.address, None)
+            if ref is not None:
+                ref.node = self._parse(found.address, found.data, found.tier, found.owner)
+
+    def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
+        """These nodes in order, those not at hand as their bytes and not remembered."""
+        absent = [r.address for r in refs if r.node is None]
+        found = {f.address: f.data for f in self._backend.get_chunks(absent)} if absent else {}
+        for ref in refs:
+            if ref.node is not None:
+                yield ref.node
+                continue
+            data = found.get(ref.address)
+            if data is None:
+                raise MissingNode(f"state node {ref.address.hex()} is not stored", hint="run: kbstore verify")
+            yield data
+
+    def root(self, address: bytes) -> Ref:
+        """A reference to the node at this address, with what its bytes tell of it."""
+        ref = Ref("", address, 0, 0)
+        node = self.load(ref)
+        if isinstance(node, Blob):
+            return Ref(node.kind, address, 0, len(node.data), None, node)
+        first: str | None
+        if isinstance(node, Leaf):
+            count = len(node.values)
+            size = leaf_size(node)
+            first = node.keys[0] if node.is_object else None
+        else:
+            count = sum(c.count for c in node.children)
+            size = sum(c.size for c in node.children)
+            first = node.children[0].first
+        return Ref("o" if node.is_object else "a", address, count, size, first, node)
+
+    def _parse(self, address: bytes, data: bytes, tier: int, owner: tuple[str, int] | None) -> Node:
+        try:
+            return parse_node(data, tier if tier == TRUTH or owner in self.trusted else 0)
+        except (ValueError, KeyError, TypeError) as fault:
+            raise CorruptStore(f"chunk {address.hex()} is not a state node: {fault}") from None
+
+
+def unsaved(root: Ref, nodes: Nodes, *, below: int, mark: int) -> Iterator[Chunk]:
+    """All nodes under `root` that are stored in a lower tier than `below`, or not at all, parents first.
+
+    What lies under a node is in its tier or a higher one, so the walk ends at the first that is high enough. Nodes are
+    marked as stored in tier `mark` as they are given; those that the walk had to load are not remembered.
+    """
+    node = root.node
+    if node is None:
+        if root.floor >= below:
+            return
+        node = nodes.load(root)
+        root.node = None
+    if node.tier >= below:
+        return
+    yield Chunk(root.address, node.encode())
+    node.tier = mark
+    for child in node.refs():
+        yield from unsaved(child, nodes, below=below, mark=mark)

@@ -1,0 +1,188 @@
+"""Reads a state: one member or element, the canonical form, or all of it as a Python value.
+
+Nothing is decoded but what is asked for; a whole state is decoded by the megabyte, not node by node.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from kbstore.canonical import decode, encode
+from kbstore.errors import PointerError
+from kbstore.patch import resolve
+from kbstore.pointer import array_index
+from kbstore.tree.node import ARRAY, OBJECT, Blob, Index, Leaf, Node, Ref, parse_node
+
+_DECODE_BYTES = 1 << 18
+"""Leaves are decoded together up to about this size: few calls, and no second copy of a large state in memory."""
+
+
+class Source(Protocol):
+    """Where nodes come from."""
+
+    def load(self, ref: Ref) -> Node:
+        """The node that `ref` refers to, remembered in ``ref.node``."""
+        ...
+
+    def prefetch(self, refs: list[Ref]) -> None:
+        """Load and remember these nodes with as few reads as possible; those at hand already cost nothing."""
+        ...
+
+    def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
+        """These nodes in order, those not at hand as their bytes and not remembered; for reading much once."""
+        ...
+
+
+def find_member(root: Ref, key: str, source: Source) -> bytes | Ref | None:
+    """The value of a member as it is stored, or None where there is none."""
+    node = root.node or source.load(root)
+    while isinstance(node, Index):
+        at = bisect_right(node.firsts, key) - 1
+        if at < 0:
+            return None
+        child = node.children[at]
+        node = child.node or source.load(child)
+    assert isinstance(node, Leaf)
+    at = bisect_left(node.keys, key)
+    return node.values[at] if at < len(node.keys) and node.keys[at] == key else None
+
+
+def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
+    """The element at a position (0 to ``root.count`` - 1) as it is stored."""
+    node = root.node or source.load(root)
+    while isinstance(node, Index):
+        at = bisect_right(node.ends, position)
+        if at:
+            position -= node.ends[at - 1]
+        child = node.children[at]
+        node = child.node or source.load(child)
+    assert isinstance(node, Leaf)
+    return node.values[position]
+
+
+def find(root: Ref, path: tuple[str, ...], source: Source) -> bytes | Ref | None:
+    """What stands at a pointer, as it is stored; None where there is nothing."""
+    value: bytes | Ref | None = root
+    for used, token in enumerate(path):
+        if isinstance(value, Ref) and value.kind == OBJECT:
+            value = find_member(value, token, source)
+        elif isinstance(value, Ref) and value.kind == ARRAY:
+            try:
+                value = find_element(value, array_index(token, value.count), source)
+            except PointerError:
+                return None
+        elif value is not None:
+            try:
+                return encode(resolve(materialise(value, source), path[used:]))
+            except PointerError:
+                return None
+        else:
+            return None
+    return value
+
+
+def leaf_refs(root: Ref, source: Source) -> Iterator[list[Ref]]:
+    """References to all leaves of a container, in order, as many at a time as one index node holds."""
+    node = root.node or source.load(root)
+    if not isinstance(node, Index):
+        yield [root]
+    elif node.level == 1:
+        yield node.children
+    else:
+        for child in node.children:
+            yield from leaf_refs(child, source)
+
+
+class _Run(NamedTuple):
+    """Items that stand inline one after the other, as JSON without the brackets around."""
+
+    text: bytes
+
+
+class _Apart(NamedTuple):
+    """An item whose value is a node of its own."""
+
+    key: str
+    name: bytes
+    ref: Ref
+
+
+def _runs(root: Ref, source: Source) -> Iterator[_Run | _Apart]:
+    for refs in leaf_refs(root, source):
+        for found in source.walk(refs):
+            if isinstance(found, bytes) and found[1:2] == b"\n":  # no references: the leaf's own bytes are the run
+                yield _Run(found[3:-1])
+                continue
+            leaf = parse_node(found, 0) if isinstance(found, bytes) else found
+            assert isinstance(leaf, Leaf)
+            inline: list[bytes] = []
+            for at, value in enumerate(leaf.values):
+                name = leaf.names[at] if leaf.is_object else b""
+                if isinstance(value, Ref):
+                    if inline:
+                        yield _Run(b",".join(inline))
+                        inline = []
+                    yield _Apart(leaf.keys[at] if leaf.is_object else "", name, value)
+                else:
+                    inline.append(name + value)
+            if inline:
+                yield _Run(b",".join(inline))
+
+
+def canonical(value: bytes | Ref, source: Source) -> bytes:
+    """The canonical form of a stored value."""
+    return value if isinstance(value, bytes) else b"".join(_pieces(value, source))
+
+
+def _pieces(root: Ref, source: Source) -> Iterator[bytes]:
+    if root.kind not in (OBJECT, ARRAY):
+        yield _blob(root, source)
+        return
+    yield b"{" if root.kind == OBJECT else b"["
+    comma = b""
+    for run in _runs(root, source):
+        yield comma
+        comma = b","
+        if isinstance(run, _Run):
+            yield run.text
+        else:
+            yield run.name
+            yield from _pieces(run.ref, source)
+    yield b"}" if root.kind == OBJECT else b"]"
+
+
+def _blob(ref: Ref, source: Source) -> bytes:
+    node = ref.node or source.load(ref)
+    assert isinstance(node, Blob)
+    return node.data
+
+
+def materialise(value: bytes | Ref, source: Source) -> Any:
+    """A stored value as a new Python value that shares nothing with the tree. Members ascend by key."""
+    if isinstance(value, bytes):
+        return decode(value)
+    if value.kind not in (OBJECT, ARRAY):
+        return decode(_blob(value, source))
+    is_object = value.kind == OBJECT
+    members: dict[str, Any] = {}
+    elements: list[Any] = []
+    opening, closing = (b"{", b"}") if is_object else (b"[", b"]")
+    take = members.update if is_object else elements.extend
+    waiting: list[bytes] = []
+    waiting_bytes = 0
+    for run in _runs(value, source):
+        if isinstance(run, _Run):
+            waiting.append(run.text)
+            waiting_bytes += len(run.text)
+            if waiting_bytes < _DECODE_BYTES:
+                continue
+        take(decode(opening + b",".join(waiting) + closing))
+        waiting, waiting_bytes = [], 0
+        if isinstance(run, _Apart):
+            part = materialise(run.ref, source)
+            if is_object:
+                members[run.key] = part
+            else:
+                elements.append(part)
+    take(decode(opening + b",".join(waiting) + closing))
+    return members if is_object else elements

@@ -1,0 +1,287 @@
+"""The commit protocol: make events on top of the head, and append them as one slot that nobody else has won.
+
+Invariants:
+
+1. Nothing is acknowledged before `Backend.append` has returned.
+2. The nodes that an event's body names are appended with it, as truth, whatever caches hold.
+3. A slot that somebody else won is read before anything is tried again: what does not collide with it is made anew on
+   top of it (rebased), what collides is a `ConflictError`.
+4. An append whose outcome is unknown is never tried again here, under another number or at all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from backends.contract import Backend, Chunk, Record
+from kbstore.canonical import MISSING
+from kbstore.clock import Clock, format_time
+from kbstore.errors import ConflictError, CorruptStore, SlotTaken
+from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body, event_id
+from kbstore.footprint import Footprint, collisions
+from kbstore.log import Entry, Line
+from kbstore.patch import Budget, Operation
+from kbstore.pointer import parse_pointer
+from kbstore.snapshotter import Snapshotter
+from kbstore.states import NOTHING, State, States
+from kbstore.tree.draft import Draft
+from kbstore.tree.node import ARRAY, Ref
+from kbstore.tree.nodes import MissingNode, Nodes, unsaved
+from kbstore.tree.read import find, materialise
+
+_TRIES = 1000
+_SHOWN_POINTERS = 3
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A change that is to become an event.
+
+    Attributes:
+        operations: The patch, values in stored form.
+        author: Who.
+        message: Why.
+        tags: Labels.
+        authored: When it was written, if that is not now.
+        meta: Free.
+        allow_empty: Make an event also where the state stays as it was.
+    """
+
+    operations: list[Operation]
+    author: str
+    message: str
+    tags: tuple[str, ...] = ()
+    authored: datetime | None = None
+    meta: dict[str, Any] | None = None
+    allow_empty: bool = False
+    body: bytes = field(default=b"", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest version that a writer knows.
+
+    Attributes:
+        slot: The newest slot of the open log.
+        seq: The version; 0 before the first.
+        entry: Its event; None before the first.
+    """
+
+    slot: int
+    seq: int
+    entry: Entry | None
+
+
+class Writer:
+    """Appends to one line of versions.
+
+    Args:
+        backend: Where the log is.
+        line: The versions.
+        nodes: Where nodes come from.
+        states: Folds events into states.
+        clock: The time.
+        snapshotter: Told of every event, so that it can take snapshots.
+    """
+
+    def __init__(
+        self, backend: Backend, line: Line, nodes: Nodes, states: States, clock: Clock, snapshotter: Snapshotter
+    ) -> None:
+        self._backend = backend
+        self._line = line
+        self._nodes = nodes
+        self._states = states
+        self._clock = clock
+        self._snapshotter = snapshotter
+        self._head = Head(0, 0, None)
+        self._state: State | None = None
+
+    def head(self) -> Head:
+        """The newest version as it is now; one probe of the backend."""
+        slot, seq = self._line.tail()
+        if seq < self._head.seq:
+            raise CorruptStore(
+                f"the log ends at v{seq}, but v{self._head.seq} was read before: it was cut short or replaced",
+                hint="restore the store from a backup, or open it anew",
+            )
+        if slot != self._head.slot or seq != self._head.seq:
+            self._head = Head(slot, seq, self._line.entry(seq) if seq else None)
+        return self._head
+
+    def known_head(self) -> Head:
+        """The newest version as far as this process knows; costs nothing once it knows one."""
+        return self._head if self._head.slot else self.head()
+
+    def state(self, head: Head) -> State:
+        """The tree at a head."""
+        if self._state is None or self._state.seq != head.seq:
+            self._state = self._states.tree(head.entry.event) if head.entry is not None else NOTHING
+        return self._state
+
+    def commit(
+        self, proposals: Sequence[Proposal], *, base: int, rebase: bool, write_id: str, extra_parent: str | None = None
+    ) -> list[Entry | None]:
+        """Append these changes as one slot.
+
+        Args:
+            proposals: One or more.
+            base: The version that their author looked at.
+            rebase: Carry them over to a newer head where nothing collides; else a newer head is a conflict.
+            write_id: Identifies this write.
+            extra_parent: Id of a second parent of the last event, for a merge.
+
+        Returns:
+            The new event for each proposal, None where it changed nothing.
+
+        Raises:
+            ConflictError: They collide with what was committed since `base`.
+            PatchError: A patch does not apply.
+            OutcomeUnknown: See `backends.errors.OutcomeUnknown`.
+        """
+        chunks = self._prepare(proposals)
+        ours: Footprint | None = None
+        checked = base
+        for _ in range(_TRIES):
+            head = self.known_head()
+            if head.seq < base:
+                head = self.head()
+            if checked < head.seq:
+                if not rebase:
+                    raise ConflictError(
+                        f"v{head.seq} was committed since v{base}, which this change is based on",
+                        hint="look at it (kbstore log, kbstore diff), then commit again",
+                    )
+                if ours is None:
+                    ours = self._footprint([op for p in proposals for op in p.operations], base)
+                self._refuse_collisions(proposals, ours, checked, head)
+                checked = head.seq
+            try:
+                entries, state = self._events(proposals, head, extra_parent)
+            except MissingNode:
+                self._states.forget()
+                self._state = None
+                entries, state = self._events(proposals, head, extra_parent)
+            fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
+            if not fresh:
+                return entries
+            records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
+            try:
+                self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
+            except SlotTaken:
+                self.head()
+                continue
+            self._head = Head(head.slot + 1, fresh[-1][0].event.seq, fresh[-1][0])
+            self._state = state
+            self._states.keep(state)
+            self._snapshotter.committed(state, sum(len(p.operations) for _, p in fresh), len(fresh))
+            return entries
+        raise ConflictError(
+            f"other writers won {_TRIES} slots in a row while this change was tried", hint="commit again"
+        )
+
+    def _prepare(self, proposals: Sequence[Proposal]) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for proposal in proposals:
+            proposal.body = encode_body(proposal.operations)
+            for operation in proposal.operations:
+                if isinstance(operation.value, Ref):
+                    chunks.extend(unsaved(operation.value, self._nodes, below=4, mark=4))
+        return chunks
+
+    def _events(
+        self, proposals: Sequence[Proposal], head: Head, extra_parent: str | None
+    ) -> tuple[list[Entry | None], State]:
+        root = self.state(head).root
+        parent = head.entry
+        entries: list[Entry | None] = []
+        now = self._clock.now()
+        for at, proposal in enumerate(proposals):
+            draft = Draft(root, self._nodes, Budget())
+            draft.apply(proposal.operations)
+            changed = draft.seal() if proposal.operations or root is None else root
+            if root is not None and changed.address == root.address and not proposal.allow_empty:
+                entries.append(None)
+                continue
+            root = changed
+            time = format_time(min(now, proposal.authored) if proposal.authored is not None else now)
+            if parent is not None and time < parent.event.time:
+                time = parent.event.time
+            parents = (parent.id,) if parent is not None else ()
+            authored = format_time(proposal.authored) if proposal.authored is not None else None
+            event = Event(
+                seq=(parent.event.seq if parent is not None else 0) + 1,
+                parents=(*parents, extra_parent) if extra_parent and at == len(proposals) - 1 else parents,
+                time=time,
+                author=proposal.author,
+                message=proposal.message,
+                patch=sha256(proposal.body).hexdigest(),
+                state=root.address.hex(),
+                authored=authored if authored != time else None,
+                tags=proposal.tags,
+                meta=proposal.meta or None,
+                format=EVENT_FORMAT,
+            )
+            header = event.encode()
+            parent = Entry(event_id(header), event, header)
+            entries.append(parent)
+        return entries, State(parent.event.seq if parent is not None else 0, root)
+
+    def _footprint(self, operations: Sequence[Operation], at: int) -> Footprint:
+        """The pointers that operations touch; arrays are told apart by the state that they were written for."""
+        root = self._states.tree(self._line.entry(at).event).root if at else None
+        return Footprint.of(operations, self._array_test(root))
+
+    def _array_test(self, root: Ref | None) -> Callable[[tuple[str, ...]], bool]:
+        def is_array(path: tuple[str, ...]) -> bool:
+            found = find(root, path, self._nodes) if root is not None else None
+            return found is not None and (found.kind == ARRAY if isinstance(found, Ref) else found[:1] == b"[")
+
+        return is_array
+
+    def _refuse_collisions(self, proposals: Sequence[Proposal], ours: Footprint, since: int, head: Head) -> None:
+        before = self._states.tree(self._line.entry(since).event).root if since else None
+        theirs = [
+            op
+            for _, body in self._line.bodies(range(since + 1, head.seq + 1))
+            for op in decode_body(body, self._nodes)
+        ]
+        found = collisions(ours, Footprint.of(theirs, self._array_test(before)))
+        if not found:
+            return
+        now = self.state(head).root
+        pointers = []
+        for mine, other in found:
+            pointer = max(mine, other, key=lambda p: len(parse_pointer(p)))
+            path = parse_pointer(pointer)
+            value = find(now, path, self._nodes) if now is not None else None
+            pointers.append((pointer, _proposed(proposals, path, self._nodes), _plain(value, self._nodes)))
+        shown = ", ".join(p or "the whole document" for p, _, _ in pointers[:_SHOWN_POINTERS])
+        more = f" and {len(pointers) - _SHOWN_POINTERS} more" if len(pointers) > _SHOWN_POINTERS else ""
+        raise ConflictError(
+            f"both this change and what was committed since v{since} touch {shown}{more}",
+            pointers=pointers,
+            hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
+        )
+
+
+def _plain(value: bytes | Ref | None, nodes: Nodes) -> Any:
+    return MISSING if value is None else materialise(value, nodes)
+
+
+def _proposed(proposals: Sequence[Proposal], path: tuple[str, ...], nodes: Nodes) -> Any:
+    """What the proposals' last write at, above or below a pointer would put there."""
+    for proposal in reversed(proposals):
+        for op in reversed(proposal.operations):
+            if op.path == path or path[: len(op.path)] == op.path or op.path[: len(path)] == path:
+                if op.value is MISSING:
+                    return MISSING
+                value = materialise(op.value, nodes)
+                for token in path[len(op.path) :]:
+                    if not isinstance(value, dict) or token not in value:
+                        return value
+                    value = value[token]
+                return value
+    return MISSING
+
