@@ -1,1 +1,67 @@
-"""Bytes under names: the places where a store can live."""
+"""Bytes under names: where a store keeps what it knows, behind one contract (`backends.contract.Backend`).
+
+A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL whose scheme names the backend:
+``sqlite:path``, ``memory:`` or ``memory://name``. A backend's module is imported when it is first asked for.
+"""
+
+import importlib
+import os
+import re
+from typing import Protocol, cast
+
+from backends.contract import Backend
+from backends.errors import StoreNotFound
+
+__all__ = ["SCHEMES", "Backend", "create_backend", "open_backend"]
+
+SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory"}
+"""The module of each scheme; it offers ``create(location)`` and ``open_existing(location, read_only=)``."""
+
+# One letter before a colon is a drive, not a scheme.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+class _Module(Protocol):
+    def create(self, location: str) -> Backend: ...
+    def open_existing(self, location: str, *, read_only: bool = False) -> Backend: ...
+
+
+def open_backend(location: str | os.PathLike[str], *, read_only: bool = False) -> Backend:
+    """Open the store at a location.
+
+    Args:
+        location: A path, or a URL with one of `SCHEMES`.
+        read_only: Refuse every write; works on read-only media too.
+
+    Raises:
+        StoreNotFound: There is no store, or the scheme is unknown.
+        UnsupportedFormat: It was written by a newer version of kbstore.
+        CorruptStore: It is a store, but damaged.
+        ReadOnlyStore: It is to be written, but lies on read-only media.
+        StoreUnavailable: It cannot be read now.
+    """
+    return _module(location).open_existing(os.fspath(location), read_only=read_only)
+
+
+def create_backend(location: str | os.PathLike[str]) -> Backend:
+    """Make a new, empty store at a location, whole or not at all.
+
+    Raises:
+        StoreExists: Something is there already.
+        StoreNotFound: The folder that it is to stand in does not exist, or the scheme is unknown.
+        StoreUnavailable: It cannot be written there.
+    """
+    return _module(location).create(os.fspath(location))
+
+
+def _module(location: str | os.PathLike[str]) -> _Module:
+    found = _SCHEME.match(location) if isinstance(location, str) else None
+    # A file whose name has a colon is still a file; a path object is never a URL.
+    scheme = found[1].lower() if found and not os.path.lexists(location) else "sqlite"
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}:" for name in SCHEMES)
+        raise StoreNotFound(
+            f"no backend knows the scheme {scheme}: of {location}",
+            hint=f"known are {known} and plain paths; a file of that name is ./{location}",
+        )
+    return cast(_Module, importlib.import_module(SCHEMES[scheme]))

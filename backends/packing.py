@@ -1,0 +1,166 @@
+"""Packs: many small byte strings in one zstd frame, since small frames cost twice the room.
+
+A pack of chunks is a directory (their addresses, then their sizes) beside a frame of their bytes one after another. A
+pack of bodies carries its directory inside the frame, where it compresses to next to nothing. A frame may lean on a
+*base*: the raw bytes of another pack, used as the dictionary, so that the versions of one long text cost their
+differences. Bases have no base themselves, so a read undoes two frames at most.
+"""
+
+import hashlib
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import zstandard
+
+from backends.contract import Chunk
+from backends.errors import CorruptStore
+
+FRESH_RAW_BYTES = 64 * 1024
+"""Raw bytes in a pack written with a slot or snapshot: a cold read of one chunk undoes at most this much."""
+COLD_RAW_BYTES = 256 * 1024
+"""Raw bytes in a pack written by a collection of garbage, where room counts for more than one read's time."""
+FRESH_LEVEL = 3
+COLD_LEVEL = 19
+_ADDRESS_BYTES = 32
+_ENTRY_BYTES = _ADDRESS_BYTES + 4
+_DIGEST_BYTES = 8
+
+
+class ChunkPack(NamedTuple):
+    """Chunks of one pack, undone: their addresses, where each ends, and their bytes one after another."""
+
+    addresses: tuple[bytes, ...]
+    ends: tuple[int, ...]
+    raw: bytes
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Each chunk, in the order of writing."""
+        start = 0
+        for address, end in zip(self.addresses, self.ends, strict=True):
+            yield Chunk(address, self.raw[start:end])
+            start = end
+
+
+def digest(*parts: bytes) -> bytes:
+    """The first 8 bytes of the SHA-256 of these parts one after another: finds damage, proves nothing more."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return state.digest()[:_DIGEST_BYTES]
+
+
+def grouped(chunks: Iterable[Chunk], raw_bytes: int) -> Iterator[list[Chunk]]:
+    """Runs of consecutive chunks of at most `raw_bytes`; a larger chunk stands alone."""
+    group: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        if group and size + len(chunk.data) > raw_bytes:
+            yield group
+            group, size = [], 0
+        group.append(chunk)
+        size += len(chunk.data)
+    if group:
+        yield group
+
+
+def directory_of(chunks: Sequence[Chunk]) -> bytes:
+    """The directory of a pack of these chunks."""
+    sizes = [len(chunk.data) for chunk in chunks]
+    return b"".join(chunk.address for chunk in chunks) + struct.pack(f"<{len(sizes)}I", *sizes)
+
+
+def addresses_in(directory: bytes) -> tuple[bytes, ...]:
+    """The addresses in a directory, in the order of writing."""
+    count = len(directory) // _ENTRY_BYTES
+    return tuple(directory[i * _ADDRESS_BYTES : (i + 1) * _ADDRESS_BYTES] for i in range(count))
+
+
+def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack:
+    """The chunks of a pack.
+
+    Raises:
+        CorruptStore: Directory and frame do not belong together.
+    """
+    addresses = addresses_in(directory)
+    sizes = struct.unpack_from(f"<{len(addresses)}I", directory, len(addresses) * _ADDRESS_BYTES)
+    ends, end = [], 0
+    for size in sizes:
+        end += size
+        ends.append(end)
+    raw = decompress(frame, base)
+    if len(raw) != end or len(directory) != len(addresses) * _ENTRY_BYTES:
+        raise CorruptStore(f"a pack's directory promises {end} bytes and its frame holds {len(raw)}")
+    return ChunkPack(addresses, tuple(ends), raw)
+
+
+def body_frame(bodies: Sequence[tuple[int, bytes]]) -> bytes:
+    """What a pack of bodies holds, before compression: count, gaps between ids, sizes, then the bodies."""
+    ids = [ident for ident, _ in bodies]
+    gaps = [b - a for a, b in zip([ids[0], *ids], ids, strict=False)]
+    sizes = [len(body) for _, body in bodies]
+    count = len(ids)
+    return struct.pack(f"<I{count}I{count}I", count, *gaps, *sizes) + b"".join(body for _, body in bodies)
+
+
+def undo_bodies(first: int, raw: bytes) -> dict[int, bytes]:
+    """The bodies in a pack by id, given the id of the first.
+
+    Raises:
+        CorruptStore: The sizes do not add up.
+    """
+    try:
+        (count,) = struct.unpack_from("<I", raw)
+        numbers = struct.unpack_from(f"<{2 * count}I", raw, 4)
+    except struct.error:
+        raise CorruptStore("a pack of bodies is cut off") from None
+    found, ident, start = {}, first, 4 + 8 * count
+    for gap, size in zip(numbers[:count], numbers[count:], strict=True):
+        ident += gap
+        found[ident] = raw[start : start + size]
+        start += size
+    if start != len(raw):
+        raise CorruptStore(f"a pack of bodies promises {start} bytes and holds {len(raw)}")
+    return found
+
+
+def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
+    """One zstd frame that tells its own size; `base` is a dictionary of raw content."""
+    if base is None:
+        return _tools.compressor(level).compress(raw)
+    return zstandard.ZstdCompressor(level=level, dict_data=_dictionary(base)).compress(raw)
+
+
+def decompress(frame: bytes, base: bytes | None = None) -> bytes:
+    """What `compress` was given; callers check the frame's digest first, so a damaged size asks for no memory.
+
+    Raises:
+        CorruptStore: The frame is damaged, or another base was used.
+    """
+    try:
+        if base is None:
+            return _tools.decompressor.decompress(frame)
+        return zstandard.ZstdDecompressor(dict_data=_dictionary(base)).decompress(frame)
+    except zstandard.ZstdError as fault:
+        raise CorruptStore(f"a compressed frame cannot be undone: {fault}") from None
+
+
+def _dictionary(base: bytes) -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+class _Tools(threading.local):
+    """zstd's contexts, kept since they are dear to make; one set a thread, since they are not to be shared."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+        self._compressors: dict[int, zstandard.ZstdCompressor] = {}
+
+    def compressor(self, level: int) -> zstandard.ZstdCompressor:
+        if level not in self._compressors:
+            self._compressors[level] = zstandard.ZstdCompressor(level=level)
+        return self._compressors[level]
+
+
+_tools = _Tools()

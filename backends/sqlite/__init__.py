@@ -1,0 +1,136 @@
+"""The default backend: one SQLite file in WAL mode, where a slot is one durable transaction.
+
+`SQLiteBackend` is a face over five parts: the file and its connection, the logs, the chunks, the caches, and what
+`collect` and `check` do to all of them. docs/format.md describes the tables.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from backends.contract import Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.errors import StoreNotFound
+from backends.sqlite import chunks as packs
+from backends.sqlite import file
+from backends.sqlite.caches import Caches
+from backends.sqlite.check import check
+from backends.sqlite.chunks import Chunks
+from backends.sqlite.collect import collect
+from backends.sqlite.connection import Connection
+from backends.sqlite.log import Logs
+
+__all__ = ["SQLiteBackend", "create", "open_existing"]
+
+
+def create(location: str) -> "SQLiteBackend":
+    """Make an empty store at a path and open it; see `backends.create_backend`."""
+    path = file.path_of(location)
+    file.create_file(path)
+    return SQLiteBackend(location)
+
+
+def open_existing(location: str, *, read_only: bool = False) -> "SQLiteBackend":
+    """Open the store at a path; see `backends.open_backend`."""
+    return SQLiteBackend(location, read_only=read_only)
+
+
+class SQLiteBackend:
+    """See `backends.contract.Backend` for every method. Threads share it; processes open their own."""
+
+    def __init__(self, location: str, *, read_only: bool = False) -> None:
+        path = file.path_of(location)
+        if not str(location):
+            raise StoreNotFound("an empty path names no store", hint="name its file")
+        self._location = str(path)
+        # The folder may be left with chdir while the store is open.
+        self._connection = Connection(path.absolute(), read_only=read_only)
+        self._logs = Logs(self._connection)
+        self._chunks = Chunks(self._connection, self._logs)
+        self._caches = Caches(self._connection, self._logs)
+
+    @property
+    def location(self) -> str:
+        """The path of the file."""
+        return self._location
+
+    @property
+    def read_only(self) -> bool:
+        """True where every writing method raises `ReadOnlyStore`."""
+        return self._connection.read_only
+
+    def append(
+        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+    ) -> None:
+        """Create slot `slot` of `log`; see `Backend.append`. Costs one transaction with one sync."""
+        framed = list(packs.framed(self._chunks.without_truth(chunks))) if chunks else ()
+        self._logs.append(log, slot, records, write_id=write_id, packs=framed, store_packs=packs.insert_truth)
+
+    def tail(self, log: str) -> Tail:
+        """The newest slot and record number; see `Backend.tail`."""
+        return self._logs.tail(log)
+
+    def logs(self) -> list[str]:
+        """Names of all logs; see `Backend.logs`."""
+        return self._logs.names()
+
+    def read(
+        self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
+    ) -> Iterator[StoredRecord]:
+        """Headers of a range of records; see `Backend.read`."""
+        return self._logs.read(log, first, last, newest_first=newest_first)
+
+    def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Bodies of these records; see `Backend.bodies`."""
+        return self._logs.bodies(log, numbers)
+
+    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+        """Where a write landed; see `Backend.find_write`."""
+        return self._logs.find_write(log, write_id)
+
+    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        return self._chunks.get(addresses)
+
+    def put_snapshot(
+        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+    ) -> bool:
+        """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
+        return self._caches.put_snapshot(log, number, tier=tier, note=note, chunks=chunks, requires=requires)
+
+    def snapshots(self, log: str) -> list[Snapshot]:
+        """All snapshots of a log; see `Backend.snapshots`."""
+        return self._caches.snapshots(log)
+
+    def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
+        """Forget snapshots; see `Backend.drop_snapshots`."""
+        return self._caches.drop_snapshots(log, numbers)
+
+    def put_note(self, name: str, number: int, data: bytes) -> None:
+        """Cache a small record; see `Backend.put_note`."""
+        self._caches.put_note(name, number, data)
+
+    def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Cached records of a name; see `Backend.notes`."""
+        return self._caches.notes(name, first, last)
+
+    def drop_notes(self, name: str) -> int:
+        """Forget cached records; see `Backend.drop_notes`."""
+        return self._caches.drop_notes(name)
+
+    def note_names(self) -> list[str]:
+        """Names under which notes are cached; see `Backend.note_names`."""
+        return self._caches.note_names()
+
+    def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
+        """Drop, pack and give back room; see `Backend.collect`."""
+        return collect(self._connection, self._logs, keep, dry_run=dry_run)
+
+    def check(self) -> Iterator[Damage]:
+        """Read every byte and report what is not as written; see `Backend.check`."""
+        return check(self._connection)
+
+    def size_bytes(self) -> int:
+        """Bytes of the file and its WAL."""
+        return file.total_bytes(self._connection.path)
+
+    def close(self) -> None:
+        """Close the connection; see `Backend.close`."""
+        self._connection.close()

@@ -1,0 +1,209 @@
+"""Chunks in an SQLite file: packs of neighbours, found by the first bytes of an address.
+
+The index maps the first 8 bytes of an address to the packs that may hold it; the pack's directory, which has whole
+addresses, decides. So two chunks that share those bytes, by chance or by malice, are still told apart, and dropping one
+copy of a chunk leaves the others findable.
+"""
+
+import hashlib
+import itertools
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from backends import packing
+from backends.contract import TRUTH, Chunk, Found
+from backends.errors import CorruptStore
+from backends.names import check_address
+from backends.sqlite.connection import Connection
+from backends.sqlite.digests import base_bytes, pack_digest
+from backends.sqlite.log import Logs
+
+_BATCH = 32
+_BATCH_BYTES = 4 * 1024 * 1024
+_CACHE_BYTES = 4 * 1024 * 1024
+
+_LOCATE = (
+    "SELECT c.prefix, p.id, p.tier, p.owner, p.digest FROM chunks c JOIN packs p ON p.id=c.pack "  # noqa: S608 - only marks
+    f"WHERE c.prefix IN ({','.join('?' * _BATCH)}) ORDER BY p.tier DESC, p.id DESC"
+)
+
+
+Pack = tuple[bytes, bytes]
+"""A pack's directory and frame."""
+
+
+class Place(NamedTuple):
+    """A pack that may hold a chunk."""
+
+    pack: int
+    tier: int
+    owner: int
+    digest: bytes
+
+
+def prefix_of(address: bytes) -> int:
+    """The first 8 bytes of an address, as SQLite keeps integers."""
+    return int.from_bytes(address[:8], signed=True)
+
+
+def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
+    """The packs that these chunks fill as they are first written."""
+    for group in packing.grouped(chunks, packing.FRESH_RAW_BYTES):
+        raw = b"".join(chunk.data for chunk in group)
+        yield packing.directory_of(group), packing.compress(raw, packing.FRESH_LEVEL)
+
+
+def insert_packs(
+    connection: sqlite3.Connection, tier: int, owner: int, packs: Sequence[Pack], base: int | None = None
+) -> tuple[int, int]:
+    """Write packs and their index inside a transaction; returns the first and last id."""
+    (newest,) = connection.execute("SELECT ifnull(max(id), 0) FROM packs").fetchone()
+    ident = newest
+    for directory, frame in packs:
+        ident += 1
+        connection.execute(
+            "INSERT INTO packs VALUES(?,?,?,?,?,?,?)",
+            (ident, tier, owner, base, pack_digest(tier, owner, base, directory, frame), directory, frame),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO chunks VALUES(?,?)",
+            [(prefix_of(address), ident) for address in packing.addresses_in(directory)],
+        )
+    return newest + 1, ident
+
+
+def insert_truth(connection: sqlite3.Connection, packs: Sequence[Pack]) -> None:
+    """Write the packs of a slot."""
+    insert_packs(connection, TRUTH, 0, packs)
+
+
+def remove_packs(connection: sqlite3.Connection, first: int, last: int, owner: int) -> None:
+    """Delete the cached packs of a range that belong to `owner`, and what the index says of them; in a transaction."""
+    rows = connection.execute(
+        "SELECT id, directory FROM packs WHERE id BETWEEN ? AND ? AND owner=? AND tier<?", (first, last, owner, TRUTH)
+    ).fetchall()
+    for ident, directory in rows:
+        connection.executemany(
+            "DELETE FROM chunks WHERE prefix=? AND pack=?",
+            [(prefix_of(address), ident) for address in packing.addresses_in(directory)],
+        )
+        connection.execute("DELETE FROM packs WHERE id=?", (ident,))
+
+
+class Chunks:
+    """Reading chunks, and a small memory of packs that were undone."""
+
+    def __init__(self, connection: Connection, logs: Logs) -> None:
+        self._connection = connection
+        self._logs = logs
+        self._undone: OrderedDict[tuple[int, bytes], packing.ChunkPack] = OrderedDict()
+        self._undone_bytes = 0
+
+    def get(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        given: set[bytes] = set()
+        waiting = iter(dict.fromkeys(map(check_address, addresses)))
+        left: list[bytes] = []
+        while batch := left + [
+            address for address in itertools.islice(waiting, _BATCH - len(left)) if address not in given
+        ]:
+            answer: list[Found] = []
+            with self._connection.reading() as connection:
+                done, size = 0, 0
+                places = self._locate(connection, batch)
+                for address in batch:
+                    if size > _BATCH_BYTES:
+                        break
+                    done += 1
+                    if address in given:
+                        continue
+                    found = self._first_sound(connection, address, places.get(prefix_of(address), ()))
+                    if found is not None:
+                        place, pack = found
+                        size += len(pack.raw)
+                        given.update(pack.addresses)
+                        owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
+                        answer.extend(Found(*chunk, place.tier, owner) for chunk in pack.chunks())
+            left = [address for address in batch[done:] if address not in given]
+            yield from answer
+
+    def without_truth(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Those chunks that are not kept as truth yet, each once, in order.
+
+        What is truth stays so, hence the answer may be used in a later transaction.
+        """
+        new = {chunk.address: chunk for chunk in chunks}
+        waiting = iter(list(new))
+        while batch := list(itertools.islice(waiting, _BATCH)):
+            with self._connection.reading() as connection:
+                places = self._locate(connection, batch)
+                for address in batch:
+                    for place in places.get(prefix_of(address), ()):
+                        if place.tier == TRUTH and self._holds(connection, place, address):
+                            del new[address]
+                            break
+        return list(new.values())
+
+    @staticmethod
+    def _locate(connection: sqlite3.Connection, addresses: Sequence[bytes]) -> dict[int, list[Place]]:
+        """Packs that may hold these chunks, by prefix, best first."""
+        wanted = [prefix_of(address) for address in addresses]
+        if len(wanted) < _BATCH:
+            wanted += [wanted[0]] * (_BATCH - len(wanted))  # one statement, prepared once, for every count
+        places: dict[int, list[Place]] = {}
+        for prefix, *place in connection.execute(_LOCATE, wanted):
+            places.setdefault(prefix, []).append(Place(*place))
+        return places
+
+    @staticmethod
+    def _holds(connection: sqlite3.Connection, place: Place, address: bytes) -> bool:
+        row = connection.execute("SELECT directory FROM packs WHERE id=?", (place.pack,)).fetchone()
+        return row is not None and address in packing.addresses_in(row[0])
+
+    def _first_sound(
+        self, connection: sqlite3.Connection, address: bytes, places: Iterable[Place]
+    ) -> tuple[Place, packing.ChunkPack] | None:
+        """The best pack that holds this chunk undamaged; None where no pack holds it at all."""
+        fault: CorruptStore | None = None
+        for place in places:
+            try:
+                pack = self.undo(connection, place)
+                if address not in pack.addresses:
+                    continue
+                index = pack.addresses.index(address)
+                start = pack.ends[index - 1] if index else 0
+                if hashlib.sha256(pack.raw[start : pack.ends[index]]).digest() == address:
+                    return place, pack
+                raise CorruptStore(f"chunk {address.hex()} in pack {place.pack} does not match its address")
+            except CorruptStore as damage:
+                fault = fault or damage
+        if fault is not None:
+            raise CorruptStore(
+                f"chunk {address.hex()} cannot be read: {fault}", hint="run verify; a damaged cache is dropped by gc"
+            )
+        return None
+
+    def undo(self, connection: sqlite3.Connection, place: Place) -> packing.ChunkPack:
+        """The chunks of a pack, remembered for the next call.
+
+        Raises:
+            CorruptStore: It does not match its digest.
+        """
+        key = (place.pack, place.digest)
+        if key in self._undone:
+            self._undone.move_to_end(key)
+            return self._undone[key]
+        tier, owner, base, digest, directory, frame = connection.execute(
+            "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id=?", (place.pack,)
+        ).fetchone()
+        if digest != pack_digest(tier, owner, base, directory, frame):
+            raise CorruptStore(f"pack {place.pack} is damaged", hint="run verify")
+        pack = packing.undo_chunks(directory, frame, base_bytes(connection, base))
+        self._undone[key] = pack
+        self._undone_bytes += len(pack.raw)
+        while self._undone_bytes > _CACHE_BYTES:
+            _, dropped = self._undone.popitem(last=False)
+            self._undone_bytes -= len(dropped.raw)
+        return pack

@@ -1,0 +1,48 @@
+"""The digest of each kind of row: over its place as well as its bytes, so that a row that was moved is found too.
+
+Eight bytes of a SHA-256: enough to find damage; the ids of events and addresses of chunks prove the rest.
+"""
+
+import sqlite3
+
+from backends import packing
+from backends.errors import CorruptStore
+
+
+def record_digest(ident: int, log: bytes, slot: int, size: int, write_id: bytes, header: bytes) -> bytes:
+    """The digest of a row in ``records`` together with its row in ``writes`` (empty but for a slot's first)."""
+    return packing.digest(b"%d %b %d %d %b\n" % (ident, log, slot, size, write_id), header)
+
+
+def body_digest(ident: int, body: bytes) -> bytes:
+    """The digest of a row in ``bodies``."""
+    return packing.digest(b"%d " % ident, body)
+
+
+def body_pack_digest(ident: int, first: int, base: int, frame: bytes) -> bytes:
+    """The digest of a row in ``body_packs``."""
+    return packing.digest(b"%d %d %d " % (ident, first, base), frame)
+
+
+def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None:
+    """The raw bytes that a pack leans on, or None; a base leans on nothing.
+
+    Raises:
+        CorruptStore: The base is gone or damaged.
+    """
+    if not base:
+        return None
+    row = connection.execute(
+        "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id=?", (base,)
+    ).fetchone()
+    if row is None:
+        raise CorruptStore(f"pack {base}, which others lean on, is missing", hint="restore the store from a backup")
+    tier, owner, nothing, digest, directory, frame = row
+    if digest != pack_digest(tier, owner, nothing, directory, frame):
+        raise CorruptStore(f"pack {base}, which others lean on, is damaged", hint="restore the store from a backup")
+    return packing.decompress(frame)
+
+
+def pack_digest(tier: int, owner: int, base: int | None, directory: bytes, frame: bytes) -> bytes:
+    """The digest of a row in ``packs``."""
+    return packing.digest(b"%d %d %d " % (tier, owner, -1 if base is None else base), directory, frame)

@@ -1,0 +1,58 @@
+"""What SQLite's error codes mean for a caller: each becomes the error kind that asks for the same reaction."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backends.errors import BackendError, CorruptStore, ReadOnlyStore, StoreUnavailable
+
+_PRIMARY = 0xFF
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_CLOSED_DOOR = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 1 (SQLITE_ERROR) where the error comes from Python's side."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+
+
+def is_io(error: sqlite3.Error) -> bool:
+    """True where the operating system failed to read, write or sync."""
+    return code_of(error) == sqlite3.SQLITE_IOERR
+
+
+def translated(error: sqlite3.Error, location: str) -> BackendError:
+    """The error to raise instead, which says where and what to do."""
+    code = code_of(error)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    said = f"{error} ({name})"
+    if code in _DAMAGED:
+        return CorruptStore(f"{location} is damaged: {said}", hint="run verify, then restore it from a backup")
+    if code in _LOCKED:
+        return StoreUnavailable(
+            f"{location} is locked by another process: {said}", hint="wait until that one is done, then try again"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(f"no room to write {location}: {said}", hint="free disk space, then try again")
+    if code == sqlite3.SQLITE_READONLY:
+        return ReadOnlyStore(f"{location} cannot be written: {said}", hint="open it read-only, or change its mode")
+    if code in _CLOSED_DOOR:
+        return StoreUnavailable(
+            f"{location} cannot be opened: {said}", hint="check the permissions of the file and of its folder"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreUnavailable(f"the disk failed under {location}: {said}", hint="check the disk, then try again")
+    if code in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG):
+        return StoreUnavailable(f"too large for {location}: {said}", hint="write it in smaller pieces")
+    # A trigger refused, or a table is not as it was made: not what this program wrote.
+    return CorruptStore(f"{location} is not as it was written: {said}", hint="run verify, then restore a backup")
+
+
+@contextmanager
+def translating(location: str) -> Iterator[None]:
+    """Errors of SQLite inside leave as errors of ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, location) from error

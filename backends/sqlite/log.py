@@ -1,0 +1,265 @@
+"""The logs in an SQLite file: appending a slot, reading headers, and finding bodies wherever they stand.
+
+`append` is the hot path: one transaction that looks at the newest row and adds one to each of three tables.
+"""
+
+import itertools
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from backends import packing
+from backends.contract import Record, StoredRecord, Tail
+from backends.errors import CorruptStore, SlotTaken
+from backends.names import check_log, check_write_id
+from backends.sqlite.connection import Connection
+from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest, record_digest
+from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+
+_FIRST_BATCH = 64
+_LARGEST_BATCH = 1024
+_BODY_BATCH = 128
+_CACHED_PACKS = 4
+
+StorePacks = Callable[[sqlite3.Connection, Sequence[tuple[bytes, bytes]]], None]
+"""Writes packs of truth, each a directory and a frame, inside the transaction that appends."""
+
+
+def stored_write_id(write_id: str) -> str | bytes:
+    """A write id as it is stored: hexadecimal ones, the usual kind, in half the room."""
+    try:
+        raw = bytes.fromhex(write_id)
+    except ValueError:
+        return write_id
+    return raw if raw.hex() == write_id else write_id
+
+
+class Logs:
+    """All logs of one store."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ordinals: dict[str, int] = {}
+        self._packs: OrderedDict[tuple[int, bytes], dict[int, bytes]] = OrderedDict()
+
+    def append(
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        packs: Sequence[tuple[bytes, bytes]],
+        store_packs: StorePacks,
+    ) -> None:
+        """Create a slot with its records and packs of truth; see `Backend.append`."""
+        if not records:
+            raise ValueError("a slot holds at least one record")
+        stored_id = stored_write_id(check_write_id(write_id))
+        ident_bytes = stored_id if isinstance(stored_id, bytes) else stored_id.encode()
+        with self._connection.writing(write_id) as connection:
+            ordinal = self._ordinal(connection, check_log(log))
+            if ordinal is None:
+                ordinal = len(self._ordinals)
+            start = ordinal << ORDINAL_SHIFT
+            newest, newest_slot = self._newest(connection, start)
+            if slot != newest_slot + 1:
+                raise SlotTaken(
+                    f"slot {slot} of log {log} cannot be written: the newest is {newest_slot}",
+                    hint="read what was written, then try with the next slot",
+                )
+            ident = first = newest + 1
+            name = log.encode()
+            execute = connection.execute
+            for header, body in records:
+                size = len(body)
+                digest = record_digest(ident, name, slot, size, ident_bytes, header)
+                execute(
+                    "INSERT INTO records(id, log, slot, size, digest, header) VALUES(?,?,?,?,?,?)",
+                    (ident, log, slot, size, digest, _text(header)),
+                )
+                if size:
+                    execute("INSERT INTO bodies VALUES(?,?,?)", (ident, body_digest(ident, body), body))
+                ident += 1
+                ident_bytes = b""
+            execute("INSERT INTO writes VALUES(?,?)", (stored_id, first))
+            if packs:
+                store_packs(connection, packs)
+
+    def tail(self, log: str) -> Tail:
+        """The newest slot and record; one seek."""
+        with self._connection.using() as connection:
+            ordinal = self._ordinal(connection, check_log(log))
+            if ordinal is None:
+                return Tail(0, 0)
+            ident, slot = self._newest(connection, ordinal << ORDINAL_SHIFT)
+            return Tail(slot, ident & NUMBER_MASK)
+
+    def names(self) -> list[str]:
+        """Names of all logs, sorted."""
+        with self._connection.using() as connection:
+            self._ordinal(connection, "")
+            return sorted(self._ordinals)
+
+    def start_of(self, connection: sqlite3.Connection, log: str) -> int | None:
+        """What is added to a record's number to give its id; None where the log holds nothing."""
+        ordinal = self._ordinal(connection, log)
+        return None if ordinal is None else ordinal << ORDINAL_SHIFT
+
+    def place_of(self, connection: sqlite3.Connection, ident: int) -> tuple[str, int]:
+        """Log and number of the record with this id."""
+        self._ordinal(connection, "")
+        ordinal = ident >> ORDINAL_SHIFT
+        name = next((name for name, found in self._ordinals.items() if found == ordinal), "")
+        return name, ident & NUMBER_MASK
+
+    def read(self, log: str, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
+        """Headers in batches, each its own statement, so that nothing is held between items."""
+        low, high = max(first, 1), NUMBER_MASK if last is None else min(last, NUMBER_MASK)
+        size = _FIRST_BATCH
+        order = "DESC" if newest_first else "ASC"
+        query = (
+            "SELECT number, slot, header FROM records "  # noqa: S608 - the order is ours
+            f"WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?"
+        )
+        check_log(log)
+        while low <= high:
+            with self._connection.using() as connection:
+                start = self.start_of(connection, log)
+                if start is None:
+                    return
+                rows = connection.execute(query, (start + low, start + high, size)).fetchall()
+            yield from map(StoredRecord._make, rows)
+            if len(rows) < size:
+                return
+            if newest_first:
+                high = rows[-1][0] - 1
+            else:
+                low = rows[-1][0] + 1
+            size = min(2 * size, _LARGEST_BATCH)
+
+    def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Bodies in batches, in the order asked."""
+        check_log(log)
+        remaining = iter(numbers)
+        while batch := list(itertools.islice(remaining, _BODY_BATCH)):
+            with self._connection.reading() as connection:
+                start = self.start_of(connection, log)
+                if start is None:
+                    raise CorruptStore(f"log {log} holds no record {batch[0]}", hint="see what verify reports")
+                found = self._batch(connection, log, start, batch)
+            yield from found
+
+    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+        """First and last record of the slot that was written with this id; one seek, and one over the slot."""
+        check_log(log)
+        with self._connection.reading() as connection:
+            start = self.start_of(connection, log)
+            if start is None:
+                return None
+            found = connection.execute(
+                "SELECT w.id, r.slot FROM writes w JOIN records r ON r.id=w.id "
+                "WHERE w.write_id=? AND w.id BETWEEN ? AND ? ORDER BY w.id DESC LIMIT 1",
+                (stored_write_id(write_id), start, start + NUMBER_MASK),
+            ).fetchone()
+            if found is None:
+                return None
+            first, slot = found
+            following = connection.execute(
+                "SELECT id FROM records WHERE id BETWEEN ? AND ? AND slot<>? ORDER BY id LIMIT 1",
+                (first, start + NUMBER_MASK, slot),
+            ).fetchone()
+            last = following[0] - 1 if following else self._newest(connection, start)[0]
+            return first & NUMBER_MASK, last & NUMBER_MASK
+
+    def _ordinal(self, connection: sqlite3.Connection, log: str) -> int | None:
+        """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
+        ordinals = self._ordinals
+        if log not in ordinals:
+            while row := connection.execute(
+                "SELECT log FROM records WHERE id=?", ((len(ordinals) << ORDINAL_SHIFT) + 1,)
+            ).fetchone():
+                ordinals[bytes(row[0]).decode(errors="replace")] = len(ordinals)
+        return ordinals.get(log)
+
+    @staticmethod
+    def _newest(connection: sqlite3.Connection, start: int) -> tuple[int, int]:
+        """Id and slot of the newest record of a log; (start, 0) where there is none."""
+        row: tuple[int, int] | None = connection.execute(
+            "SELECT id, slot FROM records WHERE id<=? ORDER BY id DESC LIMIT 1", (start + NUMBER_MASK,)
+        ).fetchone()
+        return row if row is not None and row[0] > start else (start, 0)
+
+    def _batch(
+        self, connection: sqlite3.Connection, log: str, start: int, numbers: Sequence[int]
+    ) -> list[tuple[int, bytes]]:
+        """Bodies of a few records: from their own rows, then from packs, then known to be empty."""
+        low, high = start + min(numbers), start + max(numbers)
+        found: dict[int, bytes] = {}
+        if high - low < 2 * len(numbers):
+            rows: Iterable[tuple[int, bytes, bytes]] = connection.execute(
+                "SELECT id, digest, body FROM bodies WHERE id BETWEEN ? AND ?", (low, high)
+            )
+        else:
+            each = (
+                connection.execute("SELECT id, digest, body FROM bodies WHERE id=?", (start + number,)).fetchone()
+                for number in numbers
+            )
+            rows = (row for row in each if row)
+        for ident, digest, body in rows:
+            if digest != body_digest(ident, body):
+                raise _damaged(log, ident)
+            found[ident] = body
+        for number in numbers:
+            if start + number not in found:
+                found[start + number] = self._elsewhere(connection, log, start + number)
+        return [(number, found[start + number]) for number in numbers]
+
+    def _elsewhere(self, connection: sqlite3.Connection, log: str, ident: int) -> bytes:
+        """A body that has no row of its own."""
+        pack = connection.execute(
+            "SELECT id, first, base, digest FROM body_packs WHERE id>=? ORDER BY id LIMIT 1", (ident,)
+        ).fetchone()
+        if pack and pack[1] <= ident:
+            body = self._unpacked(connection, log, *pack).get(ident)
+            if body is not None:
+                return body
+        row = connection.execute("SELECT size FROM records WHERE id=?", (ident,)).fetchone()
+        if row is None:
+            raise CorruptStore(f"log {log} holds no record {ident & NUMBER_MASK}", hint="see what verify reports")
+        if row[0] != 0:
+            raise CorruptStore(
+                f"the body of record {ident & NUMBER_MASK} of log {log} is missing", hint="see what verify reports"
+            )
+        return b""
+
+    def _unpacked(
+        self, connection: sqlite3.Connection, log: str, ident: int, first: int, base: int, digest: bytes
+    ) -> dict[int, bytes]:
+        """All bodies of a pack; the last few packs are remembered, since neighbours are read together."""
+        key = (ident, digest)
+        if key in self._packs:
+            self._packs.move_to_end(key)
+            return self._packs[key]
+        (frame,) = connection.execute("SELECT frame FROM body_packs WHERE id=?", (ident,)).fetchone()
+        if digest != body_pack_digest(ident, first, base, frame):
+            raise _damaged(log, ident)
+        bodies = packing.undo_bodies(first, packing.decompress(frame, base_bytes(connection, base)))
+        self._packs[key] = bodies
+        if len(self._packs) > _CACHED_PACKS:
+            self._packs.popitem(last=False)
+        return bodies
+
+
+def _text(header: bytes) -> str | bytes:
+    """A header as text, so that any SQLite tool reads it; as it is where it is not text."""
+    try:
+        return header.decode()
+    except UnicodeDecodeError:
+        return header
+
+
+def _damaged(log: str, ident: int) -> CorruptStore:
+    return CorruptStore(
+        f"the body of record {ident & NUMBER_MASK} of log {log} is damaged", hint="restore the store from a backup"
+    )
