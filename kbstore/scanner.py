@@ -32,11 +32,12 @@ class _Frame:
 
     def __init__(self, is_object: bool) -> None:
         self.keys: set[str] | None = set() if is_object else None
-        self.key = ""
+        self.key: str | None = None
         self.index = 0
 
     @property
-    def token(self) -> str:
+    def token(self) -> str | None:
+        """The token of what is being read; None while a member's name is."""
         return self.key if self.keys is not None else str(self.index)
 
 
@@ -49,7 +50,7 @@ def locate_fault(data: bytes | bytearray) -> InvalidJSON | None:
     before = data[: fault.offset]
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    pointer = format_pointer([frame.token for frame in frames])
+    pointer = format_pointer([frame.token for frame in frames if frame.token is not None])
     where = f"line {line}, column {column}" + (f" (at {shorten(pointer)!r})" if pointer else "")
     return InvalidJSON(f"{where}: {fault.message}", pointer=pointer, line=line, column=column, hint=fault.hint)
 
@@ -118,6 +119,7 @@ def _after_value(data: bytes, at: int, frames: list[_Frame]) -> int | _Fault | N
 
 def _read_name(data: bytes, at: int, frame: _Frame) -> int | _Fault:
     """Read a member name and its colon; returns where the member's value starts."""
+    frame.key = None
     if data[at : at + 1] != b'"':
         return _Fault(at, f"expected a member name in double quotes, found {_shown(data, at)}")
     end = _read_string(data, at)
