@@ -1,6 +1,6 @@
 """The difference between two versions: patch, inverse, and what was added, removed and modified by entry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ class Diff:
         old_name: What to call the old side.
         new_name: What to call the new side.
         entry_key: The id-like member of the collection's elements, where it is an array that has one.
+        read_entry: Gives an entry before and after, `MISSING` where it is not there: see `sides`.
 
     Attributes:
         hunks: As given.
@@ -33,12 +34,14 @@ class Diff:
         old_name: str = "old",
         new_name: str = "new",
         entry_key: str | None = None,
+        read_entry: Callable[[str], tuple[Any, Any]] | None = None,
     ) -> None:
         self.hunks = list(hunks)
         self.collection = collection
         self.old_name = old_name
         self.new_name = new_name
         self._entry_key = entry_key
+        self._read_entry = read_entry
 
     def __bool__(self) -> bool:
         return bool(self.hunks)
@@ -56,6 +59,10 @@ class Diff:
     def changes(self) -> list[Change]:
         """Every changed value, one by one, for people."""
         return changes(self.hunks)
+
+    def sides(self, entry: str) -> tuple[Any, Any] | None:
+        """A whole entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
+        return self._read_entry(entry) if self._read_entry is not None else None
 
     @property
     def added(self) -> list[str]:

@@ -1,0 +1,45 @@
+"""A diff as one JSON object, stable for programs."""
+
+from typing import Any
+
+from kbstore.render.source import Differences
+from kbstore.valuediff import Change
+
+SCHEMA_VERSION = 1
+"""Raised when a member goes or changes its meaning; new members may come without."""
+
+
+def as_json(diff: Differences) -> dict[str, Any]:
+    """The diff as plain JSON values.
+
+    Args:
+        diff: What changed.
+
+    Returns:
+        `schema_version`; `from` and `to` (names of the versions); `collection` (pointer tokens); `added`, `removed`,
+        `modified` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, `label` of
+        a matched list element); `patch` (RFC 6902, from one side to the other). Values are those of the store, not
+        escaped.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "from": diff.old_name,
+        "to": diff.new_name,
+        "collection": list(diff.collection),
+        "added": list(diff.added),
+        "removed": list(diff.removed),
+        "modified": list(diff.modified),
+        "changes": [_change(change) for change in diff.changes()],
+        "patch": list(diff.patch),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    told: dict[str, Any] = {"pointer": change.pointer, "kind": change.kind}
+    if change.label:
+        told["label"] = change.label
+    if change.kind != "added":
+        told["old"] = change.old
+    if change.kind != "removed":
+        told["new"] = change.new
+    return told

@@ -1,0 +1,164 @@
+"""Text on a grid: how wide it is, where to break it, and which unchanged parts of it a reader can do without."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from kbstore.render.escape import visible
+from kbstore.render.words import Span
+
+ELLIPSIS = "\u2026"
+# Characters of what stayed that are kept on each side of a change, and ends of a very long exchange.
+_CONTEXT = 36
+_LONGEST = 600
+_PIECE = re.compile(r"\S+|\s+")
+
+
+class Piece(NamedTuple):
+    """A bit of a line, already harmless.
+
+    Attributes:
+        text: What to print.
+        marked: Whether it is part of a change.
+    """
+
+    text: str
+    marked: bool = False
+
+
+def cells(text: str) -> int:
+    """Columns that a terminal uses for this text: two for wide characters, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(character) for character in text)
+
+
+def _cell(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def clip(text: str, width: int) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` columns."""
+    if cells(text) <= width:
+        return text
+    kept, used = [], 1
+    for character in text:
+        used += _cell(character)
+        if used > width:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + ELLIPSIS
+
+
+def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
+    """Break a line at blanks into lines of at most `width` columns; a word wider than that is cut.
+
+    Returns:
+        At least one line. Blanks at a break are dropped.
+    """
+    lines: list[list[Piece]] = [[]]
+    used = 0
+    for word in _words(pieces):
+        size = sum(cells(piece.text) for piece in word)
+        if used + size > width and used:
+            _strip_end(lines[-1])
+            lines.append([])
+            used = 0
+            if word[0].text.isspace():
+                continue
+        for piece in word:
+            rest = piece
+            while used + cells(rest.text) > width:
+                head = _take(rest.text, width - used)
+                _put(lines[-1], Piece(head, rest.marked))
+                lines.append([])
+                used = 0
+                rest = Piece(rest.text[len(head) :], rest.marked)
+            _put(lines[-1], rest)
+            used += cells(rest.text)
+    return [line for line in lines if line] or [[]]
+
+
+def _words(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Words and runs of blanks; a word may be partly marked, and is not broken there."""
+    word: list[Piece] = []
+    for piece in pieces:
+        for match in _PIECE.finditer(piece.text):
+            text = match.group()
+            if word and (text.isspace() or word[-1].text.isspace()):
+                yield word
+                word = []
+            word.append(Piece(text, piece.marked))
+    if word:
+        yield word
+
+
+def _put(line: list[Piece], piece: Piece) -> None:
+    if line and line[-1].marked == piece.marked:
+        line[-1] = Piece(line[-1].text + piece.text, piece.marked)
+    elif piece.text:
+        line.append(piece)
+
+
+def _strip_end(line: list[Piece]) -> None:
+    if line and not line[-1].marked:
+        line[-1] = Piece(line[-1].text.rstrip())
+        if not line[-1].text:
+            line.pop()
+
+
+def _take(word: str, width: int) -> str:
+    """As much of a word as fits, one character at least where there is room for a line at all."""
+    used = 0
+    for index, character in enumerate(word):
+        used += _cell(character)
+        if used > width:
+            return word[: max(index, 1)]
+    return word
+
+
+def side(spans: Sequence[Span], *, new: bool, width: int) -> list[Piece]:
+    """One side of a compared string, harmless; unchanged stretches are elided where the whole would not fit.
+
+    Args:
+        spans: From `word_diff`.
+        new: True for the new side, False for the old one.
+        width: Columns within which nothing is elided.
+    """
+    whole = [Piece(visible(span.new if new else span.old), not span.same) for span in spans]
+    if sum(cells(piece.text) for piece in whole) <= width:
+        return [piece for piece in whole if piece.text]
+    last = len(spans) - 1
+    pieces = []
+    for index, piece in enumerate(whole):
+        if piece.marked:
+            pieces.append(Piece(_shorten(piece.text, _LONGEST), True))
+        else:
+            before = 0 if index == 0 else _CONTEXT
+            after = 0 if index == last else _CONTEXT
+            pieces.append(Piece(_elide(piece.text, before, after)))
+    return [piece for piece in pieces if piece.text]
+
+
+def _elide(text: str, before: int, after: int) -> str:
+    """Keep about that many characters of the start and of the end, whole words."""
+    if len(text) <= before + after + 12:
+        return text
+    start = text[:before]
+    end = text[len(text) - after :] if after else ""
+    if " " in start.strip():
+        start = start[: start.rstrip().rfind(" ")]
+    if " " in end.strip():
+        end = end[end.find(" ", len(end) - len(end.lstrip())) :]
+    return f"{start} {ELLIPSIS}{end}" if before else f"{ELLIPSIS}{end}"
+
+
+def _shorten(text: str, longest: int) -> str:
+    """A long exchange by its two ends and its length."""
+    if len(text) <= longest:
+        return text
+    left, right = text[: longest // 2], text[-longest // 4 :]
+    return f"{left} {ELLIPSIS} ({len(text) - len(left) - len(right):,} more characters) {ELLIPSIS} {right}"

@@ -1,0 +1,62 @@
+"""A diff in figures: how much changed in each entry, as `git diff --stat` tells it, and names alone."""
+
+from collections import Counter
+
+from kbstore.render.escape import visible
+from kbstore.render.layout import cells, clip
+from kbstore.render.source import Differences, Group, groups
+
+_SIGNS = {"added": "+", "removed": "-", "modified": "~", "moved": ">"}
+_LONGEST_BAR = 30
+
+
+def stat(diff: Differences, width: int = 80) -> str:
+    """A line for each changed entry: its pointer, how many paths changed, and a bar; then the sums.
+
+    Args:
+        diff: What changed.
+        width: Columns that lines may use.
+
+    Returns:
+        Lines, each ended; empty where nothing changed. The bar has a `+`, `-`, `~` or `>` for each path that was
+        added, removed, modified or moved, scaled where the longest would not fit.
+    """
+    parts = groups(diff)
+    if not parts:
+        return ""
+    rows = [(_name(part), Counter(change.kind for change in part.changes)) for part in parts]
+    longest = max(counts.total() for _, counts in rows)
+    digits = len(str(longest))
+    bar_width = min(_LONGEST_BAR, longest, max(width - digits - 24, 8))
+    room = min(max(cells(name) for name, _ in rows), max(width - digits - bar_width - 5, 16))
+    lines = []
+    for name, counts in rows:
+        name = clip(name, room)
+        pad = " " * (room - cells(name))
+        lines.append(f" {name}{pad} | {counts.total():>{digits}} {_bar(counts, longest, bar_width)}")
+    sums = sum((counts for _, counts in rows), Counter[str]())
+    told = ", ".join(f"{sums[kind]:,} {kind}({sign})" for kind, sign in _SIGNS.items() if sums[kind])
+    entries = sum(part.entry is not None for part in parts)
+    lines.append(f" {entries:,} entr{'y' if entries == 1 else 'ies'} changed; paths: {told}")
+    return "\n".join(lines) + "\n"
+
+
+def names(diff: Differences) -> str:
+    """The pointers of the changed entries, and of what changed outside of them, one a line."""
+    found = []
+    for part in groups(diff):
+        found += [part.pointer] if part.entry is not None else [change.pointer for change in part.changes]
+    return "".join(f"{visible(pointer) or '/'}\n" for pointer in found)
+
+
+def _name(part: Group) -> str:
+    return visible(part.pointer) if part.entry is not None else "(outside of the entries)"
+
+
+def _bar(counts: Counter[str], longest: int, width: int) -> str:
+    """Signs in proportion; what there is of a kind shows as one sign at least."""
+    if longest <= width:
+        return "".join(sign * counts[kind] for kind, sign in _SIGNS.items())
+    return "".join(
+        sign * max(round(counts[kind] * width / longest), bool(counts[kind])) for kind, sign in _SIGNS.items()
+    )

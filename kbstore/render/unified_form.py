@@ -1,0 +1,83 @@
+"""A diff as unified text: what `diff -u` says of the pretty-printed JSON of each changed entry."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kbstore.canonical import MISSING
+from kbstore.render.escape import visible, visible_json
+from kbstore.render.linewise import Region, hunks
+from kbstore.render.source import Differences, groups
+from kbstore.valuediff import Change
+
+_CONTEXT = 3
+
+
+def unified(diff: Differences) -> str:
+    r"""The diff as unified text.
+
+    Args:
+        diff: What changed.
+
+    Returns:
+        For each changed entry (and each changed value outside of them) a `---` and a `+++` line and the hunks of
+        its JSON, indented by two, members sorted. Characters that are not drawn stand as `\u` escapes. Each line
+        is ended; empty where nothing changed.
+    """
+    lines: list[str] = []
+    for part in groups(diff):
+        if part.entry is None or (part.old is MISSING and part.new is MISSING):
+            for change in part.changes:
+                if change.kind != "moved":
+                    lines += _file(diff, change.pointer, *_values(change))
+        else:
+            lines += _file(diff, part.pointer, part.old, part.new)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _values(change: Change) -> tuple[Any, Any]:
+    return (
+        MISSING if change.kind == "added" else change.old,
+        MISSING if change.kind == "removed" else change.new,
+    )
+
+
+def _file(diff: Differences, pointer: str, old: Any, new: Any) -> Iterator[str]:
+    name = visible(pointer) or "/"
+    yield "--- /dev/null" if old is MISSING else f"--- {visible(diff.old_name)}{name}"
+    yield "+++ /dev/null" if new is MISSING else f"+++ {visible(diff.new_name)}{name}"
+    before, after = printed(old), printed(new)
+    for gathered in hunks(before, after, _CONTEXT):
+        yield from _hunk(before, after, gathered)
+
+
+def _hunk(old: Sequence[str], new: Sequence[str], gathered: Sequence[Region]) -> Iterator[str]:
+    first, last = gathered[0], gathered[-1]
+    lead = min(_CONTEXT, first.old_start)
+    tail = min(_CONTEXT, len(old) - last.old_end)
+    yield "@@ -{} +{} @@".format(
+        _span(first.old_start - lead, last.old_end + tail), _span(first.new_start - lead, last.new_end + tail)
+    )
+    place = first.old_start - lead
+    for region in gathered:
+        yield from (f" {line}" for line in old[place : region.old_start])
+        yield from (f"-{line}" for line in old[region.old_start : region.old_end])
+        yield from (f"+{line}" for line in new[region.new_start : region.new_end])
+        place = region.old_end
+    yield from (f" {line}" for line in old[place : last.old_end + tail])
+
+
+def _span(start: int, end: int) -> str:
+    """Lines `start` to `end` as POSIX diff writes them: counted from 1, and an empty stretch by the line before."""
+    length = end - start
+    if length == 1:
+        return str(start + 1)
+    return f"{start if length == 0 else start + 1},{length}"
+
+
+def printed(value: Any) -> list[str]:
+    """The lines of a value as JSON, indented by two, members sorted, harmless; none for `MISSING`."""
+    if value is MISSING:
+        return []
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+    return [visible_json(line) for line in text.split("\n")]

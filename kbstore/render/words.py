@@ -1,0 +1,136 @@
+"""Which words of a string changed: the marks inside a line that save a reader from comparing it by eye."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+# Words, single ideographs and kana (their scripts put no blanks between words), runs of blanks, single signs.
+_WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+|\s+|[^\w\s]")
+_SENTENCE = re.compile(r"[^\n.!?]*(?:[.!?]+\s*|\n|$)")
+
+# Comparisons that one matching may cost. The worst texts (the same word over and over) compare each with each.
+_BUDGET = 200_000
+# Less in common than this, and marks would speckle two unrelated sentences.
+_COMMON = 0.3
+
+
+class Span(NamedTuple):
+    """A stretch of text that stayed, or one that was exchanged.
+
+    Attributes:
+        same: Whether it stayed; `old` and `new` are then equal.
+        old: What the old string has here; empty where something was put in.
+        new: What the new string has here; empty where something was taken out.
+    """
+
+    same: bool
+    old: str
+    new: str
+
+
+def word_diff(old: str, new: str) -> list[Span]:
+    """The changed words between two strings.
+
+    Cost is near-linear: equal ends are cut off first, long rests are matched by sentence before they are matched by
+    word, and what would still cost too much is given as one exchange.
+
+    Args:
+        old: The text before.
+        new: The text after.
+
+    Returns:
+        Spans in order. The olds joined are `old`, the news joined are `new`. One exchange alone where the texts
+        have too little in common for marks to help.
+    """
+    if old == new:
+        return [Span(True, old, new)] if old else []
+    start, end = _equal_ends(old, new)
+    middle = _match(old[start : len(old) - end], new[start : len(new) - end])
+    spans = [Span(True, old[:start], old[:start]), *middle, Span(True, old[len(old) - end :], old[len(old) - end :])]
+    spans = _tidy(spans)
+    kept = sum(len(span.old.strip()) for span in spans if span.same)
+    if kept < _COMMON * min(len(old), len(new)):
+        return [Span(False, old, new)]
+    return spans
+
+
+def _equal_ends(old: str, new: str) -> tuple[int, int]:
+    """Lengths of the common start and of the common end, both cut back to where a word begins or ends."""
+    start = _common(old, new)
+    while 0 < start and (_joined(old, start) or _joined(new, start)):
+        start -= 1
+    rest = min(len(old), len(new)) - start
+    end = min(_common(old[::-1], new[::-1]), rest)
+    while 0 < end and (_joined(old, len(old) - end) or _joined(new, len(new) - end)):
+        end -= 1
+    return start, end
+
+
+def _common(old: str, new: str) -> int:
+    """Length of the common start, by halving: string comparison is far faster than a loop over characters."""
+    low, high = 0, min(len(old), len(new))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _joined(text: str, cut: int) -> bool:
+    """Whether a cut there would part a word or a run of blanks."""
+    if not 0 < cut < len(text):
+        return False
+    left, right = text[cut - 1], text[cut]
+    return (left.isalnum() and right.isalnum()) or (left.isspace() and right.isspace()) or "_" in (left, right)
+
+
+def _match(old: str, new: str) -> list[Span]:
+    words = _WORD.findall(old), _WORD.findall(new)
+    if _cost(*words) <= _BUDGET:
+        return _spans(*words)
+    sentences = _SENTENCE.findall(old), _SENTENCE.findall(new)
+    if _cost(*sentences) > _BUDGET:
+        return [Span(False, old, new)]
+    spans: list[Span] = []
+    for span in _spans(*sentences):
+        words = (_WORD.findall(span.old), _WORD.findall(span.new)) if not span.same else ([], [])
+        spans += _spans(*words) if words[0] and words[1] and _cost(*words) <= _BUDGET else [span]
+    return spans
+
+
+def _cost(old: Sequence[str], new: Sequence[str]) -> int:
+    counts = Counter(old)
+    return sum(counts[token] for token in new) + len(old) + len(new)
+
+
+def _spans(old: Sequence[str], new: Sequence[str]) -> list[Span]:
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    return [Span(op == "equal", "".join(old[i:j]), "".join(new[k:m])) for op, i, j, k, m in matcher.get_opcodes()]
+
+
+def _tidy(spans: list[Span]) -> list[Span]:
+    """Join neighbours of one kind, and swallow blanks and lone signs that stand between two exchanges."""
+    joined: list[Span] = []
+    for index, span in enumerate(spans):
+        if not span.old and not span.new:
+            continue
+        bridge = (
+            span.same
+            and len(span.old.strip()) <= 1
+            and not span.old.strip().isalnum()
+            and "\n" not in span.old
+            and bool(joined)
+            and not joined[-1].same
+            and any(not later.same for later in spans[index + 1 : index + 2])
+        )
+        same = span.same and not bridge
+        if joined and joined[-1].same == same:
+            joined[-1] = Span(same, joined[-1].old + span.old, joined[-1].new + span.new)
+        else:
+            joined.append(Span(same, span.old, span.new))
+    return joined
