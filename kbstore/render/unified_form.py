@@ -55,9 +55,9 @@ def _hunk(old: Sequence[str], new: Sequence[str], gathered: Sequence[Region]) ->
     first, last = gathered[0], gathered[-1]
     lead = min(_CONTEXT, first.old_start)
     tail = min(_CONTEXT, len(old) - last.old_end)
-    yield "@@ -{} +{} @@".format(
-        _span(first.old_start - lead, last.old_end + tail), _span(first.new_start - lead, last.new_end + tail)
-    )
+    before = _span(first.old_start - lead, last.old_end + tail)
+    after = _span(first.new_start - lead, last.new_end + tail)
+    yield f"@@ -{before} +{after} @@"
     place = first.old_start - lead
     for region in gathered:
         yield from (f" {line}" for line in old[place : region.old_start])

@@ -60,11 +60,11 @@ def word_diff(old: str, new: str) -> list[Span]:
 def _equal_ends(old: str, new: str) -> tuple[int, int]:
     """Lengths of the common start and of the common end, both cut back to where a word begins or ends."""
     start = _common(old, new)
-    while 0 < start and (_joined(old, start) or _joined(new, start)):
+    while start > 0 and (_joined(old, start) or _joined(new, start)):
         start -= 1
     rest = min(len(old), len(new)) - start
     end = min(_common(old[::-1], new[::-1]), rest)
-    while 0 < end and (_joined(old, len(old) - end) or _joined(new, len(new) - end)):
+    while end > 0 and (_joined(old, len(old) - end) or _joined(new, len(new) - end)):
         end -= 1
     return start, end
 
