@@ -25,6 +25,8 @@ def parse_pointer(text: str) -> tuple[str, ...]:
         PointerError: The text does not start with ``/``, holds a bad escape (RFC 6901 section 3) or a lone
             surrogate, or has more than `MAX_DEPTH` tokens.
     """
+    if "~" not in text and text.isascii() and text[:1] == "/" and len(text) <= MAX_DEPTH:  # nearly all of them
+        return tuple(text.split("/")[1:])
     if text == "":
         return ()
     if text[0] != "/":
