@@ -1,5 +1,85 @@
-"""Git-like history for a JSON knowledge base, at JSON granularity."""
+"""Git-like history for a JSON knowledge base, at JSON granularity.
+
+The names below are the public interface. They are loaded when first used, so that a short command stays short.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from kbstore._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from kbstore.canonical import dumps, loads
+    from kbstore.diff import Diff
+    from kbstore.errors import (
+        BackendError,
+        ConflictError,
+        CorruptStore,
+        InvalidJSON,
+        KBStoreError,
+        OutcomeUnknown,
+        PatchError,
+        PointerError,
+        ReadOnlyStore,
+        RevisionError,
+        StoreExists,
+        StoreNotFound,
+        StoreUnavailable,
+        UnsupportedFormat,
+    )
+    from kbstore.patch import apply_patch
+    from kbstore.store import Change, Store
+    from kbstore.valuediff import make_patch
+    from kbstore.version import Version
+    from kbstore.versioner import KnowledgeBaseVersioner
+
+_HOMES = {
+    "Change": "store",
+    "Diff": "diff",
+    "KnowledgeBaseVersioner": "versioner",
+    "Store": "store",
+    "Version": "version",
+    "apply_patch": "patch",
+    "dumps": "canonical",
+    "loads": "canonical",
+    "make_patch": "valuediff",
+}
+
+__all__ = [
+    "BackendError",
+    "Change",
+    "ConflictError",
+    "CorruptStore",
+    "Diff",
+    "InvalidJSON",
+    "KBStoreError",
+    "KnowledgeBaseVersioner",
+    "OutcomeUnknown",
+    "PatchError",
+    "PointerError",
+    "ReadOnlyStore",
+    "RevisionError",
+    "Store",
+    "StoreExists",
+    "StoreNotFound",
+    "StoreUnavailable",
+    "UnsupportedFormat",
+    "Version",
+    "__version__",
+    "apply_patch",
+    "dumps",
+    "loads",
+    "make_patch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"kbstore.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

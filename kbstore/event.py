@@ -57,7 +57,23 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     def encode(self) -> bytes:
         """The header's canonical bytes."""
-        return encode({k: v for k, v in msgspec.structs.asdict(self).items() if v not in (None, ())})
+        fields: dict[str, Any] = {
+            "author": self.author,
+            "format": self.format,
+            "message": self.message,
+            "parents": list(self.parents),
+            "patch": self.patch,
+            "seq": self.seq,
+            "state": self.state,
+            "time": self.time,
+        }
+        if self.authored is not None:
+            fields["authored"] = self.authored
+        if self.tags:
+            fields["tags"] = list(self.tags)
+        if self.meta:
+            fields["meta"] = self.meta
+        return encode(fields)
 
     @property
     def moment(self) -> datetime:

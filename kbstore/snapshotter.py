@@ -5,9 +5,12 @@ from backends.errors import BackendError
 from kbstore.log import Line
 from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, read_note
 from kbstore.states import State
+from kbstore.touched import Touched
 from kbstore.tree.nodes import Nodes, unsaved
 
 _OPERATIONS_PER_EVENT = 6
+_TOUCHED_BACK = 4096
+"""How far back the index is brought up to date: further than any two larger snapshots stand apart."""
 
 
 class Snapshotter:
@@ -20,12 +23,14 @@ class Snapshotter:
         backend: Where snapshots are put.
         line: The versions.
         nodes: Whose marks say what is stored.
+        touched: The index that is brought up to date with the larger snapshots.
     """
 
-    def __init__(self, backend: Backend, line: Line, nodes: Nodes) -> None:
+    def __init__(self, backend: Backend, line: Line, nodes: Nodes, touched: Touched) -> None:
         self._backend = backend
         self._line = line
         self._nodes = nodes
+        self._touched = touched
         self._chain: list[tuple[int, int]] = []  # (tier, number): what the newest snapshot builds on, and itself
         self._operations_since_any = 0
         self._operations_since_complete = 0
@@ -101,6 +106,8 @@ class Snapshotter:
             self._chain = []
             self.take(state, COMPLETE)
             return
+        if tier != DENSE:
+            self._touched.build(max(1, state.seq - _TOUCHED_BACK), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
         self._chain = [*base, (tier, number)]
         self._operations_since_any = 0

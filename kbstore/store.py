@@ -42,7 +42,7 @@ from kbstore.tree.read import find
 from kbstore.valuediff import patch_of
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
-from kbstore.writer import Proposal, Writer
+from kbstore.writer import Foreign, Proposal, Writer
 
 if TYPE_CHECKING:
     import jsonpatch
@@ -102,7 +102,7 @@ class Store:
         self._nodes = Nodes(backend)
         self._states = States(backend, self._line, self._nodes, self.damage.append)
         self._touched = Touched(backend, self._line)
-        self._snapshotter = Snapshotter(backend, self._line, self._nodes)
+        self._snapshotter = Snapshotter(backend, self._line, self._nodes, self._touched)
         self._writer = Writer(backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
         self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
         self._resolver = Resolver(self._line, self._refs, self._line_of, branch)
@@ -476,6 +476,18 @@ class Store:
         draft = Draft(root, self._nodes)
         draft.apply(operations)
         return draft.seal()
+
+    def graft(self, events: Sequence[Foreign]) -> None:
+        """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
+
+        Raises:
+            CorruptStore: They do not follow the head, or are not what they claim to be.
+            SlotTaken: Somebody else committed meanwhile.
+        """
+        with self._lock:
+            self._begin()
+            self._writer.graft(events, self._clock.token())
+            self._base = self._writer.known_head().seq
 
     @contextmanager
     def edit(

@@ -78,9 +78,10 @@ class Touched:
             found.extend(s for o in sorted(offsets) if first <= (s := start + o) <= last)
         return found
 
-    def build(self, last: int) -> int:
-        """Cache all whole blocks up to a version that are not cached yet; returns how many were made."""
-        return sum(1 for _ in self._blocks(1, last, build_only=True))
+    def build(self, first: int, last: int) -> None:
+        """Cache the whole blocks among these versions that are not cached yet."""
+        for _ in self._blocks(first, last, build_only=True):
+            pass
 
     def _blocks(self, first: int, last: int, *, build_only: bool = False) -> Iterator[tuple[int, dict[str, list[int]]]]:
         """Blocks that cover these versions: the seq that offset 0 stands for, and the keys' offsets."""

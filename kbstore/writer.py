@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from backends.contract import Backend, Chunk, Record
+from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.canonical import MISSING
 from kbstore.clock import Clock, format_time
 from kbstore.errors import ConflictError, CorruptStore, SlotTaken
@@ -57,6 +57,22 @@ class Proposal:
     meta: dict[str, Any] | None = None
     allow_empty: bool = False
     body: bytes = field(default=b"", init=False)
+
+
+class Foreign(NamedTuple):
+    """An event that was made elsewhere.
+
+    Attributes:
+        where: Names its source, for errors.
+        event: Its header.
+        header: The same as bytes.
+        operations: Its patch, values in stored form.
+    """
+
+    where: str
+    event: Event
+    header: bytes
+    operations: list[Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +188,55 @@ class Writer:
             except SlotTaken:
                 self.head()
                 continue
-            self._head = Head(head.slot + 1, fresh[-1][0].event.seq, fresh[-1][0])
-            self._state = state
-            self._states.keep(state)
-            self._snapshotter.committed(state, sum(len(p.operations) for _, p in fresh), len(fresh))
+            newest = fresh[-1][0]
+            done = sum(len(p.operations) for _, p in fresh)
+            self._landed(Head(head.slot + 1, newest.event.seq, newest), state.root, done, len(fresh))
             return entries
         raise ConflictError(
             f"other writers won {_TRIES} slots in a row while this change was tried", hint="commit again"
         )
+
+    def graft(self, events: Sequence[Foreign], write_id: str) -> None:
+        """Append events that were made elsewhere, as they are, in one slot; all that they claim is computed anew.
+
+        Raises:
+            CorruptStore: One does not follow the one before it, or does not lead to the state that it names. Nothing
+                was appended.
+            SlotTaken: Somebody else committed meanwhile.
+        """
+        head = self.head()
+        root = self.state(head).root
+        parent = head.entry
+        records: list[Record] = []
+        chunks: list[Chunk] = []
+        for where, event, header, operations in events:
+            follows = parent.id if parent is not None else None
+            if event.seq != head.seq + len(records) + 1 or (event.parents[0] if event.parents else None) != follows:
+                raise CorruptStore(
+                    f"{where} is v{event.seq}, which does not follow v{head.seq + len(records)} of this store",
+                    hint="import the events in order, from the first one that is missing here",
+                )
+            if parent is not None and event.time < parent.event.time:
+                raise CorruptStore(f"{where} is older than the version before it")
+            draft = Draft(root, self._nodes)
+            draft.apply(operations)
+            root = draft.seal()
+            if root.address.hex() != event.state:
+                raise CorruptStore(f"{where}: the patch of v{event.seq} does not lead to the state that it names")
+            for operation in operations:
+                if isinstance(operation.value, Ref):
+                    chunks.extend(unsaved(operation.value, self._nodes, below=TRUTH, mark=TRUTH))
+            parent = Entry(event_id(header), event, header)
+            records.append(Record(header, encode_body(operations)))
+        assert parent is not None
+        self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
+        self._landed(Head(head.slot + 1, parent.event.seq, parent), root, sum(len(e.operations) for e in events), len(events))
+
+    def _landed(self, head: Head, root: Ref | None, operations: int, events: int) -> None:
+        self._head = head
+        self._state = State(head.seq, root)
+        self._states.keep(self._state)
+        self._snapshotter.committed(self._state, operations, events)
 
     def _prepare(self, proposals: Sequence[Proposal]) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -187,7 +244,7 @@ class Writer:
             proposal.body = encode_body(proposal.operations)
             for operation in proposal.operations:
                 if isinstance(operation.value, Ref):
-                    chunks.extend(unsaved(operation.value, self._nodes, below=4, mark=4))
+                    chunks.extend(unsaved(operation.value, self._nodes, below=TRUTH, mark=TRUTH))
         return chunks
 
     def _events(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kbstore.tree.build import Builder, Load, lowest_root
 from kbstore.tree.node import (
+    OBJECT,
     Index,
     Leaf,
     Ref,
@@ -143,26 +144,48 @@ def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref]
     return refs
 
 
-def _cut_index(node: Index, children: list[Ref], fresh: set[int], is_last: bool) -> list[Ref] | None:
-    """Index nodes above these children, of which those in `fresh` (by id) are new; None where the last would run on."""
-    if not children:
-        return []
-    level, end_before = node.level, node.children[-1]
-    cuts = [
-        i + 1
-        for i, child in enumerate(children[:-1])
-        if (id(child) in fresh or child is end_before) and ends_index(level, index_name(child))
-    ]
-    last = children[-1]
-    if not is_last and last is not end_before and not ends_index(level, index_name(last)):
-        return None
-    if not cuts:
-        return [make_index(node.is_object, level, children)]
-    start, refs = 0, []
-    for end in [*cuts, len(children)]:
-        refs.append(make_index(node.is_object, level, children[start:end]))
-        start = end
-    return refs
+class _Children:
+    """The children of an index node while some are replaced, from the last to the first."""
+
+    __slots__ = ("_count", "_cuts_may_move", "_node", "_size", "children")
+
+    def __init__(self, node: Index, ref: Ref) -> None:
+        self._node = node
+        self._count = ref.count
+        self._size = ref.size
+        self._cuts_may_move = not node.is_object  # an array's nodes are cut by address, and that changed
+        self.children = list(node.children)
+
+    def replace(self, at: int, parts: list[Ref]) -> None:
+        old = self._node.children[at]
+        self._count -= old.count
+        self._size -= old.size
+        for part in parts:
+            self._count += part.count
+            self._size += part.size
+        if len(parts) == 1:
+            self.children[at] = parts[0]
+            self._cuts_may_move |= parts[0].first != old.first
+        else:
+            self.children[at : at + 1] = parts
+            self._cuts_may_move = True
+
+    def cut(self, is_last: bool) -> list[Ref] | None:
+        """Index nodes above the children; None where the last would run on into the next node."""
+        children, level, is_object = self.children, self._node.level, self._node.is_object
+        if not self._cuts_may_move:
+            first = children[0].first
+            node = Index(is_object, level, children)
+            return [Ref(OBJECT, None, self._count, self._size, first, node)]
+        if not children:
+            return []
+        cuts = [i + 1 for i, child in enumerate(children) if ends_index(level, index_name(child))]
+        if not cuts or cuts[-1] != len(children):
+            if not is_last:
+                return None
+            cuts.append(len(children))
+        starts = [0, *cuts[:-1]]
+        return [make_index(is_object, level, children[a:b]) for a, b in zip(starts, cuts, strict=True)]
 
 
 def _object_locally(ref: Ref, members: Sequence[Member], is_last: bool, load: Load) -> list[Ref] | None:
@@ -170,14 +193,13 @@ def _object_locally(ref: Ref, members: Sequence[Member], is_last: bool, load: Lo
     if isinstance(node, Leaf):
         return _cut_leaf(*_merged(node, members), is_last)
     assert isinstance(node, Index)
-    children, fresh = list(node.children), set()
+    changed = _Children(node, ref)
     for at, group in reversed(_by_child(node, members)):
         parts = _object_locally(node.children[at], group, is_last and at == len(node.children) - 1, load)
         if parts is None:
             return None
-        children[at : at + 1] = parts
-        fresh.update(map(id, parts))
-    return _cut_index(node, children, fresh, is_last)
+        changed.replace(at, parts)
+    return changed.cut(is_last)
 
 
 def _array_locally(
@@ -187,15 +209,14 @@ def _array_locally(
     if isinstance(node, Leaf):
         return _cut_leaf(*_spliced(node, splices, before), is_last)
     assert isinstance(node, Index)
-    children, fresh = list(node.children), set()
+    changed = _Children(node, ref)
     for at, group in reversed(_by_position(node, splices, before)):
         start = before + (node.ends[at - 1] if at else 0)
         parts = _array_locally(node.children[at], group, is_last and at == len(node.children) - 1, load, start)
         if parts is None:
             return None
-        children[at : at + 1] = parts
-        fresh.update(map(id, parts))
-    return _cut_index(node, children, fresh, is_last)
+        changed.replace(at, parts)
+    return changed.cut(is_last)
 
 
 def _by_child(node: Index, members: Sequence[Member]) -> list[tuple[int, Sequence[Member]]]:

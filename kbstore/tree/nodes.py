@@ -6,6 +6,14 @@ from backends.contract import TRUTH, Backend, Chunk
 from backends.errors import CorruptStore
 from kbstore.tree.node import Blob, Index, Leaf, Node, Ref, leaf_size, parse_node
 
+_MOST_AT_HAND = 4096
+"""Nodes that a walk keeps of those that were read along with the ones it asked for: some 20 MB."""
+
+
+_IN_ORDER = 4
+"""As many chunks from one read tell that nodes stand in reading order."""
+
+
 class MissingNode(CorruptStore):
     """A node is in no pack: its snapshot was dropped or is damaged. The state can be folded anew from older ones."""
 
@@ -22,6 +30,7 @@ class Nodes:
     def __init__(self, backend: Backend, trusted: frozenset[tuple[str, int]] = frozenset()) -> None:
         self._backend = backend
         self.trusted = trusted
+        self._at_hand: dict[bytes, bytes] = {}
 
     def load(self, ref: Ref) -> Node:
         """The node that `ref` refers to, remembered in it.
@@ -48,16 +57,35 @@ class Nodes:
 
     def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
         """These nodes in order, those not at hand as their bytes and not remembered."""
-        absent = [r.address for r in refs if r.node is None]
-        found = {f.address: f.data for f in self._backend.get_chunks(absent)} if absent else {}
-        for ref in refs:
+        at_hand = self._at_hand
+        for at, ref in enumerate(refs):
             if ref.node is not None:
                 yield ref.node
                 continue
-            data = found.get(ref.address)
+            data = at_hand.pop(ref.address, None)
             if data is None:
-                raise MissingNode(f"state node {ref.address.hex()} is not stored", hint="run: kbstore verify")
+                # Nodes that were written in order come with the first of them; asking for all would bring packs twice.
+                if self._fetch([ref.address]) < _IN_ORDER:
+                    rest = [r.address for r in refs[at + 1 :] if r.node is None and r.address not in at_hand]
+                    self._fetch(rest)
+                data = at_hand.pop(ref.address, None)
+                if data is None:
+                    raise MissingNode(f"state node {ref.address.hex()} is not stored", hint="run: kbstore verify")
             yield data
+
+    def _fetch(self, addresses: list[bytes]) -> int:
+        """Put these chunks, and what is read along with them, at hand; returns how many came.
+
+        What is not taken soon makes room for others.
+        """
+        at_hand = self._at_hand
+        if len(at_hand) > _MOST_AT_HAND:
+            at_hand.clear()
+        came = 0
+        for found in self._backend.get_chunks(addresses):
+            at_hand[found.address] = found.data
+            came += 1
+        return came
 
     def root(self, address: bytes) -> Ref:
         """A reference to the node at this address, with what its bytes tell of it."""

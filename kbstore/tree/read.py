@@ -13,7 +13,7 @@ from kbstore.patch import resolve
 from kbstore.pointer import array_index
 from kbstore.tree.node import ARRAY, OBJECT, Blob, Index, Leaf, Node, Ref, parse_node
 
-_DECODE_BYTES = 1 << 18
+_DECODE_BYTES = 1 << 16
 """Leaves are decoded together up to about this size: few calls, and no second copy of a large state in memory."""
 
 
@@ -96,7 +96,7 @@ def leaf_refs(root: Ref, source: Source) -> Iterator[list[Ref]]:
 class _Run(NamedTuple):
     """Items that stand inline one after the other, as JSON without the brackets around."""
 
-    text: bytes
+    text: bytes | memoryview
 
 
 class _Apart(NamedTuple):
@@ -111,7 +111,7 @@ def _runs(root: Ref, source: Source) -> Iterator[_Run | _Apart]:
     for refs in leaf_refs(root, source):
         for found in source.walk(refs):
             if isinstance(found, bytes) and found[1:2] == b"\n":  # no references: the leaf's own bytes are the run
-                yield _Run(found[3:-1])
+                yield _Run(memoryview(found)[3:-1])
                 continue
             leaf = parse_node(found, 0) if isinstance(found, bytes) else found
             assert isinstance(leaf, Leaf)
@@ -134,7 +134,7 @@ def canonical(value: bytes | Ref, source: Source) -> bytes:
     return value if isinstance(value, bytes) else b"".join(_pieces(value, source))
 
 
-def _pieces(root: Ref, source: Source) -> Iterator[bytes]:
+def _pieces(root: Ref, source: Source) -> Iterator[bytes | memoryview]:
     if root.kind not in (OBJECT, ARRAY):
         yield _blob(root, source)
         return
@@ -168,7 +168,7 @@ def materialise(value: bytes | Ref, source: Source) -> Any:
     elements: list[Any] = []
     opening, closing = (b"{", b"}") if is_object else (b"[", b"]")
     take = members.update if is_object else elements.extend
-    waiting: list[bytes] = []
+    waiting: list[bytes | memoryview] = []
     waiting_bytes = 0
     for run in _runs(value, source):
         if isinstance(run, _Run):

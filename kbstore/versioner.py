@@ -1,0 +1,91 @@
+"""The face of the user's guide: versions of one JSON file, by few words. A thin layer over `Store`, on the same data."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kbstore.clock import Clock
+from kbstore.errors import RevisionError
+from kbstore.project import open_for_file
+from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workfile import WorkFile
+
+
+class KnowledgeBaseVersioner:
+    """Versions of one knowledge-base file. Its history is kept in ``.kbstore/`` beside the file.
+
+    Args:
+        path: The JSON file.
+        clock: Gives the time; the machine's by default.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
+        self._file = WorkFile(Path(path))
+        self._store = open_for_file(Path(path), clock=clock)
+
+    @property
+    def store(self) -> Store:
+        """The store underneath."""
+        return self._store
+
+    def create_version(self, description: str = "", author: str = "", tags: Sequence[str] = ()) -> str:
+        """Make a version of the file as it is now.
+
+        Returns:
+            Its name, as ``v3_20250127_120000``; the newest one's where the file has not changed since.
+        """
+        return self._store.commit(self._file.read(), message=description, author=author, tags=tags).name
+
+    def list_versions(self) -> list[dict[str, Any]]:
+        """All versions, oldest first, as dicts with ``version_id``, ``description``, ``author``, ``tags`` and ``time``."""
+        return [_row(version) for version in self._store.log(newest_first=False)]
+
+    def restore_version(self, version_id: str) -> bool:
+        """Write the file as it was at a version, and make that the newest version.
+
+        Args:
+            version_id: A name, also a shortened one such as ``v2_20250126``, or a tag.
+
+        Returns:
+            False where there is no such version.
+        """
+        try:
+            target = self._store.version(version_id)
+        except RevisionError:
+            return False
+        self._store.restore(target)
+        self._file.write(self._store.checkout(target))
+        return True
+
+    def compare_versions(self, old: str, new: str) -> dict[str, list[str]]:
+        """Ids of the entries that were ``added``, ``removed`` and ``modified`` from one version to another.
+
+        Raises:
+            RevisionError: There is no such version.
+        """
+        diff = self._store.diff(old, new)
+        return {"added": diff.added, "removed": diff.removed, "modified": diff.modified}
+
+    def tag(self, name: str, version_id: str) -> None:
+        """Name a version; a name that exists is moved."""
+        self._store.tag(name, version_id, force=True)
+
+    def close(self) -> None:
+        """Release the store's files."""
+        self._store.close()
+
+
+def _row(version: Version) -> dict[str, Any]:
+    fields = version.as_dict()
+    return {
+        "version_id": version.name,
+        "description": version.message,
+        "author": version.author,
+        "tags": list(version.tags),
+        "time": fields["time"],
+        "id": version.id,
+    }
+
+
