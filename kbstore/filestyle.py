@@ -1,0 +1,141 @@
+"""How a person lays out a JSON file: found out from its text, and applied to what is written over it.
+
+A file that a store writes should look as its owner left it, so that an editor or a review shows only what changed:
+indentation, blanks around separators, line ends, the final newline, escapes of non-ASCII characters, and short arrays
+on one line. What varies inside one file (two indentations, say) is evened out to what its beginning shows.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+# The beginning of a file shows its style; the rest is not looked at, however large.
+_SHOWN_BYTES = 1 << 18
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_INDENT = re.compile(rb"\n([ \t]+)(?=\S)")
+_ITEM_SEPARATOR = re.compile(rb",([ \t]*)(?=\S)")
+_KEY_SEPARATOR = re.compile(rb"([ \t]*):([ \t]*)")
+_FLAT_ARRAY = re.compile(rb"\[[ \t]*[^][{}\s,][^][{}\n]*\]")
+_TALL_ARRAY = re.compile(rb"\[\s*\n\s*[^][{}\s,][^][{}]*\]")
+_NON_ASCII_ESCAPE = re.compile(rb"\\u(?!00[0-7])")
+_NON_ASCII = re.compile("[^\x00-\x7f]")
+_LINE_INDENT = re.compile(rb"\n( +)")
+_SCALAR_LINES = re.compile(rb'\[((?:\n *["\-0-9tfn][^\n]*)+)\n *\]')
+_NARROW = 80
+
+
+@dataclass(frozen=True, slots=True)
+class FileStyle:
+    """The layout of a JSON file.
+
+    Attributes:
+        indent: What one level adds; None where all stands on one line.
+        item_separator: Between items on one line.
+        key_separator: Between a key and its value.
+        newline: Line end: ``\\n`` or ``\\r\\n``.
+        final_newline: Whether the file ends with one.
+        ascii_only: Whether other characters are written as ``\\u`` escapes.
+        flat_width: Arrays of scalars stand on one line where that ends before this column; 0 for never.
+    """
+
+    indent: str | None = "  "
+    item_separator: str = ", "
+    key_separator: str = ": "
+    newline: str = "\n"
+    final_newline: bool = True
+    ascii_only: bool = False
+    flat_width: int = 0
+
+
+DEFAULT_STYLE = FileStyle()
+"""What a new file gets: two blanks, a final newline."""
+
+
+def style_of(data: bytes) -> FileStyle:
+    """The style of a valid JSON text."""
+    shown = data[:_SHOWN_BYTES]
+    bare = _STRING.sub(b'""', shown)
+    body = bare.strip()
+    one_line = b"\n" not in body
+    indents = [match[1] for match in _INDENT.finditer(bare)]
+    key = _KEY_SEPARATOR.search(bare)
+    item = _ITEM_SEPARATOR.search(bare)
+    key_separator = (key[1] + b":" + key[2]).decode() if key else ": "
+    if one_line and not key and item:
+        key_separator = ": " if item[1] else ":"
+    flat = 0
+    if not one_line and _FLAT_ARRAY.search(bare):
+        flat = _NARROW if _TALL_ARRAY.search(bare) else 1 << 30
+    return FileStyle(
+        indent=None
+        if one_line and body[:1] in b"[{" and len(body) > 2
+        else min(indents, key=len, default=b"").decode()
+        if not one_line
+        else DEFAULT_STYLE.indent,
+        item_separator=f",{item[1].decode()}" if item else ", " if key_separator.endswith(" ") else ",",
+        key_separator=key_separator,
+        newline="\r\n" if b"\r\n" in bare else "\n",
+        final_newline=data.endswith(b"\n"),
+        ascii_only=data.isascii() and _NON_ASCII_ESCAPE.search(data) is not None,
+        flat_width=flat,
+    )
+
+
+def print_json(value: Any, style: FileStyle = DEFAULT_STYLE) -> bytes:
+    """A value as a file of this style.
+
+    Cost: about that of reading it back; much more only for styles that few use (blanks before a colon).
+    """
+    if style.indent is None:
+        data = _one_line(value, style)
+    elif style.key_separator == ": ":
+        data = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+        if style.flat_width:
+            data = _flatten(data, style)
+        if style.indent != "  ":
+            unit = style.indent.encode()
+            steps = {b"  " * depth: b"\n" + unit * depth for depth in range(512)}
+            data = _LINE_INDENT.sub(lambda match: steps[match[1]], data)
+    else:
+        separators = (",", style.key_separator)
+        data = json.dumps(value, ensure_ascii=False, indent=style.indent, separators=separators).encode()
+    if style.ascii_only and not data.isascii():
+        data = _NON_ASCII.sub(_escape, data.decode()).encode()
+    if style.final_newline:
+        data += b"\n"
+    # A line feed inside a string is always escaped, so each one here ends a line.
+    return data if style.newline == "\n" else data.replace(b"\n", style.newline.encode())
+
+
+def _one_line(value: Any, style: FileStyle) -> bytes:
+    if style.item_separator == "," and style.key_separator == ":":
+        return orjson.dumps(value)
+    separators = (style.item_separator, style.key_separator)
+    return json.dumps(value, ensure_ascii=False, separators=separators).encode()
+
+
+def _flatten(data: bytes, style: FileStyle) -> bytes:
+    """Put arrays of scalars on one line each. No line of a string can be mistaken: its line feeds are escaped."""
+    unit = len(style.indent or "")
+
+    def flat(match: re.Match[bytes]) -> bytes:
+        items = [line.strip().removesuffix(b",") for line in match[1].split(b"\n")[1:]]
+        line = b"[" + style.item_separator.encode().join(items) + b"]"
+        start = data.rfind(b"\n", 0, match.start()) + 1
+        before = data[start : match.start()]
+        deep = len(before) - len(before.lstrip())
+        column = deep // 2 * unit + len(before.lstrip().decode()) + len(line.decode())
+        return line if column < style.flat_width else match[0]
+
+    return _SCALAR_LINES.sub(flat, data)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

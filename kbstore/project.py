@@ -1,0 +1,246 @@
+"""The ``.kbstore`` folder beside a knowledge base: which file, which store, and the version that the file is at.
+
+::
+
+    .kbstore/config.json        what `Config` holds
+    .kbstore/kb.db              the store, unless it is elsewhere
+    .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
+
+Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then taken to be at the head.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from kbstore.canonical import encode
+from kbstore.clock import Clock
+from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
+from kbstore.store import Store
+from kbstore.workfile import replace_file
+
+FOLDER = ".kbstore"
+CONFIG_FORMAT = 1
+_STORE_NAME = "kb.db"
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
+
+
+class ProjectError(KBStoreError):
+    """The ``.kbstore`` folder is there, but what it says cannot be used."""
+
+
+class Config(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was chosen for a knowledge base.
+
+    Attributes:
+        format: Version of this layout.
+        store: The store: a path, relative to ``.kbstore``, or a URL.
+        file: The JSON file, relative to the folder that holds ``.kbstore``; None where there is none.
+        collection: Pointer to the container of the entries; None for the largest one.
+        author: Who commits where nobody says.
+        branch: The branch that the file follows.
+    """
+
+    format: int = 0
+    store: str = _STORE_NAME
+    file: str | None = None
+    collection: str | None = None
+    author: str = ""
+    branch: str = "main"
+
+
+class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a file.
+
+    Attributes:
+        seq: The version that its content was taken from or committed as (its base); 0 for none.
+        id: That version's id.
+        branch: The branch that it stands on.
+        digest: SHA-256 of the file's bytes then, hexadecimal.
+        pending: The write id of a commit of exactly these bytes whose outcome is not known.
+        pending_digest: SHA-256 of those bytes.
+    """
+
+    seq: int
+    id: str
+    branch: str
+    digest: str
+    pending: str = ""
+    pending_digest: str = ""
+
+
+class Project:
+    """A folder with ``.kbstore`` in it."""
+
+    def __init__(self, root: Path, config: Config) -> None:
+        self.root = root
+        self.config = config
+
+    @classmethod
+    def find(cls, start: Path) -> Self | None:
+        """The project of a folder: the nearest one upward that has ``.kbstore/config.json``, or None."""
+        for folder in _upward(start):
+            if (folder / FOLDER / "config.json").is_file():
+                return cls.load(folder)
+        return None
+
+    @classmethod
+    def load(cls, root: Path) -> Self:
+        """The project in exactly this folder.
+
+        Raises:
+            ProjectError: Its configuration is malformed.
+            UnsupportedFormat: It was written by a newer version.
+        """
+        path = root / FOLDER / "config.json"
+        return cls(root, _read(path, Config))
+
+    @classmethod
+    def create(cls, root: Path, config: Config) -> Self:
+        """Write ``.kbstore/config.json``, which makes a folder a project.
+
+        Raises:
+            WorkFileError: It cannot be written.
+        """
+        project = cls(root, config)
+        project.make_folder(root)
+        project.save()
+        return project
+
+    @staticmethod
+    def make_folder(root: Path) -> Path:
+        """Make the ``.kbstore`` folder itself, where a store can be put before the configuration names it."""
+        folder = root / FOLDER
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as fault:
+            raise ProjectError(f"cannot make the folder {folder}: {fault.strerror}") from fault
+        return folder
+
+    def save(self) -> None:
+        """Write the configuration."""
+        config = msgspec.structs.replace(self.config, format=CONFIG_FORMAT)
+        replace_file(self.root / FOLDER / "config.json", _print(config))
+
+    def change(self, **changes: Any) -> None:
+        """Set fields of the configuration, and write it."""
+        self.config = msgspec.structs.replace(self.config, **changes)
+        self.save()
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for `Store.open`."""
+        store = self.config.store
+        return store if is_url(store) else os.fspath(self.root / FOLDER / store)
+
+    @property
+    def file(self) -> Path | None:
+        """The knowledge base's file, where one was chosen."""
+        return self.root / self.config.file if self.config.file is not None else None
+
+    def state_of(self, file: Path) -> FileState | None:
+        """What is known of a file; None where nothing is, or it is of no use."""
+        try:
+            return _read(self._state_path(file), FileState)
+        except KBStoreError:
+            return None
+
+    def remember(self, file: Path, state: FileState) -> None:
+        """Write what is known of a file."""
+        path = self._state_path(file)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as fault:
+            raise ProjectError(f"cannot make the folder {path.parent}: {fault.strerror}") from fault
+        replace_file(path, _print(state))
+
+    def _state_path(self, file: Path) -> Path:
+        real = Path(os.path.realpath(file))
+        root = Path(os.path.realpath(self.root))
+        name = os.fsencode(real.relative_to(root) if real.is_relative_to(root) else real)
+        return self.root / FOLDER / "files" / f"{sha256(name).hexdigest()[:24]}.json"
+
+
+def is_url(location: str) -> bool:
+    """Whether a store's location is a URL, not a path (a single letter before the colon is a Windows drive)."""
+    scheme, colon, _ = location.partition(":")
+    return bool(colon) and len(scheme) > 1 and scheme.isalnum()
+
+
+def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -> tuple[Project, Store]:
+    """The project and store of one file; both are begun beside it, empty, where there are none."""
+    file = _absolute(file)
+    for folder in _upward(file.parent):
+        if (folder / FOLDER / "config.json").is_file():
+            project = Project.load(folder)
+            if project.file is not None and os.path.realpath(project.file) == os.path.realpath(file):
+                return project, _open(project, clock, author)
+    if (file.parent / FOLDER / "config.json").is_file():
+        # Another file's project: this file gets a store of its own in the same folder.
+        project = Project(file.parent, Config(file=file.name, store=f"{file.name}.db"))
+        return project, _open_or_create(project, clock, author)
+    Project.make_folder(file.parent)
+    project = Project(file.parent, Config(file=file.name))
+    store = _open_or_create(project, clock, author)
+    project.save()
+    return project, store
+
+
+def _open_or_create(project: Project, clock: Clock | None, author: str) -> Store:
+    try:
+        return _open(project, clock, author)
+    except StoreNotFound:
+        pass
+    try:
+        return Store.create(project.location, clock=clock, author=author)
+    except StoreExists:  # made by somebody else just now
+        return _open(project, clock, author)
+
+
+def _open(project: Project, clock: Clock | None, author: str) -> Store:
+    config = project.config
+    return Store.open(
+        project.location,
+        branch=config.branch,
+        author=author or config.author,
+        clock=clock,
+        collection=config.collection,
+    )
+
+
+def _absolute(path: Path) -> Path:
+    # Not resolved: the folder that a person sees a link in is the one that counts.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _upward(start: Path) -> Iterator[Path]:
+    start = _absolute(start)
+    yield start
+    yield from start.parents
+
+
+def _print(value: msgspec.Struct) -> bytes:
+    return msgspec.json.format(encode(msgspec.to_builtins(value)), indent=2) + b"\n"
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise ProjectError(f"cannot read {path}: {fault.strerror}") from fault
+    try:
+        found = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise ProjectError(
+            f"{path} is malformed: {fault}", hint="mend it, or remove it and run kbstore init again"
+        ) from None
+    version = getattr(found, "format", CONFIG_FORMAT)
+    if version > CONFIG_FORMAT:
+        raise UnsupportedFormat(
+            f"{path} has format {version}; this kbstore reads up to {CONFIG_FORMAT}", hint="install a newer kbstore"
+        )
+    return found

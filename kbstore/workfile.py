@@ -1,0 +1,201 @@
+"""The knowledge base as a JSON file that people edit: read strictly, and replaced whole, in the style that it has.
+
+A file is written beside its place under a name of its own, made durable, and then renamed over it; so whoever reads
+it, and a power cut at any moment, finds the old file or the new one. A symbolic link stays a link: what it points to
+is replaced. Mode, owner and group are kept. Other hard links to the file go on naming the old content.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from kbstore.canonical import JSON, loads
+from kbstore.errors import InvalidJSON, KBStoreError
+from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
+
+_TRIES = 100
+
+
+class WorkFileError(KBStoreError):
+    """A file cannot be read or written as asked. What was there is there still."""
+
+
+class FileChanged(WorkFileError):
+    """The file is no longer what it was when it was looked at: somebody is editing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What a file held when it was read.
+
+    Attributes:
+        value: The document; members in the file's order.
+        digest: SHA-256 of its bytes, hexadecimal.
+        style: How it is laid out.
+    """
+
+    value: JSON
+    digest: str
+    style: FileStyle
+
+
+class WorkFile:
+    """A JSON file at a path; it need not exist yet."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def exists(self) -> bool:
+        """Whether there is a file (a link that points nowhere is none)."""
+        return self.path.exists()
+
+    def read(self) -> JSON:
+        """The document, read strictly; members in the file's order. Raises as `load`."""
+        return self.load().value
+
+    def load(self) -> FileContent:
+        """The document with its style and digest.
+
+        Raises:
+            WorkFileError: There is no such file, or it cannot be read.
+            InvalidJSON: It is not JSON as kbstore takes it; the message begins with the path, and names the line.
+        """
+        data = self._bytes()
+        try:
+            value = loads(data)
+        except InvalidJSON as fault:
+            raise InvalidJSON(
+                f"{self.path}: {fault}", pointer=fault.pointer, line=fault.line, column=fault.column, hint=fault.hint
+            ) from None
+        return FileContent(value, sha256(data).hexdigest(), style_of(data))
+
+    def digest(self) -> str | None:
+        """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
+        return sha256(self._bytes()).hexdigest() if self.exists() else None
+
+    def write(self, value: JSON, *, like: FileContent | None = None, unchanged: str | None = None) -> str:
+        """Replace the file by this document, in the style and member order that it has.
+
+        Args:
+            value: The new document.
+            like: The file as it was read, where the caller has it; else it is read. A file that is not JSON is
+                replaced in the default style.
+            unchanged: Refuse where the file no longer has this digest.
+
+        Returns:
+            The digest of what was written.
+
+        Raises:
+            WorkFileError: It cannot be written; nothing was changed.
+            FileChanged: It is not `unchanged`.
+        """
+        if like is None and self.exists():
+            try:
+                like = self.load()
+            except InvalidJSON:
+                like = None
+        if like is not None:
+            from kbstore.memberorder import in_order_of
+
+            value = in_order_of(value, like.value)
+        data = print_json(value, like.style if like is not None else DEFAULT_STYLE)
+        if unchanged is not None and self.digest() != unchanged:
+            raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
+        replace_file(self.path, data)
+        return sha256(data).hexdigest()
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise WorkFileError(f"there is no file {self.path}") from None
+        except OSError as fault:
+            raise WorkFileError(f"cannot read {self.path}: {fault.strerror}") from fault
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, durably and whole or not at all; see the module's text for what is kept.
+
+    Raises:
+        WorkFileError: The disk is full, the folder or the file is not writable, ...; nothing was changed.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        before = _status(target)
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            raise WorkFileError(f"{path} is not a file and cannot be replaced by one")
+        if before is not None and not os.access(target, os.W_OK):
+            raise WorkFileError(f"{path} is write-protected; it was left alone", hint=f"chmod u+w {path}")
+        temporary, descriptor = _open_beside(target)
+        try:
+            try:
+                if before is not None:
+                    _take_over(descriptor, before)
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as fault:
+        raise WorkFileError(f"cannot write {path}: {fault.strerror}; what was there is there still") from fault
+    try:
+        _sync_folder(target.parent)
+    except OSError as fault:
+        raise WorkFileError(
+            f"{path} was written, but its folder could not be made durable: {fault.strerror}",
+            hint="after a power cut the old file may be back",
+        ) from fault
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _open_beside(target: Path) -> tuple[Path, int]:
+    """A new file in the same folder, with the mode that the user's mask gives new files."""
+    for number in range(_TRIES):
+        temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{number}.tmp")
+        try:
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            continue
+    raise WorkFileError(f"cannot write {target}: {_TRIES} temporary files of its name are left in its folder")
+
+
+def _take_over(descriptor: int, before: os.stat_result) -> None:
+    """Give a new file the mode and, as far as this user may, the owner and group of the old one."""
+    now = os.fstat(descriptor)
+    for owner, group in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
+        if (owner in (now.st_uid, -1)) and group == now.st_gid:
+            break
+        try:
+            os.fchown(descriptor, owner, group)
+            break
+        except PermissionError:
+            continue  # an ordinary user gives no file away; the group alone may be allowed
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,182 @@
+"""A file together with the store that keeps its history: commit what was changed in it, take another version into it.
+
+Each file has a *base*, the version that its content was taken from. What is committed is what differs from the base,
+carried over to the head; so a file that was taken at v5 and is committed after v9 changes only what its author
+changed. Nothing here ever overwrites what is in no version, unless it is told to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kbstore.diff import Diff
+from kbstore.errors import KBStoreError, OutcomeUnknown, RevisionError
+from kbstore.project import FileState, Project
+from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workfile import FileContent, WorkFile
+
+
+class UncommittedChanges(KBStoreError):
+    """The file holds changes that are in no version, and would have lost them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a file stands to its history.
+
+    Attributes:
+        base: The version that the file's content was taken from.
+        head: The newest version.
+        content: What the file holds; None where there is no file.
+        diff: From `base` to the file; empty where nothing is uncommitted, None where there is no file.
+    """
+
+    base: Version
+    head: Version
+    content: FileContent | None
+    diff: Diff | None
+
+    @property
+    def clean(self) -> bool:
+        """True where the file holds nothing that is in no version."""
+        return not self.diff
+
+
+class WorkingCopy:
+    """A JSON file and its store.
+
+    Args:
+        store: The store; it stays the caller's to close.
+        file: The file.
+        project: Where the file's base is remembered; without one a file is taken to be at the head.
+    """
+
+    def __init__(self, store: Store, file: WorkFile, project: Project | None = None) -> None:
+        self.store = store
+        self.file = file
+        self._project = project
+
+    def status(self) -> Status:
+        """What the file holds, and what of it is uncommitted.
+
+        Costs the file's digest where nothing was changed since it was last written or committed here.
+        """
+        head = self.store.head()
+        if not self.file.exists():
+            return Status(self._base(head, self._state()), head, None, None)
+        state = self._state()
+        base = self._base(head, state)
+        content = self.file.load()
+        if state is not None and content.digest == state.digest and base.id == state.id:
+            return Status(base, head, content, Diff([]))
+        diff = self.store.diff(base, document=content.value)
+        if diff and base != head and not self.store.diff(head, document=content.value):
+            # Committed, but that was not remembered: a kill in between, or another tool.
+            return Status(head, head, content, Diff([]))
+        return Status(base, head, content, diff)
+
+    def commit(
+        self,
+        *,
+        message: str,
+        author: str = "",
+        tags: Sequence[str] = (),
+        base: str | None = None,
+        rebase: bool = True,
+        allow_empty: bool = False,
+    ) -> Version:
+        """Commit what the file changed since its base (see `Store.commit`); the file then holds the new version.
+
+        Raises:
+            WorkFileError: There is no file.
+            ConflictError: Others changed the same places since the file's base.
+            OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
+        """
+        content = self.file.load()
+        state = self._state()
+        start = self.store.version(base) if base is not None else self._start(content, state)
+        pending = state.pending if state is not None and state.pending_digest == content.digest else None
+        try:
+            version = self.store.commit(
+                content.value,
+                message=message,
+                author=author,
+                tags=tags,
+                base=start,
+                rebase=rebase,
+                write_id=pending or None,
+                allow_empty=allow_empty,
+            )
+        except OutcomeUnknown as fault:
+            self._remember(start, state.digest if state else "", pending=fault.write_id, pending_digest=content.digest)
+            raise
+        if not version.created:
+            if start == version:
+                self._remember(version, content.digest)
+            return version
+        digest = content.digest
+        if version.parents[:1] != (start.id,)[: bool(start.id)]:
+            # Others' changes came between: the file gets them, so that its next commit does not take them back.
+            digest = self.file.write(self.store.checkout(version), like=content, unchanged=content.digest)
+        self._remember(version, digest)
+        return version
+
+    def take(self, revision: "str | Version", *, force: bool = False, status: Status | None = None) -> Version:
+        """Write a version into the file, which then has it as its base. Adds nothing to the history.
+
+        Args:
+            revision: The version.
+            force: Overwrite what is uncommitted.
+            status: The file's, where the caller has looked at it already.
+
+        Raises:
+            UncommittedChanges: The file holds some, and it was not forced.
+        """
+        version = self.store.version(revision)
+        like = None
+        if not force:
+            status = status or self.status()
+            self.refuse_uncommitted(status)
+            like = status.content
+        document = self.store.checkout(version)
+        digest = self.file.write(document, like=like, unchanged=like.digest if like is not None else None)
+        self._remember(version, digest)
+        return version
+
+    def refuse_uncommitted(self, status: Status) -> None:
+        """Raise `UncommittedChanges` where the file holds some."""
+        if not status.clean:
+            raise UncommittedChanges(
+                f"{self.file.path} has changes that are in no version",
+                hint="kbstore diff shows them; commit them, or use --force to lose them",
+            )
+
+    def _state(self) -> FileState | None:
+        return self._project.state_of(self.file.path) if self._project is not None else None
+
+    def _base(self, head: Version, state: FileState | None) -> Version:
+        """The version that the file was taken from, as far as this store still has it; else the head."""
+        if state is None or state.branch != self.store.branch or state.seq > head.seq:
+            return head
+        if state.seq == head.seq:
+            return head
+        try:
+            base = self.store.version(f"v{state.seq}")
+        except RevisionError:
+            return head
+        return base if base.id == state.id else head
+
+    def _start(self, content: FileContent, state: FileState | None) -> Version:
+        head = self.store.head()
+        base = self._base(head, state)
+        if base != head and not self.store.diff(head, document=content.value):
+            return head
+        return base
+
+    def _remember(self, version: Version, digest: str, **pending: Any) -> None:
+        if self._project is None:
+            return
+        state = FileState(seq=version.seq, id=version.id, branch=self.store.branch, digest=digest, **pending)
+        if state != self._state():
+            self._project.remember(self.file.path, state)
