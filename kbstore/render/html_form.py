@@ -5,10 +5,9 @@ from typing import Any
 
 from kbstore.render import escape
 from kbstore.render.linewise import hunks
-from kbstore.render.outline import inline
+from kbstore.render.outline import inline, outline
 from kbstore.render.source import Differences, Group, groups
 from kbstore.render.terminal_form import summary
-from kbstore.render.unified_form import printed
 from kbstore.render.words import Span, word_diff
 from kbstore.valuediff import Change
 
@@ -38,6 +37,8 @@ del mark{background:var(--del-mark);text-decoration:line-through}ins mark{backgr
 .skip{padding-left:1.6rem;font-size:.85rem}
 @media print{body{max-width:none}section{break-inside:avoid}}
 """
+# A container that fits into so many columns stands on one line.
+_COLUMNS = 90
 _KINDS = {"added": "added", "removed": "removed", "modified": "changed"}
 
 
@@ -127,12 +128,12 @@ def _change(where: str, change: Change) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    """A value of any kind: text as text, the rest as JSON."""
+    """A value of any kind: text as text, a container as an outline, the rest as JSON."""
     if isinstance(value, str) and value:
         return f'<span class="text" dir="auto">{_text(value)}</span>'
     if isinstance(value, dict | list) and value:
-        lines = "\n".join(escape.html(line) for line in printed(value))
-        return f'<span class="value">{lines}</span>'
+        lines = "\n".join(" " * line.depth + escape.html(line.text) for line in outline(value, _COLUMNS))
+        return f'<span class="text" dir="auto">{lines}</span>'
     return f'<span class="value">{escape.html(inline(value))}</span>'
 
 

@@ -26,10 +26,7 @@ def regions(old: Sequence[str], new: Sequence[str]) -> list[Region]:
     """Where two texts differ, in order. Near-linear, as `align` is."""
     found: list[Region] = []
     left = right = 0
-    runs = align(
-        [line.encode("utf-8", "surrogatepass") for line in old], [line.encode("utf-8", "surrogatepass") for line in new]
-    )
-    for start, other, length in [*runs, (len(old), len(new), 0)]:
+    for start, other, length in [*align(old, new), (len(old), len(new), 0)]:
         if start > left or other > right:
             found.append(Region(left, start, right, other))
         left, right = start + length, other + length
