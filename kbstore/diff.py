@@ -126,4 +126,3 @@ def _below(value: Any, path: Sequence[str]) -> Any:
     for token in path:
         value = value.get(token, MISSING) if isinstance(value, dict) else MISSING
     return value
-

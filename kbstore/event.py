@@ -149,11 +149,11 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
     for op, path, source, value in operations:
         head = b'"op":"%s","path":%s' % (op.encode(), orjson.dumps(format_pointer(path)))
         if isinstance(value, bytes):
-            parts.append(b"{%s,\"value\":%s}" % (head, value))
+            parts.append(b'{%s,"value":%s}' % (head, value))
         elif isinstance(value, Ref):
-            parts.append(b"{%s,\"value_node\":\"%s\"}" % (head, value.address.hex().encode()))
+            parts.append(b'{%s,"value_node":"%s"}' % (head, value.address.hex().encode()))
         elif source is not None:
-            parts.append(b"{\"from\":%s,%s}" % (orjson.dumps(format_pointer(source)), head))
+            parts.append(b'{"from":%s,%s}' % (orjson.dumps(format_pointer(source)), head))
         else:
             parts.append(b"{%s}" % head)
     return b"[" + b",".join(parts) + b"]"
@@ -178,8 +178,6 @@ def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
         ]
     except (msgspec.DecodeError, msgspec.ValidationError) as fault:
         raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
-
-
 
 
 def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:

@@ -91,7 +91,9 @@ class Line:
             return
         wanted = list(numbers)
         for segment in self.segments:
-            here = [s - segment.offset for s in wanted if s > segment.offset and (segment.last is None or s <= segment.last)]
+            here = [
+                s - segment.offset for s in wanted if s > segment.offset and (segment.last is None or s <= segment.last)
+            ]
             for number, body in self._backend.bodies(segment.log, here) if here else ():
                 yield segment.offset + number, body
 

@@ -84,7 +84,9 @@ class Refs:
         for record in self._backend.read(REFS_LOG, state.slot + 1):
             event = decode_ref(record.header, record.number)
             if event.parent != state.parent or event.seq != record.number:
-                raise CorruptStore(f"ref event {record.number} does not follow the one before it", hint="run: kbstore verify")
+                raise CorruptStore(
+                    f"ref event {record.number} does not follow the one before it", hint="run: kbstore verify"
+                )
             (state.tags if event.kind == "tag" else state.branches)[event.name] = event
             if event.kind == "tag" and event.target is None:
                 del state.tags[event.name]

@@ -1,12 +1,13 @@
 """When snapshots are taken, and which of them a fold starts from.
 
-Two costs pull against each other. Near the head a cold process pays for every event since the newest snapshot, since it
-needs the hashes of all that they touched; so snapshots are dense there, and small: only the nodes that are new. Behind
-the head nobody extends a state, replay on a plain value is cheap and bytes are not; so only complete snapshots stay, one
-wherever folding from the one before would cost more than a fraction of decoding the document.
+Two costs pull against each other. Near the head a cold process pays for every event since the newest snapshot, since
+it needs the hashes of all that they touched; so snapshots are dense there, and small: only the nodes that are new.
+Behind the head nobody extends a state, replay on a plain value is cheap and bytes are not; so only complete snapshots
+stay, one wherever folding from the one before would cost more than a fraction of decoding the document.
 
-That gives three tiers, each building on the one above it and thrown away when a newer one of its tier or above replaces
-it: *dense* (new since the last middle one), *middle* (new since the last complete one), *complete* (all but truth).
+That gives three tiers, each building on the one above it and thrown away when a newer one of its tier or above
+replaces it: *dense* (new since the last middle one), *middle* (new since the last complete one), *complete* (all but
+truth).
 """
 
 from collections.abc import Iterable

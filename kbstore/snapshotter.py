@@ -71,9 +71,7 @@ class Snapshotter:
         if state.root is None:
             return
         denses = sum(1 for tier, _ in self._chain if tier == DENSE)
-        tier = due_tier(
-            self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes
-        )
+        tier = due_tier(self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes)
         if tier:
             try:
                 self.take(state, COMPLETE if self._uncertain else tier)

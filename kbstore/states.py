@@ -1,8 +1,8 @@
 """States as folds over events: the tree or the plain document at any version, from the cheapest place to start.
 
-A fold starts at a snapshot, at a state that is still in memory, or at nothing. What it leads to is checked against the
-state hash in the event, so a damaged cache or event is found when it is used. A snapshot that turns out to be damaged is
-dropped, and the fold starts from an older one: caches are never needed, only faster.
+A fold starts at a snapshot, at a state that is still in memory, or at nothing. What it leads to is checked against
+the state hash in the event, so a damaged cache or event is found when it is used. A snapshot that turns out to be
+damaged is dropped, and the fold starts from an older one: caches are never needed, only faster.
 """
 
 from collections import OrderedDict

@@ -5,40 +5,29 @@ values: changing them changes nothing until they are committed.
 """
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
-from kbstore.canonical import MISSING, check, encode
+from kbstore.canonical import check
 from kbstore.clock import Clock, SystemClock, format_time
-from kbstore.collection import entry_key, find_collection
-from kbstore.diff import Diff
 from kbstore.errors import KBStoreError, PatchError, ReadOnlyStore, RevisionError
-from kbstore.event import plain_body, store_values
-from kbstore.log import Entry, Line
-from kbstore.lookup import Lookup, require
+from kbstore.event import store_values
+from kbstore.log import Entry
 from kbstore.patch import Operation, parse_patch
-from kbstore.pointer import format_pointer, parse_pointer
-from kbstore.refs import MAIN_BRANCH, RefEvent, Refs
-from kbstore.resolver import Resolver
-from kbstore.revision import check_name, parse_range
+from kbstore.reader import UNSET, Reader, root_of
+from kbstore.refs import MAIN_BRANCH, RefEvent
+from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
-from kbstore.states import NOTHING, State, States
-from kbstore.touched import Touched
-from kbstore.tree.build import build_value
 from kbstore.tree.compare import compare
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import VALUE, Blob, Ref
-from kbstore.tree.nodes import Nodes
-from kbstore.tree.read import find
 from kbstore.valuediff import patch_of
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
@@ -47,7 +36,7 @@ from kbstore.writer import Foreign, Proposal, Writer
 if TYPE_CHECKING:
     import jsonpatch
 
-_UNSET: Any = object()
+    PatchLike = Iterable[Mapping[str, Any]] | jsonpatch.JsonPatch | bytes | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,8 @@ class Change:
         allow_empty: Make a version also where nothing changes.
     """
 
-    document: Any = field(default=_UNSET)
-    patch: "Iterable[Mapping[str, Any]] | jsonpatch.JsonPatch | bytes | str | None" = None
+    document: Any = field(default=UNSET)
+    patch: "PatchLike | None" = None
     message: str = ""
     author: str = ""
     tags: Sequence[str] = ()
@@ -75,7 +64,7 @@ class Change:
     allow_empty: bool = False
 
 
-class Store:
+class Store(Reader):
     """A knowledge base and its history. Make one with `create`, open one with `open`; use it as a context manager.
 
     Attributes:
@@ -83,37 +72,35 @@ class Store:
     """
 
     def __init__(
-        self, backend: Backend, *, branch: str = MAIN_BRANCH, clock: Clock | None = None, author: str = "",
+        self,
+        backend: Backend,
+        *,
+        branch: str = MAIN_BRANCH,
+        clock: Clock | None = None,
+        author: str = "",
         collection: str | None = None,
     ) -> None:
-        self._backend = backend
+        super().__init__(backend, branch, collection)
         self._clock = clock or SystemClock()
         self._author = author
-        self._collection = None if collection is None else parse_pointer(collection)
-        self._lock = threading.RLock()
-        self._refs = Refs(backend)
-        self.branch = branch
-        self.damage: list[str] = []
-        self._open_branch(branch)
+        self._write_branch()
 
-    def _open_branch(self, branch: str) -> None:
-        backend = self._backend
-        self._line = Line(backend, self._refs.segments(branch))
-        self._nodes = Nodes(backend)
-        self._states = States(backend, self._line, self._nodes, self.damage.append)
-        self._touched = Touched(backend, self._line)
-        self._snapshotter = Snapshotter(backend, self._line, self._nodes, self._touched)
-        self._writer = Writer(backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
-        self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
-        self._resolver = Resolver(self._line, self._refs, self._line_of, branch)
-        self._base = self._writer.head().seq
+    def _write_branch(self) -> None:
+        self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched)
+        self._writer = Writer(self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
         self._began = False
         self._pid = os.getpid()
 
     @classmethod
     def create(
-        cls, location: str | os.PathLike[str], document: Any = _UNSET, *, message: str = "first version",
-        author: str = "", clock: Clock | None = None, collection: str | None = None,
+        cls,
+        location: str | os.PathLike[str],
+        document: Any = UNSET,
+        *,
+        message: str = "first version",
+        author: str = "",
+        clock: Clock | None = None,
+        collection: str | None = None,
     ) -> Self:
         """Make a new store, with a first version where a document is given.
 
@@ -129,17 +116,23 @@ class Store:
             StoreExists: There is one.
             InvalidJSON: The document is not JSON; nothing was made.
         """
-        if document is not _UNSET:
+        if document is not UNSET:
             check(document)
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
-        if document is not _UNSET:
+        if document is not UNSET:
             store.commit(document, message=message, author=author)
         return store
 
     @classmethod
     def open(
-        cls, location: str | os.PathLike[str], read_only: bool = False, *, branch: str = MAIN_BRANCH,
-        author: str = "", clock: Clock | None = None, collection: str | None = None,
+        cls,
+        location: str | os.PathLike[str],
+        read_only: bool = False,
+        *,
+        branch: str = MAIN_BRANCH,
+        author: str = "",
+        clock: Clock | None = None,
+        collection: str | None = None,
     ) -> Self:
         """Open a store. Costs a few reads, whatever its size.
 
@@ -166,194 +159,22 @@ class Store:
     ) -> None:
         self.close()
 
-    @property
-    def location(self) -> str:
-        """Where the store is, without secrets."""
-        return self._backend.location
-
-    @property
-    def backend(self) -> Backend:
-        """The backend, for tools that look at bytes."""
-        return self._backend
-
-    # ---- reading --------------------------------------------------------------------------------------------------
-
-    def head(self) -> Version:
-        """The newest version; `Version.seq` is 0 where there is none."""
-        with self._lock:
-            head = self._writer.head()
-            return self._hand_out(self._version(head.entry))
-
-    def version(self, revision: "str | int | Version" = "HEAD") -> Version:
-        """The version that a revision names (see `kbstore.revision`).
-
-        Raises:
-            RevisionError: There is none, or more than one.
-        """
-        with self._lock:
-            line, entry = self._resolve(revision)
-            return self._version(entry, line)
-
-    def log(
-        self, first: "str | int | Version | None" = None, last: "str | int | Version | None" = None, *,
-        limit: int | None = None, author: str | None = None, tag: str | None = None,
-        since: datetime | None = None, until: datetime | None = None, path: str | None = None,
-        newest_first: bool = True,
-    ) -> Iterator[Version]:
-        """Versions after `first` up to and including `last`, newest first.
-
-        Args:
-            first: Where to begin, not included; the beginning by default.
-            last: Where to end; the head by default.
-            limit: At most so many.
-            author: Only by authors whose name contains this, whatever its case.
-            tag: Only with this label.
-            since: Only committed at or after this time.
-            until: Only committed at or before this time.
-            path: Only those that touched this pointer.
-            newest_first: False gives the oldest first.
-        """
-        with self._lock:
-            line, newest = self._resolve("HEAD" if last is None else last)
-            low = (self._seq(first) if first is not None else 0) + 1
-            high = newest.event.seq if newest is not None else 0
-        wanted = None
-        if path is not None:
-            wanted = self._touching(path, line, low, high)
-        low_time = format_time(since) if since is not None else None
-        high_time = format_time(until) if until is not None else None
-        given = 0
-        entries = self._entries(line, low, high, wanted, newest_first)
-        for entry in entries:
-            event = entry.event
-            if low_time is not None and event.time < low_time:
-                if newest_first:
-                    return
-                continue
-            if high_time is not None and event.time > high_time:
-                continue
-            if author is not None and author.casefold() not in event.author.casefold():
-                continue
-            if tag is not None and tag not in event.tags:
-                continue
-            if limit is not None and given >= limit:
-                return
-            given += 1
-            yield self._version(entry, line)
-
-    @staticmethod
-    def _entries(
-        line: Line, low: int, high: int, wanted: list[int] | None, newest_first: bool
-    ) -> Iterator[Entry]:
-        if wanted is None:
-            if low <= high:
-                yield from line.entries(low, high, newest_first=newest_first)
-            return
-        if len(wanted) * 4 > high - low:
-            chosen = set(wanted)
-            yield from (e for e in line.entries(low, high, newest_first=newest_first) if e.event.seq in chosen)
-            return
-        for seq in reversed(wanted) if newest_first else wanted:
-            yield line.entry(seq)
-
-    def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
-        """The document at a version, as a new Python value; members ascend by key.
-
-        Raises:
-            RevisionError: No such version; also for ``v0``, where there is no document.
-        """
-        with self._lock:
-            line, entry = self._resolve(revision)
-            if entry is None:
-                raise RevisionError("there is no document yet", hint="commit one first")
-            document = self._states_of(line).document(entry.event)
-            self._hand_out_seq(line, entry.event.seq)
-            return document
-
-    def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = _UNSET) -> Any:
-        """The value at a pointer (RFC 6901) at a version, as a new Python value.
-
-        Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry.
-
-        Raises:
-            PointerError: There is nothing, and no `default` was given.
-        """
-        with self._lock:
-            line, entry = self._resolve(at)
-            path = parse_pointer(pointer)
-            value: Any = MISSING
-            if entry is not None:
-                value = self._lookup_of(line).get(path, entry.event)
-                self._hand_out_seq(line, entry.event.seq)
-            if value is MISSING and default is not _UNSET:
-                return default
-            return require(value, pointer, f"v{entry.event.seq}" if entry is not None else "an empty store")
-
-    def diff(
-        self, old: "str | int | Version" = "HEAD~1", new: "str | int | Version | None" = None, pointer: str = "",
-        *, document: Any = _UNSET,
-    ) -> Diff:
-        """What changed from one version to another, or to a document that is not committed.
-
-        Args:
-            old: The old side.
-            new: The new side; HEAD by default.
-            pointer: Only what stands at or below this pointer.
-            document: Compare `old` with this document instead of with `new`.
-
-        Cost: what differs, not what is stored; for a version that was not read before, also folding the events since
-        the nearest snapshot.
-        """
-        with self._lock:
-            old_line, old_entry = self._resolve(old)
-            old_root = self._tree(old_line, old_entry).root
-            if document is not _UNSET:
-                check(document)
-                new_root: Ref | None = _root_of(document)
-                new_name = "document"
-            else:
-                new_line, new_entry = self._resolve("HEAD" if new is None else new)
-                new_root = self._tree(new_line, new_entry).root
-                new_name = self._version(new_entry).name
-            path = parse_pointer(pointer)
-            hunks = compare(self._at(old_root, path), self._at(new_root, path), self._nodes, path)
-            root = new_root if new_root is not None else old_root
-            collection = self._collection_of(root)
-            return Diff(
-                hunks,
-                collection=collection,
-                old_name=self._version(old_entry).name,
-                new_name=new_name,
-                entry_key=entry_key(root, collection, self._nodes) if root is not None else None,
-            )
-
-    def collection(self) -> str:
-        """Pointer to the container whose children are the entries: as configured, else the largest one at the head."""
-        with self._lock:
-            head = self._writer.head()
-            return format_pointer(self._collection_of(self._tree(self._line, head.entry).root))
-
-    def tags(self) -> dict[str, Version]:
-        """All tags and the versions that they name, by name."""
-        with self._lock:
-            found = {}
-            for name in sorted(self._refs.read().tags):
-                line, entry = self._resolver.resolve(name) if not name == self.branch else (self._line, None)
-                found[name] = self._version(entry, line)
-            return found
-
-    def branches(self) -> list[str]:
-        """Names of all branches."""
-        with self._lock:
-            return sorted({MAIN_BRANCH, *self._refs.read().branches})
-
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def commit(
-        self, document: Any = _UNSET, *, patch: "Iterable[Mapping[str, Any]] | jsonpatch.JsonPatch | bytes | str | None" = None,
-        message: str = "", author: str = "", tags: Sequence[str] = (), base: "str | int | Version | None" = None,
-        rebase: bool = True, write_id: str | None = None, allow_empty: bool = False,
-        authored: datetime | None = None, meta: Mapping[str, Any] | None = None,
+        self,
+        document: Any = UNSET,
+        *,
+        patch: "PatchLike | None" = None,
+        message: str = "",
+        author: str = "",
+        tags: Sequence[str] = (),
+        base: "str | int | Version | None" = None,
+        rebase: bool = True,
+        write_id: str | None = None,
+        allow_empty: bool = False,
+        authored: datetime | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> Version:
         """Make a version from a whole new document or from a patch; durable when it returns.
 
@@ -384,8 +205,12 @@ class Store:
         return self.commit_many([change], base=base, rebase=rebase, write_id=write_id)[0]
 
     def commit_many(
-        self, changes: Iterable[Change | Mapping[str, Any]], *, base: "str | int | Version | None" = None,
-        rebase: bool = True, write_id: str | None = None,
+        self,
+        changes: Iterable[Change | Mapping[str, Any]],
+        *,
+        base: "str | int | Version | None" = None,
+        rebase: bool = True,
+        write_id: str | None = None,
     ) -> list[Version]:
         """Make several versions in one durable write: all of them land, or none.
 
@@ -425,9 +250,7 @@ class Store:
             elif newest is None:
                 first = next(e for e in entries[at:] if e is not None)
                 newest = self._line.entry(first.event.seq - 1) if first.event.seq > 1 else None
-            versions.append(
-                Version(newest, self._read_patch(self._line), self._line, created=entry is not None)
-            )
+            versions.append(Version(newest, self._read_patch(self._line), self._line, created=entry is not None))
         return versions
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
@@ -439,18 +262,18 @@ class Store:
     def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
         proposals = []
         root: Ref | None = None
-        if any(c.document is not _UNSET for c in changes):
+        if any(c.document is not UNSET for c in changes):
             root = self._tree(self._line, self._line.entry(base) if base else None).root
         for change in changes:
-            if (change.document is _UNSET) == (change.patch is None):
+            if (change.document is UNSET) == (change.patch is None):
                 raise PatchError("give a document or a patch, and not both")
             if change.patch is not None:
                 operations = store_values(parse_patch(change.patch))
-                if any(c.document is not _UNSET for c in changes):
+                if any(c.document is not UNSET for c in changes):
                     root = self._applied(root, operations)
             else:
                 check(change.document)
-                wanted = _root_of(change.document)
+                wanted = root_of(change.document)
                 operations = self._operations_to(root, wanted)
                 root = self._applied(root, operations) if operations else root
             author = change.author or self._author or default_author()
@@ -459,8 +282,13 @@ class Store:
                 check(dict(change.meta))
             proposals.append(
                 Proposal(
-                    operations, author, change.message, tuple(change.tags), change.authored,
-                    dict(change.meta) if change.meta else None, change.allow_empty,
+                    operations,
+                    author,
+                    change.message,
+                    tuple(change.tags),
+                    change.authored,
+                    dict(change.meta) if change.meta else None,
+                    change.allow_empty,
                 )
             )
         return proposals
@@ -493,7 +321,7 @@ class Store:
     def edit(
         self, *, message: str = "", author: str = "", tags: Sequence[str] = (), allow_empty: bool = False
     ) -> Iterator[Any]:
-        """Change the newest document in place: ``with kb.edit(message=...) as doc: doc["problems"]["p42"]["votes"] += 1``.
+        """Change the newest document in place: ``with kb.edit(message="...") as doc: doc["votes"] += 1``.
 
         What was changed is committed when the block ends, on the version that was read; nothing is where it raises.
         The document itself must be a container. For a document of another kind use `commit`.
@@ -527,9 +355,7 @@ class Store:
             _check_text(author, note, tags)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
             token = self._clock.token()
-            return self._committed(
-                self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token)
-            )[0]
+            return self._committed(self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token))[0]
 
     def tag(
         self, name: str, revision: "str | int | Version" = "HEAD", *, force: bool = False, author: str = ""
@@ -632,7 +458,8 @@ class Store:
     def _begin(self) -> None:
         """What writing needs to know before the first node is loaded."""
         if os.getpid() != self._pid:
-            self._open_branch(self.branch)
+            self._read_branch()
+            self._write_branch()
         if not self._began:
             self._refuse_read_only()
             self._snapshotter.begin(self._writer.head().seq)
@@ -642,75 +469,6 @@ class Store:
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:
             raise ReadOnlyStore(f"{self.location} was opened for reading only")
-
-    def _line_of(self, branch: str) -> Line:
-        return Line(self._backend, self._refs.segments(branch))
-
-    def _states_of(self, line: Line) -> States:
-        return self._states if line is self._line else States(self._backend, line, self._nodes, self.damage.append)
-
-    def _lookup_of(self, line: Line) -> Lookup:
-        if line is self._line:
-            return self._lookup
-        return Lookup(line, self._nodes, self._states_of(line), Touched(self._backend, line))
-
-    def _resolve(self, revision: "str | int | Version") -> tuple[Line, Entry | None]:
-        if isinstance(revision, Version):
-            return revision.line or self._line, revision.entry
-        if isinstance(revision, int):
-            revision = f"v{revision}"
-        return self._resolver.resolve(revision)
-
-    def _seq(self, revision: "str | int | Version") -> int:
-        _, entry = self._resolve(revision)
-        return entry.event.seq if entry is not None else 0
-
-    def _tree(self, line: Line, entry: Entry | None) -> State:
-        return self._states_of(line).tree(entry.event) if entry is not None else NOTHING
-
-    def _at(self, root: Ref | None, path: tuple[str, ...]) -> bytes | Ref | None:
-        if root is None:
-            return None
-        if path:
-            return find(root, path, self._nodes)
-        return root
-
-    def _version(self, entry: Entry | None, line: Line | None = None) -> Version:
-        return Version(entry, self._read_patch(line or self._line), line or self._line)
-
-    def _read_patch(self, line: Line) -> Any:
-        def read(seq: int) -> list[dict[str, Any]]:
-            with self._lock:
-                (_, body), *_ = line.bodies([seq])
-                return plain_body(body, self._nodes)
-
-        return read
-
-    def _hand_out(self, version: Version) -> Version:
-        self._base = max(self._base, version.seq)
-        return version
-
-    def _hand_out_seq(self, line: Line, seq: int) -> None:
-        if line is self._line:
-            self._base = max(self._base, seq)
-
-    def _collection_of(self, root: Ref | None) -> tuple[str, ...]:
-        if self._collection is not None:
-            return self._collection
-        return find_collection(root, self._nodes) if root is not None else ()
-
-    def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
-        path = parse_pointer(pointer)
-        touched = self._touched if line is self._line else Touched(self._backend, line)
-        with self._lock:
-            candidates = touched.events(format_pointer(path), low, high)
-        return candidates
-
-
-def _root_of(document: Any) -> Ref:
-    data = encode(document)
-    stored = build_value(data)
-    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(data), None, Blob(VALUE, data))
 
 
 def _check_text(author: str, message: str, tags: Sequence[str]) -> None:
@@ -734,4 +492,3 @@ def default_author() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
         return f"uid{os.getuid()}@{socket.gethostname()}"
-

@@ -66,7 +66,11 @@ class Touched:
         """
         parts = pointer.split("/", 3)[1:]
         exact = {""} | {"".join(f"/{p}" for p in parts[:n]) for n in (1, 2) if n <= len(parts)}
-        exact |= {"".join(f"/{p}" for p in [*parts[: n - 1], "~"]) for n in (1, 2) if n <= len(parts) and is_position(parts[n - 1])}
+        exact |= {
+            "".join(f"/{p}" for p in [*parts[: n - 1], "~"])
+            for n in (1, 2)
+            if n <= len(parts) and is_position(parts[n - 1])
+        }
         below = pointer + "/" if len(parts) < 2 else None
         found: list[int] = []
         for start, block in self._blocks(first, last):
@@ -125,7 +129,9 @@ def _pack(block: dict[str, list[int]]) -> bytes:
 def _unpack(data: bytes) -> dict[str, list[int]] | None:
     """A cached block, or None where it is damaged (it is then read anew)."""
     try:
-        block: dict[str, list[int]] = orjson.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 26))
+        block: dict[str, list[int]] = orjson.loads(
+            zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 26)
+        )
     except (zstandard.ZstdError, ValueError):
         return None
     return block

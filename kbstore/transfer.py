@@ -1,8 +1,9 @@
 """Carries histories in and out as JSON lines: documents with who, when and why, or events as they are.
 
-A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line becomes one
-version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902); a change of a tag or branch has
-``ref`` and ``id``. Events keep their ids: everything that they claim is computed anew before they are taken in.
+A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line
+becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902); a change of
+a tag or branch has ``ref`` and ``id``. Events keep their ids: everything that they claim is computed anew before they
+are taken in.
 """
 
 import gzip
@@ -155,7 +156,7 @@ def _kind(number: int, value: dict[str, Any]) -> str:
     raise ImportFailed(
         f"line {number} has neither a document nor an event",
         line=number,
-        hint='each line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it',
+        hint='a line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it',
     )
 
 
@@ -172,9 +173,7 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> 
             line = _DocumentLine.model_validate(value)
         except ValidationError as fault:
             raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
-        changes.append(
-            Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True)
-        )
+        changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
     return len(store.commit_many(changes))
 
 
@@ -218,7 +217,8 @@ def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, li
         raise ImportFailed(str(fault), line=number, hint=fault.hint) from fault
     if event_id(header) != line.id or event.encode() != header:
         raise ImportFailed(
-            f"line {number}: the event does not have the id {line.id!r}; it was changed after it was exported", line=number
+            f"line {number}: the event does not have the id {line.id!r}; it was changed after it was exported",
+            line=number,
         )
     if sha256(encode_body(operations)).hexdigest() != event.patch:
         raise ImportFailed(f"line {number}: the patch is not the one that v{event.seq} names", line=number)

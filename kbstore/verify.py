@@ -75,14 +75,14 @@ def verify_store(
     total = sum(backend.tail(log).number for log in backend.logs() if log != REFS_LOG)
     for log, segment_line in _lines(refs, report):
         _check_log(backend, log, segment_line, ids, states, report, progress, total)
-    _check_refs(backend, ids, refs, report)
+    _check_refs(backend, ids, report)
     _check_snapshots(backend, states, report)
-    _, newest = store._line.tail()
+    _, newest = store.line.tail()
     if newest:
-        segment = store._line.segments[-1]
+        segment = store.line.segments[-1]
         at = (segment.log, newest - segment.offset)
-        if at not in ids and len(store._line.segments) > 1:
-            parent = store._line.segments[-2]
+        if at not in ids and len(store.line.segments) > 1:
+            parent = store.line.segments[-2]
             at = (parent.log, newest - parent.offset)
         report.head = ids.get(at, "")
     if head is not None:
@@ -174,9 +174,7 @@ def _check_log(
         report.problems.append(f"log {log}: {fault}")
 
 
-def _folded_start(
-    backend: Backend, segments: tuple[Segment, ...], nodes: Nodes, report: Report
-) -> Ref | None:
+def _folded_start(backend: Backend, segments: tuple[Segment, ...], nodes: Nodes, report: Report) -> Ref | None:
     """The tree at the version that a branch starts from, folded from the beginning of its line."""
     offset = segments[-1].offset
     line = Line(backend, (*segments[:-2], segments[-2]._replace(last=offset)))
@@ -198,7 +196,7 @@ def _bodies(backend: Backend, log: str, numbers: range, report: Report) -> Itera
         report.problems.append(str(fault))
 
 
-def _check_refs(backend: Backend, ids: dict[tuple[str, int], str], refs: Refs, report: Report) -> None:
+def _check_refs(backend: Backend, ids: dict[tuple[str, int], str], report: Report) -> None:
     parent = None
     try:
         for record in backend.read(REFS_LOG):
@@ -209,7 +207,9 @@ def _check_refs(backend: Backend, ids: dict[tuple[str, int], str], refs: Refs, r
             if event.encode() != record.header:
                 report.problems.append(f"ref event {record.number} is not in canonical form")
             if event.target is not None and event.target not in ids.values():
-                report.problems.append(f"the {event.kind} {event.name!r} names the event {event.target}, which is not there")
+                report.problems.append(
+                    f"the {event.kind} {event.name!r} names the event {event.target}, which is not there"
+                )
     except KBStoreError as fault:
         report.problems.append(str(fault))
 

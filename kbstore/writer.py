@@ -230,7 +230,9 @@ class Writer:
             records.append(Record(header, encode_body(operations)))
         assert parent is not None
         self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
-        self._landed(Head(head.slot + 1, parent.event.seq, parent), root, sum(len(e.operations) for e in events), len(events))
+        self._landed(
+            Head(head.slot + 1, parent.event.seq, parent), root, sum(len(e.operations) for e in events), len(events)
+        )
 
     def _landed(self, head: Head, root: Ref | None, operations: int, events: int) -> None:
         self._head = head
@@ -300,9 +302,7 @@ class Writer:
     def _refuse_collisions(self, proposals: Sequence[Proposal], ours: Footprint, since: int, head: Head) -> None:
         before = self._states.tree(self._line.entry(since).event).root if since else None
         theirs = [
-            op
-            for _, body in self._line.bodies(range(since + 1, head.seq + 1))
-            for op in decode_body(body, self._nodes)
+            op for _, body in self._line.bodies(range(since + 1, head.seq + 1)) for op in decode_body(body, self._nodes)
         ]
         found = collisions(ours, Footprint.of(theirs, self._array_test(before)))
         if not found:
@@ -341,4 +341,3 @@ def _proposed(proposals: Sequence[Proposal], path: tuple[str, ...], nodes: Nodes
                     value = value[token]
                 return value
     return MISSING
-

@@ -49,7 +49,7 @@ class Builder:
             self._names.append(name)
             ends = ends_leaf(name, len(name) + item_bytes(value))
         else:
-            ends = ends_leaf(value if type(value) is bytes else value.address, item_bytes(value))
+            ends = ends_leaf(value.address if isinstance(value, Ref) else value, item_bytes(value))
         if ends:
             self._close_leaf()
 

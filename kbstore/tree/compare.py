@@ -6,8 +6,8 @@ member) and `Splice` (a region of an array), from which patches, inverses and di
 
 from collections.abc import Iterator
 
-from kbstore.canonical import MISSING
 from kbstore.align import align
+from kbstore.canonical import MISSING
 from kbstore.tree.node import ARRAY, OBJECT, Leaf, Ref
 from kbstore.tree.read import Source, materialise
 from kbstore.valuediff import Hunk, Splice

@@ -363,4 +363,3 @@ class Draft:
             else:
                 return resolve(value, path[used:])
         return value
-

@@ -13,13 +13,13 @@ from kbstore.tree.node import (
     Index,
     Leaf,
     Ref,
+    encode_name,
     ends_index,
     ends_leaf,
     index_name,
     item_bytes,
     make_index,
     make_leaf,
-    encode_name,
 )
 
 Member = tuple[str, bytes | Ref | None]
@@ -121,7 +121,7 @@ def _ends(leaf: Leaf, at: int) -> bool:
     if leaf.is_object:
         name = leaf.names[at]
         return ends_leaf(name, len(name) + item_bytes(value))
-    return ends_leaf(value if type(value) is bytes else value.address, item_bytes(value))
+    return ends_leaf(value.address if isinstance(value, Ref) else value, item_bytes(value))
 
 
 def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref] | None:
@@ -137,9 +137,7 @@ def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref]
     cuts.append(n)
     start, refs = 0, []
     for end in cuts:
-        refs.append(
-            make_leaf(leaf.is_object, leaf.keys[start:end], leaf.names[start:end], leaf.values[start:end])
-        )
+        refs.append(make_leaf(leaf.is_object, leaf.keys[start:end], leaf.names[start:end], leaf.values[start:end]))
         start = end
     return refs
 

@@ -297,7 +297,7 @@ def item_bytes(value: bytes | Ref) -> int:
 
 def canonical_length(value: bytes | Ref) -> int:
     """Length of a value's canonical form."""
-    return len(value) if type(value) is bytes else value.canonical_bytes
+    return value.canonical_bytes if isinstance(value, Ref) else len(value)
 
 
 def leaf_size(leaf: Leaf) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from backends.contract import TRUTH, Backend, Chunk
 from backends.errors import CorruptStore
-from kbstore.tree.node import Blob, Index, Leaf, Node, Ref, leaf_size, parse_node
+from kbstore.tree.node import Blob, Leaf, Node, Ref, leaf_size, parse_node
 
 _MOST_AT_HAND = 4096
 """Nodes that a walk keeps of those that were read along with the ones it asked for: some 20 MB."""
@@ -23,8 +23,8 @@ class Nodes:
 
     Args:
         backend: Where the chunks are.
-        trusted: Logs and numbers of the snapshots that count as storage of what is loaded; nodes found in others are treated
-            as not stored, so that a new snapshot never leans on one that it does not require.
+        trusted: Logs and numbers of the snapshots that count as storage of what is loaded; nodes found in others are
+            treated as not stored, so that a new snapshot never leans on one that it does not require.
     """
 
     def __init__(self, backend: Backend, trusted: frozenset[tuple[str, int]] = frozenset()) -> None:

@@ -1,0 +1,324 @@
+"""The reading half of a store: versions, documents, values, differences, tags. Changes nothing but caches."""
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from backends.contract import Backend
+from kbstore.canonical import MISSING, check, encode
+from kbstore.clock import format_time
+from kbstore.collection import entry_key, find_collection
+from kbstore.diff import Diff
+from kbstore.errors import RevisionError
+from kbstore.event import plain_body
+from kbstore.log import Entry, Line
+from kbstore.lookup import Lookup, require
+from kbstore.pointer import format_pointer, parse_pointer
+from kbstore.refs import MAIN_BRANCH, Refs
+from kbstore.resolver import Resolver
+from kbstore.states import NOTHING, State, States
+from kbstore.touched import Touched
+from kbstore.tree.build import build_value
+from kbstore.tree.compare import compare
+from kbstore.tree.node import VALUE, Blob, Ref
+from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import find
+from kbstore.version import Version
+
+UNSET: Any = object()
+"""Stands for an argument that was not given, where None is a value."""
+
+_SPARSE = 4
+"""Where fewer than one version in so many is wanted, each is read by itself."""
+
+
+class Reader:
+    """Reads one branch of a store; `kbstore.store.Store` adds opening and writing.
+
+    Attributes:
+        branch: The branch that is open.
+        damage: What was found damaged among caches and set aside since the store was opened, one sentence each.
+    """
+
+    def __init__(self, backend: Backend, branch: str, collection: str | None) -> None:
+        self._backend = backend
+        self._collection = None if collection is None else parse_pointer(collection)
+        self._lock = threading.RLock()
+        self._refs = Refs(backend)
+        self.branch = branch
+        self.damage: list[str] = []
+        self._read_branch()
+
+    def _read_branch(self) -> None:
+        self._line = Line(self._backend, self._refs.segments(self.branch))
+        self._nodes = Nodes(self._backend)
+        self._states = States(self._backend, self._line, self._nodes, self.damage.append)
+        self._touched = Touched(self._backend, self._line)
+        self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
+        self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
+        self._base = self._line.tail()[1]
+
+    @property
+    def location(self) -> str:
+        """Where the store is, without secrets."""
+        return self._backend.location
+
+    @property
+    def backend(self) -> Backend:
+        """The backend, for tools that look at bytes."""
+        return self._backend
+
+    @property
+    def line(self) -> Line:
+        """The versions of the open branch, for tools that look at records."""
+        return self._line
+
+    def head(self) -> Version:
+        """The newest version; `Version.seq` is 0 where there is none."""
+        with self._lock:
+            return self._hand_out(self._version(self._newest()))
+
+    def version(self, revision: "str | int | Version" = "HEAD") -> Version:
+        """The version that a revision names (see `kbstore.revision`).
+
+        Raises:
+            RevisionError: There is none, or more than one.
+        """
+        with self._lock:
+            line, entry = self._resolve(revision)
+            return self._version(entry, line)
+
+    def log(
+        self,
+        first: "str | int | Version | None" = None,
+        last: "str | int | Version | None" = None,
+        *,
+        limit: int | None = None,
+        author: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        path: str | None = None,
+        newest_first: bool = True,
+    ) -> Iterator[Version]:
+        """Versions after `first` up to and including `last`, newest first.
+
+        Args:
+            first: Where to begin, not included; the beginning by default.
+            last: Where to end; the head by default.
+            limit: At most so many.
+            author: Only by authors whose name contains this, whatever its case.
+            tag: Only with this label.
+            since: Only committed at or after this time.
+            until: Only committed at or before this time.
+            path: Only those that touched this pointer.
+            newest_first: False gives the oldest first.
+        """
+        with self._lock:
+            line, newest = self._resolve("HEAD" if last is None else last)
+            low = (self._seq(first) if first is not None else 0) + 1
+            high = newest.event.seq if newest is not None else 0
+        wanted = None
+        if path is not None:
+            wanted = self._touching(path, line, low, high)
+        low_time = format_time(since) if since is not None else None
+        high_time = format_time(until) if until is not None else None
+        given = 0
+        entries = self._entries(line, low, high, wanted, newest_first)
+        for entry in entries:
+            event = entry.event
+            if low_time is not None and event.time < low_time:
+                if newest_first:
+                    return
+                continue
+            if high_time is not None and event.time > high_time:
+                continue
+            if author is not None and author.casefold() not in event.author.casefold():
+                continue
+            if tag is not None and tag not in event.tags:
+                continue
+            if limit is not None and given >= limit:
+                return
+            given += 1
+            yield self._version(entry, line)
+
+    @staticmethod
+    def _entries(line: Line, low: int, high: int, wanted: list[int] | None, newest_first: bool) -> Iterator[Entry]:
+        if wanted is None:
+            if low <= high:
+                yield from line.entries(low, high, newest_first=newest_first)
+            return
+        if len(wanted) * _SPARSE > high - low:
+            chosen = set(wanted)
+            yield from (e for e in line.entries(low, high, newest_first=newest_first) if e.event.seq in chosen)
+            return
+        for seq in reversed(wanted) if newest_first else wanted:
+            yield line.entry(seq)
+
+    def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
+        """The document at a version, as a new Python value; members ascend by key.
+
+        Raises:
+            RevisionError: No such version; also for ``v0``, where there is no document.
+        """
+        with self._lock:
+            line, entry = self._resolve(revision)
+            if entry is None:
+                raise RevisionError("there is no document yet", hint="commit one first")
+            document = self._states_of(line).document(entry.event)
+            self._hand_out_seq(line, entry.event.seq)
+            return document
+
+    def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
+        """The value at a pointer (RFC 6901) at a version, as a new Python value.
+
+        Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry.
+
+        Raises:
+            PointerError: There is nothing, and no `default` was given.
+        """
+        with self._lock:
+            line, entry = self._resolve(at)
+            path = parse_pointer(pointer)
+            value: Any = MISSING
+            if entry is not None:
+                value = self._lookup_of(line).get(path, entry.event)
+                self._hand_out_seq(line, entry.event.seq)
+            if value is MISSING and default is not UNSET:
+                return default
+            return require(value, pointer, f"v{entry.event.seq}" if entry is not None else "an empty store")
+
+    def diff(
+        self,
+        old: "str | int | Version" = "HEAD~1",
+        new: "str | int | Version | None" = None,
+        pointer: str = "",
+        *,
+        document: Any = UNSET,
+    ) -> Diff:
+        """What changed from one version to another, or to a document that is not committed.
+
+        Args:
+            old: The old side.
+            new: The new side; HEAD by default.
+            pointer: Only what stands at or below this pointer.
+            document: Compare `old` with this document instead of with `new`.
+
+        Cost: what differs, not what is stored; for a version that was not read before, also folding the events since
+        the nearest snapshot.
+        """
+        with self._lock:
+            old_line, old_entry = self._resolve(old)
+            old_root = self._tree(old_line, old_entry).root
+            if document is not UNSET:
+                check(document)
+                new_root: Ref | None = root_of(document)
+                new_name = "document"
+            else:
+                new_line, new_entry = self._resolve("HEAD" if new is None else new)
+                new_root = self._tree(new_line, new_entry).root
+                new_name = self._version(new_entry).name
+            path = parse_pointer(pointer)
+            hunks = compare(self._at(old_root, path), self._at(new_root, path), self._nodes, path)
+            root = new_root if new_root is not None else old_root
+            collection = self._collection_of(root)
+            return Diff(
+                hunks,
+                collection=collection,
+                old_name=self._version(old_entry).name,
+                new_name=new_name,
+                entry_key=entry_key(root, collection, self._nodes) if root is not None else None,
+            )
+
+    def collection(self) -> str:
+        """Pointer to the container whose children are the entries: as configured, else the largest one at the head."""
+        with self._lock:
+            return format_pointer(self._collection_of(self._tree(self._line, self._newest()).root))
+
+    def tags(self) -> dict[str, Version]:
+        """All tags and the versions that they name, by name."""
+        with self._lock:
+            found = {}
+            for name in sorted(self._refs.read().tags):
+                line, entry = self._resolver.resolve(name)
+                found[name] = self._version(entry, line)
+            return found
+
+    def branches(self) -> list[str]:
+        """Names of all branches."""
+        with self._lock:
+            return sorted({MAIN_BRANCH, *self._refs.read().branches})
+
+    def _newest(self) -> Entry | None:
+        _, seq = self._line.tail()
+        return self._line.entry(seq) if seq else None
+
+    def _line_of(self, branch: str) -> Line:
+        return Line(self._backend, self._refs.segments(branch))
+
+    def _states_of(self, line: Line) -> States:
+        return self._states if line is self._line else States(self._backend, line, self._nodes, self.damage.append)
+
+    def _lookup_of(self, line: Line) -> Lookup:
+        if line is self._line:
+            return self._lookup
+        return Lookup(line, self._nodes, self._states_of(line), Touched(self._backend, line))
+
+    def _resolve(self, revision: "str | int | Version") -> tuple[Line, Entry | None]:
+        if isinstance(revision, Version):
+            return revision.line or self._line, revision.entry
+        if isinstance(revision, int):
+            revision = f"v{revision}"
+        return self._resolver.resolve(revision)
+
+    def _seq(self, revision: "str | int | Version") -> int:
+        _, entry = self._resolve(revision)
+        return entry.event.seq if entry is not None else 0
+
+    def _tree(self, line: Line, entry: Entry | None) -> State:
+        return self._states_of(line).tree(entry.event) if entry is not None else NOTHING
+
+    def _at(self, root: Ref | None, path: tuple[str, ...]) -> bytes | Ref | None:
+        if root is None:
+            return None
+        if path:
+            return find(root, path, self._nodes)
+        return root
+
+    def _version(self, entry: Entry | None, line: Line | None = None) -> Version:
+        return Version(entry, self._read_patch(line or self._line), line or self._line)
+
+    def _read_patch(self, line: Line) -> Any:
+        def read(seq: int) -> list[dict[str, Any]]:
+            with self._lock:
+                (_, body), *_ = line.bodies([seq])
+                return plain_body(body, self._nodes)
+
+        return read
+
+    def _hand_out(self, version: Version) -> Version:
+        self._base = max(self._base, version.seq)
+        return version
+
+    def _hand_out_seq(self, line: Line, seq: int) -> None:
+        if line is self._line:
+            self._base = max(self._base, seq)
+
+    def _collection_of(self, root: Ref | None) -> tuple[str, ...]:
+        if self._collection is not None:
+            return self._collection
+        return find_collection(root, self._nodes) if root is not None else ()
+
+    def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
+        path = parse_pointer(pointer)
+        touched = self._touched if line is self._line else Touched(self._backend, line)
+        with self._lock:
+            return touched.events(format_pointer(path), low, high)
+
+
+def root_of(document: Any) -> Ref:
+    """The tree of a document that is known to be good JSON, new from the ground."""
+    data = encode(document)
+    stored = build_value(data)
+    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(data), None, Blob(VALUE, data))
