@@ -34,7 +34,7 @@ class Diff:
         old_name: str = "old",
         new_name: str = "new",
         entry_key: str | None = None,
-        read_entry: Callable[[str], tuple[Any, Any]] | None = None,
+        read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
     ) -> None:
         self.hunks = list(hunks)
         self.collection = collection

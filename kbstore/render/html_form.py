@@ -102,7 +102,7 @@ def _section(number: int, part: Group) -> Iterator[str]:
     yield f'<h2 id="h{number}" dir="auto">{_entry(part)}{title}{kind}</h2>'
     if part.kind == "modified":
         for change in part.changes:
-            yield from _change(part.relative(change) or "(all of it)", change)
+            yield from _change(part, change)
     elif part.kind == "added":
         yield f"<ins>{_value(part.new)}</ins>"
     else:
@@ -110,8 +110,9 @@ def _section(number: int, part: Group) -> Iterator[str]:
     yield "</section>"
 
 
-def _change(where: str, change: Change) -> Iterator[str]:
-    label = f' <span class="label">{escape.html(change.label)}</span>' if change.label else ""
+def _change(part: Group, change: Change) -> Iterator[str]:
+    where, name = part.relative(change) or "(itself)", part.label(change)
+    label = f' <span class="label">{escape.html(name)}</span>' if name else ""
     kind = f' <span class="kind">{change.kind}</span>' if change.kind != "modified" else ""
     yield f"<h3>{escape.html(where)}{label}{kind}</h3>"
     old, new = change.old, change.new

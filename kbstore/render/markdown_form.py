@@ -8,7 +8,7 @@ from kbstore.render import escape
 from kbstore.render.escape import markdown_code
 from kbstore.render.linewise import hunks
 from kbstore.render.outline import inline
-from kbstore.render.source import Differences, groups
+from kbstore.render.source import Differences, Group, groups
 from kbstore.render.terminal_form import summary
 from kbstore.render.unified_form import printed
 from kbstore.render.words import Span, word_diff
@@ -40,15 +40,16 @@ def markdown(diff: Differences) -> str:
             lines += [f"### {_KINDS[part.kind]} {markdown_code(part.entry)}{title}", ""]
         if part.kind == "modified":
             for change in part.changes:
-                lines += _change(part.relative(change) or "(all of it)", change)
+                lines += _change(part, change)
             lines.append("")
         else:
             lines += [*_fenced(printed(part.new if part.kind == "added" else part.old), "json", ""), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _change(where: str, change: Change) -> Iterator[str]:
-    label = f" ({escape.markdown(change.label)})" if change.label else ""
+def _change(part: Group, change: Change) -> Iterator[str]:
+    where, name = part.relative(change) or "(itself)", part.label(change)
+    label = f" ({escape.markdown(name)})" if name else ""
     head = f"- {markdown_code(where)}{label}"
     old, new = change.old, change.new
     if change.kind == "moved":

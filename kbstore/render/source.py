@@ -83,6 +83,12 @@ class Group:
         """Where a change lies: its pointer below the entry; empty for the entry itself."""
         return change.pointer[len(self.pointer) :]
 
+    def label(self, change: Change) -> str | None:
+        """The list element that a change lies in, such as ``id=s3``; None where that is the entry itself."""
+        if not change.label or (self.entry is not None and change.label.partition("=")[2] == self.entry):
+            return None
+        return change.label
+
 
 def title_of(value: object) -> str | None:
     """The title-like member of an entry."""

@@ -24,7 +24,7 @@ def stat(diff: Differences, width: int = 80) -> str:
     parts = groups(diff)
     if not parts:
         return ""
-    rows = [(_name(part), Counter(change.kind for change in part.changes)) for part in parts]
+    rows = [(_name(part), Counter[str](change.kind for change in part.changes)) for part in parts]
     longest = max(counts.total() for _, counts in rows)
     digits = len(str(longest))
     bar_width = min(_LONGEST_BAR, longest, max(width - digits - 24, 8))

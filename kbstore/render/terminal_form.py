@@ -75,7 +75,7 @@ class _Paper:
         yield from self.entry_line(part)
         if part.kind == "modified":
             for change in part.changes:
-                yield from self.change(part.relative(change) or "(all of it)", change)
+                yield from self.change(part, change)
         else:
             sign, code = _SIGNS[part.kind]
             yield from self.block(part.new if part.kind == "added" else part.old, sign, code, 4)
@@ -91,16 +91,20 @@ class _Paper:
         head = self.paint(f"{sign} {name}", _BOLD, code)
         return [f"{head}  {title}" if title else head]
 
-    def change(self, where: str, change: Change) -> Iterator[str]:
+    def change(self, part: Group, change: Change) -> Iterator[str]:
         """One changed path."""
-        label = f"  {visible(change.label)}" if change.label else ""
+        name = part.label(change)
+        label = f"  {visible(name)}" if name else ""
+        where = part.relative(change) or "(itself)"
         head, told = f"    {visible(where)}", self.paint(label, _DIM)
         used = cells(head) + cells(label)
         sign, code = _SIGNS[change.kind]
         if change.kind == "modified":
             yield from self.modified(head + told, used, change.old, change.new)
         elif change.kind == "moved":
-            yield f"{head}{told}  {self.paint('moved', code)}{self.moved_from(change)}"
+            title = title_of(change.new) or (change.new if isinstance(change.new, str) else "")
+            room = self.width - used - 9
+            yield f"{head}{told}  {self.paint('moved', code)}" + (f": {clip(visible(title), room)}" if title else "")
         else:
             value = change.new if change.kind == "added" else change.old
             # An element that has a title needs no more than its outline; a plain value stands on the path's line.
@@ -110,12 +114,6 @@ class _Paper:
             else:
                 yield head + told
                 yield from self.block(value, sign, code, 6)
-
-    def moved_from(self, change: Change) -> str:
-        """What is known of a moved element: where it stood, and its title."""
-        name = title_of(change.new)
-        origin = change.old if isinstance(change.old, str) and change.old.startswith("/") else None
-        return (f" from {visible(origin)}" if origin else "") + (f": {clip(visible(name), 60)}" if name else "")
 
     def modified(self, head: str, used: int, old: Any, new: Any) -> Iterator[str]:
         """Old and new value: on one line where both are brief, else below each other."""
