@@ -17,6 +17,7 @@ from kbstore.lookup import Lookup, require
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.refs import MAIN_BRANCH, Refs
 from kbstore.resolver import Resolver
+from kbstore.sides import sides_reader
 from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
 from kbstore.tree.build import build_value
@@ -229,6 +230,7 @@ class Reader:
                 old_name=self._version(old_entry).name,
                 new_name=new_name,
                 entry_key=entry_key(root, collection, self._nodes) if root is not None else None,
+                read_entry=sides_reader(old_root, new_root, collection, self._nodes),
             )
 
     def collection(self) -> str:
