@@ -77,14 +77,19 @@ def addresses_in(directory: bytes) -> tuple[bytes, ...]:
     return tuple(directory[i * _ADDRESS_BYTES : (i + 1) * _ADDRESS_BYTES] for i in range(count))
 
 
+def entries_in(directory: bytes) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+    """The addresses and the sizes in a directory, in the order of writing."""
+    addresses = addresses_in(directory)
+    return addresses, struct.unpack_from(f"<{len(addresses)}I", directory, len(addresses) * _ADDRESS_BYTES)
+
+
 def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack:
     """The chunks of a pack.
 
     Raises:
         CorruptStore: Directory and frame do not belong together.
     """
-    addresses = addresses_in(directory)
-    sizes = struct.unpack_from(f"<{len(addresses)}I", directory, len(addresses) * _ADDRESS_BYTES)
+    addresses, sizes = entries_in(directory)
     ends, end = [], 0
     for size in sizes:
         end += size
@@ -129,7 +134,14 @@ def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
     """One zstd frame that tells its own size; `base` is a dictionary of raw content."""
     if base is None:
         return _tools.compressor(level).compress(raw)
-    return zstandard.ZstdCompressor(level=level, dict_data=_dictionary(base)).compress(raw)
+    # The window must reach over the whole base, also where the raw bytes themselves are few.
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=len(raw),
+        dict_size=len(base),
+        window_log=min(27, max(17, (len(base) + len(raw)).bit_length())),
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(raw)
 
 
 def decompress(frame: bytes, base: bytes | None = None) -> bytes:

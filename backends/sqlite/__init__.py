@@ -11,7 +11,8 @@ from backends.errors import StoreNotFound
 from backends.sqlite import chunks as packs
 from backends.sqlite import file
 from backends.sqlite.caches import Caches
-from backends.sqlite.check import check
+from backends.sqlite.check import check_file
+from backends.sqlite.check_packs import check_packs
 from backends.sqlite.chunks import Chunks
 from backends.sqlite.collect import collect
 from backends.sqlite.connection import Connection
@@ -125,7 +126,8 @@ class SQLiteBackend:
 
     def check(self) -> Iterator[Damage]:
         """Read every byte and report what is not as written; see `Backend.check`."""
-        return check(self._connection)
+        yield from check_file(self._connection, self._logs)
+        yield from check_packs(self._connection, self._logs)
 
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""

@@ -11,6 +11,7 @@ from backends.contract import TRUTH, Chunk, Snapshot
 from backends.names import check_log, check_note
 from backends.sqlite import chunks as packs
 from backends.sqlite.connection import Connection
+from backends.sqlite.digests import never_raising
 from backends.sqlite.log import Logs
 from backends.sqlite.schema import NUMBER_MASK
 
@@ -18,11 +19,13 @@ _NOTE_BATCH = 256
 _PIECE_BYTES = 8 * 1024 * 1024
 
 
+@never_raising
 def snapshot_digest(row: Sequence[int], note: bytes) -> bytes:
     """The digest of a row in ``snapshots``: id, tier, first and last pack, bytes; then the note."""
     return packing.digest(b"%d %d %d %d %d " % tuple(row), note)
 
 
+@never_raising
 def note_digest(name: str, number: int, data: bytes) -> bytes:
     """The digest of a row in ``notes``."""
     return packing.digest(b"%b %d " % (name.encode(), number), data)
@@ -33,7 +36,8 @@ def remove_snapshot(connection: sqlite3.Connection, ident: int) -> bool:
     row = connection.execute("SELECT first_pack, last_pack FROM snapshots WHERE id=?", (ident,)).fetchone()
     if row is None:
         return False
-    packs.remove_packs(connection, *row, ident)
+    first, last = row
+    packs.remove_packs(connection, first, last, ident)
     connection.execute("DELETE FROM snapshots WHERE id=?", (ident,))
     return True
 

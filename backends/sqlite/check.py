@@ -1,13 +1,196 @@
-"""Checking every byte of a store (thin: SQLite's own check)."""
+"""Checking every byte of a store: that each row is as written, stands where it was written, and lacks no companion.
 
-from collections.abc import Iterator
+SQLite checks its pages, our digests check the rows, and the rules of `schema` check that nothing is missing. Each part
+reports and goes on, so that one fault does not hide another. Packs and what belongs to them stand in `check_packs`.
+"""
+
+import sqlite3
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from backends.contract import Damage
+from backends.errors import BackendError, CorruptStore, StoreNotFound, StoreUnavailable
+from backends.sqlite import schema
 from backends.sqlite.connection import Connection
+from backends.sqlite.digests import body_digest, record_digest
+from backends.sqlite.log import Logs
+from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+
+Part = Callable[[sqlite3.Connection], Iterator[Damage]]
+Row = Sequence[Any]
+"""Values as SQLite gave them: of any type, where a bit was flipped."""
+
+CACHE_TIERS = (1, 2, 3)
+_ROWS = 256
+_WRITES = 65536
+# What a value of the wrong type or length leads to, once a flipped bit has made it so.
+_NONSENSE = (BackendError, TypeError, ValueError, AttributeError, struct.error)
 
 
-def check(owner: Connection) -> Iterator[Damage]:
-    """See `Backend.check`."""
-    with owner.reading() as connection:
-        found = [bytes(text).decode(errors="replace") for (text,) in connection.execute("PRAGMA integrity_check")]
-    yield from (Damage(text, cache=False) for text in found if text != "ok")
+class Table(ABC):
+    """A part of the check that walks a table in order of id, some rows at a time.
+
+    Attributes:
+        query: Takes the id to go on after, and how many rows; the id comes first in a row.
+        cache: True where what it finds can be rebuilt.
+        tier_column: Which column tells that, instead, for each row.
+    """
+
+    name = ""
+    query = ""
+    rows = _ROWS
+    cache = False
+    tier_column = -1
+
+    @abstractmethod
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
+        """What is wrong with a row, each in one sentence."""
+
+    def is_cache(self, row: Row) -> bool:
+        """True where this row can be rebuilt; what has an unreadable tier counts as truth."""
+        return self.cache or (self.tier_column >= 0 and row[self.tier_column] in CACHE_TIERS)
+
+
+def whole(owner: Connection, part: Part) -> list[Damage]:
+    """What a part finds in one reading transaction."""
+    found: list[Damage] = []
+    try:
+        with owner.reading() as connection:
+            found.extend(part(connection))
+    except (StoreUnavailable, StoreNotFound):
+        raise
+    except _NONSENSE as error:
+        found.append(Damage(f"a table cannot be read: {error}", cache=False))
+    return found
+
+
+def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
+    """What is wrong with a table, row by row; each step is a reading transaction of its own."""
+    after = -1
+    while True:
+        found: list[Damage] = []
+        try:
+            with owner.reading() as connection:
+                rows = connection.execute(table.query, (after, table.rows)).fetchall()
+                for row in rows:
+                    found.extend(_looked_at(connection, table, row))
+        except CorruptStore as error:
+            yield from found
+            yield Damage(f"{table.name} cannot be read to the end: {error}", cache=False)
+            return
+        yield from found
+        if len(rows) < table.rows:
+            return
+        after = rows[-1][0]
+
+
+def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[Damage]:
+    found = []
+    try:
+        for what in table.look(connection, row):
+            found.append(Damage(what, table.is_cache(row)))
+    except _NONSENSE as error:
+        found.append(Damage(f"row {row[0]} of {table.name} cannot be read: {error}", table.is_cache(row)))
+    return found
+
+
+def check_file(owner: Connection, logs: Logs) -> Iterator[Damage]:
+    """The pages, the definitions, and the logs with their bodies as far as these have rows of their own."""
+    yield from whole(owner, _pages)
+    yield from whole(owner, _definitions)
+    yield from in_steps(owner, _Records())
+    yield from whole(owner, _writes)
+    yield from in_steps(owner, _Bodies(logs))
+
+
+def _pages(connection: sqlite3.Connection) -> Iterator[Damage]:
+    for (text,) in connection.execute("PRAGMA integrity_check"):
+        if text != b"ok":
+            yield Damage(f"SQLite: {text.decode(errors='replace').strip()}", cache=False)
+
+
+def _definitions(connection: sqlite3.Connection) -> Iterator[Damage]:
+    for name in schema.differences(connection):
+        yield Damage(f"the definition of {name} is not what kbstore made", cache=False)
+    for pragma, wanted in (("application_id", schema.APPLICATION_ID), ("user_version", schema.FORMAT)):
+        (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if found != wanted:
+            yield Damage(f"the file's {pragma} is {found}, not {wanted}", cache=False)
+
+
+class _Records(Table):
+    """Each header against its digest, and the numbers of records, slots and logs."""
+
+    name = "records"
+    query = "SELECT id, log, slot, size, digest, header FROM records WHERE id>? ORDER BY id LIMIT ?"
+
+    def __init__(self) -> None:
+        self._previous = (-1, 0, b"")  # id, slot, log
+        self._logs: set[bytes] = set()
+        self._writes: dict[int, bytes] = {}
+        self._writes_end = -1
+
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
+        """The row's digest, then its place after the row before."""
+        ident, log, slot, size, digest, header = row
+        name = f"record {ident & NUMBER_MASK} of log {log.decode(errors='replace')}"
+        before, slot_before, log_before = self._previous
+        self._previous = (ident, slot, log)
+        opens_log = ident & NUMBER_MASK == 1
+        if opens_log:
+            if ident >> ORDINAL_SHIFT != (before >> ORDINAL_SHIFT) + 1 or log in self._logs:
+                yield f"{name} opens a log out of turn"
+            self._logs.add(log)
+            slot_before = 0
+        elif ident != before + 1 or log != log_before:
+            yield f"{name} does not follow on record {before & NUMBER_MASK}: one is missing"
+        opens_slot = slot != slot_before
+        if opens_slot and slot != slot_before + 1:
+            yield f"{name} stands in slot {slot} after slot {slot_before}"
+        write_id = self._write_id(connection, ident)
+        if opens_slot != (write_id is not None):
+            yield f"{name} has {'no' if opens_slot else 'a'} write id"
+        if digest != record_digest(ident, log, slot, size, write_id or b"", header):
+            yield f"{name} is not as it was written"
+
+    def _write_id(self, connection: sqlite3.Connection, ident: int) -> bytes | None:
+        """The write id of a record; they are read for many records at once, since they are not in that order."""
+        if ident > self._writes_end:
+            self._writes_end = ident + _WRITES
+            rows = connection.execute(
+                "SELECT id, typeof(write_id), write_id FROM writes WHERE id BETWEEN ? AND ?", (ident, self._writes_end)
+            )
+            self._writes = {place: kind[:1] + write_id for place, kind, write_id in rows}
+        return self._writes.get(ident)
+
+
+def _writes(connection: sqlite3.Connection) -> Iterator[Damage]:
+    for ident, count in connection.execute(
+        "SELECT w.id, count(*) FROM writes w LEFT JOIN records r ON r.id=w.id "
+        "GROUP BY w.id HAVING count(*)>1 OR r.id IS NULL"
+    ):
+        yield Damage(f"{count} write ids name record {ident}, which has one or does not exist", cache=False)
+
+
+class _Bodies(Table):
+    """Each body that has a row of its own against its digest and its record."""
+
+    name = "bodies"
+    query = (
+        "SELECT b.id, b.digest, b.body, r.size FROM bodies b LEFT JOIN records r ON r.id=b.id "
+        "WHERE b.id>? ORDER BY b.id LIMIT ?"
+    )
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
+        """The row's digest, then its size against what the record says."""
+        ident, digest, body, size = row
+        log, number = self._logs.place_of(connection, ident)
+        if digest != body_digest(ident, body):
+            yield f"the body of record {number} of log {log} is not as it was written"
+        if size != len(body):
+            yield f"the body of record {number} of log {log} has {len(body)} bytes where the record says {size}"

@@ -1,30 +1,107 @@
-"""Collecting garbage: drop snapshots, pack what is cold, give the room back (thin: drops and vacuums)."""
+"""Collecting garbage: drop the snapshots that nobody keeps, pack what is cold, give the room back.
 
+First a plan, which reads directories and counts rows, then the work, in many transactions, each of which leaves the
+store whole: one a snapshot, one a pack. So a kill at any moment leaves what a smaller collection would have left, and
+writers wait for one step at most. Only caches are removed; truth is rewritten in tighter packs, and never before these
+were undone again and compared.
+"""
+
+import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from backends.contract import Collection
-from backends.sqlite import file
+from backends.contract import TRUTH, Collection
+from backends.sqlite import chunks, file
 from backends.sqlite.caches import remove_snapshot
 from backends.sqlite.connection import Connection
+from backends.sqlite.faults import code_of
 from backends.sqlite.log import Logs
+from backends.sqlite.pack_bodies import count_fresh, pack_bodies
+from backends.sqlite.pack_chunks import eligible, first_base, repack
+
+_SMALL_BYTES = 64 * 1024 * 1024
+_WORTHWHILE = 0.05
+"""Rewriting a large file costs its size; a smaller share of free pages than this is left for new rows."""
+
+_UNCLAIMED = (
+    "SELECT p.id, p.owner, length(p.directory) + length(p.frame) FROM packs p WHERE p.tier<? AND NOT EXISTS "
+    "(SELECT 1 FROM snapshots s WHERE s.id=p.owner AND p.id BETWEEN s.first_pack AND s.last_pack)"
+)
+
+
+class _Plan(NamedTuple):
+    snapshots: list[tuple[int, int]]  # id, bytes
+    unclaimed: list[tuple[int, int, int]]  # pack, owner, bytes
+    bodies: int
+    chunks: int
 
 
 def collect(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[int]], *, dry_run: bool) -> Collection:
-    """See `Backend.collect`."""
+    """See `Backend.collect`.
+
+    Raises:
+        CorruptStore: Truth is damaged; nothing that could still help was removed.
+    """
     before = file.total_bytes(owner.path)
-    with owner.using() as connection:
-        kept = {
-            start + number
-            for log, numbers in keep.items()
-            if (start := logs.start_of(connection, log)) is not None
-            for number in numbers
-        }
-        rows = connection.execute("SELECT id, bytes FROM snapshots").fetchall()
-    doomed = [(ident, size) for ident, size in rows if ident not in kept]
-    plan = Collection(len(doomed), sum(size for _, size in doomed), 0, 0, before, None)
+    with owner.reading() as connection:
+        plan = _plan(connection, logs, keep)
+    dropped_bytes = sum(size for _, size in plan.snapshots) + sum(size for *_, size in plan.unclaimed)
     if dry_run:
-        return plan
-    with owner.writing() as connection:
-        for ident, _ in doomed:
-            remove_snapshot(connection, ident)
-    return Collection(plan.dropped_snapshots, plan.dropped_bytes, 0, 0, before, file.total_bytes(owner.path))
+        return Collection(len(plan.snapshots), dropped_bytes, plan.bodies, plan.chunks, before, None)
+    dropped = 0
+    for ident, _ in plan.snapshots:
+        with owner.writing() as connection:
+            dropped += remove_snapshot(connection, ident)
+    if plan.unclaimed:
+        with owner.writing() as connection:
+            for pack, ident, _ in connection.execute(_UNCLAIMED, (TRUTH,)).fetchall():
+                chunks.remove_packs(connection, pack, pack, ident)
+    packed_chunks = repack(owner) if plan.chunks else 0
+    packed_bodies = 0
+    if plan.bodies:
+        with owner.using() as connection:
+            base = first_base(connection)
+        packed_bodies = pack_bodies(owner, base)
+    give_back(owner, changed=bool(dropped or plan.unclaimed or packed_chunks or packed_bodies))
+    return Collection(dropped, dropped_bytes, packed_bodies, packed_chunks, before, file.total_bytes(owner.path))
+
+
+def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterable[int]]) -> _Plan:
+    kept = {
+        start + number
+        for log, numbers in keep.items()
+        if (start := logs.start_of(connection, log)) is not None
+        for number in numbers
+    }
+    rows = connection.execute("SELECT id, bytes FROM snapshots").fetchall()
+    return _Plan(
+        [(ident, size) for ident, size in rows if ident not in kept],
+        connection.execute(_UNCLAIMED, (TRUTH,)).fetchall(),
+        count_fresh(connection),
+        sum(len(source.addresses) for source in eligible(connection)),
+    )
+
+
+def give_back(owner: Connection, *, changed: bool) -> None:
+    """Make the file as small as its content, where that is worth the rewriting and nobody else is busy."""
+    try:
+        with owner.using() as connection:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            small = pages * page_bytes <= _SMALL_BYTES
+            connection.execute("PRAGMA busy_timeout=1000")
+            try:
+                if (changed and small) or free > _WORTHWHILE * pages:
+                    connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError as error:
+                if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                # Others are at work: the free pages serve them, and the next collection tries again.
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={round(1000 * file.BUSY_TIMEOUT_S)}")
+    finally:
+        # What was remembered of the old pages is of no use; a large store's reader would keep it all.
+        with owner.using() as connection:
+            connection.execute("PRAGMA shrink_memory")

@@ -3,22 +3,43 @@
 Eight bytes of a SHA-256: enough to find damage; the ids of events and addresses of chunks prove the rest.
 """
 
+import functools
 import sqlite3
+from collections.abc import Callable
+from typing import ParamSpec
 
 from backends import packing
 from backends.errors import CorruptStore
 
+_P = ParamSpec("_P")
 
+
+def never_raising(function: Callable[_P, bytes]) -> Callable[_P, bytes]:
+    """A flipped bit may turn a number into a string: then the answer is a digest that equals none."""
+
+    @functools.wraps(function)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            return b"not a digest"
+
+    return guarded
+
+
+@never_raising
 def record_digest(ident: int, log: bytes, slot: int, size: int, write_id: bytes, header: bytes) -> bytes:
-    """The digest of a row in ``records`` together with its row in ``writes`` (empty but for a slot's first)."""
+    """The digest of a row in ``records`` with its row in ``writes``: ``b`` and a blob, ``t`` and a text, or nothing."""
     return packing.digest(b"%d %b %d %d %b\n" % (ident, log, slot, size, write_id), header)
 
 
+@never_raising
 def body_digest(ident: int, body: bytes) -> bytes:
     """The digest of a row in ``bodies``."""
     return packing.digest(b"%d " % ident, body)
 
 
+@never_raising
 def body_pack_digest(ident: int, first: int, base: int, frame: bytes) -> bytes:
     """The digest of a row in ``body_packs``."""
     return packing.digest(b"%d %d %d " % (ident, first, base), frame)
@@ -43,6 +64,7 @@ def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None
     return packing.decompress(frame)
 
 
+@never_raising
 def pack_digest(tier: int, owner: int, base: int | None, directory: bytes, frame: bytes) -> bytes:
     """The digest of a row in ``packs``."""
     return packing.digest(b"%d %d %d " % (tier, owner, -1 if base is None else base), directory, frame)

@@ -56,7 +56,7 @@ class Logs:
         if not records:
             raise ValueError("a slot holds at least one record")
         stored_id = stored_write_id(check_write_id(write_id))
-        ident_bytes = stored_id if isinstance(stored_id, bytes) else stored_id.encode()
+        ident_bytes = b"b" + stored_id if isinstance(stored_id, bytes) else b"t" + stored_id.encode()
         with self._connection.writing(write_id) as connection:
             ordinal = self._ordinal(connection, check_log(log))
             if ordinal is None:

@@ -9,8 +9,8 @@ Invariants, each checked by `check`:
    ``bodies`` only while a pack spans it, and a pack of bodies only while a longer one does.
 3. A chunk of a pack has a row in ``chunks`` under the first 8 bytes of its address; several packs may hold it. Packs of
    tier 4 are truth and leave only in a transaction that says so (a row in ``notes`` named ``=moved``).
-4. Packs of tiers 1 to 3 belong to the snapshot ``owner`` (the id of its record), whose range of pack ids spans them, and
-   leave with it. Those in no range are of a snapshot that was never finished, and may go.
+4. Packs of tiers 1 to 3 belong to the snapshot ``owner`` (the id of its record), whose range of pack ids spans them,
+   and leave with it. Those in no range are of a snapshot that was never finished, and may go.
 
 ``base`` of a pack is NULL as first written, 0 once packed cold, else the pack whose bytes are its dictionary.
 Few tables, since each costs a page or more of a small store. Nothing newer than SQLite 3.34 is used.

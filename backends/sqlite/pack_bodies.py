@@ -1,0 +1,138 @@
+"""Packing bodies: many small rows become one compressed frame, in a transaction that proves it before it deletes.
+
+Each step is a job of at most 256 KiB: read and compress without any lock, undo the frame and compare, then in one
+transaction make sure that nobody did the same meanwhile, write the pack and delete what it replaces. A kill at any
+moment leaves every body readable, once.
+"""
+
+import sqlite3
+from typing import NamedTuple
+
+import zstandard
+
+from backends import packing
+from backends.errors import CorruptStore
+from backends.sqlite.connection import Connection
+from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest
+from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+
+_ROWS = 256
+_GAIN = 0.95
+"""A base is worth undoing on every read where it makes the frame this much smaller."""
+
+
+class _Job(NamedTuple):
+    """Bodies that make one pack.
+
+    Attributes:
+        fresh: Ids of those that have rows of their own.
+        replaced: Id and digest of the short pack whose bodies come first, if any.
+    """
+
+    bodies: list[tuple[int, bytes]]
+    fresh: list[int]
+    replaced: tuple[int, bytes] | None
+
+
+def count_fresh(connection: sqlite3.Connection) -> int:
+    """How many bodies stand in rows of their own."""
+    (count,) = connection.execute("SELECT count(*) FROM bodies").fetchone()
+    return int(count)
+
+
+def pack_bodies(owner: Connection, base: int | None) -> int:
+    """Pack all bodies; returns how many were moved.
+
+    Args:
+        owner: The store's connection.
+        base: A pack of truth to lean on where that makes frames smaller.
+
+    Raises:
+        CorruptStore: A body is damaged; it and what follows it are left as they are.
+    """
+    moved, ordinal = 0, 0
+    while True:
+        with owner.reading() as connection:
+            start = ordinal << ORDINAL_SHIFT
+            if not connection.execute("SELECT 1 FROM records WHERE id=?", (start + 1,)).fetchone():
+                return moved
+            job = _next_job(connection, start)
+            base_raw = base_bytes(connection, base)
+        if job is None:
+            ordinal += 1
+            continue
+        moved += _carry_out(owner, job, base, base_raw)
+
+
+def _next_job(connection: sqlite3.Connection, start: int) -> _Job | None:
+    """The next bodies of a log to pack: those after its last pack, and that pack's own where it is short."""
+    last = connection.execute(
+        "SELECT id, first, base, digest, frame FROM body_packs WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        (start, start + NUMBER_MASK),
+    ).fetchone()
+    fresh = _fresh_bodies(connection, last[0] if last else start, start + NUMBER_MASK)
+    if not fresh:
+        return None
+    old, replaced = [], None
+    if last and zstandard.frame_content_size(last[4]) < packing.COLD_RAW_BYTES // 2:
+        ident, first, base, digest, frame = last
+        if digest != body_pack_digest(ident, first, base, frame):
+            raise CorruptStore(f"the pack of bodies {ident} is damaged", hint="restore the store from a backup")
+        raw = packing.decompress(frame, base_bytes(connection, base))
+        old, replaced = list(packing.undo_bodies(first, raw).items()), (ident, digest)
+    return _Job(old + fresh, [ident for ident, _ in fresh], replaced)
+
+
+def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list[tuple[int, bytes]]:
+    """Bodies from rows of their own, as many as fill a frame, and at least one where there is one."""
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    while True:
+        rows = connection.execute(
+            "SELECT id, digest, body FROM bodies WHERE id>? AND id<=? ORDER BY id LIMIT ?", (after, last, _ROWS)
+        ).fetchall()
+        for ident, digest, body in rows:
+            if digest != body_digest(ident, body):
+                raise CorruptStore(f"the body of record {ident & NUMBER_MASK} is damaged", hint="see what verify says")
+            size += len(body)
+            if found and size > packing.COLD_RAW_BYTES:
+                return found
+            found.append((ident, body))
+            after = ident
+        if len(rows) < _ROWS:
+            return found
+
+
+def _carry_out(owner: Connection, job: _Job, base: int | None, base_raw: bytes | None) -> int:
+    """Write the pack of a job and delete what it replaces; 0 where another collector was there first."""
+    raw = packing.body_frame(job.bodies)
+    frame, leaning = packing.compress(raw, packing.COLD_LEVEL), 0
+    if base is not None and base_raw is not None:
+        leaner = packing.compress(raw, packing.COLD_LEVEL, base_raw)
+        if len(leaner) < _GAIN * len(frame):
+            frame, leaning = leaner, base
+    if packing.undo_bodies(job.bodies[0][0], packing.decompress(frame, base_raw if leaning else None)) != dict(
+        job.bodies
+    ):
+        raise CorruptStore("a pack of bodies does not give back what went in", hint="report this, nothing was changed")
+    first, last = job.bodies[0][0], job.bodies[-1][0]
+    with owner.writing() as connection:
+        (there,) = connection.execute(
+            "SELECT count(*) FROM bodies WHERE id BETWEEN ? AND ?", (job.fresh[0], job.fresh[-1])
+        ).fetchone()
+        if there != len(job.fresh) or not _still_there(connection, job.replaced):
+            return 0
+        if leaning and base_bytes(connection, leaning) != base_raw:
+            return 0
+        connection.execute(
+            "INSERT INTO body_packs VALUES(?,?,?,?,?)",
+            (last, first, leaning, body_pack_digest(last, first, leaning, frame), frame),
+        )
+        connection.execute("DELETE FROM bodies WHERE id BETWEEN ? AND ?", (job.fresh[0], job.fresh[-1]))
+        if job.replaced:
+            connection.execute("DELETE FROM body_packs WHERE id=?", (job.replaced[0],))
+    return len(job.fresh)
+
+
+def _still_there(connection: sqlite3.Connection, pack: tuple[int, bytes] | None) -> bool:
+    return pack is None or bool(connection.execute("SELECT 1 FROM body_packs WHERE id=? AND digest=?", pack).fetchone())

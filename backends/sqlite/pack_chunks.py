@@ -1,0 +1,266 @@
+"""Repacking chunks of truth: fresh packs, many and small, become few and cold, where versions lean on one base.
+
+What is repacked: every pack as first written, and cold ones that are short and that nothing leans on, so that often
+collecting leaves no crumbs. Large chunks are long texts: those that resemble each other (`backends.families`) stand
+together, and later ones lean on the first pack of their family, so that an edit costs the edit. Small ones keep their
+order, which is the order in which they are read. The work is cut into windows, each moved in one transaction.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from backends import packing
+from backends.contract import TRUTH, Chunk
+from backends.errors import CorruptStore
+from backends.families import sketch
+from backends.sqlite.chunks import insert_packs, prefix_of
+from backends.sqlite.connection import Connection
+from backends.sqlite.digests import base_bytes, pack_digest
+from backends.sqlite.schema import MOVED
+
+_WINDOW_BYTES = 32 * 1024 * 1024
+_LONG_BYTES = 8 * 1024
+_GAIN = 0.9
+
+
+class _Source(NamedTuple):
+    """A pack of truth, by what its directory tells."""
+
+    ident: int
+    base: int | None
+    addresses: tuple[bytes, ...]
+    raw_bytes: int
+    longest_bytes: int
+
+
+class _Cold(NamedTuple):
+    """A pack to write: its chunks, and where they lean: a pack's id, or minus one more than an index among the new."""
+
+    directory: bytes
+    frame: bytes
+    base: int
+
+
+def eligible(connection: sqlite3.Connection) -> list[_Source]:
+    """Packs worth repacking, oldest first; none where nothing is fresh."""
+    sources = _sources(connection)
+    leaned_on = _bases(connection)
+    found = [
+        source
+        for source in sources
+        if source.base is None or (source.raw_bytes < packing.COLD_RAW_BYTES // 2 and source.ident not in leaned_on)
+    ]
+    return found if any(source.base is None for source in found) else []
+
+
+def first_base(connection: sqlite3.Connection) -> int | None:
+    """The oldest cold pack that leans on nothing: what bodies may lean on, since patches resemble what they patch."""
+    row = connection.execute("SELECT min(id) FROM packs WHERE tier=? AND base=0", (TRUTH,)).fetchone()
+    return row[0] if row else None
+
+
+def repack(owner: Connection) -> int:
+    """Repack what is eligible; returns how many chunks were moved.
+
+    Raises:
+        CorruptStore: A pack is damaged; it and what follows it are left as they are.
+    """
+    with owner.reading() as connection:
+        sources = eligible(connection)
+    families = _Families(owner, sources)
+    moved = 0
+    for window in _windows(sources):
+        with owner.reading() as connection:
+            chunks = _read(connection, window)
+        if chunks is None:
+            break  # another collector is at it
+        cold = list(_cold_packs(chunks, families))
+        moved += _replace(owner, window, cold, families)
+    return moved
+
+
+def _sources(connection: sqlite3.Connection) -> list[_Source]:
+    found = []
+    for ident, base, directory in connection.execute(
+        "SELECT id, base, directory FROM packs WHERE tier=? ORDER BY id", (TRUTH,)
+    ):
+        addresses, sizes = packing.entries_in(directory)
+        found.append(_Source(ident, base, addresses, sum(sizes), max(sizes, default=0)))
+    return found
+
+
+def _bases(connection: sqlite3.Connection) -> set[int]:
+    return {
+        base for (base,) in connection.execute("SELECT base FROM packs WHERE base>0 UNION SELECT base FROM body_packs")
+    }
+
+
+def _windows(sources: Sequence[_Source]) -> Iterator[list[_Source]]:
+    window: list[_Source] = []
+    size = 0
+    for source in sources:
+        if window and size + source.raw_bytes > _WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+        window.append(source)
+        size += source.raw_bytes
+    if window:
+        yield window
+
+
+def _read(connection: sqlite3.Connection, sources: Sequence[_Source]) -> list[Chunk] | None:
+    """All chunks of these packs, each once and each checked; None where a pack is gone."""
+    found: dict[bytes, Chunk] = {}
+    for source in sources:
+        pack = _undo(connection, source.ident)
+        if pack is None:
+            return None
+        for chunk in pack.chunks():
+            if hashlib.sha256(chunk.data).digest() != chunk.address:
+                raise CorruptStore(f"chunk {chunk.address.hex()} is damaged", hint="restore the store from a backup")
+            found.setdefault(chunk.address, chunk)
+    return list(found.values())
+
+
+def _undo(connection: sqlite3.Connection, ident: int) -> packing.ChunkPack | None:
+    row = connection.execute(
+        "SELECT tier, owner, base, directory, frame, digest FROM packs WHERE id=?", (ident,)
+    ).fetchone()
+    if row is None:
+        return None
+    tier, owner, base, directory, frame, digest = row
+    if digest != pack_digest(tier, owner, base, directory, frame):
+        raise CorruptStore(f"pack {ident} is damaged", hint="restore the store from a backup")
+    return packing.undo_chunks(directory, frame, base_bytes(connection, base))
+
+
+class _Families:
+    """The base of each family of long texts: the newest pack whose text resembles it."""
+
+    def __init__(self, owner: Connection, leaving: Sequence[_Source]) -> None:
+        self._owner = owner
+        self._known: dict[int, int] = {}
+        self._raw: dict[int, bytes] = {}  # of bases that have no id yet
+        self._last: tuple[int, bytes] | None = None
+        gone = {source.ident for source in leaving}
+        with owner.reading() as connection:
+            for source in _sources(connection):
+                if source.base == 0 and source.longest_bytes >= _LONG_BYTES and source.ident not in gone:
+                    pack = _undo(connection, source.ident)
+                    for chunk in pack.chunks() if pack else ():
+                        if len(chunk.data) >= _LONG_BYTES:
+                            self._known.update(dict.fromkeys(sketch(chunk.data), source.ident))
+
+    def learn(self, marks: Sequence[int], base: int, raw: bytes) -> None:
+        """From now on texts with one of these marks may lean on this new pack."""
+        self._known.update(dict.fromkeys(marks, base))
+        self._raw[base] = raw
+
+    def base_of(self, marks: Sequence[int]) -> tuple[int, bytes] | None:
+        """The pack that texts with these marks may lean on, and its raw bytes."""
+        base = next((self._known[mark] for mark in marks if mark in self._known), None)
+        if base is None:
+            return None
+        if base in self._raw:
+            return base, self._raw[base]
+        if self._last is None or self._last[0] != base:
+            with self._owner.reading() as connection:
+                self._last = (base, base_bytes(connection, base) or b"")
+        return self._last
+
+    def settle(self, first: int) -> None:
+        """Bases that were new, and known by minus one more than their index, now have ids from `first` on."""
+        self._known = {mark: resolved(base, first) for mark, base in self._known.items()}
+        self._raw.clear()
+
+
+def resolved(base: int, first: int) -> int:
+    """The id of a base, where new packs got ids from `first` on."""
+    return first - base - 1 if base < 0 else base
+
+
+def _cold_packs(chunks: Sequence[Chunk], families: _Families) -> Iterator[_Cold]:
+    """The packs that these chunks make: small chunks in order, then long texts by family."""
+    count = 0
+    small = [chunk for chunk in chunks if len(chunk.data) < _LONG_BYTES]
+    for group in packing.grouped(small, packing.COLD_RAW_BYTES):
+        yield _Cold(packing.directory_of(group), packing.compress(_raw(group), packing.COLD_LEVEL), 0)
+        count += 1
+    for marks, texts in _by_family([chunk for chunk in chunks if len(chunk.data) >= _LONG_BYTES]):
+        for group in packing.grouped(texts, packing.COLD_RAW_BYTES):
+            raw = _raw(group)
+            frame = packing.compress(raw, packing.COLD_LEVEL)
+            base = families.base_of(marks)
+            if base is not None:
+                leaner = packing.compress(raw, packing.COLD_LEVEL, base[1])
+                if len(leaner) < _GAIN * len(frame):
+                    yield _Cold(packing.directory_of(group), leaner, base[0])
+                    count += 1
+                    continue
+            yield _Cold(packing.directory_of(group), frame, 0)
+            count += 1
+            families.learn(marks, -count, raw)
+
+
+def _raw(group: Sequence[Chunk]) -> bytes:
+    return b"".join(chunk.data for chunk in group)
+
+
+def _by_family(chunks: Sequence[Chunk]) -> list[tuple[list[int], list[Chunk]]]:
+    """Long texts in families, those and their members in order of appearance, each with all its marks."""
+    families: list[tuple[list[int], list[Chunk]]] = []
+    known: dict[int, int] = {}
+    for chunk in chunks:
+        marks = sketch(chunk.data)
+        index = next((known[mark] for mark in marks if mark in known), len(families))
+        if index == len(families):
+            families.append(([], []))
+        families[index][0].extend(mark for mark in marks if mark not in known)
+        families[index][1].append(chunk)
+        for mark in marks:
+            known.setdefault(mark, index)
+    return families
+
+
+def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold], families: _Families) -> int:
+    """Put cold packs in the place of others, in one transaction; 0 where another collector was there first."""
+    with owner.writing() as connection:
+        (newest,) = connection.execute("SELECT max(id) FROM packs").fetchone()
+        for source in sources:
+            if not connection.execute(
+                "SELECT 1 FROM packs WHERE id=? AND base IS ?", (source.ident, source.base)
+            ).fetchone():
+                return 0
+        leaned_on = _bases(connection)
+        if any(source.ident in leaned_on for source in sources):
+            return 0
+        for base in {pack.base for pack in cold if pack.base > 0}:
+            if not connection.execute("SELECT 1 FROM packs WHERE id=? AND base=0", (base,)).fetchone():
+                return 0
+        for pack in cold:
+            base = resolved(pack.base, newest + 1)
+            insert_packs(connection, TRUTH, 0, [(pack.directory, pack.frame)], base)
+        for pack, ident in zip(cold, range(newest + 1, newest + 1 + len(cold)), strict=True):
+            _prove(connection, ident, pack.directory)
+        for source in sources:
+            connection.execute("INSERT INTO notes VALUES(?,?,x'',x'')", (MOVED, source.ident))
+            connection.executemany(
+                "DELETE FROM chunks WHERE prefix=? AND pack=?",
+                [(prefix_of(address), source.ident) for address in source.addresses],
+            )
+            connection.execute("DELETE FROM packs WHERE id=?", (source.ident,))
+        connection.execute("DELETE FROM notes WHERE name=?", (MOVED,))
+    families.settle(newest + 1)
+    return sum(len(source.addresses) for source in sources)
+
+
+def _prove(connection: sqlite3.Connection, ident: int, directory: bytes) -> None:
+    """Undo a pack as it was just written and hash every chunk of it, before what it replaces is deleted."""
+    pack = _undo(connection, ident)
+    if pack is None or pack.addresses != packing.addresses_in(directory):
+        raise CorruptStore(f"pack {ident} is not what was written", hint="report this, nothing was changed")
+    for chunk in pack.chunks():
+        if hashlib.sha256(chunk.data).digest() != chunk.address:
+            raise CorruptStore(f"pack {ident} does not give back what went in", hint="report this, nothing was changed")
