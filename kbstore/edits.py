@@ -11,6 +11,9 @@ from kbstore.canonical import JSON
 from kbstore.errors import PatchError, PointerError
 from kbstore.pointer import APPEND, array_index, format_pointer, shorten
 
+MAX_OPERATIONS = 250_000
+"""Operations that a patch from outside may have; what is changed in more places is better given as a document."""
+
 MAX_COPIED_BYTES = 64 * 2**20
 """Memory that the copies of one patch may take together, the first one apart."""
 

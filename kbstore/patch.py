@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 import orjson
 
 from kbstore.canonical import JSON, MISSING, clone, decode, equal_by_value, fits_depth, loads
-from kbstore.edits import MAX_COPIED_BYTES, Budget, add, brief, memory_of, remove, replace, resolve
+from kbstore.edits import MAX_COPIED_BYTES, MAX_OPERATIONS, Budget, add, brief, memory_of, remove, replace, resolve
 from kbstore.errors import InvalidJSON, PatchError, PointerError
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer, shorten
 
@@ -38,9 +38,6 @@ __all__ = [
     "replace",
     "resolve",
 ]
-
-MAX_OPERATIONS = 250_000
-"""Operations that a patch from outside may have; what is changed in more places is better given as a document."""
 
 _OPS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
