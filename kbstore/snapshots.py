@@ -35,6 +35,7 @@ _DENSE_AFTER_S: Final = 4e-3
 _DENSE_PER_MIDDLE: Final = 8
 _COMPLETE_FRACTION: Final = 0.25
 _COMPLETE_AT_LEAST_S: Final = 15e-3
+_COLD_COMMIT_S: Final = 30e-3
 _SCATTERED_FACTOR: Final = 1.6
 """Measured: reading a state whose nodes stand in several snapshots, against one that stands in order."""
 
@@ -145,23 +146,22 @@ def due_tier(operations_since_any: int, denses_since_middle: int, operations_sin
 def worth_keeping(snapshots: list[Snapshot]) -> list[int]:
     """Numbers of the snapshots of one log that ``gc`` keeps.
 
-    That is the newest one with all that it builds on, and behind it complete ones, each where folding from the kept one
-    before it would cost more than a fraction of decoding the document.
+    Complete ones, each where folding plain values from the kept one before it would cost more than a fraction of
+    decoding the document; and the newest of any tier with all that it builds on, where a cold process that commits
+    would otherwise fold for longer than `_COLD_COMMIT_S`.
     """
-    kept: list[int] = []
     notes = {s.number: note for s in snapshots if (note := read_note(s)) is not None}
-    newest = max(notes, default=None)
-    if newest is not None:
-        kept = [*(n for n in notes[newest].requires if n in notes), newest]
+    kept: set[int] = set()
     last = 0
     for snapshot in sorted(snapshots, key=lambda s: s.number):
         note = notes.get(snapshot.number)
         if note is None or snapshot.tier != COMPLETE:
             continue
         fold_s = (snapshot.number - last) * _OPERATIONS_PER_EVENT * FOLD_PLAIN_S
-        if snapshot.number in kept or fold_s > max(
-            note.size * DECODE_S_PER_BYTE * _COMPLETE_FRACTION, _COMPLETE_AT_LEAST_S
-        ):
-            kept.append(snapshot.number)
+        if fold_s > max(note.size * DECODE_S_PER_BYTE * _COMPLETE_FRACTION, _COMPLETE_AT_LEAST_S):
+            kept.add(snapshot.number)
             last = snapshot.number
-    return sorted(set(kept))
+    newest = max(notes, default=0)
+    if (newest - last) * _OPERATIONS_PER_EVENT * FOLD_TREE_S > _COLD_COMMIT_S:
+        kept.update(n for n in (*notes[newest].requires, newest) if n in notes)
+    return sorted(kept)
