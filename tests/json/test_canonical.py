@@ -4,6 +4,7 @@ import collections
 import datetime as dt
 import decimal
 import enum
+import inspect
 import json
 import math
 import sys
@@ -199,7 +200,7 @@ def test_depth_does_not_depend_on_the_callers_stack() -> None:
     def descend(frames: int) -> Any:
         return descend(frames - 1) if frames else (loads(text), decode(text))
 
-    frames = sys.getrecursionlimit() - 150 - len(__import__("inspect").stack())
+    frames = sys.getrecursionlimit() - 150 - len(inspect.stack())
     assert descend(frames) == (nested(MAX_DEPTH), nested(MAX_DEPTH))
 
 
