@@ -9,6 +9,7 @@ from kbstore.render.layout import cells
 
 # Text beyond this is cut: a picture in base64 is not for reading.
 _LONGEST = 2_000
+_HEADS = ("id", "_id", "key", "name", "title")
 
 
 class Line(NamedTuple):
@@ -32,7 +33,7 @@ def inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(inline(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_quoted(name)}: {inline(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_quoted(name)}: {inline(item)}" for name, item in _ordered(value)) + "}"
     return json.dumps(value)
 
 
@@ -75,7 +76,7 @@ def _outline(value: Any, depth: int, prefix: str, width: int) -> Iterator[Line]:
         if not lead and head:
             yield Line(depth, head)
             depth += 2
-        for index, (name, item) in enumerate(value.items()):
+        for index, (name, item) in enumerate(_ordered(value)):
             lines = _outline(item, depth + len(lead), f"{visible(name)}: ", width)
             if index == 0 and lead:
                 yield Line(depth, lead + next(lines).text)
@@ -86,6 +87,12 @@ def _outline(value: Any, depth: int, prefix: str, width: int) -> Iterator[Line]:
             depth += 2
         for item in value:
             yield from _outline(item, depth, "- ", width)
+
+
+def _ordered(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Members as they come, but first what tells a reader what this is: a store gives members by alphabet."""
+    heads = [(name, value[name]) for name in _HEADS if name in value]
+    return heads + [member for member in value.items() if member[0] not in _HEADS] if heads else list(value.items())
 
 
 def _short(value: dict[str, Any] | list[Any], width: int) -> bool:
