@@ -1,0 +1,133 @@
+"""The user's guide in Spanish does what it says: its snippets are run as printed, in order, at the times it names."""
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import kbstore
+from kbstore import KnowledgeBaseVersioner, apply_patch
+from kbstore.clock import SystemClock
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "guia.es.md"
+EXAMPLE = ROOT / "examples" / "troubleshooting"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = "data/integrations/support_troubleshooting_kb.json"
+
+
+def blocks(section: str) -> list[tuple[str, str]]:
+    """Fenced blocks of one section of the guide, as language and text."""
+    text = GUIDE.read_text(encoding="utf-8")
+    return BLOCK.findall(re.split(r"^## ", text, flags=re.MULTILINE)[section_number(text, section)])
+
+
+def section_number(text: str, section: str) -> int:
+    """Which second-level section has this heading, counted from 1."""
+    return [heading.strip() for heading in re.findall(r"^## (.*)$", text, re.MULTILINE)].index(section) + 1
+
+
+class Clock:
+    """The times that the guide names; a minute more for each version after them."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2025, 1, 20, 9, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+def edited(name: str) -> None:
+    """Change the file as a person would, by one of the example's edits."""
+    file = Path(FILE)
+    document = apply_patch(json.loads(file.read_text(encoding="utf-8")), (EXAMPLE / "edits" / name).read_text())
+    file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The guide's file with two versions, and what its author then changed for the third."""
+    monkeypatch.chdir(tmp_path)
+    clock = Clock()
+    monkeypatch.setattr(SystemClock, "now", lambda self: clock.now())
+    Path(FILE).parent.mkdir(parents=True)
+    Path(FILE).write_bytes((EXAMPLE / "support_kb.json").read_bytes())
+    versioner = KnowledgeBaseVersioner(FILE)
+    versioner.create_version("Base de conocimiento inicial", "ana@example.com")
+    clock.time = datetime(2025, 1, 26, 9, 30, tzinfo=UTC)
+    edited("02-corrected-step.json")
+    versioner.create_version("Corregidos los pasos de los webhooks", "luis@example.com", ["api"])
+    versioner.close()
+    clock.time = datetime(2025, 1, 27, 12, tzinfo=UTC)
+    edited("01-new-article.json")
+    edited("04-removed-article.json")
+    return clock
+
+
+def test_snippets_run_as_printed(beginning: Clock) -> None:
+    """Every Python snippet runs, and prints exactly the text block that follows it, where one does."""
+    names: dict[str, object] = {}
+    told = blocks("Versionado de la base de conocimiento") + blocks("Problemas frecuentes")
+    for number, (language, text) in enumerate(told):
+        if language != "python":
+            continue
+        out = io.StringIO()
+        with redirect_stdout(out):
+            exec(compile(text, f"guia.es.md, snippet {number}", "exec"), names)
+        beginning.time += timedelta(minutes=1)
+        if number + 1 < len(told) and told[number + 1][0] == "text":
+            assert out.getvalue() == told[number + 1][1], text
+    versioner = names["versioner"]
+    assert isinstance(versioner, KnowledgeBaseVersioner)
+    assert json.loads(Path(FILE).read_text(encoding="utf-8")) == versioner.store.checkout("v2")
+    assert [row["version_id"] for row in versioner.list_versions()][:3] == [
+        "v1_20250120_090000",
+        "v2_20250126_093000",
+        "v3_20250127_120000",
+    ]
+    versioner.close()
+
+
+def test_an_unchanged_file_gives_the_name_of_the_newest_version(beginning: Clock) -> None:
+    """A second `create_version` on the same file adds nothing and gives the same name."""
+    versioner = KnowledgeBaseVersioner(FILE)
+    first = versioner.create_version("Agregado problema de integración API", "dev@example.com", ["api"])
+    assert versioner.create_version("otra vez") == first == "v3_20250127_120000"
+    assert len(versioner.list_versions()) == 3
+    versioner.close()
+
+
+def test_restoring_adds_a_version_and_rewrites_the_file(beginning: Clock) -> None:
+    """The history stays, the file follows, and a name that does not exist gives False and changes nothing."""
+    before = Path(FILE).read_bytes()
+    versioner = KnowledgeBaseVersioner(FILE)
+    versioner.create_version("tercera", "dev@example.com")
+    assert versioner.restore_version("v99") is False
+    assert Path(FILE).read_bytes() == before
+    assert versioner.restore_version("v1_2025") is True
+    assert len(versioner.list_versions()) == 4
+    assert json.loads(Path(FILE).read_text(encoding="utf-8")) == versioner.store.checkout("v1")
+    versioner.close()
+
+
+def test_commands_run(beginning: Clock) -> None:
+    """Every command line of the guide ends with exit code 0 on the same history."""
+    versioner = KnowledgeBaseVersioner(FILE)
+    versioner.create_version("tercera", "dev@example.com")
+    versioner.close()
+    env = os.environ | {"PYTHONPATH": str(Path(kbstore.__file__).parent.parent)}
+    for language, text in blocks("Versionado de la base de conocimiento"):
+        for line in text.splitlines() if language == "bash" else ():
+            program, *arguments = shlex.split(line)
+            assert program == "kbstore"
+            call = [sys.executable, "-c", "from kbstore.cli import main; main()", *arguments]
+            done = subprocess.run(call, cwd=Path(FILE).parent, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
