@@ -6,7 +6,7 @@ are applied to it, newest first as far as one is found that sets the entry outri
 
 from typing import Any
 
-from kbstore.canonical import MISSING, decode
+from kbstore.canonical import MISSING, decode, same
 from kbstore.errors import PointerError
 from kbstore.event import Event, decode_body
 from kbstore.log import Line
@@ -52,11 +52,25 @@ class Lookup:
             value = MISSING if stored is None else materialise(stored, self._nodes)
         return value
 
+    def touching(self, path: tuple[str, ...], first: int, last: int) -> list[int]:
+        """Versions from `first` to `last`, ascending, that changed what stands at or below a pointer."""
+        candidates = self._touched.events(format_pointer(path), first, last)
+        return [seq for seq, certain in candidates if certain or self._changed(path, seq)]
+
+    def _changed(self, path: tuple[str, ...], seq: int) -> bool:
+        operations = [op for _, body in self._line.bodies([seq]) for op in decode_body(body, self._nodes)]
+        effects = [_effect(op, path) for op in operations if op.op != "test"]
+        if "unclear" not in effects and "sets" not in effects:
+            return "within" in effects
+        before = self.get(path, self._line.entry(seq - 1).event) if seq > 1 else MISSING
+        after = self.get(path, self._line.entry(seq).event)
+        return (before is MISSING) != (after is MISSING) or (before is not MISSING and not same(before, after))
+
     def _from_events(self, path: tuple[str, ...], start: Start, event: Event) -> tuple[Any] | None:
         """The value in a 1-tuple, or None where only a fold of everything can tell."""
         entry = path[:_ENTRY_TOKENS]
         pending: list[list[Operation]] = []
-        for seq in reversed(self._touched.events(format_pointer(entry), start.seq + 1, event.seq)):
+        for seq, _ in reversed(self._touched.events(format_pointer(entry), start.seq + 1, event.seq)):
             operations = [
                 op for _, body in self._line.bodies([seq]) for op in decode_body(body, self._nodes) if op.op != "test"
             ]
@@ -64,7 +78,7 @@ class Lookup:
             base: Any = None
             for op in reversed(operations):
                 effect = _effect(op, entry)
-                if effect == "unclear":
+                if effect == "unclear" or (effect == "within" and len(entry) < _ENTRY_TOKENS):
                     return None
                 if effect == "sets":
                     base = self._set_by(op, entry)
@@ -111,9 +125,7 @@ def _effect(op: Operation, entry: tuple[str, ...]) -> str:
         return "none"
     if op.source is not None or _may_shift(op, op.path, entry):
         return "unclear"
-    if len(op.path) <= len(entry):
-        return "sets"
-    return "within" if len(entry) == _ENTRY_TOKENS else "unclear"
+    return "sets" if len(op.path) <= len(entry) else "within"
 
 
 def _may_shift(op: Operation, path: tuple[str, ...], entry: tuple[str, ...]) -> bool:

@@ -313,10 +313,8 @@ class Reader:
         return find_collection(root, self._nodes) if root is not None else ()
 
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
-        path = parse_pointer(pointer)
-        touched = self._touched if line is self._line else Touched(self._backend, line)
         with self._lock:
-            return touched.events(format_pointer(path), low, high)
+            return self._lookup_of(line).touching(parse_pointer(pointer), low, high)
 
 
 def root_of(document: Any) -> Ref:

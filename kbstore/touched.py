@@ -58,28 +58,33 @@ class Touched:
         self._backend = backend
         self._line = line
 
-    def events(self, pointer: str, first: int, last: int) -> list[int]:
+    def events(self, pointer: str, first: int, last: int) -> list[tuple[int, bool]]:
         """Candidates: versions from `first` to `last`, ascending, with a key that meets this pointer.
 
-        None that touched it is left out. Where the pointer has at most two tokens, none of which may be a position,
-        none that did not touch it is among them.
+        None that touched it is left out. Each comes with True where its key alone tells that it did, and False where
+        only its patch can (a deeper pointer, a position, an operation on something that holds it).
         """
         parts = pointer.split("/", 3)[1:]
-        exact = {""} | {"".join(f"/{p}" for p in parts[:n]) for n in (1, 2) if n <= len(parts)}
-        exact |= {
+        whole = "".join(f"/{p}" for p in parts[:2])
+        above = {"".join(f"/{p}" for p in parts[:n]) for n in range(min(len(parts), 2))}
+        above |= {
             "".join(f"/{p}" for p in [*parts[: n - 1], "~"])
             for n in (1, 2)
             if n <= len(parts) and is_position(parts[n - 1])
         }
         below = pointer + "/" if len(parts) < 2 else None
-        found: list[int] = []
+        certain_here = len(parts) <= 2
+        found: list[tuple[int, bool]] = []
         for start, block in self._blocks(first, last):
-            if below is None:
-                meets: Iterable[str] = [k for k in exact if k in block]
-            else:
-                meets = [k for k in block if k in exact or k.startswith(below)]
-            offsets = {o for k in meets for o in block[k]}
-            found.extend(s for o in sorted(offsets) if first <= (s := start + o) <= last)
+            meets: Iterable[str] = block if below is not None else [k for k in (whole, *above) if k in block]
+            offsets: dict[int, bool] = {}
+            for key in meets:
+                if key == whole or (below is not None and key.startswith(below)):
+                    offsets.update(dict.fromkeys(block[key], certain_here))
+                elif key in above:
+                    for offset in block[key]:
+                        offsets.setdefault(offset, False)
+            found.extend((s, offsets[o]) for o in sorted(offsets) if first <= (s := start + o) <= last)
         return found
 
     def build(self, first: int, last: int) -> None:
