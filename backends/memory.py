@@ -6,6 +6,7 @@ asked it to keep as soon as it may. Code that passes on it leans on nothing that
 """
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,12 +173,11 @@ class MemoryBackend:
                 for tier, owner, chunks in sorted(self._places(), key=lambda place: place[0])
                 for address, data in chunks.items()
             }
-        given = set(asked)
-        for address in reversed(asked):
-            if found := best.get(address):
-                yield found
+        there = [best[address] for address in reversed(asked) if address in best]
+        yield from there
+        given = {found.address for found in there}
         gifts = (found for address, found in best.items() if address not in given)
-        yield from (found for found, _ in zip(gifts, range(_GIFTS), strict=False))
+        yield from itertools.islice(gifts, _GIFTS if there else 0)
 
     def put_snapshot(
         self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()

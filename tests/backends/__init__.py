@@ -1,0 +1,1 @@
+"""Every backend keeps one contract, and each its own promises."""
