@@ -42,6 +42,11 @@ class Status:
         """True where the file holds nothing that is in no version."""
         return not self.diff
 
+    @property
+    def behind(self) -> int:
+        """How many versions are newer than `base`."""
+        return self.head.seq - self.base.seq
+
 
 class WorkingCopy:
     """A JSON file and its store.
@@ -144,12 +149,17 @@ class WorkingCopy:
         self._remember(version, digest)
         return version
 
-    def refuse_uncommitted(self, status: Status) -> None:
-        """Raise `UncommittedChanges` where the file holds some."""
+    def note_base(self, version: Version) -> None:
+        """Remember that the file as it is was taken from this version and changed, or not, since."""
+        self._remember(version, "")
+
+    def refuse_uncommitted(self, status: Status, *, force_helps: bool = True) -> None:
+        """Raise `UncommittedChanges` where the file holds some; `force_helps` says so in the hint."""
         if not status.clean:
+            way_out = "or use --force to lose them" if force_helps else "or lose them: kbstore checkout HEAD --force"
             raise UncommittedChanges(
                 f"{self.file.path} has changes that are in no version",
-                hint="kbstore diff shows them; commit them, or use --force to lose them",
+                hint=f"kbstore diff shows them; commit them, {way_out}",
             )
 
     def _state(self) -> FileState | None:

@@ -1,0 +1,36 @@
+"""Who commits: the option, KBSTORE_AUTHOR, the configuration, git's user, else user@host."""
+
+import os
+from pathlib import Path
+
+from kbstore.store import default_author
+
+
+def author_of(option: str | None, configured: str, folder: Path) -> str:
+    """The author of what is committed now.
+
+    Args:
+        option: What ``--author`` said.
+        configured: What ``.kbstore/config.json`` says.
+        folder: Where to ask git from.
+    """
+    return option or os.environ.get("KBSTORE_AUTHOR") or configured or _git_user(folder) or default_author()
+
+
+def _git_user(folder: Path) -> str:
+    """``Name <address>`` as git has it there; empty where there is no git, or it knows nobody."""
+    import subprocess
+
+    command = ["git", "config", "--null", "--get-regexp", r"^user\.(name|email)$"]
+    try:
+        answer = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found: dict[str, str] = {}
+    for entry in answer.stdout.decode("utf-8", "replace").split("\0"):
+        key, _, value = entry.partition("\n")
+        found[key] = value.strip()
+    name, address = found.get("user.name", ""), found.get("user.email", "")
+    return f"{name} <{address}>" if name and address else name or address

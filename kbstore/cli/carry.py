@@ -1,0 +1,171 @@
+"""Commands that carry histories in and out: import, export."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.output import Progress, note, say, say_json, write_bytes
+from kbstore.cli.session import Session
+from kbstore.errors import KBStoreError, StoreNotFound
+from kbstore.project import Config, Project
+from kbstore.render.escape import visible
+from kbstore.revision import parse_range
+from kbstore.store import Store
+from kbstore.workfile import WorkFileError
+from kbstore.workingcopy import WorkingCopy
+
+_WRITE_BYTES = 1 << 20
+
+
+@command("import")
+@click.argument("source", metavar="FILE")
+@author_option
+@as_json_option
+@click.pass_obj
+def import_command(session: Session, source: str, author: str | None, as_json: bool) -> None:
+    r"""Add the versions in FILE: JSON lines, also as .gz or .xz; "-" is stdin. Starts the store if there is none.
+
+    A line is a document ({"document": ..., "author": ..., "time": ..., "message": ...}), which becomes a version, or
+    an event as `kbstore export` writes it, which keeps its id and is checked. Importing events twice adds nothing.
+
+    \b
+    Example:
+      kbstore import history.jsonl.xz --store kb.db
+      kbstore export --store old.db | kbstore import - --store new.db
+    """
+    from kbstore.transfer import import_lines
+
+    with _lines(source) as lines, _store(session, author) as store, Progress("import") as progress:
+        copy, status = None, None
+        if session.file is not None and session.file.exists():
+            copy = session.copy(store)
+            status = copy.status()
+        done = import_lines(store, progress.counted(lines))
+        if copy is not None and status is not None and done.versions:
+            _follow(copy, clean=status.clean)
+        head = store.head()
+    if as_json:
+        say_json({"versions": done.versions, "known": done.known, "head": head.name, "id": head.id})
+    else:
+        known = f" ({done.known} were known)" if done.known else ""
+        say(f"{done.versions} versions imported{known}; the newest is {head.name}")
+
+
+def _follow(copy: WorkingCopy, *, clean: bool) -> None:
+    if clean:
+        copy.take("HEAD", force=True)
+    else:
+        note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
+
+
+@contextmanager
+def _store(session: Session, author: str | None) -> Iterator[Store]:
+    """The store to import into; it is made where there is none."""
+    try:
+        location = session.location
+    except StoreNotFound:
+        root = Path.cwd()
+        Project.make_folder(root)
+        project = Project.create(root, Config())
+        note(f"started {visible(project.location)}")
+        location = project.location
+    try:
+        store = Store.open(
+            location, branch=session.branch, author=session.author(author), collection=session.collection
+        )
+    except StoreNotFound:
+        store = Store.create(location, author=session.author(author), collection=session.collection)
+    with store:
+        yield store
+
+
+@contextmanager
+def _lines(source: str) -> Iterator[BinaryIO]:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    from kbstore.transfer import open_lines
+
+    try:
+        file = open_lines(Path(source))
+    except OSError as fault:
+        raise WorkFileError(f"cannot read {source}: {fault.strerror}") from fault
+    with closing(file):
+        yield file
+
+
+@command("export")
+@click.argument("revisions", required=False, metavar="[A..B|REV]")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE, not to stdout.")
+@click.option("--sqlite", "tables", metavar="FILE", help="Make a SQLite database of tables of one version instead.")
+@as_json_option
+@click.pass_obj
+def export_command(
+    session: Session, revisions: str | None, output: str | None, tables: str | None, as_json: bool
+) -> None:
+    r"""Write versions as JSON lines: each event with its id and its patch (RFC 6902), oldest first.
+
+    With --sqlite a database of one version is made: a table for each collection with full-text search, and the
+    versions. It is for SQL and Datasette, and is no store.
+
+    \b
+    Example:
+      kbstore export > history.jsonl
+      kbstore export v3..HEAD -o news.jsonl
+      kbstore export --sqlite articles.db v3
+    """
+    with session.read() as store:
+        if tables is not None:
+            if output is not None or (revisions and parse_range(revisions)):
+                raise click.UsageError("--sqlite takes one file and one version")
+            from kbstore.tables import export_tables
+
+            with Progress("export") as progress:
+                made = export_tables(store, Path(tables), revisions or "HEAD", progress=progress.reach)
+            if as_json:
+                say_json({"file": tables, "tables": made})
+            else:
+                for name, rows in made.items():
+                    note(f"{visible(name)}: {rows} rows")
+            return
+        from kbstore.transfer import export_events
+
+        first, last = _range(store, revisions)
+        lines = export_events(store, first, last)
+        if output is not None:
+            _write(Path(output), lines)
+            return
+        for line in lines:
+            write_bytes(line)
+
+
+def _range(store: Store, revisions: str | None) -> tuple[int, int | None]:
+    if revisions is None:
+        return 1, None
+    both = parse_range(revisions)
+    if both is None:
+        seq = store.version(revisions).seq
+        return seq, seq
+    return store.version(both[0]).seq + 1, store.version(both[1]).seq
+
+
+def _write(path: Path, lines: Iterator[bytes]) -> None:
+    """Write lines to a new file, which has its name once it is whole."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with part.open("xb", buffering=_WRITE_BYTES) as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException as fault:
+        part.unlink(missing_ok=True)
+        if isinstance(fault, OSError):
+            raise KBStoreError(f"cannot write {path}: {fault.strerror}") from fault
+        raise

@@ -1,0 +1,26 @@
+"""`kbstore completion`: the script that lets a shell complete commands and options."""
+
+import click
+
+from kbstore.cli.options import command
+from kbstore.cli.output import say
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    r"""Print a completion script for your shell.
+
+    \b
+    Example:
+      kbstore completion bash > ~/.local/share/bash-completion/completions/kbstore
+      kbstore completion zsh > ~/.zfunc/_kbstore
+      kbstore completion fish > ~/.config/fish/completions/kbstore.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = ctx.find_root().command
+    say(kind(root, {}, "kbstore", "_KBSTORE_COMPLETE").source())

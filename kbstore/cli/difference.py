@@ -1,0 +1,108 @@
+"""`kbstore diff`: two versions, or a version and the file, in the form that is asked for."""
+
+from pathlib import Path
+
+import click
+
+from kbstore.cli.exits import DIFFERENCES
+from kbstore.cli.options import as_json_option, command
+from kbstore.cli.output import json_text, note, page, say, wants_color, width
+from kbstore.cli.session import Session
+from kbstore.diff import Diff
+from kbstore.pointer import parse_pointer
+from kbstore.render.escape import visible
+from kbstore.revision import parse_range
+from kbstore.store import Store
+
+
+@command("diff")
+@click.argument("places", nargs=-1, metavar="[A [B]] [POINTER]")
+@click.option("--stat", is_flag=True, help="How much changed, by entry.")
+@click.option("--name-only", is_flag=True, help="Names of the entries that changed.")
+@click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) that turns A into exactly B.")
+@click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
+@click.option("--markdown", is_flag=True, help="For a review or an issue.")
+@click.option("--html", "html_file", metavar="FILE", help="Write a page that stands alone.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
+@as_json_option
+@click.pass_context
+def diff_command(
+    ctx: click.Context,
+    places: tuple[str, ...],
+    stat: bool,
+    name_only: bool,
+    patch: bool,
+    unified: bool,
+    markdown: bool,
+    html_file: str | None,
+    exit_code: bool,
+    as_json: bool,
+) -> None:
+    r"""Show what changed: from A to B, from A to the file, or from the file's last version to the file.
+
+    Only what stands at or below POINTER is shown where one is given.
+
+    \b
+    Example:
+      kbstore diff
+      kbstore diff v2 v3 /problems/p42
+      kbstore diff v2..v3 --html changes.html
+    """
+    forms = [stat, name_only, patch, unified, markdown, html_file is not None, as_json]
+    if sum(forms) > 1:
+        raise click.UsageError("give one form only", ctx)
+    session = ctx.ensure_object(Session)
+    with session.read() as store:
+        diff = _diff(session, store, places, ctx)
+        from kbstore import render
+
+        if as_json:
+            say(json_text(render.as_json(diff)))
+        elif patch:
+            say(json_text(diff.patch, pretty=True))
+        elif html_file is not None:
+            from kbstore.workfile import replace_file
+
+            replace_file(Path(html_file), render.html(diff, f"{diff.old_name} to {diff.new_name}").encode())
+            note(f"wrote {visible(html_file)}")
+        else:
+            if stat:
+                text = render.stat(diff, width())
+            elif name_only:
+                text = render.names(diff)
+            elif unified:
+                text = render.unified(diff)
+            elif markdown:
+                text = render.markdown(diff)
+            else:
+                text = render.terminal(diff, wants_color(), width())
+            page(text.rstrip("\n").split("\n") if text.strip() else [])
+    if exit_code and diff:
+        ctx.exit(DIFFERENCES)
+
+
+def _diff(session: Session, store: Store, places: tuple[str, ...], ctx: click.Context) -> Diff:
+    revisions = list(places)
+    pointer = ""
+    if revisions and (revisions[-1].startswith("/") or revisions[-1] == ""):
+        pointer = revisions.pop()
+        parse_pointer(pointer)
+    if len(revisions) == 1 and (both := parse_range(revisions[0])) is not None:
+        revisions = list(both)
+    if len(revisions) > 2:
+        raise click.UsageError("give at most two versions and a pointer", ctx)
+    if len(revisions) == 2:
+        return store.diff(revisions[0], revisions[1], pointer)
+    if session.file is None and not revisions:
+        return store.diff("HEAD~1", "HEAD", pointer)
+    if session.file is None:
+        return store.diff(revisions[0], "HEAD", pointer)
+    copy = session.copy(store)
+    if revisions:
+        return store.diff(revisions[0], pointer=pointer, document=copy.file.read())
+    status = copy.status()
+    if status.content is None:
+        copy.file.read()  # says that there is no file
+    if status.diff is None or pointer:
+        return store.diff(status.base, pointer=pointer, document=copy.file.read())
+    return status.diff

@@ -1,0 +1,104 @@
+"""Errors become exit codes, and lines on stderr, in this one place.
+
+====  ==========================================================================================
+code  meaning
+====  ==========================================================================================
+0     done (also where whoever read the output had enough of it and closed the pipe)
+1     there are differences; only with ``--exit-code``
+2     the command line was not understood
+3     the store, a file or a revision could not be used; nothing was changed
+10    there is no store here
+11    conflict: others changed the same places
+12    the outcome of a write is not known; the same command again settles it
+130   interrupted
+====  ==========================================================================================
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, StoreNotFound
+from kbstore.render.escape import visible
+
+DONE = 0
+DIFFERENCES = 1
+USAGE = 2
+FAILED = 3
+NO_STORE = 10
+CONFLICT = 11
+UNKNOWN = 12
+INTERRUPTED = 130
+
+_SHOWN_CONFLICTS = 20
+_SHOWN_CHARS = 160
+
+
+def code_of(fault: BaseException) -> int:
+    """The exit code that tells a script what happened."""
+    if isinstance(fault, click.UsageError):
+        return USAGE
+    if isinstance(fault, StoreNotFound):
+        return NO_STORE
+    if isinstance(fault, ConflictError):
+        return CONFLICT
+    if isinstance(fault, OutcomeUnknown):
+        return UNKNOWN
+    if isinstance(fault, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED
+    return FAILED
+
+
+def report(fault: BaseException) -> int:
+    """Say on stderr what happened and what can be done about it; returns the exit code."""
+    for line in _lines(fault):
+        sys.stderr.write(line + "\n")
+    return code_of(fault)
+
+
+def _lines(fault: BaseException) -> Iterator[str]:
+    if isinstance(fault, (KeyboardInterrupt, click.Abort)):
+        yield "error: interrupted"
+        return
+    if isinstance(fault, click.ClickException):
+        yield f"error: {_safe(fault.format_message())}"
+        context = fault.ctx if isinstance(fault, click.UsageError) else None
+        yield f"hint: {context.command_path if context else 'kbstore'} --help"
+        return
+    if isinstance(fault, KBStoreError):
+        yield f"error: {_safe(str(fault))}"
+        if isinstance(fault, ConflictError):
+            yield from _conflicts(fault)
+        if fault.hint:
+            yield f"hint: {_safe(fault.hint)}"
+        return
+    if isinstance(fault, OSError):
+        name = f"{fault.filename}: " if fault.filename else ""
+        yield _safe(f"error: {name}{fault.strerror or fault}")
+        return
+    yield _safe(f"error: {type(fault).__name__}: {fault}")
+    yield "hint: this is a fault in kbstore; KBSTORE_TRACEBACK=1 shows where"
+
+
+def _conflicts(fault: ConflictError) -> Iterator[str]:
+    for pointer, ours, theirs in fault.pointers[:_SHOWN_CONFLICTS]:
+        yield f"  {_safe(pointer) or '(the whole document)'}"
+        yield f"    ours:   {_short(ours)}"
+        yield f"    theirs: {_short(theirs)}"
+    if len(fault.pointers) > _SHOWN_CONFLICTS:
+        yield f"  and {len(fault.pointers) - _SHOWN_CONFLICTS} more places"
+
+
+def _short(value: Any) -> str:
+    from kbstore.canonical import MISSING, encode
+
+    if value is MISSING:
+        return "(removed)"
+    text = visible(encode(value).decode())
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "\u2026"
+
+
+def _safe(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))

@@ -1,0 +1,152 @@
+"""Commands that read the history: log, show, get."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import chain
+
+import click
+
+from kbstore.cli.options import as_json_option, command
+from kbstore.cli.output import json_text, page, say, say_json, wants_color, width, write_bytes
+from kbstore.cli.session import Session
+from kbstore.cli.shown import one_line, paragraph
+from kbstore.clock import parse_time
+from kbstore.errors import RevisionError
+from kbstore.revision import parse_range
+from kbstore.store import Store
+
+
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """The moment that a person wrote; UTC where no offset is given."""
+    if value is None:
+        return None
+    try:
+        return parse_time(value.removeprefix("@"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} names no time; write 2025-01-27 or 2025-01-27T12:00", ctx, param) from None
+
+
+@command("log")
+@click.argument("revisions", required=False, metavar="[REV|A..B]")
+@click.option("--oneline", is_flag=True, help="One line a version.")
+@click.option("-n", "--limit", "limit", type=click.IntRange(min=0), metavar="N", help="At most N versions.")
+@click.option("--author", metavar="TEXT", help="Only by authors whose name contains TEXT.")
+@click.option("--tag", metavar="LABEL", help="Only with this label.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only committed at or after TIME.")
+@click.option("--until", callback=_moment, metavar="TIME", help="Only committed at or before TIME.")
+@click.option("--path", metavar="POINTER", help="Only versions that touched what stands at POINTER.")
+@click.option("--reverse", is_flag=True, help="Oldest first.")
+@as_json_option
+@click.pass_obj
+def log_command(
+    session: Session,
+    revisions: str | None,
+    oneline: bool,
+    limit: int | None,
+    author: str | None,
+    tag: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    path: str | None,
+    reverse: bool,
+    as_json: bool,
+) -> None:
+    r"""List versions, newest first.
+
+    \b
+    Example:
+      kbstore log --oneline -n 10
+      kbstore log --path /problems/p42 --since 2025-01-01
+      kbstore log v3..HEAD --json
+    """
+    first, last = (parse_range(revisions) or (None, revisions)) if revisions else (None, None)
+    with session.read() as store:
+        found = store.log(
+            first,
+            last,
+            limit=limit,
+            author=author,
+            tag=tag,
+            since=since,
+            until=until,
+            path=path,
+            newest_first=not reverse,
+        )
+        if as_json:
+            for version in found:
+                say_json(version.as_dict())
+            return
+        names = _names(store)
+        color = wants_color()
+        if oneline:
+            page(one_line(version, names.get(version.id, ()), color) for version in found)
+        else:
+            page(chain.from_iterable(paragraph(version, names.get(version.id, ()), color) for version in found))
+
+
+@command("show")
+@click.argument("revision", default="HEAD")
+@click.option("--stat", is_flag=True, help="Only how much changed, by entry.")
+@as_json_option
+@click.pass_obj
+def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> None:
+    r"""Show one version: who, when, why, and what it changed.
+
+    \b
+    Example:
+      kbstore show v3
+      kbstore show stable --json
+    """
+    with session.read() as store:
+        version = store.version(revision)
+        if version.seq == 0:
+            raise RevisionError("v0 is the empty beginning: there is nothing to show")
+        diff = store.diff(store.version(f"{revision}~1"), version)
+        if as_json:
+            entries = {"added": diff.added, "removed": diff.removed, "modified": diff.modified}
+            say_json({**version.as_dict(), **entries, "patch": version.patch})
+            return
+        from kbstore import render
+
+        color = wants_color()
+        body = render.stat(diff, width()) if stat else render.terminal(diff, color, width())
+        page(_with(paragraph(version, _names(store).get(version.id, ()), color), body))
+
+
+def _with(head: Iterator[str], body: str) -> Iterator[str]:
+    yield from head
+    yield from body.rstrip("\n").split("\n")
+
+
+@command("get")
+@click.argument("pointer", default="")
+@click.option("--at", "revision", metavar="REV", default="HEAD", help="At this version.")
+@click.option("-r", "--raw", is_flag=True, help="Print a string as its text, not as JSON.")
+@as_json_option
+@click.pass_obj
+def get_command(session: Session, pointer: str, revision: str, raw: bool, as_json: bool) -> None:
+    r"""Print what stands at a JSON Pointer (RFC 6901).
+
+    \b
+    Example:
+      kbstore get /problems/p42/title
+      kbstore get /problems/p42 --at v3
+    """
+    with session.read() as store:
+        version = store.version(revision)
+        value = store.get(pointer, version)
+        if as_json:
+            say_json({"pointer": pointer, "version": version.name, "value": value})
+        elif raw and isinstance(value, str):
+            write_bytes(value.encode() + b"\n")
+        else:
+            say(json_text(value, pretty=True))
+
+
+def _names(store: Store) -> dict[str, list[str]]:
+    """What each version is called beside its own name, by id."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for tag, version in store.tags().items():
+        names[version.id].append(f"tag: {tag}")
+    return names

@@ -1,0 +1,126 @@
+"""Runs one command: finds it, runs it, and turns whatever happens into an exit code.
+
+A command's module is imported when the command is used, so that a short one stays short. Other packages add commands
+by the entry-point group ``kbstore.commands``; those are looked for only where no built-in command has the name.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from kbstore._version import __version__
+from kbstore.cli import exits
+from kbstore.cli.options import shared_options
+from kbstore.cli.session import Session
+
+COMMANDS = {
+    "init": "start",
+    "status": "work",
+    "commit": "work",
+    "log": "look",
+    "show": "look",
+    "diff": "difference",
+    "checkout": "work",
+    "restore": "work",
+    "get": "look",
+    "tag": "names",
+    "branch": "names",
+    "apply": "work",
+    "import": "carry",
+    "export": "carry",
+    "verify": "care",
+    "gc": "care",
+    "completion": "completion",
+}
+"""The module of each built-in command, in the order of ``kbstore --help``."""
+
+ENTRY_POINTS = "kbstore.commands"
+
+
+class Commands(click.Group):
+    """The commands, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Built-in commands in reading order, then those of other packages."""
+        return [*COMMANDS, *(point.name for point in _added() if point.name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, or None."""
+        if cmd_name in COMMANDS:
+            module = import_module(f"kbstore.cli.{COMMANDS[cmd_name]}")
+            command = getattr(module, f"{cmd_name}_command")
+            assert isinstance(command, click.Command)
+            return command
+        for point in _added():
+            if point.name == cmd_name:
+                command = point.load()
+                return command if isinstance(command, click.Command) else None
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is none of this one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as fault:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if near and not args[0].startswith("-"):
+                raise click.UsageError(f"there is no command {args[0]!r}; did you mean {near[0]!r}?", ctx) from fault
+            raise
+
+
+def _added() -> list[Any]:
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="kbstore", message="%(prog)s %(version)s")
+@shared_options
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    r"""The history of a JSON knowledge base.
+
+    \b
+    Example:
+      kbstore init support_kb.json
+      kbstore commit -m "API integration problem" --tag api
+      kbstore log
+    """
+    ctx.ensure_object(Session)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default this process's); returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = commands.main(
+            args=None if arguments is None else list(arguments), prog_name="kbstore", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except Exception as fault:
+        if os.environ.get("KBSTORE_TRACEBACK"):
+            raise
+        return exits.report(fault)
+    except KeyboardInterrupt as fault:
+        return exits.report(fault)
+    return code if isinstance(code, int) else exits.DONE
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

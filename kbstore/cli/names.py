@@ -1,0 +1,117 @@
+"""Commands for names of versions: tag, branch."""
+
+import click
+
+from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.output import note, say, say_json
+from kbstore.cli.session import Session
+from kbstore.errors import KBStoreError
+from kbstore.render.escape import visible
+
+
+@command("tag")
+@click.argument("name", required=False)
+@click.argument("revision", required=False)
+@click.option("-d", "--delete", metavar="NAME", help="Remove the tag NAME.")
+@click.option("--force", is_flag=True, help="Move a tag that exists.")
+@author_option
+@as_json_option
+@click.pass_obj
+def tag_command(
+    session: Session,
+    name: str | None,
+    revision: str | None,
+    delete: str | None,
+    force: bool,
+    author: str | None,
+    as_json: bool,
+) -> None:
+    r"""List tags, or give a version a name. Where a tag pointed before stays in the history.
+
+    \b
+    Example:
+      kbstore tag
+      kbstore tag stable v3
+      kbstore tag stable --force
+      kbstore tag -d stable
+    """
+    if delete is not None:
+        if name is not None or force:
+            raise click.UsageError("-d takes one name, and nothing else")
+        with session.open(author=author) as store:
+            store.untag(delete)
+            note(f"removed the tag {visible(delete)}")
+        return
+    if name is None:
+        with session.read() as store:
+            for tag, version in store.tags().items():
+                if as_json:
+                    say_json({"tag": tag, "seq": version.seq, "version": version.name, "id": version.id})
+                else:
+                    say(f"{visible(tag)}  {version.name}  {version.id[:8]}")
+        return
+    with session.open(author=author) as store:
+        version = store.tag(name, revision or "HEAD", force=force)
+        if as_json:
+            say_json({"tag": name, "seq": version.seq, "version": version.name, "id": version.id})
+        else:
+            note(f"{visible(name)} is {version.name}")
+
+
+@command("branch")
+@click.argument("name", required=False)
+@click.argument("revision", required=False)
+@click.option("--switch", is_flag=True, help="Let the file follow the branch NAME.")
+@author_option
+@as_json_option
+@click.pass_obj
+def branch_command(
+    session: Session, name: str | None, revision: str | None, switch: bool, author: str | None, as_json: bool
+) -> None:
+    r"""List branches, start one at a version, or switch the file to one.
+
+    Every command takes --branch NAME to work on another branch than the file's.
+
+    \b
+    Example:
+      kbstore branch
+      kbstore branch draft v3
+      kbstore branch --switch draft
+    """
+    if name is None:
+        if switch:
+            raise click.UsageError("--switch needs the name of a branch")
+        with session.read() as store:
+            for branch in store.branches():
+                if as_json:
+                    say_json({"branch": branch, "current": branch == store.branch})
+                else:
+                    say(f"{'*' if branch == store.branch else ' '} {visible(branch)}")
+        return
+    if switch:
+        if revision is not None:
+            raise click.UsageError("--switch takes the name of a branch only")
+        _switch(session, name)
+    else:
+        with session.open(author=author) as store:
+            store.create_branch(name, revision or "HEAD")
+            note(f"started the branch {visible(name)}")
+    if as_json:
+        say_json({"branch": name, "current": switch})
+
+
+def _switch(session: Session, name: str) -> None:
+    project = session.project
+    if project is None:
+        raise KBStoreError("only a file in a project can follow a branch", hint="kbstore init FILE")
+    with session.read() as store:
+        copy = session.copy(store)
+        status = copy.status()
+        copy.refuse_uncommitted(status, force_helps=False)
+    session.branch_option = name
+    with session.read() as store:
+        head = store.head()
+        if head.seq:
+            session.copy(store).take(head, status=status)
+    project.change(branch=name)
+    note(f"on the branch {visible(name)}, at {head.name}")

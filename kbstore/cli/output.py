@@ -1,0 +1,139 @@
+"""What reaches the terminal: text without surprises, colour where it is wanted, a pager, progress.
+
+Text of users is escaped by `visible` (or, inside JSON, `visible_json`) first; what comes here is printed.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import orjson
+
+from kbstore.render.escape import visible_json
+
+SCHEMA_VERSION = 1
+"""Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
+
+_PROGRESS_AFTER_S = 1.0
+_PROGRESS_EVERY_S = 0.1
+
+
+def wants_color() -> bool:
+    """Whether to colour: never with NO_COLOR, always with FORCE_COLOR, else on a terminal that can."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns to write in."""
+    return max(40, min(shutil.get_terminal_size((100, 24)).columns, 160))
+
+
+def paint(text: str, code: str, color: bool) -> str:
+    """Text in a colour (an SGR code such as ``33``), or as it is."""
+    return f"\x1b[{code}m{text}\x1b[0m" if color and text else text
+
+
+def say(text: str = "") -> None:
+    """Print one line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Print one line on stderr, beside the output proper."""
+    sys.stderr.write(text + "\n")
+
+
+def page(lines: Iterable[str]) -> None:
+    """Print lines, through the user's pager where stdout is a terminal."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        return
+    import click
+
+    # Leave at once where all fits the screen, pass colours, keep the screen: as git does.
+    os.environ.setdefault("LESS", "FRX")
+    click.echo_via_pager((line + "\n" for line in lines), color=wants_color())
+
+
+def say_json(fields: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line, with its `schema_version`."""
+    sys.stdout.write(json_text({"schema_version": SCHEMA_VERSION, **fields}) + "\n")
+
+
+def json_text(value: Any, *, pretty: bool = False) -> str:
+    """JSON text of a value, in which nothing can steer a terminal; it still means exactly the value."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else None).decode()
+    return "\n".join(visible_json(line) for line in text.split("\n"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Print bytes as they are where they go to a program; made harmless where they go to a terminal."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\n".join(visible_json(line) for line in data.decode("utf-8", "replace").split("\n")))
+        return
+    sys.stdout.flush()
+    raw: BinaryIO = sys.stdout.buffer
+    raw.write(data)
+    raw.flush()
+
+
+class Progress:
+    """A bar on stderr for work that takes over a second; nothing where stderr is no terminal.
+
+    Args:
+        label: What is being done.
+        total: How much there is, in any unit; 0 where that is not known.
+    """
+
+    def __init__(self, label: str, total: int = 0) -> None:
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._next = time.monotonic() + _PROGRESS_AFTER_S
+        self._shown = False
+        self._on = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def reach(self, done: int, total: int | None = None) -> None:
+        """Say how much is done by now."""
+        self._done = done
+        if total is not None:
+            self._total = total
+        if self._on and (now := time.monotonic()) >= self._next:
+            self._next = now + _PROGRESS_EVERY_S
+            self._draw()
+
+    def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The same lines, each counted when it is taken."""
+        for number, line in enumerate(lines, 1):
+            yield line
+            self.reach(number)
+
+    def _draw(self) -> None:
+        self._shown = True
+        if self._total:
+            share = min(self._done / self._total, 1.0)
+            bar = ("#" * int(share * 30)).ljust(30, ".")
+            text = f"{self._label} [{bar}] {share:4.0%}"
+        else:
+            text = f"{self._label} {self._done:,}"
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

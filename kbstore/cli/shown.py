@@ -1,0 +1,47 @@
+"""How a version and its changes are told in a line or a few."""
+
+from collections.abc import Iterator, Sequence
+
+from kbstore.cli.output import paint
+from kbstore.diff import Diff
+from kbstore.render.escape import visible
+from kbstore.version import Version
+
+
+def one_line(version: Version, names: Sequence[str], color: bool) -> str:
+    """Name, id, tags and message of a version."""
+    message = visible(version.message.partition("\n")[0])
+    return f"{paint(version.name, '33', color)} {version.id[:8]}{_names(names, color)} {message}"
+
+
+def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[str]:
+    """All that the log says of a version."""
+    yield f"{paint(version.name, '33', color)}{_names(names, color)}"
+    yield f"id:      {version.id}"
+    if len(version.parents) > 1:
+        yield f"parents: {' '.join(parent[:12] for parent in version.parents)}"
+    yield f"author:  {visible(version.author)}"
+    event = version.event
+    yield f"time:    {event.time}"
+    if event.authored is not None:
+        yield f"written: {event.authored}"
+    if version.tags:
+        yield f"labels:  {', '.join(visible(tag) for tag in version.tags)}"
+    yield ""
+    for line in version.message.split("\n"):
+        yield f"    {visible(line)}"
+    yield ""
+
+
+def counts(diff: Diff) -> str:
+    """How many entries were added, modified and removed; the paths, where no entry was touched."""
+    told = [
+        f"{len(ids)} {word}"
+        for ids, word in ((diff.added, "added"), (diff.modified, "modified"), (diff.removed, "removed"))
+        if ids
+    ]
+    return ", ".join(told) if told else "changes outside of the entries" if diff else "no changes"
+
+
+def _names(names: Sequence[str], color: bool) -> str:
+    return paint(f" ({', '.join(names)})", "36", color) if names else ""

@@ -1,0 +1,105 @@
+"""`kbstore init`: begins a history, or joins one that is there."""
+
+import os
+from pathlib import Path
+
+import click
+
+from kbstore.cli.author import author_of
+from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.output import note, say, say_json
+from kbstore.cli.session import Session
+from kbstore.errors import StoreNotFound
+from kbstore.pointer import parse_pointer
+from kbstore.project import FOLDER, Config, Project, ProjectError, is_url
+from kbstore.render.escape import visible
+from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.workingcopy import WorkingCopy
+
+
+@command("init")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-m", "--message", metavar="TEXT", default="first version", help="Why the first version is as it is.")
+@click.option(
+    "--collection", metavar="POINTER", help="The container of the entries, as /problems; by default the largest."
+)
+@author_option
+@as_json_option
+@click.pass_obj
+def init_command(
+    session: Session, file: Path, message: str, collection: str | None, author: str | None, as_json: bool
+) -> None:
+    r"""Start the history of FILE: makes .kbstore/ beside it, and version 1.
+
+    With --store the history is kept there. Where that store exists already it is joined: FILE is then written from
+    its newest version, or stays as it is with what differs as uncommitted changes.
+
+    \b
+    Example:
+      kbstore init support_kb.json
+      kbstore init kb.json --store /srv/history/kb.db --collection /problems
+    """
+    if collection is not None:
+        parse_pointer(collection)
+    file = Path(os.path.abspath(file))  # noqa: PTH100 - a link stays where the user sees it
+    root = file.parent
+    there = Project.load(root) if (root / FOLDER / "config.json").is_file() else None
+    if there is not None and there.file is not None and there.file.name != file.name:
+        raise ProjectError(
+            f"{root / FOLDER} belongs to {there.file.name}", hint="one folder holds the history of one file"
+        )
+    if there is not None and there.file is not None and _store_is_there(there.location):
+        raise ProjectError(f"{file} has its history in {there.location} already", hint="kbstore status")
+    config = Config(
+        store=_store(session, there), file=file.name, collection=collection, branch=session.branch_option or "main"
+    )
+    project = Project(root, config)
+    work = WorkFile(file)
+    if not work.exists() and not _store_is_there(project.location):
+        raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
+    content = work.load() if work.exists() else None
+    Project.make_folder(root)
+    name = author_of(author, "", root)
+    joined = _store_is_there(project.location)
+    store = (
+        Store.open(project.location, branch=config.branch, author=name, collection=collection)
+        if joined
+        else Store.create(project.location, author=name, collection=collection)
+    )
+    with store:
+        copy = WorkingCopy(store, work, project)
+        head = store.head()
+        if content is None:
+            version = copy.take(head, force=True)
+        elif head.seq:
+            version = copy.status().base
+            copy.note_base(version)
+        else:
+            version = copy.commit(message=message)
+        project.save()
+        _tell(version, project, joined=joined, as_json=as_json)
+
+
+def _store(session: Session, there: Project | None) -> str:
+    chosen = session.store_option or os.environ.get("KBSTORE_STORE")
+    if chosen is None:
+        return there.config.store if there is not None else Config().store
+    return chosen if is_url(chosen) else os.path.abspath(chosen)  # noqa: PTH100
+
+
+def _store_is_there(location: str) -> bool:
+    try:
+        Store.open(location, read_only=True).close()
+    except StoreNotFound:
+        return False
+    return True
+
+
+def _tell(version: Version, project: Project, *, joined: bool, as_json: bool) -> None:
+    if as_json:
+        say_json({**version.as_dict(), "store": project.location, "joined": joined})
+        return
+    say(f"{version.name}  {visible(version.message)}")
+    note(f"{'joined' if joined else 'started'} {visible(project.location)}")

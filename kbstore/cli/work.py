@@ -1,0 +1,250 @@
+"""Commands that move changes between the file and the store: status, commit, apply, checkout, restore."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from kbstore.cli.options import (
+    as_json_option,
+    author_option,
+    base_option,
+    command,
+    message_option,
+    no_rebase_option,
+    tags_option,
+)
+from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
+from kbstore.cli.session import Session
+from kbstore.cli.shown import counts
+from kbstore.errors import InvalidJSON, KBStoreError, PatchError
+from kbstore.render.escape import visible
+from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.workingcopy import Status
+
+_SHOWN_ENTRIES = 20
+
+
+@command("status")
+@as_json_option
+@click.pass_obj
+def status_command(session: Session, as_json: bool) -> None:
+    r"""Tell what changed in the file since the version that it was taken from, by entry.
+
+    \b
+    Example:
+      kbstore status
+      kbstore status --json
+    """
+    with session.read() as store:
+        copy = session.copy(store)
+        status = copy.status()
+        if as_json:
+            say_json(_status_fields(status, copy.file.path, store))
+            return
+        color = wants_color()
+        where = f"at {status.base.name}" if status.base.seq else "with no version yet"
+        say(f"{visible(str(copy.file.path))}: {where}, branch {visible(store.branch)}")
+        if status.behind:
+            say(f"{status.behind} newer versions; the newest is {status.head.name}")
+        if status.diff is None:
+            say("the file is not there; kbstore checkout HEAD writes it")
+        elif not status.diff:
+            say("nothing changed")
+        else:
+            say(f"uncommitted: {counts(status.diff)}")
+            for ids, sign, code in (
+                (status.diff.added, "+", "32"),
+                (status.diff.modified, "~", "33"),
+                (status.diff.removed, "-", "31"),
+            ):
+                for entry in ids[:_SHOWN_ENTRIES]:
+                    say(paint(f"  {sign} {visible(entry)}", code, color))
+                if len(ids) > _SHOWN_ENTRIES:
+                    say(f"    and {len(ids) - _SHOWN_ENTRIES} more; kbstore diff --name-only lists them all")
+
+
+def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object]:
+    diff = status.diff
+    return {
+        "file": str(path),
+        "exists": diff is not None,
+        "store": store.location,
+        "branch": store.branch,
+        "base": status.base.name,
+        "head": status.head.name,
+        "behind": status.behind,
+        "clean": status.clean,
+        "added": diff.added if diff else [],
+        "modified": diff.modified if diff else [],
+        "removed": diff.removed if diff else [],
+    }
+
+
+@command("commit")
+@message_option
+@author_option
+@tags_option
+@base_option
+@no_rebase_option
+@click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
+@as_json_option
+@click.pass_obj
+def commit_command(
+    session: Session,
+    message: str,
+    author: str | None,
+    tags: tuple[str, ...],
+    base: str | None,
+    no_rebase: bool,
+    allow_empty: bool,
+    as_json: bool,
+) -> None:
+    r"""Make a version of what changed in the file.
+
+    What others committed since the file was taken stays: only what was changed in the file is committed, and the
+    file then holds both. Where both changed the same place, nothing is committed (exit code 11).
+
+    \b
+    Example:
+      kbstore commit -m "API integration problem" --author dev@example.com --tag api --tag integration
+    """
+    with session.open(author=author) as store:
+        version = session.copy(store).commit(
+            message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty
+        )
+        _tell(version, as_json)
+
+
+@command("apply")
+@click.argument("patch", type=click.Path(path_type=Path))
+@message_option
+@author_option
+@tags_option
+@base_option
+@no_rebase_option
+@as_json_option
+@click.pass_obj
+def apply_command(
+    session: Session,
+    patch: Path,
+    message: str,
+    author: str | None,
+    tags: tuple[str, ...],
+    base: str | None,
+    no_rebase: bool,
+    as_json: bool,
+) -> None:
+    r"""Commit a JSON Patch (RFC 6902) from a file, or from stdin where PATCH is "-".
+
+    The file gets the new version; one with uncommitted changes is refused before anything is done.
+
+    \b
+    Example:
+      kbstore apply fix.json -m "Raise the severity"
+      kbstore diff v3 v4 --patch | kbstore apply - -m "Again"
+    """
+    text = sys.stdin.buffer.read() if str(patch) == "-" else _read(patch)
+    with session.open(author=author) as store:
+        status = None
+        if session.file is not None:
+            status = session.copy(store).status()
+            session.copy(store).refuse_uncommitted(status, force_helps=False)
+        start = base if base is not None else (status.base if status is not None else None)
+        try:
+            version = store.commit(patch=text, message=message, tags=tags, base=start, rebase=not no_rebase)
+        except (InvalidJSON, PatchError) as fault:
+            fault.args = (f"{patch}: {fault}", *fault.args[1:])
+            raise
+        if status is not None and version.created:
+            session.copy(store).take(version, status=status)
+        _tell(version, as_json)
+
+
+@command("checkout")
+@click.argument("revision", default="HEAD")
+@click.option("-o", "--output", metavar="FILE", help='Write to FILE instead; "-" is stdout.')
+@click.option("--force", is_flag=True, help="Overwrite uncommitted changes.")
+@as_json_option
+@click.pass_obj
+def checkout_command(session: Session, revision: str, output: str | None, force: bool, as_json: bool) -> None:
+    r"""Write the knowledge base as it was at REVISION into the file. Adds nothing to the history.
+
+    A file with changes that are in no version is left alone, unless --force is given.
+
+    \b
+    Example:
+      kbstore checkout v3
+      kbstore checkout @2025-01-27 -o january.json
+      kbstore checkout HEAD~2 -o -
+    """
+    with session.read() as store:
+        version = store.version(revision)
+        if output == "-":
+            from kbstore.filestyle import DEFAULT_STYLE, print_json
+            from kbstore.memberorder import in_order_of
+
+            document = store.checkout(version)
+            style = DEFAULT_STYLE
+            if session.file is not None and session.file.is_file():
+                try:
+                    like = WorkFile(session.file).load()
+                    document, style = in_order_of(document, like.value), like.style
+                except KBStoreError:
+                    pass  # the file is only a model; one that cannot be read is none
+            write_bytes(print_json(document, style))
+            return
+        copy = session.copy(store) if output is None else session.copy_of(store, Path(output))
+        copy.take(version, force=force)
+        if as_json:
+            say_json({**version.as_dict(), "file": str(copy.file.path)})
+        else:
+            note(f"{visible(str(copy.file.path))} is at {version.name}")
+
+
+@command("restore")
+@click.argument("revision")
+@click.option("-m", "--message", metavar="TEXT", help='Why; by default "Restore v3_...".')
+@author_option
+@tags_option
+@as_json_option
+@click.pass_obj
+def restore_command(
+    session: Session, revision: str, message: str | None, author: str | None, tags: tuple[str, ...], as_json: bool
+) -> None:
+    r"""Make a new version whose content equals that of REVISION; the file follows.
+
+    The versions between stay in the history. A file with uncommitted changes is refused before anything is done.
+
+    \b
+    Example:
+      kbstore restore v3 -m "Back to the state before the import"
+    """
+    with session.open(author=author) as store:
+        status = None
+        if session.file is not None:
+            status = session.copy(store).status()
+            session.copy(store).refuse_uncommitted(status, force_helps=False)
+        version = store.restore(revision, message=message, tags=tags)
+        if status is not None:
+            session.copy(store).take(version, status=status)
+        _tell(version, as_json)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise WorkFileError(f"cannot read {path}: {fault.strerror}") from fault
+
+
+def _tell(version: Version, as_json: bool) -> None:
+    if as_json:
+        say_json({**version.as_dict(), "created": version.created})
+    elif version.created:
+        say(f"{version.name}  {visible(version.message.partition(chr(10))[0])}")
+    else:
+        say(version.name)
+        note("nothing changed; no version was made")

@@ -1,0 +1,208 @@
+"""A version as tables, by sqlite-utils: to be queried with SQL or browsed with Datasette.
+
+Each collection, an object of objects or an array of objects, becomes a table with full-text search over its texts.
+What is no collection goes into the table ``document``, the history into ``versions``. The file is a copy for reading:
+nothing is ever read back from it.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from kbstore.canonical import encode
+from kbstore.errors import KBStoreError
+from kbstore.pointer import format_pointer
+from kbstore.store import Store
+from kbstore.version import Version
+
+_ROW_KEY = "_key"
+_OTHER = "document"
+_VERSIONS = "versions"
+_MAX_COLUMNS = 500
+_SQLITE_INT = range(-(2**63), 2**63)
+
+
+def export_tables(
+    store: Store,
+    path: Path,
+    revision: "str | Version" = "HEAD",
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Make a SQLite database of a version and of the history up to it.
+
+    Args:
+        store: The store.
+        path: The file to make; one that is there is replaced when the new one is whole.
+        revision: The version.
+        progress: Told how many of how many tables are done.
+
+    Returns:
+        The number of rows of each table, by its name.
+
+    Raises:
+        KBStoreError: The file cannot be written.
+    """
+    import sqlite3
+
+    version = store.version(revision)
+    document = store.checkout(version)
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        made = _fill(part, document, _history(store, version), progress)
+        part.replace(path)
+    except (OSError, sqlite3.Error) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise KBStoreError(f"cannot write {path}: {reason}") from fault
+    finally:
+        part.unlink(missing_ok=True)
+    return made
+
+
+def collections(document: Any) -> Iterator[tuple[tuple[str, ...], list[tuple[str, dict[str, Any]]]]]:
+    """Path and rows of each collection: the outermost non-empty objects and arrays that hold objects only."""
+    pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
+    while pending:
+        path, value = pending.pop(0)
+        rows = _rows(value)
+        if rows and all(isinstance(row, dict) for _, row in rows) and not (path == () and _is_record(value)):
+            yield path, rows
+        elif isinstance(value, dict):
+            pending.extend(((*path, key), child) for key, child in value.items())
+
+
+def _is_record(value: Any) -> bool:
+    """Whether an object holds collections (and so is none itself)."""
+    return isinstance(value, dict) and any(
+        isinstance(child, dict) and child and all(isinstance(item, dict) for item in child.values())
+        for child in value.values()
+    )
+
+
+def _rows(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list):
+        return [(str(index), item) for index, item in enumerate(value)]
+    return []
+
+
+def _fill(
+    path: Path, document: Any, history: list[dict[str, Any]], progress: Callable[[int, int], None] | None
+) -> dict[str, int]:
+    import sqlite_utils
+
+    database = sqlite_utils.Database(path)
+    try:
+        found = list(collections(document))
+        taken = {_OTHER, _VERSIONS}
+        made: dict[str, int] = {}
+        for at, (place, rows) in enumerate(found):
+            name = _table_name(place, taken)
+            _add(database, name, rows)
+            made[name] = len(rows)
+            if progress is not None:
+                progress(at + 1, len(found) + 1)
+        others = _others(document, {place for place, _ in found})
+        if others:
+            database.table(_OTHER).insert_all(others, pk="pointer", columns={"pointer": str, "value": str})
+            made[_OTHER] = len(others)
+        if history:
+            database.table(_VERSIONS).insert_all(history, pk="seq", column_order=list(history[0]))
+            database.table(_VERSIONS).enable_fts(["message", "author", "tags"], create_triggers=False)
+        made[_VERSIONS] = len(history)
+        return made
+    finally:
+        database.close()
+
+
+def _add(database: Any, name: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    members = list(dict.fromkeys(key for _, row in rows for key in row))
+    if len(members) > _MAX_COLUMNS:
+        # As wide as this it is no table: each entry stands in one column, and json_extract() finds its way.
+        members = []
+    columns = _columns(members)
+    table = database.table(name)
+    table.insert_all(
+        (_row(key, row, columns) for key, row in rows),
+        pk=_ROW_KEY,
+        columns=None if members else {_ROW_KEY: str, "_json": str},
+        batch_size=500,
+        column_order=[_ROW_KEY, *columns.values()],
+    )
+    texts = [column for column, kind in table.columns_dict.items() if kind is str and column != _ROW_KEY]
+    if texts:
+        table.enable_fts(texts, create_triggers=False)
+
+
+def _row(key: str, row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+    if not columns:
+        return {_ROW_KEY: key, "_json": encode(row).decode()}
+    return {_ROW_KEY: key, **{column: _cell(row.get(member)) for member, column in columns.items()}}
+
+
+def _cell(value: Any) -> Any:
+    """A value as SQLite keeps it: containers and what is no 64-bit integer as JSON text."""
+    if isinstance(value, (dict, list)) or (isinstance(value, int) and value not in _SQLITE_INT):
+        return encode(value).decode()
+    return value
+
+
+def _columns(members: Sequence[str]) -> dict[str, str]:
+    """A column for each member: its own name, made different where SQLite would take two for one."""
+    taken = {_ROW_KEY}
+    return {member: _free(_plain(member), taken) for member in members}
+
+
+def _table_name(place: tuple[str, ...], taken: set[str]) -> str:
+    return _free(_plain("_".join(place)) or "entries", taken)
+
+
+def _plain(name: str) -> str:
+    """The name without what full-text search and other tools trip over."""
+    return re.sub(r"[^\w-]+", "_", name)[:60].strip("_") or "_"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    if name == "_" or name.casefold().startswith("sqlite"):
+        name = f"t{name}"
+    for number in count(1):
+        tried = name if number == 1 else f"{name}_{number}"
+        if tried.casefold() not in taken:
+            taken.add(tried.casefold())
+            return tried
+    raise AssertionError("count() ends never")
+
+
+def _others(document: Any, places: set[tuple[str, ...]]) -> list[dict[str, str]]:
+    """The values outside of all collections, by pointer."""
+    found: list[dict[str, str]] = []
+    pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
+    while pending:
+        path, value = pending.pop()
+        if path in places:
+            continue
+        if isinstance(value, dict) and value:
+            pending.extend(((*path, key), child) for key, child in reversed(value.items()))
+        else:
+            found.append({"pointer": format_pointer(path), "value": encode(value).decode()})
+    return found
+
+
+def _history(store: Store, last: Version) -> list[dict[str, Any]]:
+    return [
+        {
+            "seq": version.seq,
+            "version": version.name,
+            "id": version.id,
+            "time": version.event.time,
+            "author": version.author,
+            "message": version.message,
+            "tags": encode(list(version.tags)).decode(),
+            "state": version.state,
+        }
+        for version in store.log(None, last, newest_first=False)
+    ]
