@@ -102,9 +102,9 @@ class _Paper:
         if change.kind == "modified":
             yield from self.modified(head + told, used, change.old, change.new)
         elif change.kind == "moved":
-            title = title_of(change.new) or (change.new if isinstance(change.new, str) else "")
+            title = title_of(change.new) or inline(change.new)
             room = self.width - used - 9
-            yield f"{head}{told}  {self.paint('moved', code)}" + (f": {clip(visible(title), room)}" if title else "")
+            yield f"{head}{told}  {self.paint('moved', code)}" + f": {clip(visible(title), room)}"
         else:
             value = change.new if change.kind == "added" else change.old
             # An element that has a title needs no more than its outline; a plain value stands on the path's line.
