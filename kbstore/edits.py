@@ -14,11 +14,17 @@ from kbstore.pointer import APPEND, array_index, format_pointer, shorten
 MAX_OPERATIONS = 250_000
 """Operations that a patch from outside may have; what is changed in more places is better given as a document."""
 
+MAX_TOKENS = 2_000_000
+"""Tokens that the pointers of a patch from outside may have together."""
+
 MAX_COPIED_BYTES = 64 * 2**20
 """Memory that the copies of one patch may take together, the first one apart."""
 
 WORK_LIMIT = 2 * 10**9
-"""Array elements that the insertions and removals of one patch may shift, and bytes they may look at; 1 to 2 s."""
+"""Array elements that the insertions and removals of one patch may shift; 1 to 2 s."""
+
+PRINTING_WORK = 8
+"""What a printed byte costs, in shifted elements."""
 
 _DICT_BYTES = 200
 _LIST_BYTES = 64
@@ -53,7 +59,7 @@ class Budget:
             )
 
     def worked(self, amount: int) -> None:
-        """Pay for elements shifted or bytes read."""
+        """Pay for elements shifted, or `PRINTING_WORK` for each byte printed."""
         self.work_left -= amount
         if self.work_left < 0:
             raise PatchError(

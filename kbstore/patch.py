@@ -10,13 +10,27 @@ Invariants:
    (``consume=True``) is not bounded again, so no history can become unreadable.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+import msgspec
 import orjson
 
 from kbstore.canonical import JSON, MISSING, clone, decode, equal_by_value, fits_depth, loads
-from kbstore.edits import MAX_COPIED_BYTES, MAX_OPERATIONS, Budget, add, brief, memory_of, remove, replace, resolve
+from kbstore.edits import (
+    MAX_COPIED_BYTES,
+    MAX_OPERATIONS,
+    MAX_TOKENS,
+    PRINTING_WORK,
+    Budget,
+    add,
+    brief,
+    memory_of,
+    remove,
+    replace,
+    resolve,
+)
 from kbstore.errors import InvalidJSON, PatchError, PointerError
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer, shorten
 
@@ -39,6 +53,7 @@ __all__ = [
     "resolve",
 ]
 
+_LEAST_BYTES = len('{"op":"move","path":""},')
 _OPS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
 
@@ -89,7 +104,7 @@ def parse_patch(
         PatchError: It is not a JSON Patch. Nothing of the caller's is kept either way.
     """
     if isinstance(patch, (bytes, bytearray, memoryview, str)):
-        patch, owned = _read_text(patch), True
+        patch, owned = _read_text(patch, limit), True
     elif not isinstance(patch, (list, tuple)):
         inner = getattr(patch, "patch", None)  # jsonpatch.JsonPatch, known by its shape, so that it is not imported
         if isinstance(inner, list):
@@ -100,18 +115,36 @@ def parse_patch(
                 hint='it looks like [{"op": "replace", "path": "/a", "value": 1}]',
             )
     operations: list[Operation] = []
+    tokens = 0
     for index, item in enumerate(patch):
         if index == limit:
+            raise _too_many(index)
+        operation = _read_operation(index, item, owned)
+        operations.append(operation)
+        tokens += len(operation.path)
+        if tokens > MAX_TOKENS and limit is not None:
             raise PatchError(
-                f"the patch has more than {limit:,} operations",
+                f"the pointers of this patch have more than {MAX_TOKENS:,} tokens",
                 index=index,
                 hint="split it, or commit the changed document instead",
             )
-        operations.append(_read_operation(index, item, owned))
     return operations
 
 
-def _read_text(text: bytes | bytearray | memoryview | str) -> list[JSON]:
+def _too_many(limit: int) -> PatchError:
+    return PatchError(
+        f"the patch has more than {limit:,} operations",
+        index=limit,
+        hint="split it, or commit the changed document instead",
+    )
+
+
+def _read_text(text: bytes | bytearray | memoryview | str, limit: int | None) -> list[JSON]:
+    if limit is not None and len(text) > limit * _LEAST_BYTES:
+        # Counted before they are read, since a million operations take half a gigabyte as Python values.
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeError):
+            if len(msgspec.json.decode(text, type=list[msgspec.Raw])) > limit:
+                raise _too_many(limit)
     try:
         value = loads(text)
     except InvalidJSON as fault:
@@ -326,7 +359,7 @@ def _move(document: JSON, source: tuple[str, ...], path: tuple[str, ...], budget
         moved = resolve(document, source)
         if type(moved) is dict or type(moved) is list:
             printed = orjson.dumps(moved)
-            budget.worked(len(printed))
+            budget.worked(PRINTING_WORK * len(printed))
             _check_depth(moved, printed, len(path))
     document, moved = remove(document, source, budget)
     return add(document, path, moved, budget)

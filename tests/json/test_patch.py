@@ -372,6 +372,16 @@ def test_too_many_operations_are_refused() -> None:
     with pytest.raises(PatchError, match="250,000") as caught:
         parse_patch([one] * 1_000_000)
     assert caught.value.index == MAX_OPERATIONS
+    text = dumps([one] * 1_000_000)
+
+    def refuse() -> None:
+        with pytest.raises(PatchError, match="250,000"):
+            parse_patch(text)
+
+    assert _peak_mib(refuse) < 200
+    deep = {"op": "remove", "path": "/a" * 150}
+    with pytest.raises(PatchError, match="tokens"):
+        parse_patch([deep] * 20_000)
     assert len(parse_patch([one] * (MAX_OPERATIONS + 1), owned=True, limit=None)) == MAX_OPERATIONS + 1
 
 
