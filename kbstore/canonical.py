@@ -11,11 +11,10 @@ Invariants, on which hashes and histories rest:
 
 Speed comes from never visiting a node in Python: msgspec reads (it keeps big integers, and refuses NaN, 1e400 and lone
 surrogates), orjson prints, and types are checked a level at a time. Only what was refused is looked at slowly, to say
-where the fault lies (`kbstore.scanner`).
+where the fault lies (`kbstore.scanner`, `kbstore.refusal`).
 """
 
 import re
-from collections.abc import Iterable
 from itertools import chain
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -24,15 +23,13 @@ import msgspec.json
 import orjson
 
 from kbstore.errors import InvalidJSON
-from kbstore.pointer import MAX_DEPTH, format_pointer, shorten
+from kbstore.pointer import MAX_DEPTH
+from kbstore.refusal import TYPES, why_no_json
 from kbstore.scanner import locate_fault
 
 JSON: TypeAlias = Any
 """None, bool, int, float, str, list of JSON, or dict of str to JSON. (A recursive alias would be exact, and unusable:
 each index into a document would need a cast.)"""
-
-INT_MIN = -(2**63)
-INT_MAX = 2**64 - 1
 
 
 class _Missing:
@@ -53,8 +50,6 @@ class _Missing:
 MISSING: Final = _Missing()
 """Stands where there is no value at all; None is a value."""
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_TYPES = _SCALARS | {dict, list}
 _SORTED = orjson.OPT_SORT_KEYS
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
 _MANY_CONTAINERS = 256
@@ -118,7 +113,7 @@ def dumps(value: JSON) -> bytes:
     try:
         return orjson.dumps(value, option=_SORTED)
     except TypeError:
-        raise _fault_of(value) from None
+        raise why_no_json(value) from None
 
 
 def check(value: JSON) -> None:
@@ -134,7 +129,7 @@ def clone(value: JSON) -> JSON:
         try:
             return decode(orjson.dumps(value))
         except TypeError:
-            raise _fault_of(value) from None
+            raise why_no_json(value) from None
     if kind is str:
         if not value.isascii():
             dumps(value)
@@ -242,15 +237,15 @@ def _check_types(value: JSON) -> None:
     level: list[JSON] = [value]
     for _ in range(MAX_DEPTH + 1):
         types = set(map(type, level))
-        if not types <= _TYPES:
-            raise _fault_of(value)
+        if not types <= TYPES:
+            raise why_no_json(value)
         if float in types and not all(map(isfinite, [item for item in level if type(item) is float])):
-            raise _fault_of(value)
+            raise why_no_json(value)
         below: list[JSON] = []
         if dict in types:
             dicts = _distinct([item for item in level if type(item) is dict])
             if not set(map(type, chain.from_iterable(dicts))) <= {str}:
-                raise _fault_of(value)
+                raise why_no_json(value)
             below.extend(chain.from_iterable([item.values() for item in dicts]))
         if list in types:
             below.extend(chain.from_iterable(_distinct([item for item in level if type(item) is list])))
@@ -258,7 +253,7 @@ def _check_types(value: JSON) -> None:
             return
         level = below
     if dict in types or list in types:
-        raise _fault_of(value)
+        raise why_no_json(value)
 
 
 def _distinct(containers: list[JSON]) -> list[JSON]:
@@ -266,65 +261,6 @@ def _distinct(containers: list[JSON]) -> list[JSON]:
     if len(containers) < _MANY_CONTAINERS or len(set(map(id, containers))) == len(containers):
         return containers
     return list({id(container): container for container in containers}.values())
-
-
-def _fault_of(value: JSON) -> InvalidJSON:
-    """What is wrong with a value that was refused, found by a slow walk."""
-    stack: list[tuple[JSON, tuple[str, ...]]] = [(value, ())]
-    while stack:
-        item, path = stack.pop()
-        message = _fault_of_item(item, len(path))
-        if message is not None:
-            pointer = format_pointer(path)
-            return InvalidJSON(
-                f"{_place(path)} {message}",
-                pointer=pointer,
-                hint="only dict with str keys, list, str, int, finite float, bool and None can be kept",
-            )
-        children: Iterable[tuple[str, JSON]] = ()
-        if type(item) is dict:
-            children = item.items()
-        elif type(item) is list:
-            children = [(str(index), child) for index, child in enumerate(item)]
-        stack.extend(reversed([(child, (*path, token)) for token, child in children]))
-    return InvalidJSON("the value cannot be printed as JSON", pointer="")
-
-
-def _fault_of_item(item: JSON, depth: int) -> str | None:
-    """What is wrong with one value, its members apart; None where nothing is."""
-    kind = type(item)
-    if kind not in _TYPES:
-        return f"is a {kind.__module__}.{kind.__qualname__}, which is no JSON value".replace("a builtins.", "a Python ")
-    if kind is float and not isfinite(item):
-        return f"is {item!r}, which JSON cannot express"
-    if kind is int and not INT_MIN <= item <= INT_MAX:
-        return "is an integer outside [-2^63, 2^64-1]"
-    if kind is str and _has_lone_surrogate(item):
-        return "holds a lone surrogate, which no JSON text can"
-    if kind is dict or kind is list:
-        if depth >= MAX_DEPTH:
-            return f"is nested deeper than {MAX_DEPTH} containers"
-        if kind is dict:
-            for key in item:
-                if type(key) is not str:
-                    return f"has the member name {shorten(repr(key))}, which is a {type(key).__qualname__} and no str"
-                if _has_lone_surrogate(key):
-                    return f"has a member name with a lone surrogate, {shorten(ascii(key))}"
-    return None
-
-
-def _place(path: tuple[str, ...]) -> str:
-    return f"the value at {shorten(format_pointer(path))!r}" if path else "the whole value"
-
-
-def _has_lone_surrogate(text: str) -> bool:
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _lone_surrogate_in_text(text: str, index: int) -> InvalidJSON:

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore import patch as patches
 from kbstore.canonical import clone, dumps
+from kbstore.edits import MAX_OPERATIONS
 from kbstore.errors import InvalidJSON, KBStoreError, PatchError
 from kbstore.patch import (
-    MAX_OPERATIONS,
     Budget,
     Operation,
     add,
@@ -25,7 +24,7 @@ from kbstore.patch import (
     replace,
     resolve,
 )
-from kbstore.pointer import MAX_DEPTH, format_pointer
+from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from tests.json.values import CONTAINERS, NAMES, VALUES, exactly, nested
 
 
@@ -57,7 +56,7 @@ def documents_and_patches(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
             operation["from"] = draw(somewhere)
         elif op == "test":
             try:
-                operation["value"] = clone(resolve(now, patches.parse_pointer(operation["path"])))
+                operation["value"] = clone(resolve(now, parse_pointer(operation["path"])))
             except KBStoreError:
                 operation["value"] = draw(VALUES)
         elif op != "remove":
