@@ -126,6 +126,12 @@ def inspect(path: Path) -> os.stat_result:
         raise StoreNotFound(
             f"{path} is not a store: it is an SQLite database of another program", hint="check the path"
         )
+    _check_version(path, header)
+    _check_length(path, header)
+    return found
+
+
+def _check_version(path: Path, header: bytes) -> None:
     version = int.from_bytes(header[60:64])
     if version > schema.FORMAT:
         needed, known = schema.version_text(version), schema.version_text(schema.FORMAT)
@@ -135,7 +141,36 @@ def inspect(path: Path) -> os.stat_result:
         )
     if version != schema.FORMAT:
         raise CorruptStore(f"{path} claims the format {version}, which never was", hint="restore it from a backup")
-    return found
+
+
+def _check_length(path: Path, header: bytes) -> None:
+    """Refuse a file that is shorter than its header says: SQLite takes a half-missing last page for zeros."""
+    for _ in range(3):
+        if _waiting_bytes(path):
+            return  # a file is completed from its WAL, and the header may be ahead of the rest
+        page_bytes, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+        size = path.stat().st_size
+        if size >= page_bytes * pages and (page_bytes == 0 or size % page_bytes == 0):
+            return
+        # Somebody may be writing its WAL back just now: then the next look shows another picture.
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    raise CorruptStore(
+        f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint="restore it from a backup"
+    )
+
+
+def _waiting_bytes(path: Path) -> int:
+    """Size of the WAL, 0 where there is none."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def may_write(path: Path) -> bool:
+    """True where the file and its folder allow writing."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -145,7 +180,7 @@ def connect(path: Path) -> sqlite3.Connection:
         ReadOnlyStore: The file or its folder may not be written.
         CorruptStore, StoreUnavailable: As `faults.translated` tells.
     """
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    if not may_write(path):
         raise ReadOnlyStore(f"{path} or its folder may not be written", hint="open it read-only")
     with translating(str(path)):
         connection = _connect(path, "mode=rw")
@@ -180,13 +215,14 @@ class ReadOnlyConnection:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            return _probed(path, "mode=ro")
+            # Where it may, even a reader opens for writing: only then SQLite removes its files at the last close.
+            return _probed(path, "mode=rw" if may_write(path) else "mode=ro")
         except sqlite3.Error as error:
             if code_of(error) not in _BLOCKED:
                 raise translated(error, str(path)) from error
         log = path.with_name(path.name + "-wal")
         with translating(str(path)):
-            if not log.exists() or log.stat().st_size == 0:
+            if not _waiting_bytes(path):
                 # Nobody can be writing without a WAL, so the file alone is the whole store.
                 self.frozen = True
                 return _probed(path, "mode=ro&immutable=1")

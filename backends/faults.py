@@ -1,0 +1,194 @@
+"""A wrapping backend that fails on purpose, each time in a way that the contract allows: for tests of its callers.
+
+What happens is drawn from dice that the test brings, so a failing run can be repeated from its seed. Of an append:
+
+- *rival*: another writer takes the slot first, with records that the test makes, so `SlotTaken` is true.
+- *lost*: the write lands and the answer does not: `OutcomeUnknown`.
+- *vanished*: neither arrives: `OutcomeUnknown` again, and the caller cannot tell which of the two it was.
+- *unavailable*: nothing is written: `StoreUnavailable`.
+
+Other calls may be *unavailable* and nothing else. Every call may wait first.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
+
+Rival = Callable[[str, int], Sequence[Record]]
+"""What a rival writes, given the log and the slot."""
+
+
+class Dice(Protocol):
+    """Where chance comes from; ``random.Random(seed)`` is one."""
+
+    def random(self) -> float:
+        """A number of [0, 1)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How likely each fault is, of 1; those of an append are drawn one after another.
+
+    Attributes:
+        delay_s: The longest wait before a call, in seconds, where a `sleep` is given.
+    """
+
+    rival: float = 0.0
+    lost: float = 0.0
+    vanished: float = 0.0
+    unavailable: float = 0.0
+    delay_s: float = 0.0
+
+
+class FaultyBackend:
+    """Passes calls on to another backend, but for those that fail. See `backends.contract.Backend`.
+
+    Attributes:
+        rates: May be changed at any time; `Rates()` heals.
+        injected: How often each fault was injected.
+    """
+
+    def __init__(
+        self,
+        inner: Backend,
+        dice: Dice,
+        rates: Rates,
+        *,
+        rival: Rival | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.inner = inner
+        self.rates = rates
+        self.injected: Counter[str] = Counter()
+        self._dice = dice
+        self._rival = rival
+        self._sleep = sleep
+
+    @property
+    def location(self) -> str:
+        """How a person names this store."""
+        return self.inner.location
+
+    @property
+    def read_only(self) -> bool:
+        """True where every writing method raises `ReadOnlyStore`."""
+        return self.inner.read_only
+
+    def append(
+        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+    ) -> None:
+        """See `Backend.append`, and the module's text for how it fails."""
+        self._maybe_unavailable()
+        if self._rival is not None and self._happens("rival", self.rates.rival):
+            with suppress(SlotTaken):  # then somebody real was faster, which is what was wanted
+                self.inner.append(log, slot, self._rival(log, slot), write_id=f"rival-{self.injected.total()}")
+        if self._happens("vanished", self.rates.vanished):
+            raise OutcomeUnknown("injected: the request was lost", write_id=write_id)
+        self.inner.append(log, slot, records, write_id=write_id, chunks=chunks)
+        if self._happens("lost", self.rates.lost):
+            raise OutcomeUnknown("injected: the answer was lost", write_id=write_id)
+
+    def tail(self, log: str) -> Tail:
+        """See `Backend.tail`."""
+        self._maybe_unavailable()
+        return self.inner.tail(log)
+
+    def logs(self) -> list[str]:
+        """See `Backend.logs`."""
+        self._maybe_unavailable()
+        return self.inner.logs()
+
+    def read(
+        self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
+    ) -> Iterator[StoredRecord]:
+        """See `Backend.read`."""
+        self._maybe_unavailable()
+        return self.inner.read(log, first, last, newest_first=newest_first)
+
+    def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """See `Backend.bodies`."""
+        self._maybe_unavailable()
+        return self.inner.bodies(log, numbers)
+
+    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+        """See `Backend.find_write`."""
+        self._maybe_unavailable()
+        return self.inner.find_write(log, write_id)
+
+    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+        """See `Backend.get_chunks`."""
+        self._maybe_unavailable()
+        return self.inner.get_chunks(addresses)
+
+    def put_snapshot(
+        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+    ) -> bool:
+        """See `Backend.put_snapshot`."""
+        self._maybe_unavailable()
+        return self.inner.put_snapshot(log, number, tier=tier, note=note, chunks=chunks, requires=requires)
+
+    def snapshots(self, log: str) -> list[Snapshot]:
+        """See `Backend.snapshots`."""
+        self._maybe_unavailable()
+        return self.inner.snapshots(log)
+
+    def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
+        """See `Backend.drop_snapshots`."""
+        self._maybe_unavailable()
+        return self.inner.drop_snapshots(log, numbers)
+
+    def put_note(self, name: str, number: int, data: bytes) -> None:
+        """See `Backend.put_note`."""
+        self._maybe_unavailable()
+        self.inner.put_note(name, number, data)
+
+    def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """See `Backend.notes`."""
+        self._maybe_unavailable()
+        return self.inner.notes(name, first, last)
+
+    def drop_notes(self, name: str) -> int:
+        """See `Backend.drop_notes`."""
+        self._maybe_unavailable()
+        return self.inner.drop_notes(name)
+
+    def note_names(self) -> list[str]:
+        """See `Backend.note_names`."""
+        self._maybe_unavailable()
+        return self.inner.note_names()
+
+    def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
+        """See `Backend.collect`."""
+        self._maybe_unavailable()
+        return self.inner.collect(keep, dry_run=dry_run)
+
+    def check(self) -> Iterator[Damage]:
+        """See `Backend.check`."""
+        self._maybe_unavailable()
+        return self.inner.check()
+
+    def size_bytes(self) -> int:
+        """See `Backend.size_bytes`."""
+        return self.inner.size_bytes()
+
+    def close(self) -> None:
+        """See `Backend.close`; never fails."""
+        self.inner.close()
+
+    def _happens(self, fault: str, rate: float) -> bool:
+        if rate <= 0.0 or self._dice.random() >= rate:
+            return False
+        self.injected[fault] += 1
+        return True
+
+    def _maybe_unavailable(self) -> None:
+        if self._sleep is not None and self.rates.delay_s > 0.0:
+            self._sleep(self._dice.random() * self.rates.delay_s)
+        if self._happens("unavailable", self.rates.unavailable):
+            raise StoreUnavailable("injected: the store does not answer", hint="try again")
