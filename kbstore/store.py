@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
+from backends.names import MAX_WRITE_ID
 from kbstore.canonical import check
 from kbstore.clock import Clock, SystemClock, format_time
 from kbstore.errors import KBStoreError, PatchError, ReadOnlyStore, RevisionError
@@ -228,8 +229,9 @@ class Store(Reader):
             given = [c if isinstance(c, Change) else Change(**c) for c in changes]
             if not given:
                 return []
-            token = write_id or self._clock.token()
+            token = write_id if write_id is not None else self._clock.token()
             if write_id is not None:
+                _check_write_id(write_id)
                 landed = self._backend.find_write(self._line.log, write_id)
                 if landed is not None:
                     return self._landed(landed, len(given))
@@ -254,10 +256,9 @@ class Store(Reader):
         return versions
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
-        offset = self._line.segments[-1].offset
-        found = [self._version(e) for e in self._line.entries(offset + numbers[0], offset + numbers[1])]
+        found = [self._version(e) for e in self._writer.landed(numbers, wanted)]
         self._base = max(self._base, found[-1].seq)
-        return (found + [found[-1]] * wanted)[:wanted]
+        return found
 
     def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
         proposals = []
@@ -298,7 +299,7 @@ class Store(Reader):
         if root is None:
             value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
             return [Operation("add", (), None, value)]
-        return store_values(parse_patch(patch_of(compare(root, wanted, self._nodes))))
+        return store_values(parse_patch(patch_of(compare(root, wanted, self._nodes)), owned=True, limit=None))
 
     def _applied(self, root: Ref | None, operations: list[Operation]) -> Ref:
         draft = Draft(root, self._nodes)
@@ -348,7 +349,9 @@ class Store(Reader):
             target = self._tree(line, entry).root
             current = self._tree(self._line, head.entry).root
             assert target is not None
-            operations = store_values(parse_patch(patch_of(compare(current, target, self._nodes))))
+            operations = store_values(
+                parse_patch(patch_of(compare(current, target, self._nodes)), owned=True, limit=None)
+            )
             version = self._version(entry)
             note = message if message is not None else f"Restore {version.name}"
             author = author or self._author or default_author()
@@ -481,6 +484,11 @@ def _check_text(author: str, message: str, tags: Sequence[str]) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise KBStoreError(f"the {what} holds a lone surrogate, which no JSON text can") from None
+
+
+def _check_write_id(write_id: str) -> None:
+    if not 0 < len(write_id) <= MAX_WRITE_ID or any("\ud800" <= c <= "\udfff" for c in write_id):
+        raise KBStoreError(f"a write id is 1 to {MAX_WRITE_ID} characters of text", hint="a random one of 16 will do")
 
 
 def default_author() -> str:

@@ -187,6 +187,9 @@ class Writer:
                 self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
             except SlotTaken:
                 self.head()
+                # The winner may be this very write: a request that was repeated on the way, or a twin with the same id.
+                if (landed := self._backend.find_write(self._line.log, write_id)) is not None:
+                    return [*self.landed(landed, len(proposals))]
                 continue
             newest = fresh[-1][0]
             done = sum(len(p.operations) for _, p in fresh)
@@ -195,6 +198,17 @@ class Writer:
         raise ConflictError(
             f"other writers won {_TRIES} slots in a row while this change was tried", hint="commit again"
         )
+
+    def landed(self, numbers: tuple[int, int], wanted: int) -> list[Entry]:
+        """The events of a slot that was written already, one for each of so many changes.
+
+        Args:
+            numbers: First and last record of the slot.
+            wanted: How many changes were asked for; those that changed nothing have no event, so the last one stands in.
+        """
+        offset = self._line.segments[-1].offset
+        found = list(self._line.entries(offset + numbers[0], offset + numbers[1]))
+        return (found + [found[-1]] * wanted)[:wanted]
 
     def graft(self, events: Sequence[Foreign], write_id: str) -> None:
         """Append events that were made elsewhere, as they are, in one slot; all that they claim is computed anew.

@@ -1,0 +1,304 @@
+"""Base and rebase: a change is carried over to what others wrote, or refused by pointer, and lands once."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends import create_backend
+from kbstore import Change, ConflictError, KBStoreError, OutcomeUnknown, PatchError, PointerError, Store, apply_patch
+from kbstore.canonical import MISSING
+from tests.store.support import Interrupted, articles, exact, replacing
+
+SAME = [{"op": "test", "path": "/s", "value": "s"}]
+
+
+def beside(kb: Store) -> Store:
+    """A second look at the same store, as another process would have."""
+    return Store(kb.backend)
+
+
+def test_a_stale_document_keeps_what_others_wrote(location: str) -> None:
+    """A document taken at v1 and committed at v4 changes only what its author changed."""
+    with Store.create(location, articles(20)) as kb:
+        taken = kb.head()
+        mine = kb.checkout(taken)
+        other = beside(kb)
+        other.commit(patch=replacing("/problems/p3/votes", 7))
+        other.commit(patch=[{"op": "remove", "path": "/problems/p5"}])
+        other.commit(patch=[{"op": "add", "path": "/problems/new", "value": {"title": "new"}}])
+        mine["problems"]["p4"]["title"] = "mine"
+        v = kb.commit(mine, base=taken, message="stale")
+        assert (v.seq, v.patch) == (5, replacing("/problems/p4/title", "mine"))
+        now = kb.checkout()
+        assert now["problems"]["p4"]["title"] == "mine"
+        assert now["problems"]["p3"]["votes"] == 7
+        assert "p5" not in now["problems"]
+        assert now["problems"]["new"] == {"title": "new"}
+        assert kb.verify().ok
+
+
+def test_the_default_base_is_what_this_store_object_has_seen(location: str) -> None:
+    """What others wrote since is kept; what this object was shown may be overwritten."""
+    with Store.create(location, {"a": 0, "b": 0}) as kb:
+        other = beside(kb)
+        document = kb.checkout()
+        other.commit(patch=replacing("/b", 1))
+        kb.commit({**document, "a": 1})
+        assert kb.checkout() == {"a": 1, "b": 1}
+        other.commit(patch=replacing("/b", 2), base="HEAD")
+        assert kb.checkout() == {"a": 1, "b": 2}
+        kb.commit({"a": 1, "b": 0})
+        assert kb.checkout() == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize("base", ["v1", 1, "HEAD~2", "start"])
+def test_a_base_may_be_any_revision(location: str, base: str | int) -> None:
+    """The base of a commit is named as every revision is."""
+    with Store.create(location, {"a": 0, "b": 0}) as kb:
+        kb.tag("start")
+        kb.commit(patch=replacing("/b", 1))
+        kb.commit(patch=replacing("/b", 2))
+        kb.commit({"a": 1, "b": 0}, base=base)
+        assert kb.checkout() == {"a": 1, "b": 2}
+
+
+def test_a_collision_names_the_place_and_both_values(location: str) -> None:
+    """Two writers of one place: the second is refused, told where, and what each of them would have there."""
+    with Store.create(location, articles(3)) as kb:
+        other = beside(kb)
+        mine = kb.checkout()
+        other.commit(patch=replacing("/problems/p1/title", "theirs"))
+        mine["problems"]["p1"]["title"] = "mine"
+        mine["problems"]["p2"]["title"] = "unharmed"
+        with pytest.raises(ConflictError) as refused:
+            kb.commit(mine)
+        assert refused.value.pointers == [("/problems/p1/title", "mine", "theirs")]
+        assert "/problems/p1/title" in str(refused.value)
+        assert refused.value.hint
+        assert kb.version().seq == 2
+        assert kb.checkout()["problems"]["p2"]["title"] == "Problem 2"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "pointer", "my_value", "their_value"),
+    [
+        (replacing("/o/a", 5), [{"op": "remove", "path": "/o"}], "/o/a", 5, MISSING),
+        ([{"op": "remove", "path": "/o"}], replacing("/o/a", 5), "/o/a", MISSING, 5),
+        (replacing("/o", {"a": 9}), replacing("/o/a", 5), "/o/a", 9, 5),
+        ([{"op": "add", "path": "/new", "value": 1}], [{"op": "add", "path": "/new", "value": 2}], "/new", 1, 2),
+        ([{"op": "test", "path": "/s", "value": "s"}, *replacing("/z", 1)], replacing("/s", "t"), "/s", "s", "t"),
+        (replacing("/s", "t"), [{"op": "copy", "from": "/s", "path": "/copy"}], "/s", "t", "s"),
+        ([{"op": "move", "from": "/s", "path": "/t"}], replacing("/s", "t"), "/s", MISSING, "t"),
+        (replacing("", 1), replacing("/s", "t"), "/s", MISSING, "t"),
+        (replacing("/s", "t"), replacing("", {"s": 0}), "/s", "t", 0),
+        (replacing("/l/2", 9), [{"op": "remove", "path": "/l/0"}], "/l/2", 9, MISSING),
+        ([{"op": "add", "path": "/l/-", "value": 9}], [{"op": "add", "path": "/l/-", "value": 8}], None, None, None),
+        ([{"op": "add", "path": "/l/0", "value": 9}], replacing("/l/1", 7), None, None, None),
+    ],
+)
+def test_changes_that_meet_collide(
+    location: str, mine: Any, theirs: Any, pointer: str | None, my_value: Any, their_value: Any
+) -> None:
+    """A prefix, a test, a source and an array whose length changed all collide; nothing is committed then."""
+    with Store.create(location, {"o": {"a": 1, "b": 2}, "s": "s", "l": [0, 1, 2], "z": 0}) as kb:
+        beside(kb).commit(patch=theirs)
+        with pytest.raises(ConflictError) as refused:
+            kb.commit(patch=mine, base="v1")
+        if pointer is not None:
+            found = {p: (ours, their) for p, ours, their in refused.value.pointers}
+            assert pointer in found
+            if my_value is not MISSING:
+                assert found[pointer] == (my_value, their_value)
+        assert kb.head().seq == 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (replacing("/o/a", 5), replacing("/o/b", 5)),
+        ([{"op": "add", "path": "/o/c", "value": 1}], [{"op": "remove", "path": "/o/a"}]),
+        (replacing("/l/0", 5), replacing("/l/1", 5)),
+        ([{"op": "add", "path": "/l/-", "value": 9}], replacing("/o/a", 5)),
+        ([*SAME, *replacing("/z", 1)], [*SAME, *replacing("/o/a", 5)]),
+        ([{"op": "copy", "from": "/s", "path": "/x"}], [{"op": "copy", "from": "/s", "path": "/y"}]),
+        ([{"op": "add", "path": "/o/10", "value": 1}], [{"op": "add", "path": "/o/11", "value": 1}]),
+        (replacing("/ab", 1), replacing("/a", 1)),
+    ],
+)
+def test_changes_that_do_not_meet_are_both_kept(location: str, mine: Any, theirs: Any) -> None:
+    """Disjoint changes rebase by themselves: the result is that of both, in whichever order."""
+    document = {"o": {"a": 1, "b": 2}, "s": "s", "l": [0, 1, 2], "z": 0, "a": 0, "ab": 0}
+    with Store.create(location, document) as kb:
+        beside(kb).commit(patch=theirs)
+        kb.commit(patch=mine, base="v1")
+        assert kb.head().seq == 3
+        assert kb.checkout() == apply_patch(apply_patch(document, theirs), mine)
+        assert kb.checkout() == apply_patch(apply_patch(document, mine), theirs)
+
+
+def test_without_rebase_the_base_is_compared_and_set(location: str) -> None:
+    """rebase=False refuses any newer head, however far apart the changes are, and lands on the base itself."""
+    with Store.create(location, {"a": 0, "b": 0}) as kb:
+        beside(kb).commit(patch=replacing("/b", 1))
+        with pytest.raises(ConflictError):
+            kb.commit(patch=replacing("/a", 1), base="v1", rebase=False)
+        assert kb.head().seq == 2
+        assert kb.commit(patch=replacing("/a", 1), base="v2", rebase=False).seq == 3
+        beside(kb).commit(patch=replacing("/b", 2))
+        with pytest.raises(ConflictError):
+            kb.commit({"a": 5, "b": 1}, rebase=False)
+        assert kb.checkout() == {"a": 1, "b": 2}
+
+
+def test_edit_is_based_on_what_it_read(location: str) -> None:
+    """What others write within an edit's block is kept, or collides."""
+    with Store.create(location, {"a": 0, "b": 0}) as kb:
+        other = beside(kb)
+        with kb.edit() as doc:
+            other.commit(patch=replacing("/b", 1))
+            doc["a"] = 1
+        assert kb.checkout() == {"a": 1, "b": 1}
+        with pytest.raises(ConflictError), kb.edit() as doc:
+            other.commit(patch=replacing("/a", 5), base="HEAD")
+            doc["a"] += 1
+        assert kb.checkout() == {"a": 5, "b": 1}
+
+
+def test_restores_do_not_rebase(location: str) -> None:
+    """A restore beside another writer is a conflict, since it speaks of the whole document."""
+    with Store.create(location, {"a": 0}) as kb:
+        kb.commit({"a": 1})
+        other = beside(kb)
+        other.commit({"a": 2})
+        with pytest.raises(ConflictError):
+            kb.restore("v1")
+        assert kb.checkout() == {"a": 2}
+        assert kb.restore("v1").seq == 4
+
+
+def test_a_rebased_patch_that_no_longer_applies_is_refused(location: str) -> None:
+    """A patch is applied to the head that it lands on, and to nothing else."""
+    with Store.create(location, {"a": 0}) as kb:
+        beside(kb).commit(patch=[{"op": "remove", "path": "/a"}])
+        with pytest.raises((ConflictError, PatchError, PointerError)):
+            kb.commit(patch=replacing("/a", 1), base="v1")
+        assert kb.head().seq == 2
+
+
+def test_several_changes_rebase_together(location: str) -> None:
+    """The changes of one commit_many are carried over as one, or refused as one."""
+    with Store.create(location, {"a": 0, "b": 0, "c": 0}) as kb:
+        other = beside(kb)
+        other.commit(patch=replacing("/c", 9))
+        versions = kb.commit_many([Change({"a": 1, "b": 0, "c": 0}), Change({"a": 1, "b": 2, "c": 0})], base="v1")
+        assert [v.seq for v in versions] == [3, 4]
+        assert kb.checkout() == {"a": 1, "b": 2, "c": 9}
+        other.commit(patch=replacing("/b", 9), base="HEAD")
+        with pytest.raises(ConflictError):
+            kb.commit_many([Change(patch=replacing("/a", 5)), Change(patch=replacing("/b", 5))], base="v4")
+        assert kb.head().seq == 5
+
+
+def test_a_lost_race_is_tried_again(location: str) -> None:
+    """A writer that finds its slot taken reads what was written there and goes on behind it."""
+    with Store.create(location, {"a": 0, "b": 0}) as kb:
+        other = beside(kb)
+        assert kb.commit(patch=replacing("/a", 1)).seq == 2
+        for n in range(1, 6):
+            other.commit(patch=replacing("/b", n))
+        assert kb.commit(patch=replacing("/a", 2)).seq == 8
+        assert kb.checkout() == {"a": 2, "b": 5}
+        assert [v.seq for v in kb.log()] == list(range(8, 0, -1))
+
+
+@pytest.mark.parametrize("outcome", ["lost", "unanswered"])
+def test_an_unknown_outcome_is_settled_by_repeating(outcome: str) -> None:
+    """Whether or not the write landed, repeating it with the error's write id gives one version, and only one."""
+    backend = create_backend("memory:")
+    Store(backend).commit({"n": 0})
+    meddling = Interrupted(backend, [outcome])
+    kb = Store(meddling)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        kb.commit({"n": 1}, message="once")
+    assert meddling.appends == 1
+    v = kb.commit({"n": 1}, message="once", write_id=unknown.value.write_id)
+    assert (v.seq, v.message) == (2, "once")
+    again = Store(backend).commit({"n": 1}, message="once", write_id=unknown.value.write_id)
+    assert again == v
+    assert kb.checkout() == {"n": 1}
+    assert Store(backend).head().seq == 2
+    assert kb.commit({"n": 2}).seq == 3
+    assert kb.verify().ok
+
+
+def test_a_write_id_lands_once(location: str) -> None:
+    """Repeating a commit with its write id returns the version that it made, however much was written since."""
+    with Store.create(location, {"n": 0}) as kb:
+        first = kb.commit({"n": 1}, write_id="order-66")
+        kb.commit({"n": 2})
+        assert kb.commit({"n": 1}, write_id="order-66") == first
+        many = kb.commit_many([Change({"n": 3}), Change({"n": 4})], write_id="two")
+        assert kb.commit_many([Change({"n": 3}), Change({"n": 4})], write_id="two") == many
+        assert kb.head().seq == 5
+        assert kb.checkout() == {"n": 4}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_write_that_finds_itself_in_its_slot_is_done(known: bool) -> None:
+    """Where the slot is taken by this very write (a repeated request, a twin with the same id), it is not made twice."""
+    backend = create_backend("memory:")
+    Store(backend).commit({"n": 0})
+    kb = Store(Interrupted(backend, ["late"]))
+    v = kb.commit(patch=[{"op": "add", "path": "/m", "value": 1}], **({"write_id": "mine"} if known else {}))
+    assert v.seq == 2
+    assert Store(backend).head().seq == 2
+    assert kb.commit({"n": 5}).seq == 3
+
+
+@pytest.mark.parametrize("write_id", ["x" * 65, "", "\ud800"])
+def test_a_write_id_that_cannot_be_kept_is_refused(location: str, write_id: str) -> None:
+    """A write id is 1 to 64 characters of text; another is refused before anything is written."""
+    with Store.create(location, {"n": 0}) as kb:
+        with pytest.raises(KBStoreError):
+            kb.commit({"n": 1}, write_id=write_id)
+        assert kb.head().seq == 1
+
+
+_PLACES = ["/a/x", "/a/y", "/b", "/l/0", "/l/1", "/l/2", "/a", "/l"]
+_OPERATIONS = st.one_of(
+    st.builds(lambda p, v: {"op": "replace", "path": p, "value": v}, st.sampled_from(_PLACES), st.integers(0, 3)),
+    st.builds(
+        lambda p, v: {"op": "add", "path": p, "value": v}, st.sampled_from([*_PLACES, "/l/-", "/n"]), st.just([1])
+    ),
+    st.builds(lambda p: {"op": "remove", "path": p}, st.sampled_from(_PLACES)),
+    st.builds(
+        lambda op, a, b: {"op": op, "from": a, "path": b},
+        st.sampled_from(["copy", "move"]),
+        st.sampled_from(_PLACES),
+        st.sampled_from([*_PLACES, "/n"]),
+    ),
+)
+
+
+@given(st.lists(_OPERATIONS, min_size=1, max_size=3), st.lists(_OPERATIONS, min_size=1, max_size=3))
+def test_what_rebases_commutes(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Where two patches do not collide, applying them in either order gives the same; else nothing is committed."""
+    document = {"a": {"x": 0, "y": 0}, "b": 0, "l": [0, 0, 0]}
+    try:
+        apply_patch(document, mine)
+        apply_patch(document, theirs)
+    except PatchError:
+        return
+    kb = Store.create("memory:", document)
+    other = Store(kb.backend)
+    other.commit(patch=theirs, allow_empty=True)
+    try:
+        kb.commit(patch=mine, base="v1", allow_empty=True)
+    except ConflictError as refused:
+        assert refused.pointers
+        assert kb.version().seq == 2
+        return
+    assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, theirs), mine))
+    assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, mine), theirs))
