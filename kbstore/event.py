@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import orjson
 
-from kbstore.canonical import MISSING, decode, encode
+from kbstore.canonical import MISSING, decode, encode, fits_depth
 from kbstore.clock import parse_time
-from kbstore.errors import CorruptStore, UnsupportedFormat
-from kbstore.patch import Operation
-from kbstore.pointer import format_pointer, parse_pointer
+from kbstore.errors import CorruptStore, PatchError, UnsupportedFormat
+from kbstore.patch import Operation, located
+from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from kbstore.tree.build import build_value
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
@@ -136,11 +136,21 @@ _decode_body = msgspec.json.Decoder(list[_StoredOperation]).decode
 
 
 def store_values(operations: Iterable[Operation]) -> list[Operation]:
-    """The operations with each value in the form in which a state stores it (canonical bytes, or a `Ref`)."""
-    return [
-        op._replace(value=build_value(encode(op.value))) if op.op in ("add", "replace", "test") else op
-        for op in operations
-    ]
+    """The operations with each value in the form in which a state stores it (canonical bytes, or a `Ref`).
+
+    Raises:
+        PatchError: A long value nests too deep for its place. (Short ones are looked at when they are put there.)
+    """
+    stored = []
+    for at, op in enumerate(operations):
+        if op.value is MISSING:
+            stored.append(op)
+            continue
+        value = build_value(encode(op.value))
+        if isinstance(value, Ref) and op.path and not fits_depth(op.value, len(op.path)):
+            raise located(PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers"), at, op)
+        stored.append(op._replace(value=value))
+    return stored
 
 
 def encode_body(operations: Sequence[Operation]) -> bytes:

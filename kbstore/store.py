@@ -121,7 +121,7 @@ class Store(Reader):
             check(document)
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
         if document is not UNSET:
-            store.commit(document, message=message, author=author)
+            store._commit_many([Change(document, None, message, author)], base=None, rebase=True, checked=True)
         return store
 
     @classmethod
@@ -224,9 +224,20 @@ class Store(Reader):
         Returns:
             One version for each change.
         """
+        given = [c if isinstance(c, Change) else Change(**c) for c in changes]
+        return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
+
+    def _commit_many(
+        self,
+        given: Sequence[Change],
+        *,
+        base: "str | int | Version | None",
+        rebase: bool,
+        write_id: str | None = None,
+        checked: bool = False,
+    ) -> list[Version]:
         with self._lock:
             self._refuse_read_only()
-            given = [c if isinstance(c, Change) else Change(**c) for c in changes]
             if not given:
                 return []
             token = write_id if write_id is not None else self._clock.token()
@@ -237,7 +248,7 @@ class Store(Reader):
                     return self._landed(landed, len(given))
             self._begin()
             base_seq = self._base if base is None else self._seq(base)
-            proposals = self._proposals(given, base_seq)
+            proposals = self._proposals(given, base_seq, checked=checked)
             entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
             return self._committed(entries)
 
@@ -260,7 +271,7 @@ class Store(Reader):
         self._base = max(self._base, found[-1].seq)
         return found
 
-    def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
+    def _proposals(self, changes: Sequence[Change], base: int, *, checked: bool) -> list[Proposal]:
         proposals = []
         root: Ref | None = None
         if any(c.document is not UNSET for c in changes):
@@ -273,7 +284,8 @@ class Store(Reader):
                 if any(c.document is not UNSET for c in changes):
                     root = self._applied(root, operations)
             else:
-                check(change.document)
+                if not checked:
+                    check(change.document)
                 wanted = root_of(change.document)
                 operations = self._operations_to(root, wanted)
                 root = self._applied(root, operations) if operations else root

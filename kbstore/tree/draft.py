@@ -261,7 +261,7 @@ class Draft:
     def _apply(self, operation: Operation) -> None:
         op = operation.op
         if op == "replace" or op == "add":
-            if self._budget is not None:
+            if self._budget is not None and isinstance(operation.value, bytes):
                 self._check_depth(operation.value, len(operation.path))
             self._put(operation.path, operation.value, must_exist=op == "replace")
         elif op == "remove":
@@ -288,7 +288,9 @@ class Draft:
 
     def _check_depth(self, value: bytes | Ref, depth: int) -> None:
         # Few brackets prove that the value is shallow, without decoding it.
-        shallow = isinstance(value, bytes) and value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH
+        shallow = isinstance(value, bytes) and (
+            value[:1] not in (b"{", b"[") or value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH
+        )
         if not shallow and not fits_depth(materialise(value, self._source), depth):
             raise PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers")
 
