@@ -45,7 +45,7 @@ lint: .venv/.made
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 format: .venv/.made
 	@$(BIN)/ruff check --fix .

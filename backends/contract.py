@@ -85,13 +85,13 @@ class Found(NamedTuple):
 
     Attributes:
         tier: 1 to 3 in a snapshot, or `TRUTH`.
-        number: The snapshot's number; 0 for truth.
+        owner: Log and number of the snapshot; None for truth.
     """
 
     address: bytes
     data: bytes
     tier: int
-    number: int
+    owner: tuple[str, int] | None
 
 
 class Damage(NamedTuple):
@@ -190,10 +190,14 @@ class Backend(Protocol):
         """First and last record number of the slot that was written with this id, or None."""
         ...
 
-    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """The chunks asked for that exist, in any order, and as a gift their neighbours in the same pack.
 
         A reader that walks a whole state keeps the gifts and asks for little; a reader of one value drops them.
+
+        Args:
+            addresses: Of the chunks that are wanted.
+            in_order: The caller reads on from there in the order of writing, so gifts may reach some packs further.
 
         Raises:
             CorruptStore: A chunk asked for is damaged and no other copy is sound.
@@ -203,9 +207,10 @@ class Backend(Protocol):
     def put_snapshot(
         self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
     ) -> bool:
-        """Cache these chunks (an iterator is read once, holding little), in reading order, as the snapshot of record `number`; replaces one of that number.
+        """Cache chunks, in reading order, as the snapshot of record `number`; replaces one of that number.
 
         Args:
+            chunks: An iterator is read once, holding little.
             requires: Numbers of snapshots of this log whose chunks this one builds on.
 
         Returns:

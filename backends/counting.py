@@ -94,10 +94,10 @@ class CountingBackend:
         self._count("find_write")
         return self.inner.find_write(log, write_id)
 
-    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """See `Backend.get_chunks`."""
         self._count("get_chunks")
-        for found in self.inner.get_chunks(addresses):
+        for found in self.inner.get_chunks(addresses, in_order=in_order):
             self._came("get_chunks", len(found.data))
             yield found
 

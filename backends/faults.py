@@ -121,10 +121,10 @@ class FaultyBackend:
         self._maybe_unavailable()
         return self.inner.find_write(log, write_id)
 
-    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """See `Backend.get_chunks`."""
         self._maybe_unavailable()
-        return self.inner.get_chunks(addresses)
+        return self.inner.get_chunks(addresses, in_order=in_order)
 
     def put_snapshot(
         self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()

@@ -163,7 +163,7 @@ class MemoryBackend:
         with self._store.lock:
             return next(((a, b) for found, a, b in self._log(log).slots if found == write_id), None)
 
-    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:  # noqa: ARG002 - all is near
         """The chunks asked for, last first, and a few gifts; see `Backend.get_chunks`."""
         self._check_open()
         asked = list(dict.fromkeys(map(check_address, addresses)))

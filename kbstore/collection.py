@@ -74,5 +74,5 @@ def _count(value: bytes | Ref) -> int:
     if isinstance(value, Ref):
         return value.count if value.kind in (OBJECT, ARRAY) else 0
     if value[:1] in (b"{", b"["):
-        return len(msgspec.json.decode(value, type=dict[str, msgspec.Raw] if value[:1] == b"{" else list[msgspec.Raw]))  # type: ignore[arg-type]
+        return len(msgspec.json.decode(value, type=dict[str, msgspec.Raw] if value[:1] == b"{" else list[msgspec.Raw]))
     return 0

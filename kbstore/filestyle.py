@@ -69,12 +69,11 @@ def style_of(data: bytes) -> FileStyle:
     flat = 0
     if not one_line and _FLAT_ARRAY.search(bare):
         flat = _NARROW if _TALL_ARRAY.search(bare) else 1 << 30
+    indent: str | None = min(indents, key=len, default=b"").decode()
+    if one_line:
+        indent = None if body[:1] in (b"[", b"{") and body[1:-1].strip() else DEFAULT_STYLE.indent
     return FileStyle(
-        indent=None
-        if one_line and body[:1] in b"[{" and len(body) > 2
-        else min(indents, key=len, default=b"").decode()
-        if not one_line
-        else DEFAULT_STYLE.indent,
+        indent=indent,
         item_separator=f",{item[1].decode()}" if item else ", " if key_separator.endswith(" ") else ",",
         key_separator=key_separator,
         newline="\r\n" if b"\r\n" in bare else "\n",

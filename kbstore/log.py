@@ -11,6 +11,7 @@ from backends.contract import Backend
 from kbstore.errors import CorruptStore
 from kbstore.event import Event, decode_event, event_id
 
+MAIN_BRANCH = "main"
 MAIN_LOG = "main"
 REFS_LOG = "refs"
 
@@ -37,11 +38,18 @@ class Line:
     Args:
         backend: Where the logs are.
         segments: Oldest first; only the last one is open (`Segment.last` None) and is appended to.
+        branch: Whose line this is.
     """
 
-    def __init__(self, backend: Backend, segments: tuple[Segment, ...] = (Segment(MAIN_LOG, 0, None),)) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        segments: tuple[Segment, ...] = (Segment(MAIN_LOG, 0, None),),
+        branch: str = MAIN_BRANCH,
+    ) -> None:
         self._backend = backend
         self.segments = segments
+        self.branch = branch
 
     @property
     def log(self) -> str:

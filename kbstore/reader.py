@@ -12,10 +12,10 @@ from kbstore.collection import entry_key, find_collection
 from kbstore.diff import Diff
 from kbstore.errors import RevisionError
 from kbstore.event import plain_body
-from kbstore.log import Entry, Line
+from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.pointer import format_pointer, parse_pointer
-from kbstore.refs import MAIN_BRANCH, Refs
+from kbstore.refs import Refs
 from kbstore.resolver import Resolver
 from kbstore.sides import sides_reader
 from kbstore.states import NOTHING, State, States
@@ -52,7 +52,7 @@ class Reader:
         self._read_branch()
 
     def _read_branch(self) -> None:
-        self._line = Line(self._backend, self._refs.segments(self.branch))
+        self._line = self._line_of(self.branch)
         self._nodes = Nodes(self._backend)
         self._states = States(self._backend, self._line, self._nodes, self.damage.append)
         self._touched = Touched(self._backend, self._line)
@@ -257,7 +257,7 @@ class Reader:
         return self._line.entry(seq) if seq else None
 
     def _line_of(self, branch: str) -> Line:
-        return Line(self._backend, self._refs.segments(branch))
+        return Line(self._backend, self._refs.segments(branch), branch)
 
     def _states_of(self, line: Line) -> States:
         return self._states if line is self._line else States(self._backend, line, self._nodes, self.damage.append)

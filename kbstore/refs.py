@@ -9,10 +9,9 @@ from backends.contract import Backend, Record
 from kbstore.canonical import encode
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
 from kbstore.event import event_id
-from kbstore.log import MAIN_LOG, REFS_LOG, Segment
+from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
 
 REF_FORMAT = 1
-MAIN_BRANCH = "main"
 _TRIES = 100
 
 

@@ -4,8 +4,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from kbstore.errors import CorruptStore, RevisionError
-from kbstore.log import Entry, Line
-from kbstore.refs import MAIN_BRANCH, RefEvent, Refs
+from kbstore.log import MAIN_BRANCH, Entry, Line
+from kbstore.refs import RefEvent, Refs
 from kbstore.revision import Revision, parse_revision
 
 _SHOWN_CANDIDATES = 10

@@ -65,7 +65,8 @@ def parse_revision(text: str) -> Revision:
             return Revision(text, moment=parse_time(rest[1:]), back=back)
         except ValueError:
             raise RevisionError(
-                f"{text!r} names no time", hint="write @2025-01-27 or @2025-01-27T12:00, in UTC unless an offset is given"
+                f"{text!r} names no time",
+                hint="write @2025-01-27 or @2025-01-27T12:00, in UTC unless an offset is given",
             ) from None
     if (version := _VERSION.match(rest)) is not None:
         return Revision(text, seq=int(version[1]), stamp=version[2] or "", back=back)

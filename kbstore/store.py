@@ -19,10 +19,10 @@ from kbstore.canonical import check
 from kbstore.clock import Clock, SystemClock, format_time
 from kbstore.errors import KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.event import store_values
-from kbstore.log import Entry
+from kbstore.log import MAIN_BRANCH, Entry
 from kbstore.patch import Operation, parse_patch
 from kbstore.reader import UNSET, Reader, root_of
-from kbstore.refs import MAIN_BRANCH, RefEvent
+from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
@@ -390,7 +390,7 @@ class Store(Reader):
                 raise RevisionError("v0 is the empty beginning and cannot be tagged")
             there = self._refs.read().tags.get(name)
             if there is None or there.target != entry.id:
-                change = self._ref("tag", name, entry, author)
+                change = self._ref("tag", name, entry, author, branch=line.branch)
                 self._refs.append(change, self._clock.token(), must_be_new=not force)
             return self._version(entry, line)
 
@@ -417,13 +417,23 @@ class Store(Reader):
             check_name(name)
             if name == MAIN_BRANCH:
                 raise RevisionError(f"the name {name!r} is taken")
-            _, entry = self._resolve(revision)
+            line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("a branch starts at a version, and there is none yet")
-            change = self._ref("branch", name, entry, author, log="b" + self._clock.token()[:15])
+            log = "b" + self._clock.token()[:15]
+            change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
             self._refs.append(change, self._clock.token(), must_be_new=True)
 
-    def _ref(self, kind: str, name: str, entry: Entry | None, author: str, log: str | None = None) -> RefEvent:
+    def _ref(
+        self,
+        kind: str,
+        name: str,
+        entry: Entry | None,
+        author: str,
+        *,
+        branch: str = MAIN_BRANCH,
+        log: str | None = None,
+    ) -> RefEvent:
         author = author or self._author or default_author()
         _check_text(author, "", ())
         return RefEvent(
@@ -434,7 +444,7 @@ class Store(Reader):
             author=author,
             target=entry.id if entry is not None else None,
             version=entry.event.seq if entry is not None else 0,
-            branch=self.branch,
+            branch=branch,
             log=log,
         )
 

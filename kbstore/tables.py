@@ -62,7 +62,7 @@ def export_tables(
     return made
 
 
-def collections(document: Any) -> Iterator[tuple[tuple[str, ...], list[tuple[str, dict[str, Any]]]]]:
+def collections(document: Any) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, dict[str, Any]]]]]:
     """Path and rows of each collection: the outermost non-empty objects and arrays that hold objects only."""
     pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while pending:
@@ -82,11 +82,11 @@ def _is_record(value: Any) -> bool:
     )
 
 
-def _rows(value: Any) -> list[tuple[str, Any]]:
+def _rows(value: Any) -> list[tuple[Any, Any]]:
     if isinstance(value, dict):
         return list(value.items())
     if isinstance(value, list):
-        return [(str(index), item) for index, item in enumerate(value)]
+        return list(enumerate(value))
     return []
 
 
@@ -119,7 +119,7 @@ def _fill(
         database.close()
 
 
-def _add(database: Any, name: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def _add(database: Any, name: str, rows: Sequence[tuple[Any, dict[str, Any]]]) -> None:
     members = list(dict.fromkeys(key for _, row in rows for key in row))
     if len(members) > _MAX_COLUMNS:
         # As wide as this it is no table: each entry stands in one column, and json_extract() finds its way.
@@ -129,7 +129,7 @@ def _add(database: Any, name: str, rows: Sequence[tuple[str, dict[str, Any]]]) -
     table.insert_all(
         (_row(key, row, columns) for key, row in rows),
         pk=_ROW_KEY,
-        columns=None if members else {_ROW_KEY: str, "_json": str},
+        columns=None if members else {_ROW_KEY: type(rows[0][0]), "_json": str},
         batch_size=500,
         column_order=[_ROW_KEY, *columns.values()],
     )
@@ -138,7 +138,7 @@ def _add(database: Any, name: str, rows: Sequence[tuple[str, dict[str, Any]]]) -
         table.enable_fts(texts, create_triggers=False)
 
 
-def _row(key: str, row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+def _row(key: Any, row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     if not columns:
         return {_ROW_KEY: key, "_json": encode(row).decode()}
     return {_ROW_KEY: key, **{column: _cell(row.get(member)) for member, column in columns.items()}}
@@ -199,6 +199,7 @@ def _history(store: Store, last: Version) -> list[dict[str, Any]]:
             "version": version.name,
             "id": version.id,
             "time": version.event.time,
+            "authored": version.event.authored or version.event.time,
             "author": version.author,
             "message": version.message,
             "tags": encode(list(version.tags)).decode(),

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from backends.contract import Backend
 from kbstore.errors import KBStoreError
 from kbstore.event import decode_body, decode_event, event_id
-from kbstore.log import REFS_LOG, Line, Segment
-from kbstore.refs import MAIN_BRANCH, Refs, decode_ref
+from kbstore.log import MAIN_BRANCH, REFS_LOG, Line, Segment
+from kbstore.refs import Refs, decode_ref
 from kbstore.snapshots import read_note
 from kbstore.states import State
 from kbstore.tree.draft import Draft
@@ -23,7 +23,7 @@ from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 
 if TYPE_CHECKING:
-    from kbstore.store import Store
+    from kbstore.reader import Reader
 
 _BATCH = 256
 _MOST_PROBLEMS = 100
@@ -54,7 +54,7 @@ class Report:
 
 
 def verify_store(
-    store: "Store", *, head: str | None = None, progress: Callable[[int, int], None] | None = None
+    store: "Reader", *, head: str | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Report:
     """Check everything that a store holds.
 

@@ -1,4 +1,4 @@
-"""The face of the user's guide: versions of one JSON file, by few words. A thin layer over `Store`, on the same data."""
+"""The face of the user's guide: versions of one JSON file, by few words. A thin layer over `Store`."""
 
 import os
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from kbstore.project import open_for_file
 from kbstore.store import Store
 from kbstore.version import Version
 from kbstore.workfile import WorkFile
+from kbstore.workingcopy import WorkingCopy
 
 
 class KnowledgeBaseVersioner:
@@ -22,8 +23,8 @@ class KnowledgeBaseVersioner:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
-        self._file = WorkFile(Path(path))
-        self._store = open_for_file(Path(path), clock=clock)
+        project, self._store = open_for_file(Path(path), clock=clock)
+        self._copy = WorkingCopy(self._store, WorkFile(path), project)
 
     @property
     def store(self) -> Store:
@@ -36,10 +37,10 @@ class KnowledgeBaseVersioner:
         Returns:
             Its name, as ``v3_20250127_120000``; the newest one's where the file has not changed since.
         """
-        return self._store.commit(self._file.read(), message=description, author=author, tags=tags).name
+        return self._copy.commit(message=description, author=author, tags=tags).name
 
     def list_versions(self) -> list[dict[str, Any]]:
-        """All versions, oldest first, as dicts with ``version_id``, ``description``, ``author``, ``tags`` and ``time``."""
+        """All versions, oldest first: dicts with ``version_id``, ``description``, ``author``, ``tags``, ``time``."""
         return [_row(version) for version in self._store.log(newest_first=False)]
 
     def restore_version(self, version_id: str) -> bool:
@@ -55,8 +56,7 @@ class KnowledgeBaseVersioner:
             target = self._store.version(version_id)
         except RevisionError:
             return False
-        self._store.restore(target)
-        self._file.write(self._store.checkout(target))
+        self._copy.take(self._store.restore(target), force=True)
         return True
 
     def compare_versions(self, old: str, new: str) -> dict[str, list[str]]:
@@ -87,5 +87,3 @@ def _row(version: Version) -> dict[str, Any]:
         "time": fields["time"],
         "id": version.id,
     }
-
-

@@ -6,15 +6,16 @@ changed. Nothing here ever overwrites what is in no version, unless it is told t
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kbstore.diff import Diff
 from kbstore.errors import KBStoreError, OutcomeUnknown, RevisionError
-from kbstore.project import FileState, Project
+from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import FileContent, WorkFile
+from kbstore.workfile import FileContent, WorkFile, WorkFileError
 
 
 class UncommittedChanges(KBStoreError):
@@ -78,6 +79,8 @@ class WorkingCopy:
         diff = self.store.diff(base, document=content.value)
         if diff and base != head and not self.store.diff(head, document=content.value):
             # Committed, but that was not remembered: a kill in between, or another tool.
+            with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
+                self._remember(head, content.digest)
             return Status(head, head, content, Diff([]))
         return Status(base, head, content, diff)
 

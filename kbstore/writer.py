@@ -204,7 +204,7 @@ class Writer:
 
         Args:
             numbers: First and last record of the slot.
-            wanted: How many changes were asked for; those that changed nothing have no event, so the last one stands in.
+            wanted: How many changes were asked for; those that changed nothing have no event, so the last stands in.
         """
         offset = self._line.segments[-1].offset
         found = list(self._line.entries(offset + numbers[0], offset + numbers[1]))

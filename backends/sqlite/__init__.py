@@ -11,10 +11,10 @@ from backends.errors import StoreNotFound
 from backends.sqlite import chunks as packs
 from backends.sqlite import file
 from backends.sqlite.caches import Caches
-from backends.sqlite.check import check_file
-from backends.sqlite.check_packs import check_packs
+from backends.sqlite.check import damage_of_rows
+from backends.sqlite.check_packs import damage_of_packs
 from backends.sqlite.chunks import Chunks
-from backends.sqlite.collect import collect
+from backends.sqlite.collect import collect_garbage
 from backends.sqlite.connection import Connection
 from backends.sqlite.log import Logs
 
@@ -86,9 +86,9 @@ class SQLiteBackend:
         """Where a write landed; see `Backend.find_write`."""
         return self._logs.find_write(log, write_id)
 
-    def get_chunks(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
-        return self._chunks.get(addresses)
+        return self._chunks.get(addresses, in_order=in_order)
 
     def put_snapshot(
         self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
@@ -122,12 +122,12 @@ class SQLiteBackend:
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
         """Drop, pack and give back room; see `Backend.collect`."""
-        return collect(self._connection, self._logs, keep, dry_run=dry_run)
+        return collect_garbage(self._connection, self._logs, keep, dry_run=dry_run)
 
     def check(self) -> Iterator[Damage]:
         """Read every byte and report what is not as written; see `Backend.check`."""
-        yield from check_file(self._connection, self._logs)
-        yield from check_packs(self._connection, self._logs)
+        yield from damage_of_rows(self._connection, self._logs)
+        yield from damage_of_packs(self._connection, self._logs)
 
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""

@@ -96,7 +96,7 @@ def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[D
     return found
 
 
-def check_file(owner: Connection, logs: Logs) -> Iterator[Damage]:
+def damage_of_rows(owner: Connection, logs: Logs) -> Iterator[Damage]:
     """The pages, the definitions, and the logs with their bodies as far as these have rows of their own."""
     yield from whole(owner, _pages)
     yield from whole(owner, _definitions)

@@ -17,7 +17,7 @@ from backends.sqlite.schema import NUMBER_MASK
 _PACKS = 8
 
 
-def check_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
+def damage_of_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
     """Undo every pack, and look for what is missing or named by nobody."""
     yield from in_steps(owner, _BodyPacks(logs))
     yield from in_steps(owner, _MissingBodies(logs))

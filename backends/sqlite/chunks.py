@@ -22,6 +22,7 @@ from backends.sqlite.log import Logs
 
 _BATCH = 32
 _BATCH_BYTES = 4 * 1024 * 1024
+_AHEAD = 7
 _CACHE_BYTES = 4 * 1024 * 1024
 
 _LOCATE = (
@@ -101,7 +102,7 @@ class Chunks:
         self._undone: OrderedDict[tuple[int, bytes], packing.ChunkPack] = OrderedDict()
         self._undone_bytes = 0
 
-    def get(self, addresses: Iterable[bytes]) -> Iterator[Found]:
+    def get(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
         given: set[bytes] = set()
         waiting = iter(dict.fromkeys(map(check_address, addresses)))
@@ -123,9 +124,10 @@ class Chunks:
                     if found is not None:
                         place, pack = found
                         size += len(pack.raw)
-                        given.update(pack.addresses)
                         owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
-                        answer.extend(Found(*chunk, place.tier, owner) for chunk in pack.chunks())
+                        for near in (pack, *(self._following(connection, place) if in_order else ())):
+                            given.update(near.addresses)
+                            answer.extend([Found(address, data, place.tier, owner) for address, data in near.chunks()])
             left = [address for address in batch[done:] if address not in given]
             yield from answer
 
@@ -184,6 +186,18 @@ class Chunks:
                 f"chunk {address.hex()} cannot be read: {fault}", hint="run verify; a damaged cache is dropped by gc"
             )
         return None
+
+    @staticmethod
+    def _following(connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
+        """The sound packs that were written right after one, by the same hand; a walk passes on, so none is kept."""
+        for tier, owner, base, digest, directory, frame in connection.execute(
+            "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id BETWEEN ? AND ?",
+            (place.pack + 1, place.pack + _AHEAD),
+        ).fetchall():
+            sound = digest == pack_digest(tier, owner, base, directory, frame)
+            if (tier, owner) != (place.tier, place.owner) or not sound:
+                return
+            yield packing.undo_chunks(directory, frame, base_bytes(connection, base))
 
     def undo(self, connection: sqlite3.Connection, place: Place) -> packing.ChunkPack:
         """The chunks of a pack, remembered for the next call.

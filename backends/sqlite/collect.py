@@ -36,7 +36,7 @@ class _Plan(NamedTuple):
     chunks: int
 
 
-def collect(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[int]], *, dry_run: bool) -> Collection:
+def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[int]], *, dry_run: bool) -> Collection:
     """See `Backend.collect`.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from backends.errors import BackendError, OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
 from backends.sqlite import file
-from backends.sqlite.faults import code_of, translated
+from backends.sqlite.faults import FAULTS, code_of, translated
 
 # Connections of a parent process: closing them here would release nothing of ours and could upset the parent.
 _inherited: list[object] = []
@@ -150,7 +150,7 @@ class Use:
                 self.connection.execute(self._begin)
         except BaseException as error:
             self._owner.lock.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, FAULTS):
                 raise translated(error, str(self._owner.path)) from error
             raise
         return self.connection
@@ -185,9 +185,10 @@ class Use:
                 self.connection.execute("ROLLBACK")
         except sqlite3.Error:
             self._owner.discard()
-        if isinstance(error, sqlite3.Error):
-            if code_of(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                self._owner.discard()
+        lost = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        if isinstance(error, sqlite3.Error) and code_of(error) in lost:
+            self._owner.discard()
+        if isinstance(error, FAULTS):
             _raise(translated(error, str(self._owner.path)), error)
 
 

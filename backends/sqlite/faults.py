@@ -22,8 +22,16 @@ def is_io(error: sqlite3.Error) -> bool:
     return code_of(error) == sqlite3.SQLITE_IOERR
 
 
-def translated(error: sqlite3.Error, location: str) -> BackendError:
+Fault = sqlite3.Error | UnicodeDecodeError
+"""What SQLite raises; it quotes names from the file in its messages, and a damaged one need not be text."""
+
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def translated(error: Fault, location: str) -> BackendError:
     """The error to raise instead, which says where and what to do."""
+    if isinstance(error, UnicodeDecodeError):
+        return CorruptStore(f"{location} is damaged: a name in it is no text", hint="restore it from a backup")
     code = code_of(error)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     said = f"{error} ({name})"
@@ -54,5 +62,5 @@ def translating(location: str) -> Iterator[None]:
     """Errors of SQLite inside leave as errors of ours."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise translated(error, location) from error

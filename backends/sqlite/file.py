@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
-from backends.sqlite.faults import code_of, translated, translating
+from backends.sqlite.faults import FAULTS, code_of, translated, translating
 
 FILE_NAME = "kb.db"
 """The file of a store whose location is a folder."""
@@ -217,8 +217,8 @@ class ReadOnlyConnection:
         try:
             # Where it may, even a reader opens for writing: only then SQLite removes its files at the last close.
             return _probed(path, "mode=rw" if may_write(path) else "mode=ro")
-        except sqlite3.Error as error:
-            if code_of(error) not in _BLOCKED:
+        except FAULTS as error:
+            if isinstance(error, UnicodeDecodeError) or code_of(error) not in _BLOCKED:
                 raise translated(error, str(path)) from error
         log = path.with_name(path.name + "-wal")
         with translating(str(path)):

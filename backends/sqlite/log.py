@@ -206,7 +206,10 @@ class Logs:
                 for number in numbers
             )
             rows = (row for row in each if row)
+        asked = set(numbers)
         for ident, digest, body in rows:
+            if ident - start not in asked:
+                continue
             if digest != body_digest(ident, body):
                 raise _damaged(log, ident)
             found[ident] = body

@@ -72,7 +72,7 @@ def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
         for piece in word:
             rest = piece
             while used + cells(rest.text) > width:
-                head = _take(rest.text, width - used)
+                head = _take(rest.text, width - used) or ("" if used else rest.text[0])
                 _put(lines[-1], Piece(head, rest.marked))
                 lines.append([])
                 used = 0
@@ -97,7 +97,7 @@ def _words(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 
 
 def _put(line: list[Piece], piece: Piece) -> None:
-    if line and line[-1].marked == piece.marked:
+    if piece.text and line and line[-1].marked == piece.marked:
         line[-1] = Piece(line[-1].text + piece.text, piece.marked)
     elif piece.text:
         line.append(piece)
@@ -111,12 +111,12 @@ def _strip_end(line: list[Piece]) -> None:
 
 
 def _take(word: str, width: int) -> str:
-    """As much of a word as fits, one character at least where there is room for a line at all."""
+    """As much of the beginning of a word as fits; a wide character may not."""
     used = 0
     for index, character in enumerate(word):
         used += _cell(character)
         if used > width:
-            return word[: max(index, 1)]
+            return word[:index]
     return word
 
 

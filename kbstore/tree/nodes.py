@@ -65,7 +65,7 @@ class Nodes:
             data = at_hand.pop(ref.address, None)
             if data is None:
                 # Nodes that were written in order come with the first of them; asking for all would bring packs twice.
-                if self._fetch([ref.address]) < _IN_ORDER:
+                if self._fetch([ref.address], in_order=True) < _IN_ORDER:
                     rest = [r.address for r in refs[at + 1 :] if r.node is None and r.address not in at_hand]
                     self._fetch(rest)
                 data = at_hand.pop(ref.address, None)
@@ -73,7 +73,7 @@ class Nodes:
                     raise MissingNode(f"state node {ref.address.hex()} is not stored", hint="run: kbstore verify")
             yield data
 
-    def _fetch(self, addresses: list[bytes]) -> int:
+    def _fetch(self, addresses: list[bytes], *, in_order: bool = False) -> int:
         """Put these chunks, and what is read along with them, at hand; returns how many came.
 
         What is not taken soon makes room for others.
@@ -82,7 +82,7 @@ class Nodes:
         if len(at_hand) > _MOST_AT_HAND:
             at_hand.clear()
         came = 0
-        for found in self._backend.get_chunks(addresses):
+        for found in self._backend.get_chunks(addresses, in_order=in_order):
             at_hand[found.address] = found.data
             came += 1
         return came

@@ -71,7 +71,10 @@ def test_the_patch_makes_exactly_the_new_value(sides: tuple[Any, Any]) -> None:
 def test_another_library_applies_the_patch_to_the_same_effect(sides: tuple[Any, Any]) -> None:
     """The patch is plain RFC 6902, in nobody's dialect."""
     old, new = sides
-    assert jsonpatch.apply_patch(clone(old), make_patch(old, new)) == new
+    patch = make_patch(old, new)
+    # jsonpatch takes "-" for the end of an array also where it is a member's name.
+    if not any(operation["path"].endswith("/-") for operation in patch):
+        assert jsonpatch.apply_patch(clone(old), patch) == new
 
 
 @given(SIDES)

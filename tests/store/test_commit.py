@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -421,22 +421,14 @@ def test_a_closed_store_says_so(location: str) -> None:
 def test_threads_share_one_store(location: str) -> None:
     """Commits from several threads through one object all land, in one line, and nothing is lost."""
     with Store.create(location, {f"t{n}": 0 for n in range(4)}) as kb:
-        errors: list[BaseException] = []
 
         def work(name: str) -> None:
-            try:
-                for n in range(1, 26):
-                    kb.commit(patch=replacing(f"/{name}", n), author=name)
-                    assert kb.get(f"/{name}") == n
-            except BaseException as error:
-                errors.append(error)
+            for n in range(1, 26):
+                kb.commit(patch=replacing(f"/{name}", n), author=name)
+                assert kb.get(f"/{name}") == n
 
-        threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert errors == []
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, ["t0", "t1", "t2", "t3"]))
         assert kb.head().seq == 101
         assert kb.checkout() == {f"t{n}": 25 for n in range(4)}
         assert kb.verify().ok

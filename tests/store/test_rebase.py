@@ -160,9 +160,12 @@ def test_edit_is_based_on_what_it_read(location: str) -> None:
             other.commit(patch=replacing("/b", 1))
             doc["a"] = 1
         assert kb.checkout() == {"a": 1, "b": 1}
-        with pytest.raises(ConflictError), kb.edit() as doc:
-            other.commit(patch=replacing("/a", 5), base="HEAD")
-            doc["a"] += 1
+        edit = kb.edit()
+        doc = edit.__enter__()
+        other.commit(patch=replacing("/a", 5), base="HEAD")
+        doc["a"] += 1
+        with pytest.raises(ConflictError):
+            edit.__exit__(None, None, None)
         assert kb.checkout() == {"a": 5, "b": 1}
 
 
@@ -247,7 +250,7 @@ def test_a_write_id_lands_once(location: str) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_write_that_finds_itself_in_its_slot_is_done(known: bool) -> None:
-    """Where the slot is taken by this very write (a repeated request, a twin with the same id), it is not made twice."""
+    """Where this very write (a repeated request, a twin with the same id) has taken the slot, it is not made twice."""
     backend = create_backend("memory:")
     Store(backend).commit({"n": 0})
     kb = Store(Interrupted(backend, ["late"]))
@@ -296,8 +299,7 @@ def test_what_rebases_commutes(mine: list[dict[str, Any]], theirs: list[dict[str
     other.commit(patch=theirs, allow_empty=True)
     try:
         kb.commit(patch=mine, base="v1", allow_empty=True)
-    except ConflictError as refused:
-        assert refused.pointers
+    except ConflictError:
         assert kb.version().seq == 2
         return
     assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, theirs), mine))

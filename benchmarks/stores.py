@@ -1,0 +1,100 @@
+"""The stores that are measured: built once through the public interface, kept in the cache, copied to be changed.
+
+All of them hold the workload's knowledge base and its stream of edits, committed in batches of 100. The 100 MB one is
+grown by edits of its first 10,000 articles only, since making the workload's edits costs a copy of all keys each.
+"""
+
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from backends import packing
+from backends.sqlite import schema
+from benchmarks import inputs
+from kbstore import Store, event, snapshots, snapshotter
+from kbstore.tree import node
+
+AUTHOR = "bench@example.com"
+_BATCH = 100
+_MARKS = (100, 1_000, 10_000, 100_000)
+
+
+def built(size: str, versions: int) -> Path:
+    """A store of a size (``M`` or ``L``) with so many versions; never change it, change a `copy`."""
+    path = _path(size, versions)
+    if not path.exists():
+        _build(size, versions)
+    return path
+
+
+def copy(path: Path, folder: Path) -> Path:
+    """A copy of a store that may be changed."""
+    return Path(shutil.copyfile(path, folder / path.name))
+
+
+def document_file(size: str) -> Path:
+    """The base document of a size as a JSON file."""
+    inputs.document(size)
+    return inputs.cache() / f"base-{size}.json"
+
+
+def edits(base: Any, count: int, seed: int = 11) -> Iterator[list[dict[str, Any]]]:
+    """Edits of the first 10,000 articles of a document."""
+    articles = base["problems"]
+    few = {key: articles[key] for key in sorted(articles)[:10_000]}
+    return inputs.patches({**base, "problems": few}, count, seed)
+
+
+@cache
+def _code() -> str:
+    """Names the code that decides what a store holds, so that none from before a change is ever used."""
+    sources = [Path(module.__file__ or "") for module in (event, node, packing, schema, snapshots, snapshotter)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+
+
+def _path(size: str, versions: int) -> Path:
+    return inputs.cache() / f"{size}-{versions}-{_code()}.db"
+
+
+def _build(size: str, versions: int) -> None:
+    base = inputs.document(size)
+    draft = _path(size, versions).with_suffix(".draft")
+    for leftover in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
+        leftover.unlink(missing_ok=True)
+    store = Store.create(draft, base, author=AUTHOR)
+    start = time.perf_counter()
+    batch: list[dict[str, Any]] = []
+    done = 1
+    for patch in edits(base, versions - 1):
+        # Kept as bytes: a later edit of the same article must not reach into an earlier patch.
+        batch.append({"patch": orjson.dumps(patch), "message": f"edit {done}"})
+        done += 1
+        if len(batch) == _BATCH or done in (*_MARKS, versions):
+            store.commit_many(batch)
+            batch = []
+            if done in _MARKS and not _path(size, done).exists():
+                store.close()
+                _keep(draft, _path(size, done))
+                store = Store.open(draft, author=AUTHOR)
+            if done % 1000 == 0 and sys.stderr.isatty():
+                rate = done / (time.perf_counter() - start)
+                print(f"\rbuilding {draft.stem}: {done:,} versions, {rate:,.0f}/s", end="", file=sys.stderr)
+    store.close()
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    if _path(size, versions).exists():
+        draft.unlink()
+    else:
+        draft.rename(_path(size, versions))
+
+
+def _keep(draft: Path, path: Path) -> None:
+    shutil.copyfile(draft, path.with_suffix(".copy"))
+    path.with_suffix(".copy").rename(path)

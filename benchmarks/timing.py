@@ -1,0 +1,67 @@
+"""Takes times: side by side with a yardstick in one process, or of a whole child process."""
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+clock = time.perf_counter
+"""What all times are taken with; ``--cpu`` makes it `time.process_time`, for a machine that does other work too."""
+
+
+def use_cpu_clock() -> None:
+    """From now on count this process's CPU time instead of the wall's."""
+    global clock
+    clock = time.process_time
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that a call takes; what it returns is freed afterwards, and that is not counted."""
+    start = clock()
+    kept = work()
+    taken = clock() - start
+    del kept
+    return taken
+
+
+def timed_all(works: Sequence[Callable[[], Any]]) -> float:
+    """Median seconds of these calls."""
+    return median(timed(work) for work in works)
+
+
+def side_by_side(repeats: int, *works: Callable[[], Any]) -> list[float]:
+    """Median seconds of each of these calls, made in turn so often."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats):
+        for times, work in zip(taken, works, strict=True):
+            times.append(timed(work))
+    return [median(times) for times in taken]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection within: it would charge one side for what the other one left behind."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def in_child(task: str, *arguments: object) -> dict[str, Any]:
+    """Run a task of `benchmarks.child` in a process of its own; returns what it printed.
+
+    ``peak_bytes`` is the most that was resident, ``cpu_s`` the CPU of the whole process, interpreter and imports
+    included.
+    """
+    command = [sys.executable, "-m", "benchmarks.child", task, *map(str, arguments)]
+    root = Path(__file__).resolve().parents[1]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout
+    return dict(json.loads(answer))

@@ -1,0 +1,59 @@
+"""Members keep the order that a person gave them."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kbstore.canonical import same
+from kbstore.memberorder import in_order_of
+
+values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-1, 1) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcid", max_size=2), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def text(value: Any) -> str:
+    """JSON text in the order that the value has."""
+    return json.dumps(value)
+
+
+@given(values, values)
+def test_the_value_never_changes(value: Any, model: Any) -> None:
+    """Only the order of members differs from what was given, also where true stands for 1 or 1.0."""
+    assert same(in_order_of(value, model), value)
+
+
+@given(values)
+def test_a_value_takes_the_order_of_itself(model: Any) -> None:
+    """A value that lost its order gets exactly the order of its model."""
+    shuffled = json.loads(json.dumps(model, sort_keys=True))
+    assert text(in_order_of(shuffled, model)) == text(model)
+
+
+def test_new_members_follow_and_removed_ones_leave_no_trace() -> None:
+    """Members of the model come first, in its order; new ones follow in the order that they have."""
+    assert text(in_order_of({"a": 1, "b": 2, "x": 3, "w": 4}, {"x": 0, "gone": 0, "b": 0})) == text(
+        {"x": 3, "b": 2, "a": 1, "w": 4}
+    )
+
+
+def test_elements_are_matched_by_id() -> None:
+    """An element that moved keeps the order of its own members, not that of its neighbour."""
+    model = [{"id": 1, "z": 0, "a": 0}, {"a": 0, "z": 0, "id": 2}]
+    value = [{"a": 0, "id": 3, "z": 0}, {"a": 0, "id": 2, "z": 1}, {"a": 5, "id": 1, "z": 0}]
+    assert [list(element) for element in in_order_of(value, model)] == [
+        ["id", "z", "a"],
+        ["a", "z", "id"],
+        ["id", "z", "a"],
+    ]
+
+
+def test_new_entries_look_like_their_siblings() -> None:
+    """A new entry's members are ordered as those of the first entry."""
+    model = {"p1": {"title": "x", "body": {"b": 1, "a": 2}}}
+    value = {"p1": {"body": {"a": 2, "b": 1}, "title": "x"}, "p2": {"body": {"a": 3, "b": 4}, "title": "y"}}
+    assert text(in_order_of(value, model)) == text({"p1": model["p1"], "p2": {"title": "y", "body": {"b": 4, "a": 3}}})

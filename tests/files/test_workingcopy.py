@@ -1,0 +1,185 @@
+"""A file, its base and its store: only what was changed is committed, and nothing uncommitted is lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.errors import OutcomeUnknown
+from kbstore.errors import ConflictError
+from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
+from kbstore.store import Store
+from kbstore.workfile import WorkFile
+from kbstore.workingcopy import UncommittedChanges, WorkingCopy
+
+DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} for n in range(5)}}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[WorkingCopy]:
+    """A file at v1 of its store."""
+    file = WorkFile(tmp_path / "kb.json")
+    file.write(DOCUMENT)
+    project, store = open_for_file(file.path, author="me")
+    with store:
+        copy = WorkingCopy(store, file, project)
+        copy.commit(message="first")
+        yield copy
+
+
+def change(copy: WorkingCopy, entry: str, votes: int) -> None:
+    """Edit one entry of the file, as an editor would."""
+    document = copy.file.read()
+    document["problems"][entry]["votes"] = votes
+    copy.file.write(document)
+
+
+def others(copy: WorkingCopy, entry: str, votes: int) -> None:
+    """Commit as somebody else would, from another process."""
+    patch = [{"op": "replace", "path": f"/problems/{entry}/votes", "value": votes}]
+    with Store.open(copy.store.location) as store:
+        store.commit(patch=patch, message="theirs", author="they")
+
+
+def test_a_stale_file_changes_only_what_its_author_changed(copy: WorkingCopy) -> None:
+    """A file taken at v1 and committed after v2 keeps v2's change, and then holds both."""
+    change(copy, "p1", 100)
+    others(copy, "p2", 200)
+    version = copy.commit(message="mine")
+    assert version.seq == 3
+    assert version.patch == [{"op": "replace", "path": "/problems/p1/votes", "value": 100}]
+    document = copy.file.read()
+    assert (document["problems"]["p1"]["votes"], document["problems"]["p2"]["votes"]) == (100, 200)
+    assert list(document) == ["title", "problems"]
+    assert copy.status().clean
+
+
+def test_a_base_is_remembered_by_the_project(copy: WorkingCopy) -> None:
+    """Another process, which never saw v1, commits the file on the base that was remembered."""
+    change(copy, "p1", 100)
+    others(copy, "p2", 200)
+    project, store = open_for_file(copy.file.path)
+    with store:
+        WorkingCopy(store, copy.file, project).commit(message="mine")
+        assert store.get("/problems/p2/votes") == 200
+
+
+def test_the_same_place_is_a_conflict_and_leaves_the_file(copy: WorkingCopy) -> None:
+    """Where both changed one value nothing is committed, and the file keeps its author's change."""
+    change(copy, "p1", 100)
+    others(copy, "p1", 200)
+    with pytest.raises(ConflictError):
+        copy.commit(message="mine")
+    assert copy.file.read()["problems"]["p1"]["votes"] == 100
+    assert copy.store.head().seq == 2
+
+
+def test_status_is_told_against_the_base(copy: WorkingCopy) -> None:
+    """What others committed is not shown as one's own change."""
+    change(copy, "p1", 100)
+    others(copy, "p2", 200)
+    status = copy.status()
+    assert status.diff is not None
+    assert (status.diff.modified, status.behind, status.base.seq) == (["p1"], 1, 1)
+
+
+def test_uncommitted_changes_are_never_written_over(copy: WorkingCopy) -> None:
+    """Taking a version refuses a changed file, byte for byte, unless it is forced."""
+    change(copy, "p1", 100)
+    copy.commit(message="second")
+    change(copy, "p1", 300)
+    before = copy.file.path.read_bytes()
+    with pytest.raises(UncommittedChanges):
+        copy.take("v1")
+    assert copy.file.path.read_bytes() == before
+    copy.take("v1", force=True)
+    assert copy.file.read() == DOCUMENT
+    assert copy.store.head().seq == 2
+
+
+def test_a_taken_version_is_the_new_base(copy: WorkingCopy) -> None:
+    """After a checkout of v1 nothing is uncommitted, and a commit of it makes no version."""
+    change(copy, "p1", 100)
+    copy.commit(message="second")
+    copy.take("v1")
+    assert copy.status().clean
+    assert copy.commit(message="nothing").created is False
+
+
+def test_a_reformatted_file_is_clean(copy: WorkingCopy) -> None:
+    """Blanks and member order are no change."""
+    text = copy.file.path.read_text().replace("\n", "\n\n")
+    copy.file.path.write_text(text)
+    assert copy.status().clean
+
+
+def test_a_commit_that_was_not_remembered_is_found(copy: WorkingCopy) -> None:
+    """A process killed between its commit and its note leaves a file that is clean, at the head."""
+    change(copy, "p1", 100)
+    copy.store.commit(copy.file.read(), message="killed right after this", base="v1")
+    status = copy.status()
+    assert status.clean
+    assert status.base.seq == 2
+    change(copy, "p1", 101)
+    assert copy.commit(message="on").patch == [{"op": "replace", "path": "/problems/p1/votes", "value": 101}]
+
+
+def test_an_unknown_outcome_is_settled_by_the_same_command(copy: WorkingCopy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that landed without an answer is found again, and never lands twice."""
+    change(copy, "p1", 100)
+    commit = copy.store.commit
+
+    def lost(*args: object, **kwargs: object) -> None:
+        kwargs["write_id"] = "w1"
+        commit(*args, **kwargs)
+        raise OutcomeUnknown("no answer", write_id="w1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copy.store, "commit", lost)
+        with pytest.raises(OutcomeUnknown):
+            copy.commit(message="mine")
+    assert copy.commit(message="mine").seq == 2
+    assert copy.store.head().seq == 2
+    assert copy.status().clean
+
+
+def test_a_store_that_was_replaced_is_noticed(copy: WorkingCopy, tmp_path: Path) -> None:
+    """A base that the store does not have is not used: the file is compared with the head."""
+    project = Project(tmp_path, Config())
+    project.remember(copy.file.path, FileState(seq=1, id="0" * 64, branch="main", digest="x"))
+    others(copy, "p2", 200)
+    status = copy.status()
+    assert status.base.seq == 2
+    assert status.diff is not None
+    assert status.diff.modified == ["p2"]
+
+
+def test_two_files_in_one_folder_have_two_histories(copy: WorkingCopy, tmp_path: Path) -> None:
+    """A second file beside the first gets a store of its own in the same .kbstore."""
+    other = tmp_path / "other.json"
+    WorkFile(other).write({"x": 1})
+    project, store = open_for_file(other)
+    with store:
+        WorkingCopy(store, WorkFile(other), project).commit(message="other")
+        assert store.checkout() == {"x": 1}
+    assert copy.store.head().seq == 1
+    assert sorted(path.name for path in (tmp_path / ".kbstore").glob("*.db")) == ["kb.db", "other.json.db"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"store": 3}', r"\$\.store"),
+        ("{", "malformed"),
+        ("\xff", "malformed"),
+        ('{"format": 99}', "newer kbstore|reads up to"),
+    ],
+)
+def test_a_bad_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """A configuration that cannot be used is refused with its path and what is wrong."""
+    (tmp_path / ".kbstore").mkdir()
+    (tmp_path / ".kbstore" / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(Exception, match=message) as caught:
+        Project.load(tmp_path)
+    assert "config.json" in str(caught.value)
+    assert isinstance(caught.value, ProjectError) or "format" in text
