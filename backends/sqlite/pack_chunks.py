@@ -1,14 +1,15 @@
 """Repacking chunks of truth: fresh packs, many and small, become few and cold, where versions lean on one base.
 
 What is repacked: every pack as first written, and cold ones that are short and that nothing leans on, so that often
-collecting leaves no crumbs. Large chunks are long texts: those that resemble each other (`backends.families`) stand
-together, and later ones lean on the first pack of their family, so that an edit costs the edit. Small ones keep their
-order, which is the order in which they are read. The work is cut into windows, each moved in one transaction.
+collecting leaves no crumbs. Chunks keep their order, which is the order in which they are read, and lean on the
+store's first pack where that helps. But long texts that resemble each other (`backends.families`) stand together, and
+later ones lean on the first pack of their family, so that an edit costs the edit. The work is cut into windows, each
+moved in one transaction.
 """
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from backends import packing
@@ -69,15 +70,15 @@ def repack(owner: Connection) -> int:
     """
     with owner.reading() as connection:
         sources = eligible(connection)
-    families = _Families(owner, sources)
+    bases = _Bases(owner, sources)
     moved = 0
     for window in _windows(sources):
         with owner.reading() as connection:
             chunks = _read(connection, window)
         if chunks is None:
             break  # another collector is at it
-        cold = list(_cold_packs(chunks, families))
-        moved += _replace(owner, window, cold, families)
+        cold = list(_cold_packs(chunks, bases))
+        moved += _replace(owner, window, cold, bases)
     return moved
 
 
@@ -136,8 +137,8 @@ def _undo(connection: sqlite3.Connection, ident: int) -> packing.ChunkPack | Non
     return packing.undo_chunks(directory, frame, base_bytes(connection, base))
 
 
-class _Families:
-    """The base of each family of long texts: the newest pack whose text resembles it."""
+class _Bases:
+    """What new packs may lean on: of a family of long texts its newest own pack, of all else the store's first pack."""
 
     def __init__(self, owner: Connection, leaving: Sequence[_Source]) -> None:
         self._owner = owner
@@ -146,21 +147,30 @@ class _Families:
         self._last: tuple[int, bytes] | None = None
         gone = {source.ident for source in leaving}
         with owner.reading() as connection:
-            for source in _sources(connection):
-                if source.base == 0 and source.longest_bytes >= _LONG_BYTES and source.ident not in gone:
+            staying = [source for source in _sources(connection) if source.base == 0 and source.ident not in gone]
+            for source in staying:
+                if source.longest_bytes >= _LONG_BYTES:
                     pack = _undo(connection, source.ident)
-                    for chunk in pack.chunks() if pack else ():
-                        if len(chunk.data) >= _LONG_BYTES:
-                            self._known.update(dict.fromkeys(sketch(chunk.data), source.ident))
+                    self._known.update(dict.fromkeys(_marks(pack.chunks() if pack else ()), source.ident))
+        self._first = staying[0].ident if staying else None
 
-    def learn(self, marks: Sequence[int], base: int, raw: bytes) -> None:
+    def learn(self, marks: Iterable[int], base: int, raw: bytes) -> None:
         """From now on texts with one of these marks may lean on this new pack."""
         self._known.update(dict.fromkeys(marks, base))
         self._raw[base] = raw
+        if self._first is None:
+            self._first = base
 
-    def base_of(self, marks: Sequence[int]) -> tuple[int, bytes] | None:
-        """The pack that texts with these marks may lean on, and its raw bytes."""
-        base = next((self._known[mark] for mark in marks if mark in self._known), None)
+    def knows(self, marks: Iterable[int]) -> bool:
+        """Whether a pack holds a text with one of these marks."""
+        return any(mark in self._known for mark in marks)
+
+    def base_of(self, marks: Iterable[int] | None) -> tuple[int, bytes] | None:
+        """The pack that texts with these marks may lean on, or (without marks) all others, and its raw bytes."""
+        if marks is None:
+            base = self._first
+        else:
+            base = next((self._known[mark] for mark in marks if mark in self._known), None)
         if base is None:
             return None
         if base in self._raw:
@@ -173,6 +183,7 @@ class _Families:
     def settle(self, first: int) -> None:
         """Bases that were new, and known by minus one more than their index, now have ids from `first` on."""
         self._known = {mark: resolved(base, first) for mark, base in self._known.items()}
+        self._first = None if self._first is None else resolved(self._first, first)
         self._raw.clear()
 
 
@@ -181,50 +192,55 @@ def resolved(base: int, first: int) -> int:
     return first - base - 1 if base < 0 else base
 
 
-def _cold_packs(chunks: Sequence[Chunk], families: _Families) -> Iterator[_Cold]:
-    """The packs that these chunks make: small chunks in order, then long texts by family."""
-    count = 0
-    small = [chunk for chunk in chunks if len(chunk.data) < _LONG_BYTES]
-    for group in packing.grouped(small, packing.COLD_RAW_BYTES):
-        yield _Cold(packing.directory_of(group), packing.compress(_raw(group), packing.COLD_LEVEL), 0)
-        count += 1
-    for marks, texts in _by_family([chunk for chunk in chunks if len(chunk.data) >= _LONG_BYTES]):
-        for group in packing.grouped(texts, packing.COLD_RAW_BYTES):
-            raw = _raw(group)
-            frame = packing.compress(raw, packing.COLD_LEVEL)
-            base = families.base_of(marks)
-            if base is not None:
-                leaner = packing.compress(raw, packing.COLD_LEVEL, base[1])
-                if len(leaner) < _GAIN * len(frame):
-                    yield _Cold(packing.directory_of(group), leaner, base[0])
-                    count += 1
-                    continue
-            yield _Cold(packing.directory_of(group), frame, 0)
-            count += 1
-            families.learn(marks, -count, raw)
+def _cold_packs(chunks: Sequence[Chunk], bases: _Bases) -> Iterator[_Cold]:
+    """The packs that these chunks make: families of long texts last, since what comes before may be their base."""
+    families = _families(chunks, bases)
+    apart = {chunk.address for _, texts in families for chunk in texts}
+    ordinary = [chunk for chunk in chunks if chunk.address not in apart]
+    groups: list[tuple[frozenset[int] | None, list[Chunk]]] = [
+        *((None, group) for group in packing.grouped(ordinary, packing.COLD_RAW_BYTES)),
+        *((marks, group) for marks, texts in families for group in packing.grouped(texts, packing.COLD_RAW_BYTES)),
+    ]
+    for index, (marks, group) in enumerate(groups):
+        raw = b"".join(chunk.data for chunk in group)
+        frame = packing.compress(raw, packing.COLD_LEVEL)
+        base = bases.base_of(marks)
+        if base is not None:
+            leaner = packing.compress(raw, packing.COLD_LEVEL, base[1])
+            if len(leaner) < _GAIN * len(frame):
+                yield _Cold(packing.directory_of(group), leaner, base[0])
+                continue
+        yield _Cold(packing.directory_of(group), frame, 0)
+        bases.learn(_marks(group) if marks is None else marks, -1 - index, raw)
 
 
-def _raw(group: Sequence[Chunk]) -> bytes:
-    return b"".join(chunk.data for chunk in group)
+def _marks(chunks: Iterable[Chunk]) -> set[int]:
+    """The marks of the long texts among these."""
+    return {mark for chunk in chunks if len(chunk.data) >= _LONG_BYTES for mark in sketch(chunk.data)}
 
 
-def _by_family(chunks: Sequence[Chunk]) -> list[tuple[list[int], list[Chunk]]]:
-    """Long texts in families, those and their members in order of appearance, each with all its marks."""
-    families: list[tuple[list[int], list[Chunk]]] = []
+def _families(chunks: Sequence[Chunk], bases: _Bases) -> list[tuple[frozenset[int], list[Chunk]]]:
+    """Long texts that resemble each other or a base, those and their members in order of appearance, with their marks.
+
+    A text that resembles none stays with its neighbours: it is read with them, and compresses no better alone.
+    """
+    families: list[tuple[set[int], list[Chunk]]] = []
     known: dict[int, int] = {}
     for chunk in chunks:
+        if len(chunk.data) < _LONG_BYTES:
+            continue
         marks = sketch(chunk.data)
         index = next((known[mark] for mark in marks if mark in known), len(families))
         if index == len(families):
-            families.append(([], []))
-        families[index][0].extend(mark for mark in marks if mark not in known)
+            families.append((set(), []))
+        families[index][0].update(mark for mark in marks if mark not in known)
         families[index][1].append(chunk)
         for mark in marks:
             known.setdefault(mark, index)
-    return families
+    return [(frozenset(marks), texts) for marks, texts in families if len(texts) > 1 or bases.knows(marks)]
 
 
-def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold], families: _Families) -> int:
+def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold], bases: _Bases) -> int:
     """Put cold packs in the place of others, in one transaction; 0 where another collector was there first."""
     with owner.writing() as connection:
         (newest,) = connection.execute("SELECT max(id) FROM packs").fetchone()
@@ -252,7 +268,7 @@ def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold
             )
             connection.execute("DELETE FROM packs WHERE id=?", (source.ident,))
         connection.execute("DELETE FROM notes WHERE name=?", (MOVED,))
-    families.settle(newest + 1)
+    bases.settle(newest + 1)
     return sum(len(source.addresses) for source in sources)
 
 

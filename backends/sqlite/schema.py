@@ -25,7 +25,7 @@ APPLICATION_ID = 0x6B627374
 FORMAT = 100
 """Oldest kbstore that reads this format, as 10000 * major + 100 * minor + patch: 0.1.0."""
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 2048
 ORDINAL_SHIFT = 32
 NUMBER_MASK = (1 << ORDINAL_SHIFT) - 1
 MOVED = "=moved"
