@@ -6,6 +6,7 @@ Nothing is imported here before it is needed: what a task imports is a part of w
 import json
 import os
 import sys
+from collections.abc import Callable
 
 
 def _loads(path: str) -> None:
@@ -53,7 +54,7 @@ def _nothing() -> None:
     """An interpreter that starts and ends."""
 
 
-TASKS = {
+TASKS: dict[str, Callable[..., None]] = {
     "checkout": _checkout,
     "commit": _commit,
     "loads": _loads,

@@ -2,13 +2,18 @@
 
 All of them hold the workload's knowledge base and its stream of edits, committed in batches of 100. The 100 MB one is
 grown by edits of its first 10,000 articles only, since making the workload's edits costs a copy of all keys each.
+
+``python -m benchmarks.stores SIZE VERSIONS`` builds one.
 """
 
 import hashlib
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,7 @@ from kbstore.tree import node
 AUTHOR = "bench@example.com"
 _BATCH = 100
 _MARKS = (100, 1_000, 10_000, 100_000)
+_TOLD = 10_000
 
 
 def built(size: str, versions: int) -> Path:
@@ -32,6 +38,33 @@ def built(size: str, versions: int) -> Path:
     if not path.exists():
         _build(size, versions)
     return path
+
+
+def prepare(wanted: Iterable[tuple[str, int]]) -> None:
+    """Build what is missing of these stores (size and versions), each in a process of its own, and wait for them."""
+    builders = []
+    for size, versions in wanted:
+        if not _path(size, versions).exists():
+            inputs.document(size)
+            command = [sys.executable, "-m", "benchmarks.stores", size, str(versions)]
+            builders.append(subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1]))
+    codes = [builder.wait() for builder in builders]
+    if any(codes):
+        sys.exit("a store could not be built")
+
+
+@contextmanager
+def changed(size: str, versions: int) -> Iterator[Store]:
+    """A copy of a store, open, that may be changed and is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as folder:
+        path = copy(built(size, versions), Path(folder))
+        with Store.open(path, author=AUTHOR) as store:
+            yield store
+
+
+def further_edits(store: Store, count: int) -> Iterator[inputs.Patch]:
+    """Edits of a store's newest document, of articles from all over it."""
+    return iter(list(inputs.patches(store.checkout(), count, seed=13)))
 
 
 def copy(path: Path, folder: Path) -> Path:
@@ -83,12 +116,10 @@ def _build(size: str, versions: int) -> None:
                 store.close()
                 _keep(draft, _path(size, done))
                 store = Store.open(draft, author=AUTHOR)
-            if done % 1000 == 0 and sys.stderr.isatty():
-                rate = done / (time.perf_counter() - start)
-                print(f"\rbuilding {draft.stem}: {done:,} versions, {rate:,.0f}/s", end="", file=sys.stderr)
+            if done % _TOLD == 0:
+                seconds = time.perf_counter() - start
+                print(f"building {draft.stem}: {done:,} versions in {seconds:.0f} s", file=sys.stderr, flush=True)
     store.close()
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
     if _path(size, versions).exists():
         draft.unlink()
     else:
@@ -98,3 +129,7 @@ def _build(size: str, versions: int) -> None:
 def _keep(draft: Path, path: Path) -> None:
     shutil.copyfile(draft, path.with_suffix(".copy"))
     path.with_suffix(".copy").rename(path)
+
+
+if __name__ == "__main__":
+    built(sys.argv[1], int(sys.argv[2]))

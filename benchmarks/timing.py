@@ -65,3 +65,14 @@ def in_child(task: str, *arguments: object) -> dict[str, Any]:
     root = Path(__file__).resolve().parents[1]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout
     return dict(json.loads(answer))
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Within, garbage collection passes over all that was there before: inputs are no part of what is measured."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
