@@ -1,8 +1,8 @@
 """Every error of a migration has one root, and a hint of what to do.
 
-There is one class for each different reaction of a caller, and one exit code of the command line for each: mend the
-files (`MigrationFileError`, `SplitError`, `OrderError`, `LintError`), look at what changed (`ChangedError`), wait (`LockTimeout`), decide
-what is true (`NeedsRepair`), mend the SQL (`StatementFailed`).
+There is one class for each different reaction of a caller: mend the files (`MigrationFileError`, `SplitError`,
+`OrderError`, `LintError`), look at what changed (`ChangedError`), wait (`LockTimeout`), decide what is true
+(`NeedsRepair`), mend the SQL (`StatementFailed`).
 """
 
 from collections.abc import Sequence
