@@ -149,7 +149,7 @@ def store_values(operations: Iterable[Operation]) -> list[Operation]:
         value = build_value(encode(op.value))
         if isinstance(value, Ref) and op.path and not fits_depth(op.value, len(op.path)):
             raise located(PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers"), at, op)
-        stored.append(op._replace(value=value))
+        stored.append(Operation(op.op, op.path, op.source, value))
     return stored
 
 

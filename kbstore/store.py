@@ -274,14 +274,15 @@ class Store(Reader):
     def _proposals(self, changes: Sequence[Change], base: int, *, checked: bool) -> list[Proposal]:
         proposals = []
         root: Ref | None = None
-        if any(c.document is not UNSET for c in changes):
+        has_documents = any(c.document is not UNSET for c in changes)
+        if has_documents:
             root = self._tree(self._line, self._line.entry(base) if base else None).root
         for change in changes:
             if (change.document is UNSET) == (change.patch is None):
                 raise PatchError("give a document or a patch, and not both")
             if change.patch is not None:
                 operations = store_values(parse_patch(change.patch))
-                if any(c.document is not UNSET for c in changes):
+                if has_documents:
                     root = self._applied(root, operations)
             else:
                 if not checked:

@@ -234,6 +234,8 @@ class Draft:
         self._source = source
         self._budget = budget
         self._value: Any = MISSING if root is None else _open(root, source)
+        self._near_path: tuple[str, ...] | None = None
+        self._near: dict[str, Any] = {}
 
     def apply(self, operations: Sequence[Operation]) -> None:
         """Make these operations in order. Their values are stored forms, so that nothing here can change a patch.
@@ -264,7 +266,9 @@ class Draft:
             if self._budget is not None and isinstance(operation.value, bytes):
                 self._check_depth(operation.value, len(operation.path))
             self._put(operation.path, operation.value, must_exist=op == "replace")
-        elif op == "remove":
+            return
+        self._near_path = None
+        if op == "remove":
             self._remove(operation.path)
         elif op == "test":
             check_test(self._plain(self._peek(operation.path)), self._plain(operation.value))
@@ -318,6 +322,12 @@ class Draft:
         return parent, token, value, used
 
     def _put(self, path: tuple[str, ...], new: Any, *, must_exist: bool) -> None:
+        if self._near_path is not None and self._near_path == path[:-1] and path:
+            # Operations on the members of one object mostly follow each other; nothing came between to move it.
+            if not must_exist or path[-1] in self._near:
+                self._near[path[-1]] = self._plain(new)
+                return
+        self._near_path = None
         if not path:
             if must_exist and self._value is MISSING:
                 raise PointerError("there is no document")
@@ -331,6 +341,10 @@ class Draft:
             return
         changed = (replace if must_exist else add)(value, path[used:], self._plain(new))
         self._store(parent, token, value, changed)
+        if used < len(path):
+            holder = resolve(value, path[used:-1])
+            if type(holder) is dict:
+                self._near_path, self._near = path[:-1], holder
 
     def _remove(self, path: tuple[str, ...]) -> Any:
         if self._value is MISSING:

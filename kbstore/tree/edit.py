@@ -13,6 +13,7 @@ from kbstore.tree.node import (
     Index,
     Leaf,
     Ref,
+    canonical_length,
     encode_name,
     ends_index,
     ends_leaf,
@@ -40,12 +41,49 @@ def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
     Returns:
         The new root, or None where no member is left.
     """
-    refs = _object_locally(root, members, True, load)
+    rest = []
+    for member in members:
+        replaced = _replaced(root, *member, load) if member[1] is not None else None
+        if replaced is None:
+            rest.append(member)
+        else:
+            root = replaced
+    if not rest:
+        return root
+    refs = _object_locally(root, rest, True, load)
     if refs is None:
         builder = Builder(True, load)
-        _object_rebuilt(root, members, True, load, builder)
+        _object_rebuilt(root, rest, True, load, builder)
         return builder.finish()
     return _join(True, refs, load)
+
+
+def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None:
+    """The object with the value of a member replaced; None where it is not there, or where an end would move."""
+    path: list[tuple[Ref, Index, int]] = []
+    ref = root
+    node = ref.node or load(ref)
+    while isinstance(node, Index):
+        at = bisect_right(node.firsts, key) - 1
+        if at < 0:
+            return None
+        path.append((ref, node, at))
+        ref = node.children[at]
+        node = ref.node or load(ref)
+    assert isinstance(node, Leaf)
+    at = bisect_left(node.keys, key)
+    if at == len(node.keys) or node.keys[at] != key:
+        return None
+    old, name = node.values[at], node.names[at]
+    if ends_leaf(name, len(name) + item_bytes(old)) != ends_leaf(name, len(name) + item_bytes(value)):
+        return None
+    values = node.values.copy()
+    values[at] = value
+    growth = canonical_length(value) - canonical_length(old)
+    new = Ref(OBJECT, None, ref.count, ref.size + growth, ref.first, Leaf(True, node.keys, node.names, values))
+    for above, index, at in reversed(path):
+        new = Ref(OBJECT, None, above.count, above.size + growth, above.first, index.with_child(at, new))
+    return new
 
 
 def edit_array(root: Ref, splices: Sequence[ArraySplice], load: Load) -> Ref | None:
@@ -172,9 +210,7 @@ class _Children:
         """Index nodes above the children; None where the last would run on into the next node."""
         children, level, is_object = self.children, self._node.level, self._node.is_object
         if not self._cuts_may_move:
-            first = children[0].first
-            node = Index(is_object, level, children)
-            return [Ref(OBJECT, None, self._count, self._size, first, node)]
+            return [Ref(OBJECT, None, self._count, self._size, children[0].first, Index(is_object, level, children))]
         if not children:
             return []
         cuts = [i + 1 for i, child in enumerate(children) if ends_index(level, index_name(child))]

@@ -223,6 +223,14 @@ class Index:
             self._ends = list(accumulate(c.count for c in self.children))
         return self._ends
 
+    def with_child(self, at: int, child: Ref) -> "Index":
+        """The same node but for one child, which begins with the same key."""
+        children = self.children.copy()
+        children[at] = child
+        changed = Index(self.is_object, self.level, children)
+        changed._firsts = self._firsts
+        return changed
+
     def encode(self) -> bytes:
         """The bytes that are stored and hashed."""
         kind = b"O" if self.is_object else b"A"
