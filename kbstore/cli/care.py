@@ -16,7 +16,7 @@ from kbstore.render.escape import visible
 @as_json_option
 @click.pass_context
 def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
-    r"""Prove from the bytes that the history is whole.
+    """Prove from the bytes that the history is whole.
 
     An unkeyed chain of hashes shows corruption, not malice: whoever can write the whole store can make another
     sound chain. Note the id that this prints somewhere else; with --head a rewritten or shortened history is then
@@ -50,7 +50,7 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
 @as_json_option
 @click.pass_obj
 def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
-    r"""Remove caches that are not worth their room, and pack what is old. No version is ever removed.
+    """Pack what is old, and drop caches; no version is removed.
 
     \b
     Example:

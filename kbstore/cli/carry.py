@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.options import as_json_option, author_option, command, complete_revision
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
 from kbstore.cli.session import Session
 from kbstore.errors import KBStoreError, StoreNotFound
@@ -24,15 +24,16 @@ _WRITE_BYTES = 1 << 20
 
 
 @command("import")
-@click.argument("source", metavar="FILE")
+@click.argument("source", metavar="FILE", type=click.Path())
 @author_option
 @as_json_option
 @click.pass_obj
 def import_command(session: Session, source: str, author: str | None, as_json: bool) -> None:
-    r"""Add the versions in FILE: JSON lines, also as .gz or .xz; "-" is stdin. Starts the store if there is none.
+    """Add the versions that a file of JSON lines holds.
 
-    A line is a document ({"document": ..., "author": ..., "time": ..., "message": ...}), which becomes a version, or
-    an event as `kbstore export` writes it, which keeps its id and is checked. Importing events twice adds nothing.
+    FILE may be packed (gzip or xz); "-" is stdin. The store is started if there is none. A line is a document
+    ({"document": ..., "author": ..., "time": ..., "message": ...}), which becomes a version, or an event as `kbstore
+    export` writes it, which keeps its id and is checked. Importing events twice adds nothing.
 
     \b
     Example:
@@ -101,15 +102,20 @@ def _lines(source: str) -> Iterator[BinaryIO]:
 
 
 @command("export")
-@click.argument("revisions", required=False, metavar="[A..B|REV]")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE, not to stdout.")
-@click.option("--sqlite", "tables", metavar="FILE", help="Make a SQLite database of tables of one version instead.")
+@click.argument("revisions", required=False, metavar="[REV|A..B]", shell_complete=complete_revision)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE, not to stdout.")
+@click.option(
+    "--sqlite", "tables", metavar="FILE", type=click.Path(), help="Make SQLite tables of one version instead."
+)
 @as_json_option
 @click.pass_obj
 def export_command(
     session: Session, revisions: str | None, output: str | None, tables: str | None, as_json: bool
 ) -> None:
-    r"""Write versions as JSON lines: each event with its id and its patch (RFC 6902), oldest first.
+    """Write versions as JSON lines, or as SQLite tables.
+
+    A line holds an event with its id and its patch (RFC 6902), oldest first; `kbstore import` reads them. REV alone
+    is that version; A..B is what follows A, up to B.
 
     With --sqlite a database of one version is made: a table for each collection with full-text search, and the
     versions. It is for SQL and Datasette, and is no store.

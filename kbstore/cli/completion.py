@@ -10,7 +10,7 @@ from kbstore.cli.output import say
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
-    r"""Print a completion script for your shell.
+    """Print a completion script for your shell.
 
     \b
     Example:
@@ -20,7 +20,8 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from kbstore.cli.main import COMPLETION, PROGRAM
+
     kind = get_completion_class(shell)
     assert kind is not None
-    root = ctx.find_root().command
-    say(kind(root, {}, "kbstore", "_KBSTORE_COMPLETE").source())
+    say(kind(ctx.find_root().command, {}, PROGRAM, COMPLETION).source())

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from kbstore.cli.exits import DIFFERENCES
-from kbstore.cli.options import as_json_option, command
+from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, note, page, say, wants_color, width
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
@@ -16,13 +16,13 @@ from kbstore.store import Store
 
 
 @command("diff")
-@click.argument("places", nargs=-1, metavar="[A [B]] [POINTER]")
+@click.argument("places", nargs=-1, metavar="[A [B]] [POINTER]", shell_complete=complete_revision)
 @click.option("--stat", is_flag=True, help="How much changed, by entry.")
 @click.option("--name-only", is_flag=True, help="Names of the entries that changed.")
 @click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) that turns A into exactly B.")
 @click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
 @click.option("--markdown", is_flag=True, help="For a review or an issue.")
-@click.option("--html", "html_file", metavar="FILE", help="Write a page that stands alone.")
+@click.option("--html", "html_file", metavar="FILE", type=click.Path(), help="Write a page that stands alone.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
 @as_json_option
 @click.pass_context
@@ -38,9 +38,10 @@ def diff_command(
     exit_code: bool,
     as_json: bool,
 ) -> None:
-    r"""Show what changed: from A to B, from A to the file, or from the file's last version to the file.
+    """Show what changed between versions, or in the file.
 
-    Only what stands at or below POINTER is shown where one is given.
+    That is from A to B, or from A to the file; without either, from the file's last version to the file. Only what
+    stands at or below POINTER is shown where one is given. It begins with a slash.
 
     \b
     Example:

@@ -62,8 +62,11 @@ def _lines(fault: BaseException) -> Iterator[str]:
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         yield "error: interrupted"
         return
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError):
+        yield fault.format_message()
+        return
     if isinstance(fault, click.ClickException):
-        yield f"error: {_safe(fault.format_message())}"
+        yield f"error: {visible(' '.join(fault.format_message().split()))}"
         context = fault.ctx if isinstance(fault, click.UsageError) else None
         yield f"hint: {context.command_path if context else 'kbstore'} --help"
         return

@@ -7,7 +7,7 @@ from itertools import chain
 
 import click
 
-from kbstore.cli.options import as_json_option, command
+from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
 from kbstore.cli.shown import one_line, paragraph
@@ -28,7 +28,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 
 
 @command("log")
-@click.argument("revisions", required=False, metavar="[REV|A..B]")
+@click.argument("revisions", required=False, metavar="[REV|A..B]", shell_complete=complete_revision)
 @click.option("--oneline", is_flag=True, help="One line a version.")
 @click.option("-n", "--limit", "limit", type=click.IntRange(min=0), metavar="N", help="At most N versions.")
 @click.option("--author", metavar="TEXT", help="Only by authors whose name contains TEXT.")
@@ -52,7 +52,7 @@ def log_command(
     reverse: bool,
     as_json: bool,
 ) -> None:
-    r"""List versions, newest first.
+    """List versions, newest first.
 
     \b
     Example:
@@ -86,12 +86,12 @@ def log_command(
 
 
 @command("show")
-@click.argument("revision", default="HEAD")
+@click.argument("revision", default="HEAD", metavar="[REV]", shell_complete=complete_revision)
 @click.option("--stat", is_flag=True, help="Only how much changed, by entry.")
 @as_json_option
 @click.pass_obj
 def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> None:
-    r"""Show one version: who, when, why, and what it changed.
+    """Show one version: who, when, why, and what it changed.
 
     \b
     Example:
@@ -121,12 +121,14 @@ def _with(head: Iterator[str], body: str) -> Iterator[str]:
 
 @command("get")
 @click.argument("pointer", default="")
-@click.option("--at", "revision", metavar="REV", default="HEAD", help="At this version.")
+@click.option(
+    "--at", "revision", metavar="REV", default="HEAD", shell_complete=complete_revision, help="At this version."
+)
 @click.option("-r", "--raw", is_flag=True, help="Print a string as its text, not as JSON.")
 @as_json_option
 @click.pass_obj
 def get_command(session: Session, pointer: str, revision: str, raw: bool, as_json: bool) -> None:
-    r"""Print what stands at a JSON Pointer (RFC 6901).
+    """Print what stands at a JSON Pointer (RFC 6901).
 
     \b
     Example:

@@ -14,7 +14,7 @@ import click
 
 from kbstore._version import __version__
 from kbstore.cli import exits
-from kbstore.cli.options import shared_options
+from kbstore.cli.options import with_shared_options
 from kbstore.cli.session import Session
 
 COMMANDS = {
@@ -39,6 +39,9 @@ COMMANDS = {
 """The module of each built-in command, in the order of ``kbstore --help``."""
 
 ENTRY_POINTS = "kbstore.commands"
+PROGRAM = "kbstore"
+COMPLETION = "_KBSTORE_COMPLETE"
+"""Set by the scripts that `kbstore completion` prints, while a shell asks what could come next."""
 
 
 class Commands(click.Group):
@@ -84,10 +87,9 @@ def _added() -> list[Any]:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="kbstore", message="%(prog)s %(version)s")
-@shared_options
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    r"""The history of a JSON knowledge base.
+    """The history of a JSON knowledge base.
 
     \b
     Example:
@@ -98,27 +100,55 @@ def commands(ctx: click.Context) -> None:
     ctx.ensure_object(Session)
 
 
+with_shared_options(commands)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default this process's); returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
-        code = commands.main(
-            args=None if arguments is None else list(arguments), prog_name="kbstore", standalone_mode=False
-        )
+        # Not `commands.main()`: for a closed pipe that ends with 1, which here means that there are differences.
+        if wanted := os.environ.get(COMPLETION):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(commands, {}, PROGRAM, COMPLETION, wanted)
+        with commands.make_context(PROGRAM, list(sys.argv[1:] if arguments is None else arguments)) as context:
+            commands.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return _flushed(end.exit_code)
     except BrokenPipeError:
-        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return exits.DONE
-    except Exception as fault:
+    except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("KBSTORE_TRACEBACK"):
             raise
         return exits.report(fault)
-    except KeyboardInterrupt as fault:
+    return exits.DONE
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as fault:
         return exits.report(fault)
-    return code if isinstance(code, int) else exits.DONE
+    return code
+
+
+def _drop_output() -> None:
+    """Whoever read had enough. Nothing more may be written, not even by Python on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> NoReturn:

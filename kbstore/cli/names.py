@@ -2,7 +2,7 @@
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.options import as_json_option, author_option, command, complete_revision
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session
 from kbstore.errors import KBStoreError
@@ -10,9 +10,9 @@ from kbstore.render.escape import visible
 
 
 @command("tag")
-@click.argument("name", required=False)
-@click.argument("revision", required=False)
-@click.option("-d", "--delete", metavar="NAME", help="Remove the tag NAME.")
+@click.argument("name", required=False, shell_complete=complete_revision)
+@click.argument("revision", required=False, metavar="[REV]", shell_complete=complete_revision)
+@click.option("-d", "--delete", metavar="NAME", shell_complete=complete_revision, help="Remove the tag NAME.")
 @click.option("--force", is_flag=True, help="Move a tag that exists.")
 @author_option
 @as_json_option
@@ -26,7 +26,9 @@ def tag_command(
     author: str | None,
     as_json: bool,
 ) -> None:
-    r"""List tags, or give a version a name. Where a tag pointed before stays in the history.
+    """List tags, or give a version a name.
+
+    REV is the newest version by default. Where a tag pointed before stays in the history.
 
     \b
     Example:
@@ -59,8 +61,8 @@ def tag_command(
 
 
 @command("branch")
-@click.argument("name", required=False)
-@click.argument("revision", required=False)
+@click.argument("name", required=False, shell_complete=complete_revision)
+@click.argument("revision", required=False, metavar="[REV]", shell_complete=complete_revision)
 @click.option("--switch", is_flag=True, help="Let the file follow the branch NAME.")
 @author_option
 @as_json_option
@@ -68,7 +70,7 @@ def tag_command(
 def branch_command(
     session: Session, name: str | None, revision: str | None, switch: bool, author: str | None, as_json: bool
 ) -> None:
-    r"""List branches, start one at a version, or switch the file to one.
+    """List branches, start one, or let the file follow one.
 
     Every command takes --branch NAME to work on another branch than the file's.
 

@@ -7,8 +7,11 @@ from typing import Any, TypeVar
 import click
 
 from kbstore.cli.session import Session
+from kbstore.errors import KBStoreError
+from kbstore.render.escape import visible
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_Command = TypeVar("_Command", bound=click.Command)
+_OFFERED_VERSIONS = 20
 
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
@@ -27,39 +30,47 @@ def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:
             raise click.UsageError(f"cannot go to {value}: {fault.strerror}") from fault
 
 
-def shared_options(command: _F) -> _F:
-    """Add the options that every command takes, before or after its name."""
-    for option in (
-        click.option(
-            "--branch", metavar="NAME", expose_value=False, callback=_set("branch_option"), help="Work on this branch."
-        ),
-        click.option(
-            "--file",
-            "file_option",
-            metavar="FILE",
-            expose_value=False,
-            callback=_set("file_option"),
-            help="The knowledge base's file, instead of the project's.",
-        ),
-        click.option(
-            "--store",
-            "store_option",
-            metavar="LOCATION",
-            expose_value=False,
-            callback=_set("store_option"),
-            help="The store: a file, a folder or a URL (or set KBSTORE_STORE).",
-        ),
-        click.option(
-            "-C",
-            "folder",
+def _shared() -> list[click.Parameter]:
+    """The options that every command takes, before or after its name."""
+    return [
+        click.Option(
+            ["-C", "folder"],
             metavar="DIR",
+            type=click.Path(file_okay=False),
             expose_value=False,
             is_eager=True,
             callback=_go_to,
             help="Work as if started in DIR.",
         ),
-    ):
-        command = option(command)
+        click.Option(
+            ["--store", "store_option"],
+            metavar="LOCATION",
+            type=click.Path(),
+            expose_value=False,
+            callback=_set("store_option"),
+            help="The store: a file, a folder or a URL (or set KBSTORE_STORE).",
+        ),
+        click.Option(
+            ["--file", "file_option"],
+            metavar="FILE",
+            type=click.Path(),
+            expose_value=False,
+            callback=_set("file_option"),
+            help="The knowledge base's file, instead of the project's.",
+        ),
+        click.Option(
+            ["--branch"],
+            metavar="NAME",
+            expose_value=False,
+            callback=_set("branch_option"),
+            help="Work on this branch.",
+        ),
+    ]
+
+
+def with_shared_options(command: _Command) -> _Command:
+    """The command, with the shared options behind its own."""
+    command.params.extend(_shared())
     return command
 
 
@@ -67,9 +78,19 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Declare a command with the shared options."""
 
     def declare(function: Callable[..., Any]) -> click.Command:
-        return click.command(name)(shared_options(function))
+        return with_shared_options(click.command(name)(function))
 
     return declare
+
+
+def complete_revision(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """What a shell offers where a revision is wanted: tags, branches and the newest versions."""
+    try:
+        with ctx.ensure_object(Session).read() as store:
+            known = ["HEAD", *store.tags(), *store.branches(), *(v.name for v in store.log(limit=_OFFERED_VERSIONS))]
+    except KBStoreError:
+        return []
+    return [visible(name) for name in known if name.startswith(begun)]
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
@@ -78,7 +99,9 @@ tags_option = click.option(
     "--tag", "tags", metavar="LABEL", multiple=True, help="A label of the version; may be repeated."
 )
 message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="Why, in a few words.")
-base_option = click.option("--base", metavar="REV", help="The version that the change was made from.")
+base_option = click.option(
+    "--base", metavar="REV", shell_complete=complete_revision, help="The version that the change was made from."
+)
 no_rebase_option = click.option(
     "--no-rebase", is_flag=True, help="Refuse where others committed since, instead of putting both together."
 )

@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 
 _PROGRESS_AFTER_S = 1.0
 _PROGRESS_EVERY_S = 0.1
+_PAGED_LINES = 50
 
 
 def wants_color() -> bool:
@@ -60,8 +61,21 @@ def page(lines: Iterable[str]) -> None:
     import click
 
     # Leave at once where all fits the screen, pass colours, keep the screen: as git does.
-    os.environ.setdefault("LESS", "FRX")
-    click.echo_via_pager((line + "\n" for line in lines), color=wants_color())
+    less = os.environ.setdefault("LESS", "FRX")
+    if "R" not in less.upper():
+        os.environ["LESS"] = f"{less} -R"
+    click.echo_via_pager(_joined(lines), color=wants_color())
+
+
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """The lines in pieces of some size, as the pager gets them; it adds the last line's end itself."""
+    piece: list[str] = []
+    for number, line in enumerate(lines):
+        piece.append(line if number == 0 else f"\n{line}")
+        if len(piece) == _PAGED_LINES:
+            yield "".join(piece)
+            piece.clear()
+    yield "".join(piece)
 
 
 def say_json(fields: Mapping[str, Any]) -> None:

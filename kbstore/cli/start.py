@@ -31,8 +31,9 @@ from kbstore.workingcopy import WorkingCopy
 def init_command(
     session: Session, file: Path, message: str, collection: str | None, author: str | None, as_json: bool
 ) -> None:
-    r"""Start the history of FILE: makes .kbstore/ beside it, and version 1.
+    """Start the history of FILE, in .kbstore/ beside it.
 
+    What FILE holds now becomes version 1.
     With --store the history is kept there. Where that store exists already it is joined: FILE is then written from
     its newest version, or stays as it is with what differs as uncommitted changes.
 

@@ -10,6 +10,7 @@ from kbstore.cli.options import (
     author_option,
     base_option,
     command,
+    complete_revision,
     message_option,
     no_rebase_option,
     tags_option,
@@ -31,7 +32,9 @@ _SHOWN_ENTRIES = 20
 @as_json_option
 @click.pass_obj
 def status_command(session: Session, as_json: bool) -> None:
-    r"""Tell what changed in the file since the version that it was taken from, by entry.
+    """Tell what changed in the file since its last version.
+
+    That is the version that the file was taken from or committed as; what others committed since is counted.
 
     \b
     Example:
@@ -102,7 +105,7 @@ def commit_command(
     allow_empty: bool,
     as_json: bool,
 ) -> None:
-    r"""Make a version of what changed in the file.
+    """Make a version of what changed in the file.
 
     What others committed since the file was taken stays: only what was changed in the file is committed, and the
     file then holds both. Where both changed the same place, nothing is committed (exit code 11).
@@ -137,9 +140,10 @@ def apply_command(
     no_rebase: bool,
     as_json: bool,
 ) -> None:
-    r"""Commit a JSON Patch (RFC 6902) from a file, or from stdin where PATCH is "-".
+    """Commit a JSON Patch (RFC 6902), and update the file.
 
-    The file gets the new version; one with uncommitted changes is refused before anything is done.
+    PATCH is a file, or "-" for stdin. The knowledge base's file gets the new version; one with uncommitted changes is
+    refused before anything is done.
 
     \b
     Example:
@@ -164,15 +168,16 @@ def apply_command(
 
 
 @command("checkout")
-@click.argument("revision", default="HEAD")
-@click.option("-o", "--output", metavar="FILE", help='Write to FILE instead; "-" is stdout.')
+@click.argument("revision", default="HEAD", metavar="[REV]", shell_complete=complete_revision)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(), help='Write to FILE instead; "-" is stdout.')
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes.")
 @as_json_option
 @click.pass_obj
 def checkout_command(session: Session, revision: str, output: str | None, force: bool, as_json: bool) -> None:
-    r"""Write the knowledge base as it was at REVISION into the file. Adds nothing to the history.
+    """Write the knowledge base as it was into the file.
 
-    A file with changes that are in no version is left alone, unless --force is given.
+    REV is the newest version by default. Nothing is added to the history. A file with changes that are in no version
+    is left alone, unless --force is given.
 
     \b
     Example:
@@ -205,7 +210,7 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
 
 
 @command("restore")
-@click.argument("revision")
+@click.argument("revision", metavar="REV", shell_complete=complete_revision)
 @click.option("-m", "--message", metavar="TEXT", help='Why; by default "Restore v3_...".')
 @author_option
 @tags_option
@@ -214,9 +219,10 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
 def restore_command(
     session: Session, revision: str, message: str | None, author: str | None, tags: tuple[str, ...], as_json: bool
 ) -> None:
-    r"""Make a new version whose content equals that of REVISION; the file follows.
+    """Make a new version that equals an old one.
 
-    The versions between stay in the history. A file with uncommitted changes is refused before anything is done.
+    The file follows, and the versions between stay in the history. A file with uncommitted changes is refused before
+    anything is done.
 
     \b
     Example:
