@@ -21,7 +21,7 @@ from kbstore.errors import KBStoreError, PatchError, ReadOnlyStore, RevisionErro
 from kbstore.event import store_values
 from kbstore.log import MAIN_BRANCH, Entry
 from kbstore.patch import Operation, parse_patch
-from kbstore.reader import UNSET, Reader, root_of
+from kbstore.reader import UNSET, Reader, refolding, root_of
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
@@ -227,6 +227,7 @@ class Store(Reader):
         given = [c if isinstance(c, Change) else Change(**c) for c in changes]
         return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
 
+    @refolding
     def _commit_many(
         self,
         given: Sequence[Change],
@@ -319,6 +320,7 @@ class Store(Reader):
         draft.apply(operations)
         return draft.seal()
 
+    @refolding
     def graft(self, events: Sequence[Foreign]) -> None:
         """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
 
@@ -345,6 +347,7 @@ class Store(Reader):
         yield document
         self.commit(document, message=message, author=author, tags=tags, base=base, allow_empty=allow_empty)
 
+    @refolding
     def restore(
         self, revision: "str | int | Version", *, message: str | None = None, author: str = "", tags: Sequence[str] = ()
     ) -> Version:
@@ -421,7 +424,7 @@ class Store(Reader):
             line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("a branch starts at a version, and there is none yet")
-            log = "b" + self._clock.token()[:15]
+            log = "b" + self._clock.token()[1:]
             change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
             self._refs.append(change, self._clock.token(), must_be_new=True)
 
@@ -456,6 +459,7 @@ class Store(Reader):
         with self._lock:
             return verify_store(self, head=head, **options)
 
+    @refolding
     def snapshot(self) -> bool:
         """Take a complete snapshot of the head now; False where there is none to take."""
         with self._lock:
@@ -491,6 +495,10 @@ class Store(Reader):
             self._snapshotter.begin(self._writer.head().seq)
             self._states.forget()
             self._began = True
+
+    def _forget_states(self) -> None:
+        super()._forget_states()
+        self._writer.forget()
 
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:

@@ -322,11 +322,10 @@ class Draft:
         return parent, token, value, used
 
     def _put(self, path: tuple[str, ...], new: Any, *, must_exist: bool) -> None:
-        if self._near_path is not None and self._near_path == path[:-1] and path:
+        if path and self._near_path == path[:-1] and (not must_exist or path[-1] in self._near):
             # Operations on the members of one object mostly follow each other; nothing came between to move it.
-            if not must_exist or path[-1] in self._near:
-                self._near[path[-1]] = self._plain(new)
-                return
+            self._near[path[-1]] = self._plain(new)
+            return
         self._near_path = None
         if not path:
             if must_exist and self._value is MISSING:

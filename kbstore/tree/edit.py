@@ -42,10 +42,10 @@ def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
         The new root, or None where no member is left.
     """
     rest = []
-    for member in members:
-        replaced = _replaced(root, *member, load) if member[1] is not None else None
+    for key, value in members:
+        replaced = None if value is None else _replaced(root, key, value, load)
         if replaced is None:
-            rest.append(member)
+            rest.append((key, value))
         else:
             root = replaced
     if not rest:
