@@ -1,9 +1,10 @@
 """The reading half of a store: versions, documents, values, differences, tags. Changes nothing but caches."""
 
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
 from kbstore.canonical import MISSING, check, encode
@@ -23,15 +24,33 @@ from kbstore.touched import Touched
 from kbstore.tree.build import build_value
 from kbstore.tree.compare import compare
 from kbstore.tree.node import VALUE, Blob, Ref
-from kbstore.tree.nodes import Nodes
+from kbstore.tree.nodes import MissingNode, Nodes
 from kbstore.tree.read import find
 from kbstore.version import Version
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_R = TypeVar("_R", bound="Reader")
 
 UNSET: Any = object()
 """Stands for an argument that was not given, where None is a value."""
 
 _SPARSE = 4
 """Where fewer than one version in so many is wanted, each is read by itself."""
+
+
+_REFOLDS = 3
+"""How often a call begins anew where collections beside it take away what it reads from."""
+
+
+def refolding(method: Callable[Concatenate[_R, _P], _T]) -> Callable[Concatenate[_R, _P], _T]:
+    """Let a method begin anew where a collection took away a snapshot that it reads from; see `Reader._refolded`."""
+
+    @functools.wraps(method)
+    def tried(self: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self._refolded(lambda: method(self, *args, **kwargs))
+
+    return tried
 
 
 class Reader:
@@ -157,6 +176,7 @@ class Reader:
         for seq in reversed(wanted) if newest_first else wanted:
             yield line.entry(seq)
 
+    @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
         """The document at a version, as a new Python value; members ascend by key.
 
@@ -171,6 +191,7 @@ class Reader:
             self._hand_out_seq(line, entry.event.seq)
             return document
 
+    @refolding
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
         """The value at a pointer (RFC 6901) at a version, as a new Python value.
 
@@ -190,6 +211,7 @@ class Reader:
                 return default
             return require(value, pointer, f"v{entry.event.seq}" if entry is not None else "an empty store")
 
+    @refolding
     def diff(
         self,
         old: "str | int | Version" = "HEAD~1",
@@ -211,28 +233,37 @@ class Reader:
         """
         with self._lock:
             old_line, old_entry = self._resolve(old)
-            old_root = self._tree(old_line, old_entry).root
+            new_line, new_entry = self._line, None
+            given = None
             if document is not UNSET:
                 check(document)
-                new_root: Ref | None = root_of(document)
-                new_name = "document"
+                given = root_of(document)
             else:
                 new_line, new_entry = self._resolve("HEAD" if new is None else new)
-                new_root = self._tree(new_line, new_entry).root
-                new_name = self._version(new_entry).name
+
+            def roots() -> tuple[Ref | None, Ref | None]:
+                after = given if given is not None else self._tree(new_line, new_entry).root
+                return self._tree(old_line, old_entry).root, after
+
+            old_root, new_root = roots()
             path = parse_pointer(pointer)
             hunks = compare(self._at(old_root, path), self._at(new_root, path), self._nodes, path)
             root = new_root if new_root is not None else old_root
             collection = self._collection_of(root)
+
+            def read_entry(entry: str) -> tuple[Any, Any] | None:
+                return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
+
             return Diff(
                 hunks,
                 collection=collection,
                 old_name=self._version(old_entry).name,
-                new_name=new_name,
+                new_name="document" if given is not None else self._version(new_entry).name,
                 entry_key=entry_key(root, collection, self._nodes) if root is not None else None,
-                read_entry=sides_reader(old_root, new_root, collection, self._nodes),
+                read_entry=read_entry,
             )
 
+    @refolding
     def collection(self) -> str:
         """Pointer to the container whose children are the entries: as configured, else the largest one at the head."""
         with self._lock:
@@ -251,6 +282,23 @@ class Reader:
         """Names of all branches."""
         with self._lock:
             return sorted({MAIN_BRANCH, *self._refs.read().branches})
+
+    def _forget_states(self) -> None:
+        self._states.forget()
+
+    def _refolded(self, work: Callable[[], _T]) -> _T:
+        """What `work` gives; it begins anew where a node is gone.
+
+        States in memory lead to nodes of snapshots that anybody may drop; folded from what is kept they are there
+        again. A node of truth that is lost is missing again, and then said to be.
+        """
+        with self._lock:
+            for _ in range(_REFOLDS):
+                try:
+                    return work()
+                except MissingNode:
+                    self._forget_states()
+            return work()
 
     def _newest(self) -> Entry | None:
         _, seq = self._line.tail()
@@ -312,6 +360,7 @@ class Reader:
             return self._collection
         return find_collection(root, self._nodes) if root is not None else ()
 
+    @refolding
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
         with self._lock:
             return self._lookup_of(line).touching(parse_pointer(pointer), low, high)

@@ -137,6 +137,8 @@ class States:
         if start.root is None:
             return False
         dropped.add(start.seq)
+        if start.log is not None and all(s.number != start.number for s in self._backend.snapshots(start.log)):
+            return True  # it was collected while it was read, which is no damage
         self._on_damage(f"the snapshot at v{start.seq} is damaged and was set aside: {fault}")
         if not self._backend.read_only and start.log is not None:
             self._backend.drop_snapshots(start.log, [start.number])

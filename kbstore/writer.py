@@ -28,7 +28,7 @@ from kbstore.snapshotter import Snapshotter
 from kbstore.states import NOTHING, State, States
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import ARRAY, Ref
-from kbstore.tree.nodes import MissingNode, Nodes, unsaved
+from kbstore.tree.nodes import Nodes, unsaved
 from kbstore.tree.read import find, materialise
 
 _TRIES = 1000
@@ -130,6 +130,10 @@ class Writer:
         """The newest version as far as this process knows; costs nothing once it knows one."""
         return self._head if self._head.slot else self.head()
 
+    def forget(self) -> None:
+        """Drop the state in memory, since a node that it leads to is gone."""
+        self._state = None
+
     def state(self, head: Head) -> State:
         """The tree at a head."""
         if self._state is None or self._state.seq != head.seq:
@@ -173,12 +177,7 @@ class Writer:
                     ours = self._footprint([op for p in proposals for op in p.operations], base)
                 self._refuse_collisions(proposals, ours, checked, head)
                 checked = head.seq
-            try:
-                entries, state = self._events(proposals, head, extra_parent)
-            except MissingNode:
-                self._states.forget()
-                self._state = None
-                entries, state = self._events(proposals, head, extra_parent)
+            entries, state = self._events(proposals, head, extra_parent)
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
                 return entries
