@@ -102,7 +102,10 @@ class Refs:
         for _ in range(_TRIES):
             state = self.read()
             if must_be_new and (change.name in state.tags or change.name in state.branches):
-                raise RevisionError(f"the name {change.name!r} is taken", hint="use --force to move a tag")
+                movable = change.kind == "tag" and change.name in state.tags
+                raise RevisionError(
+                    f"the name {change.name!r} is taken", hint="use --force to move the tag" if movable else None
+                )
             event = msgspec.structs.replace(change, seq=state.slot + 1, parent=state.parent, format=REF_FORMAT)
             try:
                 self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)

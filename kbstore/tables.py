@@ -23,6 +23,10 @@ _OTHER = "document"
 _VERSIONS = "versions"
 _MAX_COLUMNS = 500
 _SQLITE_INT = range(-(2**63), 2**63)
+# Marks an export in SQLite's header (https://sqlite.org/fileformat.html, 1.3): "kbtb".
+_APPLICATION_ID = 0x6B627462
+_HEADER_BYTES = 100
+_ID_AT = 68
 
 
 def export_tables(
@@ -36,7 +40,7 @@ def export_tables(
 
     Args:
         store: The store.
-        path: The file to make; one that is there is replaced when the new one is whole.
+        path: The file to make; an earlier export is replaced when the new one is whole.
         revision: The version.
         progress: Told how many of how many tables are done.
 
@@ -44,10 +48,11 @@ def export_tables(
         The number of rows of each table, by its name.
 
     Raises:
-        KBStoreError: The file cannot be written.
+        KBStoreError: The file cannot be written, or is one that no export made.
     """
     import sqlite3
 
+    _refuse_other_files(path)
     version = store.version(revision)
     document = store.checkout(version)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -60,6 +65,19 @@ def export_tables(
     finally:
         part.unlink(missing_ok=True)
     return made
+
+
+def _refuse_other_files(path: Path) -> None:
+    """An earlier export may be replaced; nothing else is worth losing for one."""
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+    except OSError as fault:
+        raise KBStoreError(f"cannot write {path}: {fault.strerror}") from fault
+    if head and head[_ID_AT : _ID_AT + 4] != _APPLICATION_ID.to_bytes(4):
+        raise KBStoreError(f"{path} is no earlier export and is not written over", hint="choose another name")
 
 
 def collections(document: Any) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, dict[str, Any]]]]]:
@@ -114,6 +132,7 @@ def _fill(
             database.table(_VERSIONS).insert_all(history, pk="seq", column_order=list(history[0]))
             database.table(_VERSIONS).enable_fts(["message", "author", "tags"], create_triggers=False)
         made[_VERSIONS] = len(history)
+        database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         return made
     finally:
         database.close()

@@ -66,6 +66,10 @@ class WorkFile:
             InvalidJSON: It is not JSON as kbstore takes it; the message begins with the path, and names the line.
         """
         data = self._bytes()
+        if not data.strip():
+            raise InvalidJSON(
+                f"{self.path} is empty", line=1, column=1, hint="{} is a knowledge base with nothing in it"
+            )
         try:
             value = loads(data)
         except InvalidJSON as fault:
@@ -99,11 +103,7 @@ class WorkFile:
                 like = self.load()
             except InvalidJSON:
                 like = None
-        if like is not None:
-            from kbstore.memberorder import in_order_of
-
-            value = in_order_of(value, like.value)
-        data = print_json(value, like.style if like is not None else DEFAULT_STYLE)
+        data = printed(value, like)
         if unchanged is not None and self.digest() != unchanged:
             raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
         replace_file(self.path, data)
@@ -111,11 +111,22 @@ class WorkFile:
 
     def _bytes(self) -> bytes:
         try:
+            if not (stat.S_ISREG(mode := self.path.stat().st_mode) or stat.S_ISDIR(mode)):
+                raise WorkFileError(f"{self.path} is a pipe or a device, not a file")  # reading it could wait for ever
             return self.path.read_bytes()
         except FileNotFoundError:
             raise WorkFileError(f"there is no file {self.path}") from None
         except OSError as fault:
             raise WorkFileError(f"cannot read {self.path}: {fault.strerror}") from fault
+
+
+def printed(value: JSON, like: FileContent | None) -> bytes:
+    """A document as a file: laid out, and its members ordered, as in another one where that is given."""
+    if like is None:
+        return print_json(value, DEFAULT_STYLE)
+    from kbstore.memberorder import in_order_of
+
+    return print_json(in_order_of(value, like.value), like.style)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -145,7 +156,8 @@ def replace_file(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as fault:
-        raise WorkFileError(f"cannot write {path}: {fault.strerror}; what was there is there still") from fault
+        kept = "; what was there is there still" if os.path.lexists(target) else ""
+        raise WorkFileError(f"cannot write {path}: {fault.strerror}{kept}") from fault
     try:
         _sync_folder(target.parent)
     except OSError as fault:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbstore.diff import Diff
-from kbstore.errors import KBStoreError, OutcomeUnknown, RevisionError
+from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown, RevisionError
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.version import Version
@@ -73,7 +73,7 @@ class WorkingCopy:
             return Status(self._base(head, self._state()), head, None, None)
         state = self._state()
         base = self._base(head, state)
-        content = self.file.load()
+        content = self.load()
         if state is not None and content.digest == state.digest and base.id == state.id:
             return Status(base, head, content, Diff([]))
         diff = self.store.diff(base, document=content.value)
@@ -83,6 +83,15 @@ class WorkingCopy:
                 self._remember(head, content.digest)
             return Status(head, head, content, Diff([]))
         return Status(base, head, content, diff)
+
+    def load(self) -> FileContent:
+        """What the file holds. Raises as `WorkFile.load`, with a hint at the version that could replace it."""
+        try:
+            return self.file.load()
+        except (InvalidJSON, WorkFileError) as fault:
+            if self.store.head().seq:
+                fault.hint = fault.hint or "mend the file, or write the newest version: kbstore checkout HEAD --force"
+            raise
 
     def commit(
         self,
@@ -101,7 +110,7 @@ class WorkingCopy:
             ConflictError: Others changed the same places since the file's base.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
         """
-        content = self.file.load()
+        content = self.load()
         state = self._state()
         start = self.store.version(base) if base is not None else self._start(content, state)
         pending = state.pending if state is not None and state.pending_digest == content.digest else None
@@ -130,13 +139,21 @@ class WorkingCopy:
         self._remember(version, digest)
         return version
 
-    def take(self, revision: "str | Version", *, force: bool = False, status: Status | None = None) -> Version:
+    def take(
+        self,
+        revision: "str | Version",
+        *,
+        force: bool = False,
+        status: Status | None = None,
+        model: FileContent | None = None,
+    ) -> Version:
         """Write a version into the file, which then has it as its base. Adds nothing to the history.
 
         Args:
             revision: The version.
             force: Overwrite what is uncommitted.
             status: The file's, where the caller has looked at it already.
+            model: What a new file is to look like.
 
         Raises:
             UncommittedChanges: The file holds some, and it was not forced.
@@ -147,8 +164,10 @@ class WorkingCopy:
             status = status or self.status()
             self.refuse_uncommitted(status)
             like = status.content
-        document = self.store.checkout(version)
-        digest = self.file.write(document, like=like, unchanged=like.digest if like is not None else None)
+        unchanged = like.digest if like is not None else None
+        if not self.file.exists():
+            like = model
+        digest = self.file.write(self.store.checkout(version), like=like, unchanged=unchanged)
         self._remember(version, digest)
         return version
 

@@ -1,14 +1,22 @@
 """Commands that look after a store: verify, gc."""
 
 import dataclasses
+import re
 
 import click
 
-from kbstore.cli.exits import FAILED
 from kbstore.cli.options import as_json_option, command
-from kbstore.cli.output import Progress, note, say, say_json
+from kbstore.cli.output import Progress, say, say_json
 from kbstore.cli.session import Session
+from kbstore.cli.shown import counted
+from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
+
+_ID = re.compile(r"[0-9a-fA-F]{16,64}")
+
+
+class NotWhole(KBStoreError):
+    """`kbstore verify` found that something of the history is wrong."""
 
 
 @command("verify")
@@ -28,21 +36,28 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
       kbstore verify --head 3fa9c1d2e4b5a697
     """
     session = ctx.ensure_object(Session)
+    if head is not None and not _ID.fullmatch(head):
+        raise click.BadParameter(
+            "give an id of 64 hexadecimal digits, or at least its first 16", ctx, param_hint="--head"
+        )
     with session.read() as store, Progress("verify") as progress:
         report = store.verify(head, progress=progress.reach)
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
     else:
         for problem in report.problems:
-            note(f"error: {visible(problem)}")
+            say(f"damaged: {visible(problem)}")
         for damage in report.caches:
-            note(f"cache: {visible(damage)} (nothing is lost; it is rebuilt)")
+            say(f"cache: {visible(damage)} (nothing is lost; it is rebuilt)")
         if report.ok:
-            say(f"whole: {report.versions} versions, head {report.head or '(none)'}")
+            say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.pinned:
                 say(f"the history contains {head}")
     if not report.ok:
-        ctx.exit(FAILED)
+        raise NotWhole(
+            f"the history is not whole: {counted(len(report.problems), 'problem')}",
+            hint="keep this store as it is, and compare it with a copy; kbstore export writes what can be read",
+        )
 
 
 @command("gc")
@@ -63,7 +78,8 @@ def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
         say_json({"dry_run": dry_run, **dataclasses.asdict(done)})
         return
     would = "would drop" if dry_run else "dropped"
-    say(f"{would} {done.dropped_snapshots} snapshots ({done.dropped_bytes:,} bytes)")
-    say(f"{'would pack' if dry_run else 'packed'} {done.packed_bodies} patches and {done.packed_chunks} chunks")
+    say(f"{would} {counted(done.dropped_snapshots, 'snapshot')} ({done.dropped_bytes:,} bytes)")
+    packed = f"{counted(done.packed_bodies, 'patch', 'patches')} and {counted(done.packed_chunks, 'chunk')}"
+    say(f"{'would pack' if dry_run else 'packed'} {packed}")
     after = "" if done.size_after_bytes is None else f", now {done.size_after_bytes:,}"
     say(f"the store took {done.size_before_bytes:,} bytes{after}")

@@ -11,7 +11,8 @@ import click
 
 from kbstore.cli.options import as_json_option, author_option, command, complete_revision
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
-from kbstore.cli.session import Session
+from kbstore.cli.session import Session, shown_path
+from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError, StoreNotFound
 from kbstore.project import Config, Project
 from kbstore.render.escape import visible
@@ -54,15 +55,15 @@ def import_command(session: Session, source: str, author: str | None, as_json: b
     if as_json:
         say_json({"versions": done.versions, "known": done.known, "head": head.name, "id": head.id})
     else:
-        known = f" ({done.known} were known)" if done.known else ""
-        say(f"{done.versions} versions imported{known}; the newest is {head.name}")
+        known = f" ({done.known:,} known already)" if done.known else ""
+        say(f"{counted(done.versions, 'version')} imported{known}; the newest is {head.name}")
 
 
 def _follow(copy: WorkingCopy, *, clean: bool) -> None:
     if clean:
         copy.take("HEAD", force=True)
     else:
-        note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
+        note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
 
 
 @contextmanager
@@ -132,20 +133,23 @@ def export_command(
                 raise click.UsageError("--sqlite takes one file and one version")
             from kbstore.tables import export_tables
 
+            target = session.output_file(store, tables)
             with Progress("export") as progress:
-                made = export_tables(store, Path(tables), revisions or "HEAD", progress=progress.reach)
+                made = export_tables(store, target, revisions or "HEAD", progress=progress.reach)
             if as_json:
                 say_json({"file": tables, "tables": made})
             else:
+                note(f"wrote {visible(tables)}")
                 for name, rows in made.items():
-                    note(f"{visible(name)}: {rows} rows")
+                    note(f"  {visible(name)}: {counted(rows, 'row')}")
             return
         from kbstore.transfer import export_events
 
         first, last = _range(store, revisions)
         lines = export_events(store, first, last)
-        if output is not None:
-            _write(Path(output), lines)
+        if output is not None and output != "-":
+            _write(session.output_file(store, output), lines)
+            note(f"wrote {visible(output)}")
             return
         for line in lines:
             write_bytes(line)

@@ -1,18 +1,20 @@
 """`kbstore diff`: two versions, or a version and the file, in the form that is asked for."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 
 from kbstore.cli.exits import DIFFERENCES
 from kbstore.cli.options import as_json_option, command, complete_revision
-from kbstore.cli.output import json_text, note, page, say, wants_color, width
+from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
 from kbstore.pointer import parse_pointer
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workingcopy import WorkingCopy
 
 
 @command("diff")
@@ -62,10 +64,14 @@ def diff_command(
         elif patch:
             say(json_text(diff.patch, pretty=True))
         elif html_file is not None:
-            from kbstore.workfile import replace_file
+            page_bytes = render.html(diff, f"{diff.old_name} to {diff.new_name}").encode()
+            if html_file == "-":
+                write_bytes(page_bytes)
+            else:
+                from kbstore.workfile import replace_file
 
-            replace_file(Path(html_file), render.html(diff, f"{diff.old_name} to {diff.new_name}").encode())
-            note(f"wrote {visible(html_file)}")
+                replace_file(session.output_file(store, html_file), page_bytes)
+                note(f"wrote {visible(html_file)}")
         else:
             if stat:
                 text = render.stat(diff, width())
@@ -83,27 +89,32 @@ def diff_command(
 
 
 def _diff(session: Session, store: Store, places: tuple[str, ...], ctx: click.Context) -> Diff:
-    revisions = list(places)
-    pointer = ""
+    revisions, pointer = list(places), ""
     if revisions and (revisions[-1].startswith("/") or revisions[-1] == ""):
         pointer = revisions.pop()
         parse_pointer(pointer)
     if len(revisions) == 1 and (both := parse_range(revisions[0])) is not None:
         revisions = list(both)
     if len(revisions) > 2:
-        raise click.UsageError("give at most two versions and a pointer", ctx)
-    if len(revisions) == 2:
-        return store.diff(revisions[0], revisions[1], pointer)
-    if session.file is None and not revisions:
-        return store.diff("HEAD~1", "HEAD", pointer)
-    if session.file is None:
-        return store.diff(revisions[0], "HEAD", pointer)
-    copy = session.copy(store)
-    if revisions:
-        return store.diff(revisions[0], pointer=pointer, document=copy.file.read())
-    status = copy.status()
-    if status.content is None:
-        copy.file.read()  # says that there is no file
-    if status.diff is None or pointer:
-        return store.diff(status.base, pointer=pointer, document=copy.file.read())
-    return status.diff
+        raise click.UsageError("give at most two versions and a pointer, which begins with a slash", ctx)
+    if len(revisions) < 2 and session.file is not None:
+        before, diff = _with_file(session.copy(store), revisions, pointer)
+    else:
+        before = store.version(revisions[0] if revisions else "HEAD~1" if store.head().seq else "v0")
+        diff = store.diff(before, revisions[1] if len(revisions) == 2 else "HEAD", pointer)
+    if pointer and not diff:
+        store.get(pointer, before)  # refuses a slip of the pen, where there is nothing on both sides
+    return diff
+
+
+def _with_file(copy: WorkingCopy, revisions: Sequence[str], pointer: str) -> tuple[Version, Diff]:
+    """From a version, by default the file's base, to the file."""
+    status = copy.status() if not revisions else None
+    before = status.base if status is not None else copy.store.version(revisions[0])
+    if status is not None and status.diff is not None and not pointer:
+        diff = status.diff
+    else:
+        content = status.content if status is not None and status.content is not None else copy.load()
+        diff = copy.store.diff(before, pointer=pointer, document=content.value)
+    diff.new_name = copy.file.path.name
+    return before, diff

@@ -1,14 +1,14 @@
 """Commands that read the history: log, show, get."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 
 import click
 
 from kbstore.cli.options import as_json_option, command, complete_revision
-from kbstore.cli.output import json_text, page, say, say_json, wants_color, width, write_bytes
+from kbstore.cli.output import json_text, note, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
 from kbstore.cli.shown import one_line, paragraph
 from kbstore.clock import parse_time
@@ -79,10 +79,15 @@ def log_command(
             return
         names = _names(store)
         color = wants_color()
+        first_one = next(found, None)
+        if first_one is None:
+            note("no versions" + (" match" if store.head().seq else " yet"))
+            return
+        listed = chain([first_one], found)
         if oneline:
-            page(one_line(version, names.get(version.id, ()), color) for version in found)
+            page(one_line(version, names.get(version.id, ()), color) for version in listed)
         else:
-            page(chain.from_iterable(paragraph(version, names.get(version.id, ()), color) for version in found))
+            page(_paragraphs(paragraph(version, names.get(version.id, ()), color) for version in listed))
 
 
 @command("show")
@@ -116,7 +121,16 @@ def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> 
 
 def _with(head: Iterator[str], body: str) -> Iterator[str]:
     yield from head
-    yield from body.rstrip("\n").split("\n")
+    yield ""
+    yield from body.rstrip("\n").split("\n") if body else ["nothing changed"]
+
+
+def _paragraphs(parts: Iterable[Iterable[str]]) -> Iterator[str]:
+    """The lines of all parts, with an empty one between them."""
+    for number, part in enumerate(parts):
+        if number:
+            yield ""
+        yield from part
 
 
 @command("get")

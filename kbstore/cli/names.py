@@ -5,8 +5,11 @@ import click
 from kbstore.cli.options import as_json_option, author_option, command, complete_revision
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session
+from kbstore.cli.shown import first_line
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
+from kbstore.render.layout import cells
+from kbstore.version import Version
 
 
 @command("tag")
@@ -42,22 +45,37 @@ def tag_command(
             raise click.UsageError("-d takes one name, and nothing else")
         with session.open(author=author) as store:
             store.untag(delete)
+        if as_json:
+            say_json({"tag": delete, "removed": True})
+        else:
             note(f"removed the tag {visible(delete)}")
         return
     if name is None:
+        if force:
+            raise click.UsageError("--force needs the name of a tag")
         with session.read() as store:
-            for tag, version in store.tags().items():
-                if as_json:
-                    say_json({"tag": tag, "seq": version.seq, "version": version.name, "id": version.id})
-                else:
-                    say(f"{visible(tag)}  {version.name}  {version.id[:8]}")
+            _list_tags(store.tags(), as_json=as_json)
         return
     with session.open(author=author) as store:
         version = store.tag(name, revision or "HEAD", force=force)
         if as_json:
-            say_json({"tag": name, "seq": version.seq, "version": version.name, "id": version.id})
+            say_json(_tag_fields(name, version))
         else:
             note(f"{visible(name)} is {version.name}")
+
+
+def _list_tags(tags: dict[str, Version], *, as_json: bool) -> None:
+    width = max((cells(visible(tag)) for tag in tags), default=0)
+    for tag, version in tags.items():
+        if as_json:
+            say_json(_tag_fields(tag, version))
+        else:
+            pad = " " * (width - cells(visible(tag)))
+            say(f"{visible(tag)}{pad}  {version.name} {version.id[:8]} {first_line(version.message)}".rstrip())
+
+
+def _tag_fields(tag: str, version: Version) -> dict[str, object]:
+    return {"tag": tag, "seq": version.seq, "version": version.name, "id": version.id}
 
 
 @command("branch")

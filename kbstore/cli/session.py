@@ -6,9 +6,10 @@ from pathlib import Path
 
 from kbstore.cli.author import author_of
 from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
-from kbstore.project import FOLDER, Project
+from kbstore.project import FOLDER, Project, is_url
+from kbstore.render.escape import visible
 from kbstore.store import Store
-from kbstore.workfile import WorkFile
+from kbstore.workfile import WorkFile, WorkFileError
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -41,7 +42,7 @@ class Session:
         chosen = self._chosen_store()
         if chosen is None or self.found is None:
             return self.found
-        return self.found if _same_place(chosen, self.found.location) else None
+        return self.found if _same_place(self.location, self.found.location) else None
 
     def _chosen_store(self) -> str | None:
         return self.store_option or os.environ.get("KBSTORE_STORE") or None
@@ -55,6 +56,9 @@ class Session:
         """
         chosen = self._chosen_store()
         if chosen is not None:
+            here = Path(chosen)
+            if not is_url(chosen) and (here / FOLDER / "config.json").is_file():
+                return Project.load(here).location
             return chosen
         if self.found is None:
             raise StoreNotFound(
@@ -107,9 +111,36 @@ class Session:
             raise NoFile("no file was chosen", hint="name it with --file FILE, or for good with: kbstore init FILE")
         return WorkingCopy(store, WorkFile(self.file), self.project)
 
+    def output_file(self, store: Store, name: str, *, document: bool = False) -> Path:
+        """A file that a command is to write.
+
+        Args:
+            store: The open store.
+            name: As the user wrote it.
+            document: True where what is written is the knowledge base, which may then replace its own file.
+
+        Raises:
+            WorkFileError: It belongs to the store, or is the knowledge base and would become something else.
+        """
+        real = os.path.realpath(name)
+        places = [f"{os.path.realpath(store.location)}{end}" for end in ("", "-wal", "-shm", "-journal")]
+        folder = os.path.realpath(self.found.root / FOLDER) if self.found is not None else None
+        if real in places or (folder is not None and os.path.commonpath([folder, real]) == folder):
+            raise WorkFileError(f"{name} belongs to the store and is not written over", hint="choose another name")
+        if not document and self.file is not None and real == os.path.realpath(self.file):
+            raise WorkFileError(f"{name} is the knowledge base and is not written over", hint="choose another name")
+        return Path(name)
+
     def copy_of(self, store: Store, file: Path) -> WorkingCopy:
         """Another file together with the store."""
         return WorkingCopy(store, WorkFile(file), self.project)
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be said from here, harmless."""
+    full = os.path.abspath(path)  # noqa: PTH100 - a link stays as the user sees it
+    here = os.path.relpath(full)
+    return visible(full if here.startswith("..") else here)
 
 
 def _same_place(one: str, other: str) -> bool:

@@ -10,8 +10,13 @@ from kbstore.version import Version
 
 def one_line(version: Version, names: Sequence[str], color: bool) -> str:
     """Name, id, tags and message of a version."""
-    message = visible(version.message.partition("\n")[0])
-    return f"{paint(version.name, '33', color)} {version.id[:8]}{_names(names, color)} {message}"
+    named = f"{paint(version.name, '33', color)} {version.id[:8]}{_names(names, color)}"
+    return f"{named} {first_line(version.message)}".rstrip()
+
+
+def first_line(message: str) -> str:
+    """What a message says in short."""
+    return visible(message.partition("\n")[0])
 
 
 def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[str]:
@@ -29,8 +34,7 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
         yield f"labels:  {', '.join(visible(tag) for tag in version.tags)}"
     yield ""
     for line in version.message.split("\n"):
-        yield f"    {visible(line)}"
-    yield ""
+        yield f"    {visible(line)}".rstrip()
 
 
 def counts(diff: Diff) -> str:
@@ -41,6 +45,11 @@ def counts(diff: Diff) -> str:
         if ids
     ]
     return ", ".join(told) if told else "changes outside of the entries" if diff else "no changes"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: ``1 version``, ``1,200 versions``."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _names(names: Sequence[str], color: bool) -> str:

@@ -16,13 +16,13 @@ from kbstore.cli.options import (
     tags_option,
 )
 from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
-from kbstore.cli.session import Session
-from kbstore.cli.shown import counts
+from kbstore.cli.session import Session, shown_path
+from kbstore.cli.shown import counted, counts, first_line
 from kbstore.errors import InvalidJSON, KBStoreError, PatchError
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.workfile import FileContent, WorkFile, WorkFileError, printed
 from kbstore.workingcopy import Status
 
 _SHOWN_ENTRIES = 20
@@ -49,9 +49,9 @@ def status_command(session: Session, as_json: bool) -> None:
             return
         color = wants_color()
         where = f"at {status.base.name}" if status.base.seq else "with no version yet"
-        say(f"{visible(str(copy.file.path))}: {where}, branch {visible(store.branch)}")
+        say(f"{shown_path(copy.file.path)}: {where}, branch {visible(store.branch)}")
         if status.behind:
-            say(f"{status.behind} newer versions; the newest is {status.head.name}")
+            say(f"{counted(status.behind, 'newer version')}; the newest is {status.head.name}")
         if status.diff is None:
             say("the file is not there; kbstore checkout HEAD writes it")
         elif not status.diff:
@@ -187,26 +187,20 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
     """
     with session.read() as store:
         version = store.version(revision)
+        model = _model(session) if output is not None else None
         if output == "-":
-            from kbstore.filestyle import DEFAULT_STYLE, print_json
-            from kbstore.memberorder import in_order_of
-
-            document = store.checkout(version)
-            style = DEFAULT_STYLE
-            if session.file is not None and session.file.is_file():
-                try:
-                    like = WorkFile(session.file).load()
-                    document, style = in_order_of(document, like.value), like.style
-                except KBStoreError:
-                    pass  # the file is only a model; one that cannot be read is none
-            write_bytes(print_json(document, style))
+            write_bytes(printed(store.checkout(version), model))
             return
-        copy = session.copy(store) if output is None else session.copy_of(store, Path(output))
-        copy.take(version, force=force)
+        copy = (
+            session.copy(store)
+            if output is None
+            else session.copy_of(store, session.output_file(store, output, document=True))
+        )
+        copy.take(version, force=force, model=model)
         if as_json:
             say_json({**version.as_dict(), "file": str(copy.file.path)})
         else:
-            note(f"{visible(str(copy.file.path))} is at {version.name}")
+            note(f"{shown_path(copy.file.path)} is at {version.name}")
 
 
 @command("restore")
@@ -239,6 +233,14 @@ def restore_command(
         _tell(version, as_json)
 
 
+def _model(session: Session) -> FileContent | None:
+    """The knowledge base's file, whose layout and order of members another file of it is to have."""
+    try:
+        return WorkFile(session.file).load() if session.file is not None and session.file.is_file() else None
+    except KBStoreError:
+        return None  # one that cannot be read is no model
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -250,7 +252,7 @@ def _tell(version: Version, as_json: bool) -> None:
     if as_json:
         say_json({**version.as_dict(), "created": version.created})
     elif version.created:
-        say(f"{version.name}  {visible(version.message.partition(chr(10))[0])}")
+        say(f"{version.name}  {first_line(version.message)}")
     else:
         say(version.name)
         note("nothing changed; no version was made")
