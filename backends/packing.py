@@ -10,6 +10,7 @@ import hashlib
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import zstandard
@@ -35,12 +36,18 @@ class ChunkPack(NamedTuple):
     ends: tuple[int, ...]
     raw: bytes
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Each chunk, in the order of writing."""
-        start = 0
-        for address, end in zip(self.addresses, self.ends, strict=True):
-            yield Chunk(address, self.raw[start:end])
-            start = end
+    def pieces(self) -> Iterator[tuple[bytes, bytes]]:
+        """Address and bytes of each chunk, in the order of writing."""
+        raw = self.raw
+        return zip(
+            self.addresses,
+            [raw[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)],
+            strict=True,
+        )
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks, in the order of writing."""
+        return list(map(Chunk._make, self.pieces()))
 
 
 def digest(*parts: bytes) -> bytes:
@@ -73,8 +80,7 @@ def directory_of(chunks: Sequence[Chunk]) -> bytes:
 
 def addresses_in(directory: bytes) -> tuple[bytes, ...]:
     """The addresses in a directory, in the order of writing."""
-    count = len(directory) // _ENTRY_BYTES
-    return tuple(directory[i * _ADDRESS_BYTES : (i + 1) * _ADDRESS_BYTES] for i in range(count))
+    return struct.unpack_from(f"{_ADDRESS_BYTES}s" * (len(directory) // _ENTRY_BYTES), directory)
 
 
 def entries_in(directory: bytes) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
@@ -90,14 +96,11 @@ def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack
         CorruptStore: Directory and frame do not belong together.
     """
     addresses, sizes = entries_in(directory)
-    ends, end = [], 0
-    for size in sizes:
-        end += size
-        ends.append(end)
+    ends = tuple(accumulate(sizes))
     raw = decompress(frame, base)
-    if len(raw) != end or len(directory) != len(addresses) * _ENTRY_BYTES:
-        raise CorruptStore(f"a pack's directory promises {end} bytes and its frame holds {len(raw)}")
-    return ChunkPack(addresses, tuple(ends), raw)
+    if len(raw) != (ends[-1] if ends else 0) or len(directory) != len(addresses) * _ENTRY_BYTES:
+        raise CorruptStore(f"a pack's directory promises {sum(sizes)} bytes and its frame holds {len(raw)}")
+    return ChunkPack(addresses, ends, raw)
 
 
 def body_frame(bodies: Sequence[tuple[int, bytes]]) -> bytes:
@@ -153,7 +156,7 @@ def decompress(frame: bytes, base: bytes | None = None) -> bytes:
     try:
         if base is None:
             return _tools.decompressor.decompress(frame)
-        return zstandard.ZstdDecompressor(dict_data=_dictionary(base)).decompress(frame)
+        return _tools.decompressor_on(base).decompress(frame)
     except zstandard.ZstdError as fault:
         raise CorruptStore(f"a compressed frame cannot be undone: {fault}") from None
 
@@ -167,7 +170,14 @@ class _Tools(threading.local):
 
     def __init__(self) -> None:
         self.decompressor = zstandard.ZstdDecompressor()
+        self._leaning: tuple[bytes, zstandard.ZstdDecompressor] | None = None
         self._compressors: dict[int, zstandard.ZstdCompressor] = {}
+
+    def decompressor_on(self, base: bytes) -> zstandard.ZstdDecompressor:
+        """A decompressor for frames that lean on these very bytes; packs that are read together share their base."""
+        if self._leaning is None or self._leaning[0] is not base:
+            self._leaning = (base, zstandard.ZstdDecompressor(dict_data=_dictionary(base)))
+        return self._leaning[1]
 
     def compressor(self, level: int) -> zstandard.ZstdCompressor:
         if level not in self._compressors:

@@ -157,7 +157,7 @@ class _Draft:
         self._tier = tier
         self._waiting: list[packs.Pack] = []
         self._waiting_bytes = 0
-        self._written: list[int] = []
+        self._written: list[tuple[int, bytes]] = []  # id and digest, since the id of a removed pack is given again
         self._size_bytes = 0
         self._published = False
 
@@ -173,27 +173,27 @@ class _Draft:
 
     def _write(self, connection: sqlite3.Connection) -> None:
         first, last = packs.insert_packs(connection, self._tier, self._ident, self._waiting)
-        self._written.extend(range(first, last + 1))
+        self._written.extend(
+            connection.execute("SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", (first, last))
+        )
         self._waiting, self._waiting_bytes = [], 0
 
     def is_whole(self, connection: sqlite3.Connection) -> bool:
-        """False where somebody collected what was written so far, or wrote the same snapshot meanwhile."""
-        if not self._written:
-            return True
-        first, last = self._written[0], self._written[-1]
-        old = connection.execute(
-            "SELECT 1 FROM snapshots WHERE id=? AND first_pack<=? AND last_pack>=?", (self._ident, last, first)
-        ).fetchone()
-        # Two writers of one snapshot whose packs interleave: the other was first, and its range would take ours along.
-        return old is None and all(
-            connection.execute("SELECT 1 FROM packs WHERE id=? AND owner=?", (pack, self._ident)).fetchone()
-            for pack in self._written
+        """False where somebody collected a part of it, or published another with packs between ours."""
+        return all(
+            connection.execute("SELECT 1 FROM packs WHERE id=? AND digest=?", written).fetchone()
+            for written in self._written
         )
 
     def publish(self, connection: sqlite3.Connection, note: bytes) -> None:
         """Write the rest and the snapshot, in the caller's transaction."""
         self._write(connection)
-        first, last = (self._written[0], self._written[-1]) if self._written else (1, 0)
+        first, last = (self._written[0][0], self._written[-1][0]) if self._written else (1, 0)
+        between = connection.execute(
+            "SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? AND owner=?", (first, last, self._ident)
+        ).fetchall()
+        for pack, _ in set(between) - set(self._written):  # of another writer of the same, which will find them gone
+            packs.remove_packs(connection, pack, pack, self._ident)
         row = (self._ident, self._tier, first, last, self._size_bytes)
         connection.execute("INSERT INTO snapshots VALUES(?,?,?,?,?,?,?)", (*row, snapshot_digest(row, note), note))
         self._published = True
@@ -202,4 +202,6 @@ class _Draft:
         """Remove the pieces of a snapshot that came to nothing."""
         if self._written and not self._published:
             with self._connection.writing() as connection:
-                packs.remove_packs(connection, self._written[0], self._written[-1], self._ident)
+                for pack, digest in self._written:
+                    if connection.execute("SELECT 1 FROM packs WHERE id=? AND digest=?", (pack, digest)).fetchone():
+                        packs.remove_packs(connection, pack, pack, self._ident)

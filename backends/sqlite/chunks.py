@@ -23,6 +23,7 @@ from backends.sqlite.log import Logs
 _BATCH = 32
 _BATCH_BYTES = 4 * 1024 * 1024
 _AHEAD = 7
+_BASES = 4
 _CACHE_BYTES = 4 * 1024 * 1024
 
 _LOCATE = (
@@ -101,6 +102,7 @@ class Chunks:
         self._logs = logs
         self._undone: OrderedDict[tuple[int, bytes], packing.ChunkPack] = OrderedDict()
         self._undone_bytes = 0
+        self._bases: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
 
     def get(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
@@ -127,7 +129,7 @@ class Chunks:
                         owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
                         for near in (pack, *(self._following(connection, place) if in_order else ())):
                             given.update(near.addresses)
-                            answer.extend([Found(address, data, place.tier, owner) for address, data in near.chunks()])
+                            answer += [Found(address, data, place.tier, owner) for address, data in near.pieces()]
             left = [address for address in batch[done:] if address not in given]
             yield from answer
 
@@ -187,8 +189,7 @@ class Chunks:
             )
         return None
 
-    @staticmethod
-    def _following(connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
+    def _following(self, connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
         """The sound packs that were written right after one, by the same hand; a walk passes on, so none is kept."""
         for tier, owner, base, digest, directory, frame in connection.execute(
             "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id BETWEEN ? AND ?",
@@ -197,7 +198,21 @@ class Chunks:
             sound = digest == pack_digest(tier, owner, base, directory, frame)
             if (tier, owner) != (place.tier, place.owner) or not sound:
                 return
-            yield packing.undo_chunks(directory, frame, base_bytes(connection, base))
+            yield packing.undo_chunks(directory, frame, self._base(connection, base))
+
+    def _base(self, connection: sqlite3.Connection, base: int | None) -> bytes | None:
+        """As `base_bytes`, remembered, since many packs lean on one."""
+        if not base:
+            return None
+        row = connection.execute("SELECT digest FROM packs WHERE id=?", (base,)).fetchone()
+        kept = self._bases.get(base)
+        if row is None or kept is None or kept[0] != row[0]:
+            raw = base_bytes(connection, base)
+            assert raw is not None
+            kept = self._bases[base] = (row[0], raw)
+            while len(self._bases) > _BASES:
+                self._bases.popitem(last=False)
+        return kept[1]
 
     def undo(self, connection: sqlite3.Connection, place: Place) -> packing.ChunkPack:
         """The chunks of a pack, remembered for the next call.
@@ -214,7 +229,7 @@ class Chunks:
         ).fetchone()
         if digest != pack_digest(tier, owner, base, directory, frame):
             raise CorruptStore(f"pack {place.pack} is damaged", hint="run verify")
-        pack = packing.undo_chunks(directory, frame, base_bytes(connection, base))
+        pack = packing.undo_chunks(directory, frame, self._base(connection, base))
         self._undone[key] = pack
         self._undone_bytes += len(pack.raw)
         while self._undone_bytes > _CACHE_BYTES:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from backends.contract import TRUTH, Backend, Chunk
+from backends.contract import TRUTH, Backend, Chunk, Found
 from backends.errors import CorruptStore
 from kbstore.tree.node import Blob, Leaf, Node, Ref, leaf_size, parse_node
 
@@ -30,7 +30,7 @@ class Nodes:
     def __init__(self, backend: Backend, trusted: frozenset[tuple[str, int]] = frozenset()) -> None:
         self._backend = backend
         self.trusted = trusted
-        self._at_hand: dict[bytes, bytes] = {}
+        self._at_hand: dict[bytes, Found] = {}
 
     def load(self, ref: Ref) -> Node:
         """The node that `ref` refers to, remembered in it.
@@ -39,7 +39,8 @@ class Nodes:
             MissingNode: It is not stored.
         """
         address = ref.address
-        for found in self._backend.get_chunks([address]):
+        at_hand = self._at_hand.pop(address, None)
+        for found in self._backend.get_chunks([address]) if at_hand is None else (at_hand,):
             if found.address == address:
                 ref.node = self._parse(address, found.data, found.tier, found.owner)
                 return ref.node
@@ -62,16 +63,16 @@ class Nodes:
             if ref.node is not None:
                 yield ref.node
                 continue
-            data = at_hand.pop(ref.address, None)
-            if data is None:
+            found = at_hand.pop(ref.address, None)
+            if found is None:
                 # Nodes that were written in order come with the first of them; asking for all would bring packs twice.
                 if self._fetch([ref.address], in_order=True) < _IN_ORDER:
                     rest = [r.address for r in refs[at + 1 :] if r.node is None and r.address not in at_hand]
                     self._fetch(rest)
-                data = at_hand.pop(ref.address, None)
-                if data is None:
+                found = at_hand.pop(ref.address, None)
+                if found is None:
                     raise MissingNode(f"state node {ref.address.hex()} is not stored", hint="run: kbstore verify")
-            yield data
+            yield found.data
 
     def _fetch(self, addresses: list[bytes], *, in_order: bool = False) -> int:
         """Put these chunks, and what is read along with them, at hand; returns how many came.
@@ -83,7 +84,7 @@ class Nodes:
             at_hand.clear()
         came = 0
         for found in self._backend.get_chunks(addresses, in_order=in_order):
-            at_hand[found.address] = found.data
+            at_hand[found.address] = found
             came += 1
         return came
 
