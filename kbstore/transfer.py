@@ -7,15 +7,18 @@ are taken in.
 """
 
 import gzip
+import io
 import lzma
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from kbstore.canonical import encode, loads
 from kbstore.clock import parse_time
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 _BATCH_EVENTS = 100
 _BATCH_BYTES = 32 << 20
 _LONGEST_LINE_BYTES = 1 << 30
+_READ_FAULTS = (OSError, EOFError, lzma.LZMAError, zlib.error)
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_LINE_HINT = (
+    'a line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it; '
+    "the history of one JSON file is started with: kbstore init FILE"
+)
 
 
 class ImportFailed(KBStoreError):
@@ -58,7 +67,14 @@ class _DocumentLine(BaseModel):
     @field_validator("time", mode="before")
     @classmethod
     def _any_iso_time(cls, value: object) -> object:
-        return parse_time(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            try:
+                return parse_time(value)
+            except ValueError:
+                pass
+        elif value is None or isinstance(value, datetime):
+            return value
+        raise PydanticCustomError("time", "it names no time; write it as 2025-01-27T12:00:00Z")
 
 
 class _EventLine(BaseModel):
@@ -84,13 +100,34 @@ class Imported:
     known: int
 
 
-def open_lines(path: Path) -> BinaryIO:
-    """A file of lines, unpacked by its ending: ``.gz``, ``.xz``, or plain."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix == ".xz":
-        return lzma.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
+def unpacked(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream that is plain, or packed by gzip or xz, whatever its name."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
+    start = buffered.peek(len(_XZ))
+    if start.startswith(_GZIP):
+        return iter(gzip.GzipFile(fileobj=buffered))
+    if start.startswith(_XZ):
+        return iter(lzma.LZMAFile(buffered))
+    return iter(buffered)
+
+
+def checked_first(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The same lines, after the first that is not blank was found to be one that can be imported.
+
+    Raises:
+        ImportFailed: It is none.
+    """
+    rest = iter(lines)
+    blank = 0
+    try:
+        for line in rest:
+            if line.strip():
+                _kind(blank + 1, _read(blank + 1, line))
+                return chain([b"\n"] * blank, [line], rest)
+            blank += 1
+    except _READ_FAULTS as fault:
+        raise _cut_short(fault) from fault
+    return iter(())
 
 
 def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
@@ -121,8 +158,8 @@ def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
             kind = this
             batch.append((number, value))
             size += len(line)
-    except (OSError, EOFError, lzma.LZMAError) as fault:
-        raise KBStoreError(f"the file cannot be read to its end: {fault}", hint="is it cut short?") from fault
+    except _READ_FAULTS as fault:
+        raise _cut_short(fault) from fault
     if batch:
         more, there = _take(store, kind, batch)
         added, known = added + more, known + there
@@ -137,15 +174,22 @@ def export_events(store: "Store", first: int = 1, last: int | None = None) -> It
         yield line % (version.entry.header, version.id.encode(), encode(version.patch))
 
 
+def _cut_short(fault: Exception) -> KBStoreError:
+    return KBStoreError(f"the file cannot be read to its end: {fault}", hint="is it cut short?")
+
+
 def _read(number: int, line: bytes) -> dict[str, Any]:
     if len(line) > _LONGEST_LINE_BYTES:
         raise ImportFailed(f"line {number} is longer than {_LONGEST_LINE_BYTES:,} bytes", line=number)
     try:
         value = loads(line.rstrip(b"\r\n"))
     except InvalidJSON as fault:
-        raise ImportFailed(f"line {number} is not JSON: {fault}", line=number, hint=fault.hint) from fault
+        where = str(fault).removeprefix("line 1, ")
+        raise ImportFailed(
+            f"line {number}, {where}", line=number, hint=fault.hint or (_LINE_HINT if number == 1 else None)
+        ) from fault
     if not isinstance(value, dict):
-        raise ImportFailed(f"line {number} is not an object", line=number)
+        raise ImportFailed(f"line {number} is not an object", line=number, hint=_LINE_HINT)
     return value
 
 
@@ -153,11 +197,7 @@ def _kind(number: int, value: dict[str, Any]) -> str:
     for kind in ("event", "ref", "document"):
         if kind in value:
             return kind
-    raise ImportFailed(
-        f"line {number} has neither a document nor an event",
-        line=number,
-        hint='a line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it',
-    )
+    raise ImportFailed(f"line {number} has neither a document nor an event", line=number, hint=_LINE_HINT)
 
 
 def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]]) -> tuple[int, int]:

@@ -3,9 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -43,7 +42,7 @@ def import_command(session: Session, source: str, author: str | None, as_json: b
     """
     from kbstore.transfer import import_lines
 
-    with _lines(source) as lines, _store(session, author) as store, Progress("import") as progress:
+    with _lines(source) as lines, _store(session, author) as store, Progress("import", unit="line") as progress:
         copy, status = None, None
         if session.file is not None and session.file.exists():
             copy = session.copy(store)
@@ -88,18 +87,19 @@ def _store(session: Session, author: str | None) -> Iterator[Store]:
 
 
 @contextmanager
-def _lines(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    from kbstore.transfer import open_lines
+def _lines(source: str) -> Iterator[Iterator[bytes]]:
+    """The lines to import, once the first was found to be one; so that no store is made for what is none."""
+    from kbstore.transfer import checked_first, unpacked
 
+    if source == "-":
+        yield checked_first(unpacked(sys.stdin.buffer))
+        return
     try:
-        file = open_lines(Path(source))
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below, where its faults are no longer those of opening
     except OSError as fault:
         raise WorkFileError(f"cannot read {source}: {fault.strerror}") from fault
-    with closing(file):
-        yield file
+    with file:
+        yield checked_first(unpacked(file))
 
 
 @command("export")

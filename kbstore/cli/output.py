@@ -106,10 +106,12 @@ class Progress:
     Args:
         label: What is being done.
         total: How much there is, in any unit; 0 where that is not known.
+        unit: What is counted, where the total is not known.
     """
 
-    def __init__(self, label: str, total: int = 0) -> None:
+    def __init__(self, label: str, total: int = 0, unit: str = "") -> None:
         self._label = label
+        self._unit = unit
         self._total = total
         self._done = 0
         self._next = time.monotonic() + _PROGRESS_AFTER_S
@@ -148,6 +150,6 @@ class Progress:
             bar = ("#" * int(share * 30)).ljust(30, ".")
             text = f"{self._label} [{bar}] {share:4.0%}"
         else:
-            text = f"{self._label} {self._done:,}"
+            text = f"{self._label} {self._done:,} {self._unit}{'' if self._done == 1 else 's'}"
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
