@@ -4,6 +4,8 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+import click
+
 from kbstore.cli.author import author_of
 from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url
@@ -39,13 +41,21 @@ class Session:
     @cached_property
     def project(self) -> Project | None:
         """The project upward of the current folder, unless another store than its own was asked for."""
-        chosen = self._chosen_store()
+        chosen = self.chosen_store()
         if chosen is None or self.found is None:
             return self.found
         return self.found if _same_place(self.location, self.found.location) else None
 
-    def _chosen_store(self) -> str | None:
-        return self.store_option or os.environ.get("KBSTORE_STORE") or None
+    def chosen_store(self) -> str | None:
+        """What ``--store`` or KBSTORE_STORE says; None where neither does.
+
+        Raises:
+            click.UsageError: It is a store that would be gone when the command ends.
+        """
+        chosen = self.store_option or os.environ.get("KBSTORE_STORE") or None
+        if chosen is not None and chosen.lower().startswith("memory:"):
+            raise click.UsageError("a memory: store lasts no longer than one process; name a file or a folder")
+        return chosen
 
     @property
     def location(self) -> str:
@@ -54,7 +64,7 @@ class Session:
         Raises:
             StoreNotFound: None was named, and there is no project here.
         """
-        chosen = self._chosen_store()
+        chosen = self.chosen_store()
         if chosen is not None:
             here = Path(chosen)
             if not is_url(chosen) and (here / FOLDER / "config.json").is_file():

@@ -1,9 +1,11 @@
 """`kbstore init`: begins a history, or joins one that is there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from kbstore.cli.author import author_of
 from kbstore.cli.options import as_json_option, author_option, command
@@ -53,23 +55,21 @@ def init_command(
         )
     if there is not None and there.file is not None and _store_is_there(there.location):
         raise ProjectError(f"{file} has its history in {there.location} already", hint="kbstore status")
-    config = Config(
-        store=_store(session, there), file=file.name, collection=collection, branch=session.branch_option or "main"
+    old = there.config if there is not None else Config()
+    config = replace(
+        old,
+        store=_store(session, old),
+        file=file.name,
+        collection=collection if collection is not None else old.collection,
+        branch=session.branch_option or old.branch,
     )
     project = Project(root, config)
     work = WorkFile(file)
     if not work.exists() and not _store_is_there(project.location):
         raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
     content = work.load() if work.exists() else None
-    Project.make_folder(root)
-    name = author_of(author, "", root)
     joined = _store_is_there(project.location)
-    store = (
-        Store.open(project.location, branch=config.branch, author=name, collection=collection)
-        if joined
-        else Store.create(project.location, author=name, collection=collection)
-    )
-    with store:
+    with _store_for(project, author_of(author, config.author, root), joined=joined) as store:
         copy = WorkingCopy(store, work, project)
         head = store.head()
         if content is None:
@@ -83,11 +83,26 @@ def init_command(
         _tell(version, project, joined=joined, as_json=as_json)
 
 
-def _store(session: Session, there: Project | None) -> str:
-    chosen = session.store_option or os.environ.get("KBSTORE_STORE")
+def _store(session: Session, old: Config) -> str:
+    chosen = session.chosen_store()
     if chosen is None:
-        return there.config.store if there is not None else Config().store
+        return old.store
     return chosen if is_url(chosen) else os.path.abspath(chosen)  # noqa: PTH100
+
+
+def _store_for(project: Project, author: str, *, joined: bool) -> Store:
+    """The project's store, made where there is none; a failure leaves nothing behind."""
+    config = project.config
+    if joined:
+        Project.make_folder(project.root)
+        return Store.open(project.location, branch=config.branch, author=author, collection=config.collection)
+    folder = Project.make_folder(project.root)
+    try:
+        return Store.create(project.location, author=author, collection=config.collection)
+    except BaseException:
+        with suppress(OSError):  # it holds something after all
+            folder.rmdir()
+        raise
 
 
 def _store_is_there(location: str) -> bool:

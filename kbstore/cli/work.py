@@ -1,6 +1,8 @@
 """Commands that move changes between the file and the store: status, commit, apply, checkout, restore."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -18,7 +20,7 @@ from kbstore.cli.options import (
 from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted, counts, first_line
-from kbstore.errors import InvalidJSON, KBStoreError, PatchError
+from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
@@ -115,9 +117,12 @@ def commit_command(
       kbstore commit -m "API integration problem" --author dev@example.com --tag api --tag integration
     """
     with session.open(author=author) as store:
-        version = session.copy(store).commit(
-            message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty
-        )
+        with _way_out(
+            "kbstore diff --patch > mine.json && kbstore checkout HEAD --force; then edit, or apply mine.json"
+        ):
+            version = session.copy(store).commit(
+                message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty
+            )
         _tell(version, as_json)
 
 
@@ -157,10 +162,12 @@ def apply_command(
             status = session.copy(store).status()
             session.copy(store).refuse_uncommitted(status, force_helps=False)
         start = base if base is not None else (status.base if status is not None else None)
+        source = "stdin" if str(patch) == "-" else str(patch)
         try:
-            version = store.commit(patch=text, message=message, tags=tags, base=start, rebase=not no_rebase)
+            with _way_out("kbstore checkout HEAD takes the newest version into the file; look at it, and apply again"):
+                version = store.commit(patch=text, message=message, tags=tags, base=start, rebase=not no_rebase)
         except (InvalidJSON, PatchError) as fault:
-            fault.args = (f"{patch}: {fault}", *fault.args[1:])
+            fault.args = (f"{source}: {fault}", *fault.args[1:])
             raise
         if status is not None and version.created:
             session.copy(store).take(version, status=status)
@@ -231,6 +238,16 @@ def restore_command(
         if status is not None:
             session.copy(store).take(version, status=status)
         _tell(version, as_json)
+
+
+@contextmanager
+def _way_out(hint: str) -> Iterator[None]:
+    """Say which commands lead on from a conflict."""
+    try:
+        yield
+    except ConflictError as fault:
+        fault.hint = hint
+        raise
 
 
 def _model(session: Session) -> FileContent | None:
