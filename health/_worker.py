@@ -1,0 +1,111 @@
+"""The disposable process in which checks run: ``python -m health._worker FD``.
+
+It obeys commands, one JSON object a line on stdin, and reports on the file descriptor FD in the same way::
+
+    {"do": "begin", "context": {...}, "memory_limit_mb": n, "seconds": n}    -> {"is": "ready"}
+    {"do": "load", "plugin": "name", "value": "module:attr"}                  -> {"is": "loaded"} or {"is": "broken"}
+    {"do": "run", "check": "name", "origin": "module:qualname", ...}          -> {"is": "started"}, {"is": "done", ...}
+
+It decides nothing. Each check has a thread; whoever started the process kills it, with all that it started, when it
+has heard enough. The end of stdin means that nobody listens any more: the process then kills its own group.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from health.callcheck import call_at, crashed
+from health.context import Context
+from health.settings import Targets, Thresholds
+
+
+class Reporter:
+    """Writes lines to whoever started this process, from any thread, but only from this process."""
+
+    def __init__(self, fd: int) -> None:
+        # A program that a check starts must not hold this open, nor write here.
+        os.set_inheritable(fd, False)
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def say(self, **fields: Any) -> None:
+        """Report one thing."""
+        if os.getpid() != self._pid:
+            # A check forked, and its copy came back from the check as well.
+            os._exit(0)
+        data = json.dumps(fields).encode() + b"\n"
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+
+def main() -> None:
+    """Obey until stdin ends."""
+    reporter = Reporter(int(sys.argv[1]))
+    base = Context()
+    for line in sys.stdin.buffer:
+        command = json.loads(line)
+        if command["do"] == "begin":
+            base = _context(command["context"])
+            _limit(command["memory_limit_mb"], command["seconds"])
+            reporter.say(**{"is": "ready"})
+        elif command["do"] == "load":
+            reporter.say(**load(command["plugin"], command["value"]))
+        elif command["do"] == "run":
+            threading.Thread(target=_run, args=(reporter, base, command), daemon=True).start()
+    os.killpg(0, signal.SIGKILL)
+
+
+def load(plugin: str, value: str) -> dict[str, Any]:
+    """Import a plug-in, and tell which checks it added or why it could not be imported."""
+    from importlib.metadata import EntryPoint
+
+    from health.specs import registry
+
+    registry.load_built_in()
+    before = set(registry.specs)
+    try:
+        found = EntryPoint(plugin, value, "health.checks").load()
+        if callable(found):
+            found(registry)
+    except BaseException as fault:  # noqa: BLE001 - a plug-in may raise anything; that is what is reported
+        for name in set(registry.specs) - before:
+            registry.remove(name)
+        return {"is": "broken", "plugin": plugin, "message": crashed(fault).message}
+    added = [spec.as_dict() for name, spec in registry.specs.items() if name not in before]
+    return {"is": "loaded", "plugin": plugin, "checks": added}
+
+
+def _run(reporter: Reporter, base: Context, command: Mapping[str, Any]) -> None:
+    ctx = Context(
+        base.targets, base.thresholds, command["options"], command["remembered"], command["facts"], base.clock
+    )
+    reporter.say(**{"is": "started", "check": command["check"]})
+    result, duration_s = call_at(command["origin"], ctx)
+    reporter.say(**{"is": "done", "check": command["check"], "result": result.as_dict(), "duration_s": duration_s})
+
+
+def _context(fields: Mapping[str, Any]) -> Context:
+    targets = {**fields["targets"], "paths": tuple(fields["targets"]["paths"])}
+    return Context(Targets(**targets), Thresholds(**fields["thresholds"]))
+
+
+def _limit(memory_limit_mb: float, seconds: float) -> None:
+    """Bounds that hold even where nobody is left to kill this process."""
+    import resource
+
+    if memory_limit_mb:
+        size = int(memory_limit_mb * 1024 * 1024)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+    # The default action of SIGALRM ends the process without asking the interpreter, so a held lock is no obstacle.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(seconds) + 5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Whether there is room, and whether the SQLite files that the rest stands on are sound."""
+
+import os
+from pathlib import Path
+
+from health.checks import built_in, spell
+from health.context import Context
+from health.errors import NotConfigured
+from health.model import Result, Status
+
+_MAGIC = b"SQLite format 3\0"
+
+
+@built_in("store.size", timeout=5, needs=("store.reachable",), impact="degraded", thresholds=("store_degraded_bytes",))
+def size(ctx: Context) -> Result:
+    """The store is not larger than somebody expects it to be."""
+    with ctx.open_store() as store:
+        found = store.backend.size_bytes()
+    limit = ctx.thresholds.store_degraded_bytes
+    if found >= limit:
+        return Result.degraded(
+            f"the store takes {spell(found)}, and {spell(limit)} were expected at most",
+            metrics={"size_bytes": found},
+            hint="run: kbstore gc",
+        )
+    return Result.healthy(f"the store takes {spell(found)}", metrics={"size_bytes": found})
+
+
+@built_in(
+    "store.disk",
+    tags={"live", "ready"},
+    timeout=5,
+    thresholds=("disk_degraded_ratio", "disk_unhealthy_ratio", "disk_unhealthy_bytes"),
+)
+def disk(ctx: Context) -> Result:
+    """There are free bytes and free inodes where the store and the configured paths are."""
+    places = [*_folders(ctx)]
+    if not places:
+        raise NotConfigured("no local store and no paths are configured")
+    worst = Status.HEALTHY
+    texts: list[str] = []
+    metrics: dict[str, float] = {}
+    limits = ctx.thresholds
+    for place in places:
+        found = os.statvfs(place)
+        free = found.f_bavail * found.f_frsize
+        share = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
+        inodes = found.f_favail / found.f_files if found.f_files else 1.0
+        least = min(share, inodes)
+        status = Status.HEALTHY
+        if free < limits.disk_unhealthy_bytes or least < limits.disk_unhealthy_ratio:
+            status = Status.UNHEALTHY
+        elif least < limits.disk_degraded_ratio:
+            status = Status.DEGRADED
+        text = f"{place}: {spell(free)} free ({share:.0%})" + (f", inodes {inodes:.0%}" if inodes < share else "")
+        if status.rank > worst.rank or not texts:
+            texts.insert(0, text)
+            metrics = {"free_bytes": free, "free_ratio": share, "free_inodes_ratio": inodes}
+        else:
+            texts.append(text)
+        worst = max(worst, status, key=lambda s: s.rank)
+    hint = "make room: commits are refused when there is none" if worst is not Status.HEALTHY else None
+    return Result(worst, texts[0], details={"places": texts}, metrics=metrics, hint=hint)
+
+
+@built_in("sqlite.quick_check", tags={"deep"}, timeout=30, every=3600, fall=1, thresholds=("bytes_limit_bytes",))
+def quick_check(ctx: Context) -> Result:
+    """SQLite finds nothing wrong in the structure of its files."""
+    import sqlite3
+    from contextlib import closing
+
+    files = sqlite_files(ctx)
+    if not files:
+        raise NotConfigured("no SQLite file is configured")
+    read = [file for file in files if file.stat().st_size <= ctx.thresholds.bytes_limit_bytes]
+    if not read:
+        return Result.skipped("the files are too large to read in each round")
+    for file in read:
+        try:
+            with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
+                rows = [str(row[0]) for row in base.execute("PRAGMA quick_check(5)")]
+        except sqlite3.DatabaseError as fault:
+            rows = [str(fault)]
+        if rows != ["ok"]:
+            return Result.unhealthy(f"{file}: {rows[0]}", details={"found": rows}, hint="restore it from a backup")
+    return Result.healthy(", ".join(str(file) for file in read))
+
+
+@built_in("sqlite.wal", tags={"live"}, timeout=5, impact="degraded", thresholds=("wal_degraded_bytes",))
+def wal(ctx: Context) -> Result:
+    """The write-ahead logs of the SQLite files are being taken in: none has grown large."""
+    files = sqlite_files(ctx)
+    if not files:
+        raise NotConfigured("no SQLite file is configured")
+    sizes = {str(file): _size_of(Path(f"{file}-wal")) for file in files}
+    file, largest = max(sizes.items(), key=lambda item: item[1])
+    metrics = {"wal_bytes": largest}
+    if largest >= ctx.thresholds.wal_degraded_bytes:
+        return Result.degraded(
+            f"the write-ahead log of {file} has grown to {spell(largest)}",
+            metrics=metrics,
+            hint="some process keeps a transaction open; end it, and it is taken in",
+        )
+    return Result.healthy(f"the largest takes {spell(largest)}", metrics=metrics)
+
+
+def sqlite_files(ctx: Context) -> list[Path]:
+    """The SQLite files among the targets, as far as they are there."""
+    found = []
+    if (store := _store_path(ctx)) is not None:
+        found.append(store / "kb.db" if store.is_dir() else store)
+    database = ctx.targets.database or ""
+    if database.startswith("sqlite:///"):
+        found.append(Path(database.removeprefix("sqlite:///")))
+    return [file for file in found if _is_sqlite(file)]
+
+
+def _store_path(ctx: Context) -> Path | None:
+    """Where a local store is; None where there is none, or it is elsewhere."""
+    store = ctx.targets.store
+    if not store:
+        return None
+    path = Path(store.removeprefix("sqlite:"))
+    return path if path.exists() else None
+
+
+def _folders(ctx: Context) -> list[str]:
+    """The folders whose room counts, each once."""
+    places = list(ctx.targets.paths)
+    if (store := _store_path(ctx)) is not None:
+        places.insert(0, str(store if store.is_dir() else store.absolute().parent))
+    return list(dict.fromkeys(places))
+
+
+def _is_sqlite(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

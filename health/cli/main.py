@@ -1,0 +1,118 @@
+"""Runs one command: finds it, runs it, and turns whatever happens into an exit code.
+
+The same group is ``health`` and, by an entry point, ``kbstore health``; so it keeps its own exit codes also where
+another program runs it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from health.cli import exits
+from health.cli.session import shared_options
+
+COMMANDS = {
+    "check": "look",
+    "list": "look",
+    "explain": "look",
+}
+"""The module of each command, in the order of ``health --help``."""
+
+
+class Commands(click.Group):
+    """The commands, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In reading order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"health.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does, but a usage error under another program ends with this program's code."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as fault:
+            if parent is None:
+                raise
+            raise click.exceptions.Exit(exits.report(fault)) from fault
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but what fails under another program ends with this program's code."""
+        if ctx.parent is None:
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as fault:
+            if os.environ.get("KBSTORE_TRACEBACK"):
+                raise
+            raise click.exceptions.Exit(exits.report(fault)) from fault
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from kbstore._version import __version__
+
+        click.echo(f"health {__version__}")
+        ctx.exit()
+
+
+@click.group("health", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+@shared_options
+def commands() -> None:
+    r"""Checks of a knowledge base, its backend and its database.
+
+    \b
+    Exit codes: 0 healthy, 1 degraded, 2 unhealthy, 3 it could not be found out (also a wrong command line).
+
+    \b
+    Example:
+      health check
+      health check --tag ready --format json
+      health explain store.head
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default this process's); returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = commands.main(
+            args=None if arguments is None else list(arguments), prog_name="health", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.HEALTHY
+    except Exception as fault:
+        if os.environ.get("KBSTORE_TRACEBACK"):
+            raise
+        return exits.report(fault)
+    except KeyboardInterrupt as fault:
+        return exits.report(fault)
+    return code if isinstance(code, int) else exits.HEALTHY
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

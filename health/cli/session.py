@@ -1,0 +1,124 @@
+"""What one run of a command works on: the configuration found from the current folder, and the engine over it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from health.engine import Engine
+from health.errors import StateError
+from health.settings import Settings
+from health.state import State
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_KEY = "health.cli.session"
+
+
+class Session:
+    """The options that all commands share, and what follows from them.
+
+    Attributes:
+        config: What ``--config`` said.
+        store: What ``--store`` said.
+        database: What ``--db`` said.
+    """
+
+    def __init__(self) -> None:
+        self.config: str | None = None
+        self.store: str | None = None
+        self.database: str | None = None
+
+    def settings(self) -> Settings:
+        """The configuration.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        from health.config import load
+
+        return load(
+            Path.cwd(),
+            os.environ,
+            file=Path(self.config) if self.config is not None else None,
+            store=self.store,
+            database=self.database,
+        )
+
+    def engine(self) -> Engine:
+        """An engine over the configuration, to be closed."""
+        return Engine(self.settings())
+
+
+def session_of(ctx: click.Context) -> Session:
+    """The session of this run."""
+    root = ctx.find_root()
+    if _KEY not in root.meta:
+        session = Session()
+        # Under `kbstore health`, what was said before the word health counts as well.
+        session.store = getattr(root.obj, "store_option", None)
+        root.meta[_KEY] = session
+    found: Session = root.meta[_KEY]
+    return found
+
+
+def state_of(engine: Engine) -> State:
+    """The engine's history.
+
+    Raises:
+        StateError: There is none.
+    """
+    if engine.state is None:
+        raise StateError("no folder is configured for the history", hint="set targets.state")
+    return engine.state
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            setattr(session_of(ctx), name, value)
+
+    return callback
+
+
+def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            os.chdir(value)
+        except OSError as fault:
+            raise click.UsageError(f"cannot go to {value}: {fault.strerror}") from fault
+
+
+def shared_options(command: _F) -> _F:
+    """Add the options that every command takes, before or after its name."""
+    for option in (
+        click.option(
+            "--db", metavar="URL", expose_value=False, callback=_set("database"), help="The database to check."
+        ),
+        click.option(
+            "--store",
+            metavar="LOCATION",
+            expose_value=False,
+            callback=_set("store"),
+            help="The store to check: a file, a folder or a URL (or set KBSTORE_STORE).",
+        ),
+        click.option(
+            "--config", metavar="FILE", expose_value=False, callback=_set("config"), help="Read this configuration."
+        ),
+        click.option(
+            "-C", "folder", metavar="DIR", expose_value=False, is_eager=True, callback=_go_to,
+            help="Work as if started in DIR.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command with the shared options."""
+
+    def declare(function: Callable[..., Any]) -> click.Command:
+        return click.command(name)(shared_options(function))
+
+    return declare

@@ -1,0 +1,197 @@
+"""Finds and reads the configuration: ``health.toml``, or ``[tool.health]`` in ``pyproject.toml``, upward of a folder.
+
+What nobody configured is looked for: the store of the project around the folder, a place for the state. Paths in a
+file are relative to the file. ``${NAME}`` in a text stands for an environment variable, so that a file can be kept
+with the code and a password elsewhere.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from health.errors import ConfigError
+from health.settings import Settings, Targets
+
+FILE = "health.toml"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def load(
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    file: Path | None = None,
+    store: str | None = None,
+    database: str | None = None,
+) -> Settings:
+    """The settings for a folder.
+
+    Args:
+        folder: Where to begin to look, upward.
+        environ: The environment.
+        file: Read this file instead of looking for one.
+        store: A store that counts more than the file's.
+        database: A database that counts more than the file's.
+
+    Raises:
+        ConfigError: The file cannot be read, or says something that it may not.
+    """
+    found = (file, _table(file)) if file is not None else _find(folder)
+    settings, home = Settings(), folder
+    if found is not None:
+        path, table = found
+        settings = parse(table, path, environ)
+        home = path.parent
+        settings = replace(settings, targets=_anchored(settings.targets, home))
+    chosen = settings.targets
+    chosen = replace(
+        chosen,
+        store=store or chosen.store or environ.get("KBSTORE_STORE") or None,
+        database=database or chosen.database,
+    )
+    if chosen.store is None:
+        chosen = _with_project(chosen, folder)
+    if chosen.state is None:
+        chosen = replace(chosen, state=str(_state_folder(chosen, home if found else None, environ)))
+    return replace(settings, targets=chosen)
+
+
+def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings that a table of a configuration file means.
+
+    Args:
+        table: As read from TOML.
+        path: Where it was read, for messages.
+        environ: What ``${NAME}`` stands for.
+
+    Raises:
+        ConfigError: A key is unknown, a value is not what it should be, or a variable is not set.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Settings).validate_python(_expanded(table, path, environ))
+    except ValidationError as fault:
+        error = fault.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in error["loc"])
+        if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            known = _siblings(error["loc"])
+            near = get_close_matches(str(error["loc"][-1]), known, n=1)
+            raise ConfigError(
+                f"{path}: there is no setting {where!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(known)}",
+            ) from None
+        raise ConfigError(f"{path}: {where}: {error['msg'][:1].lower()}{error['msg'][1:]}") from None
+
+
+def _find(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    for place in (folder, *folder.parents):
+        if (path := place / FILE).is_file():
+            return path, _table(path)
+        if (path := place / "pyproject.toml").is_file() and b"[tool.health" in _bytes(path):
+            return path, _table(path)
+    return None
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    try:
+        table = tomllib.loads(_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: not TOML: {fault}") from None
+    if path.name == "pyproject.toml":
+        found = table.get("tool", {}).get("health", {})
+        return found if isinstance(found, dict) else {}
+    return table
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise ConfigError(f"{path} cannot be read: {fault.strerror}") from None
+
+
+def _expanded(value: Any, path: Path, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+
+        def text_of(match: re.Match[str]) -> str:
+            if match[1] not in environ:
+                raise ConfigError(f"{path}: the environment variable {match[1]} is not set")
+            return environ[match[1]]
+
+        return _VARIABLE.sub(text_of, value)
+    if isinstance(value, dict):
+        return {key: _expanded(item, path, environ) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, path, environ) for item in value]
+    return value
+
+
+def _siblings(where: tuple[int | str, ...]) -> list[str]:
+    """The settings that stand beside this one."""
+    kind: Any = Settings
+    for part in where[:-1]:
+        if is_dataclass(kind):
+            kind = {f.name: f.type for f in fields(kind)}.get(str(part))
+        else:
+            # A member of a table by free names, or of a list.
+            kind = next((a for a in getattr(kind, "__args__", ()) if is_dataclass(a)), None)
+    return [f.name for f in fields(kind)] if kind is not None and is_dataclass(kind) else []
+
+
+def _anchored(targets: Targets, home: Path) -> Targets:
+    """The targets with paths that no longer depend on the current folder."""
+
+    def path_of(text: str | None) -> str | None:
+        return text if text is None or _URL.match(text) else str(home / Path(text).expanduser())
+
+    database = targets.database
+    if database is not None and (found := re.fullmatch(r"(sqlite:///)([^/:].*)", database)):
+        database = found[1] + str(home / found[2])
+    return replace(
+        targets,
+        store=path_of(targets.store),
+        database=database,
+        migrations=path_of(targets.migrations),
+        paths=tuple(str(home / Path(text).expanduser()) for text in targets.paths),
+        state=path_of(targets.state),
+    )
+
+
+def _with_project(targets: Targets, folder: Path) -> Targets:
+    """The targets with the store of the project around a folder, if there is one.
+
+    The few fields are read here, since `kbstore.project` loads the whole store, which only a worker needs.
+    """
+    for place in (folder, *folder.parents):
+        path = place / ".kbstore" / "config.json"
+        if not path.is_file():
+            continue
+        try:
+            chosen = json.loads(_bytes(path))
+            store, branch = str(chosen.get("store", "kb.db")), str(chosen.get("branch", "main"))
+        except (ValueError, AttributeError):
+            raise ConfigError(f"{path} is not the configuration of a project", hint="run: kbstore status") from None
+        own = targets.branch if targets.branch != Targets().branch else branch
+        return replace(targets, store=store if _URL.match(store) else str(path.parent / store), branch=own)
+    return targets
+
+
+def _state_folder(targets: Targets, home: Path | None, environ: Mapping[str, str]) -> Path:
+    """Beside the configuration or the project's store; else in the user's folder for such things."""
+    if home is not None:
+        return home / ".health"
+    store = targets.store
+    if store is not None and not _URL.match(store) and Path(store).parent.name == ".kbstore":
+        return Path(store).parent / "health"
+    base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or os.sep).joinpath(".local", "state")
+    about = repr((os.path.abspath(store) if store and not _URL.match(store) else store, targets.database))  # noqa: PTH100 - no link is followed
+    return Path(base, "kbstore-health", sha256(about.encode()).hexdigest()[:16])

@@ -1,0 +1,268 @@
+"""Runs rounds: from the settings and the checks that there are to a report, with history on both sides."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from queue import SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from health import plugins
+from health.context import Context
+from health.errors import ConfigError, RegistryError, StateError
+from health.model import Outcome, Report, Status
+from health.process import Event, Worker
+from health.rounds import Round, Task, default_deadline_s
+from health.scrub import Scrubber, secrets_of
+from health.select import select
+from health.settings import Settings
+from health.specs import Registry, Spec, registry
+from health.state import State
+from kbstore.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All checks that there are, as configured.
+
+    Attributes:
+        specs: By name.
+        broken: An unhealthy outcome for each plug-in that could not be loaded.
+    """
+
+    specs: Mapping[str, Spec]
+    broken: tuple[Outcome, ...] = ()
+
+
+class Engine:
+    """Runs checks as configured.
+
+    Args:
+        settings: The configuration.
+        isolate: Run them in a disposable process; False runs them in threads of this one, where a hang or a crash of
+            a check cannot be undone.
+        checks: Where checks are declared.
+        clock: Gives the time and random names.
+        environ: Where more secrets may stand.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        isolate: bool = True,
+        checks: Registry = registry,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        self.scrubber = Scrubber(secrets_of(self.settings, os.environ if environ is None else environ))
+        self.state = State(Path(self.settings.targets.state)) if self.settings.targets.state else None
+        self._isolate = isolate
+        self._registry = checks
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._early: Worker | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the history, and a worker that was not needed."""
+        if self._early is not None:
+            self._early.stop()
+            self._early = None
+        if self.state is not None:
+            self.state.close()
+
+    def catalogue(self) -> Catalogue:
+        """All checks that there are; plug-ins are loaded in a worker for that.
+
+        Raises:
+            RegistryError: Their declarations contradict each other.
+            ConfigError: The configuration names a check that is not there.
+        """
+        loaded = self._load(())
+        if loaded.worker is not None:
+            loaded.worker.stop()
+        return Catalogue(self._specs(loaded), tuple(loaded.broken))
+
+    def run(self, names: Sequence[str] = (), tag: str | None = None, *, record: bool = True) -> Report:
+        """Run checks and what they need.
+
+        Args:
+            names: Only these; all by default.
+            tag: Only those with this tag.
+            record: Keep the results in the history.
+
+        Raises:
+            UnknownCheck: There is no such name or tag.
+            RegistryError: The declarations of checks contradict each other.
+            ConfigError: The configuration names a check that is not there.
+        """
+        time, began = self.clock.now(), monotonic()
+        self._events = self._events if self._early is not None else SimpleQueue()
+        warnings: list[str] = []
+        loaded = self._load(names)
+        try:
+            chosen = select(self._specs(loaded, names), names, tag)
+            if self._isolate and loaded.worker is None and any(spec.origin for spec in chosen):
+                loaded.worker = self._spawn_or_none()
+            tasks = self._tasks(chosen, warnings)
+        except BaseException:
+            if loaded.worker is not None:
+                loaded.worker.stop()
+            raise
+        deadline_s = self.settings.deadline or default_deadline_s(chosen)
+        spawn = self._spawn if self._isolate else None
+        one = Round(tasks, self._base(), deadline_s, spawn, self._events)
+        outcomes = [*loaded.broken, *one.run(loaded.worker)]
+        outcomes = [replace(o, result=self.scrubber.result(o.result)) for o in outcomes]
+        survivors = [self.scrubber.text(text) for text in (*loaded.survivors, *one.survivors)]
+        report = Report(tuple(outcomes), time, monotonic() - began, tuple(survivors), tuple(warnings))
+        return self._with_history(report, record=record)
+
+    # ---- which ----------------------------------------------------------------------------------------------------
+
+    def _load(self, names: Sequence[str]) -> plugins.Loaded:
+        """Declare the built-in checks and load plug-ins, unless all that is asked for is there without them."""
+        if self._registry is registry:
+            registry.load_built_in()
+        worker, self._early = self._early, None
+        if self._registry is not registry or (names and all(name in self._registry.specs for name in names)):
+            return plugins.Loaded(worker=worker)
+        found = plugins.installed()
+        if not found or self._isolate:
+            return plugins.load_in_worker(found, self._spawn, self._events, worker)
+        return self._load_here(found)
+
+    def _load_here(self, found: Sequence[tuple[str, str]]) -> plugins.Loaded:
+        from health._worker import load
+        from health.model import LOAD, Result
+
+        loaded = plugins.Loaded()
+        for name, value in found:
+            told = load(name, value)
+            if told["is"] == "broken":
+                text = f"the plug-in {name} ({value}) cannot be loaded: {told['message']}"
+                loaded.broken.append(plugins.broken(name, Result.unhealthy(text, reason=LOAD)))
+        return loaded
+
+    def _specs(self, loaded: plugins.Loaded, names: Sequence[str] = ()) -> dict[str, Spec]:
+        found = {**self._registry.specs, **loaded.specs}
+        if self._isolate and (twice := self._registry.specs.keys() & loaded.specs.keys()):
+            name = min(twice)
+            mine, other = self._registry.specs[name].origin, loaded.specs[name].origin
+            if mine != other:
+                raise RegistryError(f"the check {name!r} is declared by this program and by a plug-in, {other}")
+        unknown = [name for name in self.settings.checks if name not in found]
+        if unknown and not names and not loaded.broken:
+            near = get_close_matches(unknown[0], found, n=1)
+            raise ConfigError(
+                f"the configuration has settings for {unknown[0]!r}, which is no check",
+                hint=f"did you mean {near[0]!r}?" if near else "health list",
+            )
+        off = [name for name, changed in self.settings.checks.items() if not changed.enabled]
+        for name in off:
+            found.pop(name, None)
+        return {
+            name: _configured(spec, self.settings, {n for n in off if n in spec.needs}) for name, spec in found.items()
+        }
+
+    def _tasks(self, chosen: Sequence[Spec], warnings: list[str]) -> list[Task]:
+        remembered: Mapping[str, Mapping[str, Any]] = {}
+        facts: Mapping[str, Any] = {}
+        if self.state is not None:
+            try:
+                remembered, facts = self.state.remembered(), self.state.facts()
+            except StateError as fault:
+                warnings.append(self.scrubber.text(str(fault)))
+        return [
+            Task(
+                spec,
+                self._registry.checks.get(spec.name),
+                remembered.get(spec.name, {}),
+                self.settings.checks[spec.name].options if spec.name in self.settings.checks else {},
+                facts,
+            )
+            for spec in chosen
+        ]
+
+    # ---- where ----------------------------------------------------------------------------------------------------
+
+    def start_early(self) -> None:
+        """Start a worker now, before it is known what it is to do: its start then costs no time later."""
+        if self._isolate and self._early is None:
+            self._early = self._spawn_or_none()
+
+    def _base(self) -> Context:
+        return Context(self.settings.targets, self.settings.thresholds, clock=self.clock)
+
+    def _spawn_or_none(self) -> Worker | None:
+        try:
+            return self._spawn()
+        except OSError:
+            # The round tries again, and reports it by name.
+            return None
+
+    def _spawn(self) -> Worker:
+        worker = Worker(self.clock.token(), self._events)
+        settings = self.settings
+        worker.tell(
+            do="begin",
+            context={"targets": asdict(settings.targets), "thresholds": asdict(settings.thresholds)},
+            memory_limit_mb=settings.memory_limit_mb,
+            seconds=settings.deadline or 3600,
+        )
+        return worker
+
+    # ---- afterwards -----------------------------------------------------------------------------------------------
+
+    def _with_history(self, report: Report, *, record: bool) -> Report:
+        if self.state is None:
+            return report
+        warnings = list(report.warnings)
+        since: Mapping[str, datetime] = {}
+        notes: Mapping[str, str] = {}
+        try:
+            if record:
+                since = self.state.record(report, keep_days=self.settings.watch.keep_days)
+            if any(o.status.rank > Status.HEALTHY.rank for o in report.outcomes):
+                notes = {note.name: note.text for note in self.state.notes()}
+        except StateError as fault:
+            text = self.scrubber.text(str(fault))
+            warnings += [text] if text not in warnings else []
+        outcomes = tuple(
+            replace(
+                o,
+                since=since.get(o.name),
+                last_note=notes.get(o.name) if o.status.rank > Status.HEALTHY.rank else None,
+            )
+            for o in report.outcomes
+        )
+        return replace(report, outcomes=outcomes, warnings=tuple(warnings))
+
+
+def _configured(spec: Spec, settings: Settings, off: set[str]) -> Spec:
+    """The spec with what is configured; needs that are switched off are not needed any more."""
+    spec = replace(spec, needs=tuple(need for need in spec.needs if need not in off)) if off else spec
+    changed = settings.checks.get(spec.name)
+    if changed is None:
+        return spec
+    fields: dict[str, Any] = {
+        name: value
+        for name in ("timeout", "every", "rise", "fall", "runbook", "remedy")
+        if (value := getattr(changed, name)) is not None
+    }
+    if changed.impact is not None:
+        fields["impact"] = Status(changed.impact)
+    return replace(spec, **fields)

@@ -1,0 +1,66 @@
+"""Says all that is known about one check: what it looks at, when it fails, what to do, what helped before."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from health.engine import Engine
+from health.errors import StateError
+from health.model import Status, rfc3339
+from health.select import select
+from health.specs import Spec
+from kbstore.render.escape import visible
+
+_RECENT = 5
+
+
+def explain(engine: Engine, name: str) -> Iterator[str]:
+    """The lines that explain a check.
+
+    Raises:
+        UnknownCheck: There is none of that name.
+    """
+    catalogue = engine.catalogue()
+    select(catalogue.specs, [name])
+    spec = catalogue.specs[name]
+    yield name
+    yield f"  {visible(spec.summary)}"
+    yield ""
+    yield from _promises(spec)
+    limits = engine.settings.thresholds
+    for threshold in spec.thresholds:
+        yield f"  threshold  {threshold} = {getattr(limits, threshold):g}"
+    if spec.runbook:
+        yield f"  runbook    {visible(spec.runbook)}"
+    if spec.remedy:
+        allowed = "" if name in engine.settings.remedies.allow else "  (not allowed: see remedies.allow)"
+        yield f"  remedy     {visible(' '.join(spec.remedy))}{allowed}"
+    try:
+        yield from _past(engine, name)
+    except StateError as fault:
+        yield f"  history    {visible(str(fault))}"
+
+
+def _promises(spec: Spec) -> Iterator[str]:
+    if spec.tags:
+        yield f"  tags       {', '.join(sorted(spec.tags))}"
+    if spec.needs:
+        yield f"  needs      {', '.join(spec.needs)}"
+    yield f"  timeout    {spec.timeout:g} s"
+    if spec.every:
+        yield f"  every      {spec.every:g} s"
+    if spec.impact is not Status.UNHEALTHY:
+        yield f"  impact     at worst {spec.impact}"
+    yield f"  alerts     after {spec.fall} bad rounds in a row; well again after {spec.rise} good ones"
+
+
+def _past(engine: Engine, name: str) -> Iterator[str]:
+    if engine.state is None:
+        return
+    now = engine.clock.now()
+    if silence := engine.state.silences(now).get(name):
+        yield f"  silenced   until {rfc3339(silence.until)}: {visible(silence.reason)}"
+    past = engine.state.history(name, since=now - timedelta(days=engine.settings.watch.keep_days), limit=_RECENT)
+    for one in reversed(past):
+        yield f"  {rfc3339(one.time)}  {one.status}: {visible(one.message)}"
+    for note in engine.state.notes(name):
+        yield f"  note of {rfc3339(note.time)}: {visible(note.text)}"

@@ -1,0 +1,95 @@
+"""Takes secrets out of whatever is shown, stored or sent: the last gate before any message, detail, metric or log.
+
+Two nets, since each has holes: the secrets that are known (from the configuration and the environment) are taken out
+wherever they stand, also percent-encoded; and what looks like a secret is taken out by its form.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from health.model import Result
+from health.settings import Settings
+
+HIDDEN = "***"
+
+_MIN_CHARS = 4
+"""A shorter secret would take ordinary words apart; it is still taken out of URLs, by its form."""
+
+_SECRET_NAME = r"(?:[\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature)[\w.-]*)"
+_FORMS = (
+    # scheme://user:password@host: all up to the last @ before the path, since a password may hold one too.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)([^\s/?#:@]*):([^\s]*)@(?=[^\s@]*)"), rf"\1\2:{HIDDEN}@"),
+    (re.compile(rf"(?i)([?&;]{_SECRET_NAME}=)[^&\s;#'\"]+"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)\b({_SECRET_NAME}['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;}}&)]+)"), rf"\1{HIDDEN}"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{4,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(?:AKIA|ASIA|AIDA|AROA)[A-Z0-9]{12,}\b"), HIDDEN),
+    (re.compile(r"(?<![A-Za-z0-9/+])(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])(?=[A-Za-z0-9/+]*[0-9])"
+                r"[A-Za-z0-9+]{1,39}[A-Za-z0-9/+]*[A-Za-z0-9+](?<=[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), HIDDEN),
+)  # fmt: skip
+
+_ENVIRONMENT = re.compile(r"(?i)(password|passwd|secret|token|access_key)")
+
+
+class Scrubber:
+    """Takes known secrets, and what looks like one, out of values.
+
+    Args:
+        secrets: Texts that must not be seen.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), unquote(secret))}
+        known = sorted((form for form in forms if len(form) >= _MIN_CHARS), key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(HIDDEN, text)
+        for pattern, shown in _FORMS:
+            text = pattern.sub(shown, text)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """A JSON value without secrets, in members' names too; a member that is named for a secret is hidden whole."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {
+                self.text(str(key)): HIDDEN if _is_secret(str(key)) and item else self.value(item)
+                for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.value(item) for item in value]
+        return value
+
+    def result(self, result: Result) -> Result:
+        """The result without secrets; what it asks to remember stays as it is, since nobody is shown that."""
+        return replace(
+            result,
+            message=self.text(result.message),
+            details=self.value(dict(result.details)),
+            metrics={self.text(name): number for name, number in result.metrics.items()},
+            hint=None if result.hint is None else self.text(result.hint),
+        )
+
+
+def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Every secret that the configuration and the environment hold."""
+    found = [settings.serve.token, *(sink.secret for sink in settings.sinks)]
+    urls = [settings.targets.store, settings.targets.database, settings.watch.heartbeat_url]
+    for url in [*urls, *(sink.url for sink in settings.sinks)]:
+        if url and "://" in url:
+            try:
+                found.append(urlsplit(url).password or "")
+            except ValueError:
+                continue
+    found += [text for name, text in environ.items() if _ENVIRONMENT.search(name)]
+    return [secret for secret in found if secret]
+
+
+def _is_secret(name: str) -> bool:
+    return re.fullmatch(_SECRET_NAME, name, re.IGNORECASE) is not None

@@ -1,0 +1,241 @@
+"""What outlives a round: results, since when, what checks remember, notes, silences, alerts, remedies.
+
+One SQLite file in a folder of its own. It is a convenience, never a condition: where it cannot be read or written, the
+checks still run and still say the truth, and the report carries a warning.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from health.errors import StateError
+from health.model import Outcome, Report, Status
+
+FILE = "health.db"
+_FORMAT = 1
+_DAY_S = 86_400.0
+_SCHEMA = """
+CREATE TABLE rounds(id INTEGER PRIMARY KEY, time REAL, overall TEXT, duration_s REAL);
+CREATE TABLE results(time REAL, name TEXT, status TEXT, message TEXT, reason TEXT, duration_s REAL, metrics TEXT);
+CREATE INDEX results_of ON results(name, time);
+CREATE TABLE checks(name TEXT PRIMARY KEY, status TEXT, since REAL, ran REAL, remembered TEXT, standing TEXT);
+CREATE TABLE notes(name TEXT, time REAL, text TEXT);
+CREATE TABLE silences(name TEXT PRIMARY KEY, time REAL, until REAL, reason TEXT);
+CREATE TABLE remedies(name TEXT, time REAL, command TEXT, code INTEGER, output TEXT);
+CREATE TABLE outbox(id INTEGER PRIMARY KEY, sink TEXT, time REAL, body TEXT, tries INTEGER, due REAL, sent REAL,
+ fault TEXT);
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One result of long ago."""
+
+    time: datetime
+    name: str
+    status: Status
+    message: str
+    reason: str | None
+    duration_s: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody wrote down about a check."""
+
+    name: str
+    time: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No alerts about a check until then; it is still watched."""
+
+    name: str
+    until: datetime
+    reason: str
+
+
+class State:
+    """The state in a folder; opened when it is first needed. Threads may share it, and processes open their own.
+
+    Args:
+        folder: Where it is kept; made if it is not there.
+
+    Every method raises `StateError` where the file cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, of this thread alone."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            except (sqlite3.Error, OSError, UnicodeEncodeError) as fault:
+                self._forget()
+                raise StateError(
+                    f"the history in {self.folder} cannot be used: {fault}",
+                    hint="make room or give permission; nothing is lost with the file but history, notes and silences",
+                ) from fault
+
+    def _open(self) -> sqlite3.Connection:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.folder / FILE, timeout=2.0, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={_FORMAT}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.close()
+            except sqlite3.Error:
+                pass
+        self._connection = None
+
+    def close(self) -> None:
+        """Release the file. Closing twice is allowed."""
+        with self._lock:
+            self._forget()
+
+    # ---- results --------------------------------------------------------------------------------------------------
+
+    def remembered(self) -> dict[str, dict[str, Any]]:
+        """What each check asked to remember."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT name, remembered FROM checks WHERE remembered IS NOT NULL").fetchall()
+        return {name: json.loads(text) for name, text in rows}
+
+    def record(self, report: Report, *, keep_days: float) -> dict[str, datetime]:
+        """Add a round, and drop what is older than `keep_days`; returns since when each check is as it is."""
+        now = report.time.timestamp()
+        with self.transaction() as base:
+            base.execute(
+                "INSERT INTO rounds(time, overall, duration_s) VALUES(?,?,?)",
+                (now, str(report.overall), report.duration_s),
+            )
+            for outcome in report.outcomes:
+                self._record(base, outcome, now)
+            for table in ("rounds", "results"):
+                base.execute(f"DELETE FROM {table} WHERE time < ?", (now - keep_days * _DAY_S,))  # noqa: S608
+            rows = base.execute("SELECT name, since FROM checks").fetchall()
+        return {name: _moment(since) for name, since in rows}
+
+    @staticmethod
+    def _record(base: sqlite3.Connection, outcome: Outcome, now: float) -> None:
+        result, status = outcome.result, str(outcome.status)
+        metrics = json.dumps(dict(result.metrics)) if result.metrics else None
+        base.execute(
+            "INSERT INTO results VALUES(?,?,?,?,?,?,?)",
+            (now, outcome.name, status, result.message, result.reason, outcome.duration_s, metrics),
+        )
+        remembered = json.dumps(dict(result.remember)) if result.remember is not None else None
+        base.execute(
+            "INSERT INTO checks(name, status, since, ran, remembered) VALUES(?1,?2,?3,?3,?4)"
+            " ON CONFLICT(name) DO UPDATE SET since=iif(status=?2, since, ?3), status=?2, ran=?3,"
+            " remembered=ifnull(?4, remembered)",
+            (outcome.name, status, now, remembered),
+        )
+
+    def history(self, name: str | None = None, *, since: datetime | None = None, limit: int = 1_000_000) -> list[Past]:
+        """Results, oldest first; of one check, or of all."""
+        with self.transaction() as base:
+            rows = base.execute(
+                "SELECT * FROM (SELECT rowid AS n, * FROM results WHERE (?1 IS NULL OR name=?1) AND time >= ?2"
+                " ORDER BY time DESC, n DESC LIMIT ?3) ORDER BY time, n",
+                (name, since.timestamp() if since is not None else 0.0, limit),
+            ).fetchall()
+        return [
+            Past(_moment(time), name_, Status(status), message, reason, took, json.loads(metrics or "{}"))
+            for _, time, name_, status, message, reason, took, metrics in rows
+        ]
+
+    # ---- what people say ------------------------------------------------------------------------------------------
+
+    def add_note(self, name: str, text: str, now: datetime) -> None:
+        """Write down what fixed a check."""
+        with self.transaction() as base:
+            base.execute("INSERT INTO notes VALUES(?,?,?)", (name, now.timestamp(), text))
+
+    def notes(self, name: str | None = None) -> list[Note]:
+        """Notes, oldest first; about one check, or all."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT * FROM notes WHERE (?1 IS NULL OR name=?1) ORDER BY time, rowid", (name,))
+            return [Note(about, _moment(time), text) for about, time, text in rows]
+
+    def silence(self, name: str, until: datetime, reason: str, now: datetime) -> None:
+        """Send no alerts about a check until then."""
+        with self.transaction() as base:
+            base.execute(
+                "INSERT OR REPLACE INTO silences VALUES(?,?,?,?)", (name, now.timestamp(), until.timestamp(), reason)
+            )
+
+    def silences(self, now: datetime) -> dict[str, Silence]:
+        """The silences that hold now, by check."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT name, until, reason FROM silences WHERE until > ?", (now.timestamp(),))
+            return {name: Silence(name, _moment(until), reason) for name, until, reason in rows}
+
+    # ---- facts and remedies ---------------------------------------------------------------------------------------
+
+    def set_fact(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write down what other parts of health know, for checks to judge."""
+        with self.transaction() as base:
+            base.execute("INSERT OR REPLACE INTO facts VALUES(?,?)", (name, json.dumps(dict(value))))
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """All that was written down with `set_fact`."""
+        with self.transaction() as base:
+            return {name: json.loads(value) for name, value in base.execute("SELECT * FROM facts")}
+
+    def add_remedy(self, name: str, command: Iterable[str], code: int, output: str, now: datetime) -> None:
+        """Write down that a remedy ran."""
+        with self.transaction() as base:
+            base.execute(
+                "INSERT INTO remedies VALUES(?,?,?,?,?)",
+                (name, now.timestamp(), json.dumps(list(command)), code, output),
+            )
+
+    def remedies(self, name: str) -> list[tuple[datetime, list[str], int, str]]:
+        """When a check's remedy ran, with its command, exit code and output; oldest first."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT time, command, code, output FROM remedies WHERE name=? ORDER BY time", (name,))
+            return [(_moment(time), json.loads(command), code, output) for time, command, code, output in rows]
+
+
+def _moment(time: float) -> datetime:
+    return datetime.fromtimestamp(time, UTC)
