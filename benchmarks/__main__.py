@@ -7,10 +7,22 @@ from importlib import import_module
 
 from benchmarks import row, scale, stores, timing
 
-GROUPS = ("commit", "batch", "checkout", "size")
+GROUPS = (
+    "commit",
+    "batch",
+    "document",
+    "checkout",
+    "diff",
+    "get",
+    "log",
+    "size",
+    "memory",
+    "loading",
+    "flat",
+)
 """The modules with rows, in the order of the table."""
 
-_LONG_HISTORIES = frozenset({"checkout", "commit"})
+_LONG_HISTORIES = frozenset({"checkout", "commit", "flat", "get", "log"})
 """Those that need stores with many versions, which take minutes to build."""
 
 _SCALES = {"full": scale.FULL, "quick": scale.QUICK, "tiny": scale.TINY}
@@ -18,9 +30,14 @@ _SCALES = {"full": scale.FULL, "quick": scale.QUICK, "tiny": scale.TINY}
 
 def main() -> int:
     """Run the groups that were named, or all."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if unknown := set(options.groups).difference(GROUPS):
+        parser.error(f"there is no group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     if options.cpu:
         timing.use_cpu_clock()
+    if options.reuse:
+        stores.reuse_older()
     chosen = scale.QUICK if options.quick else _SCALES[options.scale]
     groups = [group for group in GROUPS if group in options.groups or not options.groups]
     start = time.perf_counter()
@@ -41,10 +58,13 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the store against its limits.")
-    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="rows to measure; all by default")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"any of {', '.join(GROUPS)}; all by default")
     parser.add_argument("--cpu", action="store_true", help="count CPU time instead of wall time")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a limit is missed")
+    parser.add_argument(
+        "--reuse", action="store_true", help="take stores that older code built, rather than build anew"
+    )
     parser.add_argument("--quick", action="store_true", help="the same as --scale quick")
     parser.add_argument("--scale", choices=_SCALES, default="full", help="the limits are meant for full (default)")
     return parser

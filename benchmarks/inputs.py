@@ -55,9 +55,20 @@ def document(size: str) -> Any:
     return workload().load_base(size, str(cache()))
 
 
+def articles(size: str) -> int:
+    """How many articles the knowledge base of a size has."""
+    return int(workload().SIZES[size][0])
+
+
 def patches(base: Any, count: int, seed: int = 11) -> Iterator[Patch]:
     """So many edits, each on the document that the one before it left; `base` stays as it is."""
     return (patch for _, patch, _, _ in islice(workload().stream(base, count, seed), count))
+
+
+def edited(base: Any, count: int, seed: int = 11) -> Any:
+    """A document after so many edits; it shares what was not edited with `base`."""
+    *_, (_, _, document, _) = islice(workload().stream(base, count, seed), count)
+    return document
 
 
 def history(name: str) -> Path:

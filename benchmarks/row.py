@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_WIDTHS = (58, 12, 12, 12, 10, 8)
+_WIDTHS = (70, 12, 12, 12, 10, 8)
 HEADINGS = ("what", "measured", "at most", "aim", "of limit", "", "beside it")
 
 

@@ -27,9 +27,13 @@ from kbstore import Store, event, snapshots, snapshotter
 from kbstore.tree import node
 
 AUTHOR = "bench@example.com"
+EDITED_ARTICLES = 10_000
+"""So many articles are edited, also where there are more."""
+
 _BATCH = 100
 _MARKS = (100, 1_000, 10_000, 100_000)
 _TOLD = 10_000
+_reuse = False
 
 
 def built(size: str, versions: int) -> Path:
@@ -38,6 +42,12 @@ def built(size: str, versions: int) -> Path:
     if not path.exists():
         _build(size, versions)
     return path
+
+
+def reuse_older() -> None:
+    """From now on take stores that an earlier state of the code built, where there are none of this one."""
+    global _reuse
+    _reuse = True
 
 
 def prepare(wanted: Iterable[tuple[str, int]]) -> None:
@@ -79,9 +89,9 @@ def document_file(size: str) -> Path:
 
 
 def edits(base: Any, count: int, seed: int = 11) -> Iterator[list[dict[str, Any]]]:
-    """Edits of the first 10,000 articles of a document."""
+    """Edits of the first articles of a document."""
     articles = base["problems"]
-    few = {key: articles[key] for key in sorted(articles)[:10_000]}
+    few = {key: articles[key] for key in sorted(articles)[:EDITED_ARTICLES]}
     return inputs.patches({**base, "problems": few}, count, seed)
 
 
@@ -93,7 +103,15 @@ def _code() -> str:
 
 
 def _path(size: str, versions: int) -> Path:
-    return inputs.cache() / f"{size}-{versions}-{_code()}.db"
+    exact = inputs.cache() / f"{size}-{versions}-{_code()}.db"
+    if not _reuse or exact.exists():
+        return exact
+    older = sorted(_of_any_code(size, versions), key=lambda path: path.stat().st_mtime)
+    return older[-1] if older else exact
+
+
+def _of_any_code(size: str, versions: int) -> list[Path]:
+    return list(inputs.cache().glob(f"{size}-{versions}-*.db"))
 
 
 def _build(size: str, versions: int) -> None:
@@ -114,7 +132,7 @@ def _build(size: str, versions: int) -> None:
             batch = []
             if done in _MARKS and not _path(size, done).exists():
                 store.close()
-                _keep(draft, _path(size, done))
+                _keep(draft, size, done)
                 store = Store.open(draft, author=AUTHOR)
             if done % _TOLD == 0:
                 seconds = time.perf_counter() - start
@@ -124,11 +142,20 @@ def _build(size: str, versions: int) -> None:
         draft.unlink()
     else:
         draft.rename(_path(size, versions))
+        _forget_older(size, versions)
 
 
-def _keep(draft: Path, path: Path) -> None:
+def _keep(draft: Path, size: str, versions: int) -> None:
+    path = _path(size, versions)
     shutil.copyfile(draft, path.with_suffix(".copy"))
     path.with_suffix(".copy").rename(path)
+    _forget_older(size, versions)
+
+
+def _forget_older(size: str, versions: int) -> None:
+    for path in _of_any_code(size, versions):
+        if path != _path(size, versions):
+            path.unlink()
 
 
 if __name__ == "__main__":
