@@ -117,9 +117,7 @@ def commit_command(
       kbstore commit -m "API integration problem" --author dev@example.com --tag api --tag integration
     """
     with session.open(author=author) as store:
-        with _way_out(
-            "kbstore diff --patch > mine.json && kbstore checkout HEAD --force; then edit, or apply mine.json"
-        ):
+        with _way_out("kbstore diff --patch > mine.json; kbstore checkout HEAD --force; then edit, or apply mine.json"):
             version = session.copy(store).commit(
                 message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty
             )

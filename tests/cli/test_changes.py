@@ -1,0 +1,383 @@
+"""Commands that move changes between the file and the store: init, status, commit, apply, checkout, restore."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from kbstore import Store
+from tests.cli.support import DOCUMENT, Shell
+
+RAISE = [{"op": "replace", "path": "/problems/p2/votes", "value": 9}]
+
+
+def patch_of(value: object) -> bytes:
+    """A patch as it comes from a file or stdin."""
+    return json.dumps(value).encode()
+
+
+# ---- init ---------------------------------------------------------------------------------------------------------
+
+
+def test_init_starts_a_history(shell: Shell) -> None:
+    """Version 1 is what the file holds; the file itself stays as it is, byte for byte."""
+    before = shell.write(DOCUMENT, indent="\t")
+    result = shell.ok("init", "kb.json", "-m", "imported from the wiki")
+    assert result.out.startswith("v1_")
+    assert result.out.endswith("  imported from the wiki\n")
+    assert "started" in result.err
+    assert shell.file.read_bytes() == before
+    assert sorted(path.name for path in (shell.folder / ".kbstore").iterdir()) == ["config.json", "files", "kb.db"]
+
+
+def test_init_twice_is_refused(kb: Shell) -> None:
+    """A file has one history, and a folder holds that of one file."""
+    assert "has its history in" in kb.fails(3, "init", "kb.json").err
+    (kb.folder / "other.json").write_text("{}")
+    assert "belongs to kb.json" in kb.fails(3, "init", "other.json").err
+
+
+@pytest.mark.parametrize("option", ["--store", "KBSTORE_STORE"])
+def test_init_joins_a_store_that_is_there(kb: Shell, option: str) -> None:
+    """A file that is not there is written; one that is there stays, its differences uncommitted."""
+    store = str(kb.folder / ".kbstore" / "kb.db")
+    for name, content in (("empty", None), ("full", b'{"problems": {"p1": {}}}\n')):
+        folder = kb.folder / name
+        folder.mkdir()
+        if content is not None:
+            (folder / "kb.json").write_bytes(content)
+        if option == "--store":
+            result = kb.ok("-C", name, "init", "kb.json", "--store", store)
+        else:
+            result = kb.ok("-C", name, "init", "kb.json", env={option: store})
+        assert "joined" in result.err
+        status = kb.ok("-C", name, "status", "--json").object
+        assert status["clean"] is (content is None)
+        if content is not None:
+            assert (folder / "kb.json").read_bytes() == content
+            assert status["removed"] == ["p2", "p4"]
+
+
+@pytest.mark.parametrize("arguments", [["--store", "nowhere/kb.db"], ["--store", "memory:"], ["--collection", "x"]])
+def test_an_init_that_fails_leaves_nothing(shell: Shell, arguments: list[str]) -> None:
+    """Neither a folder nor a store."""
+    shell.write(DOCUMENT)
+    assert shell.run("init", "kb.json", *arguments).code in (2, 3, 10)
+    assert [path.name for path in shell.folder.iterdir()] == ["kb.json"]
+
+
+def test_a_collection_can_be_chosen(shell: Shell) -> None:
+    """What counts as an entry is what was configured."""
+    shell.write({"small": {"a": {"x": 1}}, "large": {str(n): {"x": n} for n in range(9)}})
+    shell.ok("init", "kb.json", "--collection", "/small")
+    shell.write({"small": {"a": {"x": 2}}, "large": {str(n): {"x": n} for n in range(9)}})
+    assert shell.ok("status", "--json").object["modified"] == ["a"]
+
+
+# ---- status and commit --------------------------------------------------------------------------------------------
+
+
+def test_status_tells_changes_by_entry(kb: Shell) -> None:
+    """Added, modified and removed entries, and that the file is clean before."""
+    assert kb.ok("status").lines[1] == "nothing changed"
+    kb.edit("p5", title="New")
+    kb.edit("p2", votes=6)
+    document = kb.read()
+    del document["problems"]["p1"]
+    kb.write(document)
+    lines = kb.ok("status").lines
+    assert lines[0].startswith("kb.json: at v3_")
+    assert lines[1:] == ["uncommitted: 1 added, 1 modified, 1 removed", "  + p5", "  ~ p2", "  - p1"]
+
+
+def test_status_of_a_long_list_is_cut(kb: Shell) -> None:
+    """Twenty entries of a kind are named, the rest are counted."""
+    document = kb.read()
+    document["problems"].update({f"q{n}": {} for n in range(30)})
+    kb.write(document)
+    lines = kb.ok("status").lines
+    assert len(lines) == 23
+    assert lines[-1] == "    and 10 more; kbstore diff --name-only lists them all"
+
+
+def test_status_of_a_file_that_is_gone(kb: Shell) -> None:
+    """It says so, and what brings the file back does."""
+    kb.file.unlink()
+    assert "kbstore checkout HEAD writes it" in kb.ok("status").out
+    assert "there is no file" in kb.fails(3, "commit", "-m", "x").err
+    assert "there is no file" in kb.fails(3, "diff").err
+    kb.ok("checkout")
+    assert "p4" in kb.read()["problems"]
+
+
+def test_commit_makes_a_version(kb: Shell) -> None:
+    """Its name and the message's first line on stdout; author and labels as given."""
+    kb.edit("p2", votes=6)
+    result = kb.ok("commit", "-m", "One more vote\n\nFrom the forum.", "--author", "Ana", "--tag", "votes")
+    assert result.out.startswith("v4_")
+    assert result.out.endswith("  One more vote\n")
+    version = kb.ok("show", "--json").object
+    assert (version["author"], version["tags"], version["message"]) == (
+        "Ana",
+        ["votes"],
+        "One more vote\n\nFrom the forum.",
+    )
+    assert version["patch"] == [{"op": "replace", "path": "/problems/p2/votes", "value": 6}]
+
+
+def test_commit_of_nothing(kb: Shell) -> None:
+    """The newest version's name, no version; one with --allow-empty."""
+    result = kb.ok("commit", "-m", "again")
+    assert result.out.startswith("v3_")
+    assert result.err == "nothing changed; no version was made\n"
+    assert kb.versions() == 3
+    assert kb.ok("commit", "-m", "again", "--allow-empty").out.startswith("v4_")
+
+
+def committed_elsewhere(kb: Shell, path: str, value: object) -> None:
+    """Commit as another process would, past the file."""
+    with Store.open(kb.folder / ".kbstore" / "kb.db", author="they") as store:
+        store.commit(patch=[{"op": "replace", "path": path, "value": value}], message="theirs")
+
+
+def test_commit_puts_both_changes_together(kb: Shell) -> None:
+    """What others committed elsewhere in the document stays, and comes into the file."""
+    kb.edit("p2", votes=6)
+    committed_elsewhere(kb, "/problems/p1/votes", 40)
+    assert "1 newer version" in kb.ok("status").out
+    kb.ok("commit", "-m", "mine")
+    document = kb.read()["problems"]
+    assert (document["p1"]["votes"], document["p2"]["votes"]) == (40, 6)
+
+
+def test_a_conflict_shows_both_values_and_a_way_out(kb: Shell) -> None:
+    """Exit code 11, nothing committed, the file as it was; what the hint says leads on."""
+    kb.edit("p2", votes=6)
+    committed_elsewhere(kb, "/problems/p2/votes", 40)
+    before = kb.file.read_bytes()
+    result = kb.fails(11, "commit", "-m", "mine")
+    assert "  /problems/p2/votes\n    ours:   6\n    theirs: 40\n" in result.err
+    assert kb.file.read_bytes() == before
+    assert kb.versions() == 4
+    assert "kbstore diff --patch > mine.json; kbstore checkout HEAD --force" in result.err
+    (kb.folder / "mine.json").write_bytes(kb.ok("diff", "--patch").raw)
+    kb.ok("checkout", "HEAD", "--force")
+    kb.ok("apply", "mine.json", "-m", "mine after all")
+    assert kb.read()["problems"]["p2"]["votes"] == 6
+
+
+def test_no_rebase_makes_the_base_a_condition(kb: Shell) -> None:
+    """Others' commit anywhere is a conflict then."""
+    kb.edit("p2", votes=6)
+    committed_elsewhere(kb, "/problems/p1/votes", 40)
+    kb.fails(11, "commit", "-m", "mine", "--no-rebase")
+    kb.ok("commit", "-m", "mine")
+
+
+def test_the_base_can_be_named(kb: Shell) -> None:
+    """What is committed is what differs from it."""
+    kb.ok("checkout", "v1")
+    kb.edit("p2", votes=6)
+    kb.ok("commit", "-m", "made from v1", "--base", "v1")
+    assert kb.ok("show", "--json").object["modified"] == ["p2"]
+    assert "p4" in kb.read()["problems"]
+
+
+# ---- apply --------------------------------------------------------------------------------------------------------
+
+
+def test_apply_commits_a_patch_and_updates_the_file(kb: Shell) -> None:
+    """From a file and from stdin."""
+    (kb.folder / "raise.json").write_bytes(patch_of(RAISE))
+    assert kb.ok("apply", "raise.json", "-m", "Raise", "--tag", "votes").out.startswith("v4_")
+    assert kb.read()["problems"]["p2"]["votes"] == 9
+    kb.ok("apply", "-", "-m", "Lower", stdin=patch_of([{**RAISE[0], "value": 1}]))
+    assert kb.read()["problems"]["p2"]["votes"] == 1
+    assert kb.ok("status").lines[1] == "nothing changed"
+
+
+@pytest.mark.parametrize(
+    ("patch", "told"),
+    [
+        (b"{", "stdin: the patch is not JSON: line 1"),
+        (b"{}", "stdin: a JSON Patch is an array"),
+        (b'[{"op": "remove", "path": "/nope"}]', "stdin: operation 0 (remove '/nope')"),
+        (b'[{"op": "test", "path": "/name", "value": "x"}]', 'not "x"'),
+        (b'[{"op": "replace", "path": "/name", "value": 1e999}]', "1e999"),
+    ],
+)
+def test_a_patch_that_does_not_apply_changes_nothing(kb: Shell, patch: bytes, told: str) -> None:
+    """It is refused by operation and pointer, all or nothing."""
+    before = kb.file.read_bytes()
+    assert told in kb.fails(3, "apply", "-", "-m", "x", stdin=patch).err
+    assert kb.file.read_bytes() == before
+    assert kb.versions() == 3
+
+
+def test_apply_names_the_file_that_is_not_there(kb: Shell) -> None:
+    """The patch's own file."""
+    assert "cannot read nope.json" in kb.fails(3, "apply", "nope.json", "-m", "x").err
+
+
+def test_apply_needs_no_file(kb: Shell) -> None:
+    """A store alone takes patches too."""
+    (kb.folder / "bare").mkdir()
+    store = str(kb.folder / ".kbstore" / "kb.db")
+    kb.ok("-C", "bare", "--store", store, "apply", "-", "-m", "x", stdin=patch_of(RAISE))
+    assert kb.ok("get", "/problems/p2/votes").out == "9\n"
+
+
+def test_apply_to_what_others_changed_is_a_conflict(kb: Shell) -> None:
+    """The patch was made for the file's version."""
+    committed_elsewhere(kb, "/problems/p2/votes", 40)
+    assert "kbstore checkout HEAD" in kb.fails(11, "apply", "-", "-m", "x", stdin=patch_of(RAISE)).err
+
+
+# ---- checkout and restore -----------------------------------------------------------------------------------------
+
+
+def test_checkout_writes_a_version_and_adds_none(kb: Shell) -> None:
+    """The file is as it was then; the next status is told against that version."""
+    result = kb.ok("checkout", "v1")
+    assert (result.out, result.err.split("_")[0]) == ("", "kb.json is at v1")
+    assert kb.read() == DOCUMENT
+    assert kb.versions() == 3
+    lines = kb.ok("status").lines
+    assert lines[1].startswith("2 newer versions")
+    assert lines[2] == "nothing changed"
+
+
+def test_checkout_to_another_place(kb: Shell) -> None:
+    """A new file, or stdout, in the layout and member order of the knowledge base's file; that stays as it is."""
+    kb.write(dict(reversed(list(kb.read().items()))), indent="\t")
+    before = kb.file.read_bytes()
+    kb.ok("checkout", "v1", "-o", "old.json")
+    old = (kb.folder / "old.json").read_bytes()
+    assert json.loads(old) == DOCUMENT
+    assert old.startswith(b'{\n\t"problems": ')
+    assert kb.ok("checkout", "v1", "-o", "-").raw == old
+    assert kb.file.read_bytes() == before
+
+
+def test_a_file_of_another_kind_is_not_written_over(kb: Shell) -> None:
+    """Neither notes nor another document, unless forced."""
+    notes = kb.folder / "notes.txt"
+    for content in (b"not JSON", b'{"mine": 1}'):
+        notes.write_bytes(content)
+        kb.fails(3, "checkout", "v1", "-o", "notes.txt")
+        assert notes.read_bytes() == content
+    kb.ok("checkout", "v1", "-o", "notes.txt", "--force")
+    assert json.loads(notes.read_bytes()) == DOCUMENT
+
+
+def test_restore_makes_a_version_equal_to_an_old_one(kb: Shell) -> None:
+    """The history stays, the state is the old one's, the file follows."""
+    result = kb.ok("restore", "v1", "-m", "Back to the start", "--tag", "undo")
+    assert result.out.startswith("v4_")
+    assert kb.read() == DOCUMENT
+    first, *_, last = reversed(kb.ok("log", "--json").objects)
+    assert last["state"] == first["state"]
+    assert (last["message"], last["tags"]) == ("Back to the start", ["undo"])
+    assert "nothing changed" in kb.ok("restore", "v1").err
+    assert kb.ok("restore", "v2").out.rpartition("Restore ")[2].startswith("v2_")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["checkout", "v1"],
+        ["checkout", "HEAD"],
+        ["checkout", "v1", "-o", "kb.json"],
+        ["restore", "v1"],
+        ["apply", "-", "-m", "x"],
+        ["branch", "--switch", "side"],
+    ],
+)
+@pytest.mark.parametrize("content", [b'{"mine": 1}', b'{"unfinished": ', b""])
+def test_uncommitted_changes_are_never_lost(kb: Shell, command: list[str], content: bytes) -> None:
+    """Whatever would overwrite them is refused before anything is done, also where the file is no JSON just now."""
+    kb.ok("branch", "side", "v1")
+    kb.file.write_bytes(content)
+    result = kb.fails(3, *command, stdin=patch_of(RAISE))
+    assert "hint: " in result.err
+    assert kb.file.read_bytes() == content
+    assert kb.versions() == 3
+    kb.ok("checkout", "v1", "--force")
+    assert kb.read() == DOCUMENT
+
+
+# ---- the file -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"z": 1, "a": {"y": 2, "b": [1, 2]}}',
+        '{"z":1,"a":{"y":2,"b":[1,2]}}\n',
+        '{\n    "z": 1,\n    "a": {\n        "y": 2,\n        "b": [1, 2]\n    }\n}\n',
+        '{\n\t"z": 1,\n\t"a": {\n\t\t"y": 2,\n\t\t"b": [\n\t\t\t1,\n\t\t\t2\n\t\t]\n\t}\n}',
+        '{\r\n  "z": 1,\r\n  "a": {\r\n    "y": 2,\r\n    "b": [\r\n      1,\r\n      2\r\n    ]\r\n  }\r\n}\r\n',
+    ],
+)
+@pytest.mark.parametrize("command", ["checkout", "restore", "apply"])
+def test_a_file_keeps_its_layout(shell: Shell, text: str, command: str) -> None:
+    """Indentation, separators, line ends, final newline and member order, whichever command writes it."""
+    shell.file.write_bytes(text.encode())
+    shell.ok("init", "kb.json")
+    shell.file.write_bytes(text.replace('"y": 2', '"y": 3').replace('"y":2', '"y":3').encode())
+    shell.ok("commit", "-m", "x")
+    match command:
+        case "checkout" | "restore":
+            shell.ok(command, "v1")
+        case _:
+            shell.ok("apply", "-", "-m", "x", stdin=b'[{"op": "replace", "path": "/a/y", "value": 2}]')
+    assert shell.file.read_bytes() == text.encode()
+
+
+def test_a_file_keeps_its_mode_and_its_link(kb: Shell, tmp_path: Path) -> None:
+    """What a symbolic link points to is replaced, with the mode that it had; no other file is left."""
+    real = tmp_path / "real.json"
+    kb.file.rename(real)
+    real.chmod(0o640)
+    kb.file.symlink_to(real)
+    kb.ok("checkout", "v1", "--force")
+    assert kb.file.is_symlink()
+    assert json.loads(real.read_bytes()) == DOCUMENT
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["real.json"]
+
+
+def test_a_write_protected_file_is_left_alone(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Atomic replacement needs no right to write the file itself; it is asked for all the same."""
+    before = kb.file.read_bytes()
+    monkeypatch.setattr("kbstore.workfile.os.access", lambda path, mode: False)  # root may write everything
+    assert "write-protected" in kb.fails(3, "checkout", "v1").err
+    assert kb.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "kb.json is empty"),
+        (b" \n", "kb.json is empty"),
+        (b'{"a": 1,\n "b": }', "kb.json: line 2, column 7"),
+        (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
+        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": 18446744073709551616}', "18446744073709551616"),
+        (b'{"a": "\\ud800"}', "lone surrogate"),
+        (b"[" * 300 + b"]" * 300, "nested deeper"),
+        (b'{"a": "\xff"}', "line 1"),
+    ],
+)
+def test_a_file_that_is_no_knowledge_base_is_refused(kb: Shell, content: bytes, told: str) -> None:
+    """By path, line and reason, at init and ever after; the file stays as it is."""
+    kb.file.write_bytes(content)
+    for command in (["status"], ["diff"], ["commit", "-m", "x"]):
+        assert told in kb.fails(3, *command).err
+    (kb.folder / "fresh").mkdir()
+    kb.file.rename(kb.folder / "fresh" / "kb.json")
+    assert told in kb.fails(3, "-C", "fresh", "init", "kb.json").err
+    assert (kb.folder / "fresh" / "kb.json").read_bytes() == content
+    assert [path.name for path in (kb.folder / "fresh").iterdir()] == ["kb.json"]
