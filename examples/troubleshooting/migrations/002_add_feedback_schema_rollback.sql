@@ -1,0 +1,2 @@
+DROP VIEW support_troubleshooting_problem_ratings;
+DROP TABLE support_troubleshooting_feedback;

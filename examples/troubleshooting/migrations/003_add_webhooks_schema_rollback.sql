@@ -1,0 +1,2 @@
+DROP TABLE support_troubleshooting_webhook_deliveries;
+DROP TABLE support_troubleshooting_webhooks;

@@ -1,0 +1,7 @@
+DROP INDEX support_troubleshooting_sessions_by_status;
+DROP INDEX support_troubleshooting_sessions_open_by_agent;
+DROP INDEX support_troubleshooting_sessions_by_problem;
+DROP INDEX support_troubleshooting_problems_by_category;
+DROP INDEX support_troubleshooting_deliveries_by_webhook;
+DROP INDEX support_troubleshooting_deliveries_due;
+DROP INDEX support_troubleshooting_escalations_by_session;

@@ -1,0 +1,97 @@
+"""Tell two snapshots apart in words that name each object."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from migrator.catalog.items import Attributes
+from migrator.catalog.snapshot import Snapshot
+
+
+class Difference(NamedTuple):
+    """One object that is not as it was expected.
+
+    Attributes:
+        kind: "table", "column", "index", ...
+        name: As in the snapshot.
+        change: "missing", "added" or "changed".
+        message: All of it as a sentence without its full stop.
+    """
+
+    kind: str
+    name: str
+    change: str
+    message: str
+
+
+def compare(expected: Snapshot, live: Snapshot) -> list[Difference]:
+    """What must be said about `live` for someone who knows `expected`; nothing where they are equal.
+
+    What belongs to a table that is missing, or was added, is not named beside it. Tables come first, then the other
+    kinds by name.
+    """
+    return [
+        *_of_kind("table", expected, live),
+        *(
+            difference
+            for kind in sorted({*expected, *live} - {"table"})
+            for difference in _of_kind(kind, expected, live)
+        ),
+    ]
+
+
+def _of_kind(kind: str, expected: Snapshot, live: Snapshot) -> Iterator[Difference]:
+    before, after = expected.get(kind, {}), live.get(kind, {})
+    for name in sorted({*before, *after}):
+        if name not in after:
+            if _has_table(before[name], live):
+                yield Difference(kind, name, "missing", f"{_named(kind, name, before[name])} {_gone(kind)}")
+        elif name not in before:
+            if _has_table(after[name], expected):
+                yield Difference(kind, name, "added", f"{_named(kind, name, after[name])} was added")
+        elif before[name] != after[name]:
+            change = _change(before[name], after[name])
+            yield Difference(kind, name, "changed", f"{_named(kind, name, after[name])} {change}")
+
+
+def _has_table(attributes: Attributes, snapshot: Snapshot) -> bool:
+    """Whether the table of an object is there too, or it has none."""
+    table = attributes.get("table")
+    tables = [*snapshot.get("table", ()), *snapshot.get("view", ()), *snapshot.get("foreign table", ())]
+    return table is None or table in tables
+
+
+def _named(kind: str, name: str, attributes: Attributes) -> str:
+    table = attributes.get("table")
+    if table is None or name.startswith((f"{table}.", f"{table} ")):
+        return f"{kind} {name}"
+    return f"{kind} {name} on {table}"
+
+
+def _gone(kind: str) -> str:
+    return "is missing" if kind == "table" else "was dropped"
+
+
+def _change(before: Attributes, after: Attributes) -> str:
+    """What became of an object's attributes."""
+    if before.get("valid") and after.get("valid") is False:
+        return "is INVALID"
+    parts = []
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if key == "nullable":
+            parts.append("became nullable" if new else "became NOT NULL")
+        elif key == "default" and old is None:
+            parts.append(f"has the default {_shown(new)}")
+        elif key == "default" and new is None:
+            parts.append(f"lost its default {_shown(old)}")
+        else:
+            parts.append(f"changed its {key} from {_shown(old)} to {_shown(new)}")
+    return " and ".join(parts)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return "(" + ", ".join(map(str, value)) + ")"
+    return "nothing" if value is None else " ".join(str(value).split())

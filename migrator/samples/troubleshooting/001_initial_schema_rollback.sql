@@ -1,0 +1,4 @@
+DROP VIEW support_troubleshooting_open_sessions;
+DROP TABLE support_troubleshooting_steps;
+DROP TABLE support_troubleshooting_sessions;
+DROP TABLE support_troubleshooting_problems;

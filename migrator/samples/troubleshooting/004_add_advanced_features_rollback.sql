@@ -1,0 +1,6 @@
+DROP TABLE support_troubleshooting_related_problems;
+DROP TABLE support_troubleshooting_escalations;
+DROP TABLE support_troubleshooting_session_tags;
+ALTER TABLE support_troubleshooting_sessions DROP COLUMN due_at;
+ALTER TABLE support_troubleshooting_sessions DROP COLUMN language;
+ALTER TABLE support_troubleshooting_sessions DROP COLUMN priority;

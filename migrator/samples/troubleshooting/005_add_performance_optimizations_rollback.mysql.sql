@@ -1,0 +1,6 @@
+-- migrator: allow=several-ddl-in-one-file
+DROP INDEX support_troubleshooting_sessions_by_status ON support_troubleshooting_sessions;
+DROP INDEX support_troubleshooting_sessions_open_by_agent ON support_troubleshooting_sessions;
+DROP INDEX support_troubleshooting_problems_by_category ON support_troubleshooting_problems;
+DROP INDEX support_troubleshooting_deliveries_by_webhook ON support_troubleshooting_webhook_deliveries;
+DROP INDEX support_troubleshooting_deliveries_due ON support_troubleshooting_webhook_deliveries;

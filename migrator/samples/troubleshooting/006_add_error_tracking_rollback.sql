@@ -1,0 +1,2 @@
+DROP TABLE support_troubleshooting_error_occurrences;
+DROP TABLE support_troubleshooting_errors;
