@@ -14,7 +14,7 @@ from backends.contract import Backend
 from kbstore.errors import CorruptStore
 from kbstore.event import Event, decode_body, plain_body
 from kbstore.log import Line
-from kbstore.patch import Operation, apply_operations, parse_patch
+from kbstore.replay import replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Ref
@@ -175,10 +175,5 @@ class States:
             root = draft.seal()
         document = materialise(root, self._nodes)
         for _, body in bodies:
-            document = apply_operations(document, plain_operations(body, self._nodes), consume=True)
+            document = replay(document, plain_body(body, self._nodes))
         return document
-
-
-def plain_operations(body: bytes, nodes: Nodes) -> list[Operation]:
-    """A stored patch as operations on plain values, which nobody else holds."""
-    return parse_patch(plain_body(body, nodes), owned=True, limit=None)

@@ -1,0 +1,43 @@
+"""Makes patches that were accepted before on a plain document: no check twice, and common forms go straight in."""
+
+from collections.abc import Sequence
+
+from kbstore.canonical import JSON
+from kbstore.edits import remove, resolve
+from kbstore.operation import parse_patch
+from kbstore.patch import apply_operations
+from kbstore.pointer import parse_pointer
+
+
+def replay(document: JSON, patch: Sequence[dict[str, JSON]]) -> JSON:
+    """The document after a patch of plain RFC 6902 objects; both are given away: the document changes in place.
+
+    Cost: about 1 us an operation.
+
+    Raises:
+        PatchError: It does not apply, so this is not the document that it was accepted for.
+        PointerError: The same, told by an operation of a common form.
+    """
+    near: dict[str, JSON] | None = None
+    near_path = ""
+    for operation in patch:
+        op, text = operation["op"], operation["path"]
+        above, _, token = text.rpartition("/")
+        sets = op == "replace" or op == "add"
+        if near is not None and sets and above == near_path and "~" not in token and (op == "add" or token in near):
+            # Operations on the members of one object mostly follow each other.
+            near[token] = operation["value"]
+            continue
+        near = None
+        path = parse_pointer(text)
+        if sets and path:
+            holder = resolve(document, path[:-1])
+            if type(holder) is dict and (op == "add" or path[-1] in holder):
+                holder[path[-1]] = operation["value"]
+                near, near_path = holder, above
+                continue
+        elif op == "remove" and path:
+            remove(document, path)
+            continue
+        document = apply_operations(document, parse_patch([operation], owned=True, limit=None), consume=True)
+    return document
