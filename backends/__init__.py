@@ -1,7 +1,7 @@
 """Bytes under names: where a store keeps what it knows, behind one contract (`backends.contract.Backend`).
 
 A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL whose scheme names the backend:
-``sqlite:path``, ``memory:`` or ``memory://name``. A backend's module is imported when it is first asked for.
+``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported when it is first asked for.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from backends.errors import StoreNotFound
 
 __all__ = ["SCHEMES", "Backend", "create_backend", "open_backend"]
 
-SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory"}
+SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory", "s3": "backends.s3"}
 """The module of each scheme; it offers ``create(location)`` and ``open_existing(location, read_only=)``."""
 
 # One letter before a colon is a drive, not a scheme.

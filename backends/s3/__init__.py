@@ -1,0 +1,315 @@
+"""Stores on S3 and what speaks its language: one bucket, many writers, no server and no lock.
+
+`S3Backend` is a face over its parts: requests (`client`), logs and their head (`log`, `head`), the commit (`commit`),
+packs behind it (`keeper`), chunks, snapshots and notes, and what `collect` and `check` do to all of them. docs/s3.md
+says what it needs of a server, docs/format.md what the objects are.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.errors import ReadOnlyStore, SlotTaken, StoreUnavailable
+from backends.names import check_address, check_log, check_note, check_write_id
+from backends.s3 import collect, keys, probe
+from backends.s3.cache import Cache
+from backends.s3.chance import Chance, SystemChance
+from backends.s3.check import damage_of_store
+from backends.s3.chunks import Chunks
+from backends.s3.client import Client
+from backends.s3.commit import create_slot
+from backends.s3.head import read_hint
+from backends.s3.keeper import Keeper
+from backends.s3.log import Log
+from backends.s3.options import Options, parse_location
+from backends.s3.slots import FIRST_BYTES, decode_slot, encode_slot
+from backends.s3.snapshots import Notes, Snapshots
+
+__all__ = ["S3Backend", "create", "open_existing"]
+
+_FIRST_LOG = "main"
+"""The log that a store is nearly always opened for: its hint is read along with the marker."""
+
+
+def create(location: str) -> "S3Backend":
+    """Make an empty store and open it; see `backends.create_backend`."""
+    options = parse_location(location)
+    chance = SystemChance()
+    client = Client(options, chance)
+    try:
+        probe.begin_store(client, chance.token())
+    except BaseException:
+        client.close()
+        raise
+    return S3Backend(options, chance=chance, client=client, proven=True)
+
+
+def open_existing(location: str, *, read_only: bool = False) -> "S3Backend":
+    """Open the store at a URL; see `backends.open_backend`."""
+    return S3Backend(parse_location(location), read_only=read_only)
+
+
+class S3Backend:
+    """See `backends.contract.Backend` for every method. Threads share it; a fork goes on with connections of its own.
+
+    Attributes:
+        client: Its requests, for tools that count them.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        read_only: bool = False,
+        chance: Chance | None = None,
+        client: Client | None = None,
+        proven: bool = False,
+    ) -> None:
+        self._options = options
+        self._chance = chance or SystemChance()
+        self.client = client or Client(options, self._chance)
+        self._read_only = read_only
+        self._closed = False
+        self._proven = proven
+        self._lock = threading.RLock()
+        self._logs: dict[str, Log] = {}
+        self._keepers: dict[str, Keeper] = {}
+        self._wrote: set[str] = set()
+        folder = options.cache_folder()
+        self._cache = Cache(folder, int(options.cache_mb * 1e6)) if folder is not None else None
+        self._chunks = Chunks(self.client, self._cache)
+        self._chunks.search = self._search
+        self._snapshots = Snapshots(self.client, self._chunks)
+        self._notes = Notes(self.client)
+        self._searched: dict[str, int] = {}
+        if not proven:
+            try:
+                hint = self.client.submit(lambda: read_hint(self.client, _FIRST_LOG))
+                probe.read_marker(self.client)
+                self._log(_FIRST_LOG).hint = hint()
+            except BaseException:
+                self.client.close()
+                raise
+
+    @property
+    def location(self) -> str:
+        """The URL of the store; it holds no secret."""
+        return self._options.location
+
+    @property
+    def read_only(self) -> bool:
+        """True where every writing method raises `ReadOnlyStore`."""
+        return self._read_only
+
+    # ---- logs --------------------------------------------------------------------------------------------------------
+
+    def append(
+        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+    ) -> None:
+        """Create slot `slot` of `log`; see `Backend.append`. Warm and uncontended it is one request."""
+        self._check_writable()
+        state = self._log(check_log(log))
+        check_write_id(write_id)
+        if not records:
+            raise ValueError("a slot holds at least one record")
+        known = state.tail(fresh=False)
+        if slot > known.slot + 1:
+            known = state.tail()
+        if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
+            raise _taken(log, slot, known.slot)
+        self._require_conditions()
+        fresh = [chunk for chunk in chunks if not self._chunks.is_truth(chunk.address)]
+        written = encode_slot(log, slot, known.number + 1, records, fresh, [(write_id, len(records))])
+        self.client.map(lambda blob: self.client.put(*blob), list(written.blobs.items()))
+        key = keys.slot_key(log, slot)
+        there = create_slot(self.client, key, written.data, write_id=write_id, look_bytes=FIRST_BYTES)
+        if there is not None:
+            state.lost(slot, there)
+            raise _taken(log, slot, state.known.slot)
+        state.landed(decode_slot(log, slot, written.data))
+        self._wrote.add(log)
+        self._keeper(log).landed(state.known)
+
+    def tail(self, log: str) -> Tail:
+        """The newest slot and record number; see `Backend.tail`."""
+        self._check_open()
+        return self._log(check_log(log)).tail()
+
+    def logs(self) -> list[str]:
+        """Names of all logs; see `Backend.logs`."""
+        self._check_open()
+        listed = self.client.listing("log/", folders=True)
+        names = (keys.log_of(one.key.removeprefix("log/").rstrip("/")) for one in listed if one.size < 0)
+        return sorted(name for name in names if name is not None)
+
+    def read(
+        self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
+    ) -> Iterator[StoredRecord]:
+        """Headers of a range of records; see `Backend.read`."""
+        self._check_open()
+        return self._log(check_log(log)).read(first, last, newest_first=newest_first)
+
+    def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Bodies of these records; see `Backend.bodies`."""
+        self._check_open()
+        return self._log(check_log(log)).bodies(numbers)
+
+    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+        """Where a write landed; see `Backend.find_write`."""
+        self._check_open()
+        return self._log(check_log(log)).find_write(write_id, None)
+
+    # ---- chunks ------------------------------------------------------------------------------------------------------
+
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
+        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        self._check_open()
+        return self._chunks.get(list(map(check_address, addresses)), in_order=in_order)
+
+    def put_snapshot(
+        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+    ) -> bool:
+        """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
+        self._check_writable()
+        state = self._log(check_log(log))
+        if not 1 <= tier < TRUTH:
+            raise ValueError(f"a snapshot's tier is 1, 2 or 3, not {tier}")
+        if number < 1 or (number > state.known.number and number > state.tail().number):
+            raise ValueError(f"log {log} has no record {number} to snapshot")
+        token = self._chance.token()
+        return self._snapshots.put(log, number, tier=tier, note=note, chunks=chunks, requires=requires, token=token)
+
+    def snapshots(self, log: str) -> list[Snapshot]:
+        """All snapshots of a log; see `Backend.snapshots`."""
+        self._check_open()
+        return self._snapshots.all(check_log(log))
+
+    def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
+        """Forget snapshots; see `Backend.drop_snapshots`."""
+        self._check_writable()
+        return self._snapshots.drop(check_log(log), numbers)
+
+    # ---- notes -------------------------------------------------------------------------------------------------------
+
+    def put_note(self, name: str, number: int, data: bytes) -> None:
+        """Cache a small record; see `Backend.put_note`."""
+        self._check_writable()
+        self._notes.put(check_note(name), number, data)
+
+    def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Cached records of a name; see `Backend.notes`."""
+        self._check_open()
+        return self._notes.get(check_note(name), first, last)
+
+    def drop_notes(self, name: str) -> int:
+        """Forget cached records; see `Backend.drop_notes`."""
+        self._check_writable()
+        return self._notes.drop(check_note(name))
+
+    def note_names(self) -> list[str]:
+        """Names under which notes are cached; see `Backend.note_names`."""
+        self._check_open()
+        return self._notes.names()
+
+    # ---- care --------------------------------------------------------------------------------------------------------
+
+    def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
+        """Drop snapshots, and make the packs that are due; see `Backend.collect`."""
+        self._check_open()
+        if not dry_run:
+            self._check_writable()
+        before = collect.size_bytes(self.client)
+        logs = self.logs()
+        plan = collect.plan_collection(self.client, self._snapshots, logs, keep)
+        if dry_run:
+            packed = sum(self._keeper(log).due_records() for log in logs)
+            return collect.result_of(plan, packed, before, None)
+        collect.run_plan(self.client, self._snapshots, plan, self._chance.token())
+        packed = 0
+        for log in logs:
+            self._keeper(log).settle()
+            self._log(log).tail()
+            packed += self._keeper(log).keep_up(keys.NUMBER_LIMIT)
+        return collect.result_of(plan, packed, before, collect.size_bytes(self.client))
+
+    def check(self) -> Iterator[Damage]:
+        """Read every object and report what is not as written; see `Backend.check`."""
+        self._check_open()
+        return damage_of_store(self.client, self._notes)
+
+    def size_bytes(self) -> int:
+        """Bytes of all objects."""
+        self._check_open()
+        return collect.size_bytes(self.client)
+
+    def settle(self) -> None:
+        """Wait for the packs and hints that are being made in the background."""
+        for keeper in list(self._keepers.values()):
+            keeper.settle()
+
+    def close(self) -> None:
+        """Finish what was begun in the background and let the threads go; see `Backend.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        for log, keeper in list(self._keepers.items()):
+            keeper.close(wrote=log in self._wrote)
+        if self._cache is not None:
+            self._cache.close()
+        self.client.close()
+
+    # ---- within ------------------------------------------------------------------------------------------------------
+
+    def _log(self, log: str) -> Log:
+        with self._lock:
+            if log not in self._logs:
+                self._logs[log] = Log(self.client, log, self._chunks.saw)
+            return self._logs[log]
+
+    def _keeper(self, log: str) -> Keeper:
+        with self._lock:
+            if log not in self._keepers:
+                self._keepers[log] = Keeper(self.client, self._log(log))
+            return self._keepers[log]
+
+    def _search(self, leads: set[bytes], turn: int) -> bool:
+        """Read more directories: of the likely snapshots, then of all slots, then of all snapshots."""
+        if turn == 0:
+            self._snapshots.open_likely(list(self._logs), leads)
+            return True
+        logs = self.logs()
+        if turn == 1:
+            for name in logs:
+                log = self._log(name)
+                tail = log.tail()
+                done = self._searched.get(name, 0)
+                if tail.number > done:
+                    log.load(log.cover(done + 1, tail.number, bodies=True))
+                    self._searched[name] = tail.number
+            return True
+        if turn == 2:
+            self._snapshots.open_all(logs)
+            return True
+        return False
+
+    def _require_conditions(self) -> None:
+        """Before the first write of this process: the server must still keep its promise."""
+        if not self._proven:
+            probe.require_still(self.client)
+            self._proven = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"the store {self._options.place} is closed", hint="open it again")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._read_only:
+            raise ReadOnlyStore(f"the store {self._options.place} was opened read-only", hint="open it for writing")
+
+
+def _taken(log: str, slot: int, newest: int) -> SlotTaken:
+    return SlotTaken(
+        f"slot {slot} of log {log} cannot be written: the newest is {newest}",
+        hint="read what was written, then try with the next slot",
+    )

@@ -1,0 +1,193 @@
+"""Reads every object of a store and tells what is not as it was written.
+
+Slots are read themselves, never through packs; packs are then compared with what the slots hold, so that a pack that
+looks sound and tells another story is found.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from backends import packing
+from backends.contract import Damage
+from backends.errors import CorruptStore, StoreUnavailable
+from backends.s3 import head, keys
+from backends.s3.chunks import undo_piece
+from backends.s3.client import Client, Listed, Want
+from backends.s3.objects import checked, read_pieces
+from backends.s3.packs import SLOTS, PackId, decode_pack
+from backends.s3.slots import Piece, Run, decode_slot, split_bodies
+from backends.s3.snapshots import Notes, read_index
+
+_AT_ONCE = 32
+_Records = dict[int, tuple[bytes, bytes]]
+
+
+def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
+    """Everything that is not as it was written."""
+    logs = []
+    for one in client.listing("log/", folders=True):
+        log = keys.log_of(one.key.removeprefix("log/").rstrip("/"))
+        if log is None:
+            yield Damage(f"there is something that is no log: {one.key}", cache=True)
+        else:
+            logs.append(log)
+    for log in logs:
+        records: _Records = {}
+        yield from _slots(client, log, records)
+        yield from _packs(client, log, records)
+        yield from _snapshots(client, log)
+        yield from _hint(client, log)
+    yield from _blobs(client)
+    for one in client.listing("note/"):
+        if notes.damaged(one):
+            yield Damage(f"the note {one.key} is damaged", cache=True)
+
+
+def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
+    folder = f"log/{keys.log_segment(log)}/"
+    expected = number = 1
+    for batch in _batches(client.listing(folder)):
+        got = client.get_many([Want(one.key) for one in batch])
+        for one, answer in zip(batch, got, strict=True):
+            slot = keys.number_of(one.key[len(folder) :])
+            if slot is None:
+                yield Damage(f"there is something that is no slot: {one.key}", cache=True)
+                continue
+            if slot != expected:
+                yield Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False)
+            expected = slot + 1
+            try:
+                if answer is None:
+                    raise CorruptStore(f"slot {slot} of log {log} is missing")
+                run = decode_slot(log, slot, answer.data)
+                if len(answer.data) != run.size:
+                    raise CorruptStore(f"slot {slot} of log {log} has {len(answer.data)} bytes, not {run.size}")
+                if run.first != number:
+                    raise CorruptStore(f"slot {slot} of log {log} begins with record {run.first}, not {number}")
+                number = run.last + 1
+                _read_all(client, run, records)
+            except CorruptStore as fault:
+                yield Damage(str(fault), cache=False)
+
+
+def _packs(client: Client, log: str, records: _Records) -> Iterator[Damage]:
+    for tier in SLOTS:
+        folder = keys.pack_key(log, tier, 0).rpartition("/")[0] + "/"
+        for one in client.listing(folder):
+            index = keys.number_of(one.key[len(folder) :])
+            got = client.get(one.key)
+            if index is None or got is None:
+                yield Damage(f"there is something that is no pack: {one.key}", cache=True)
+                continue
+            try:
+                run = decode_pack(PackId(log, tier, index), got.data)
+                told: _Records = {}
+                _read_all(client, run, told)
+                _compare(run, told, records, tier)
+            except CorruptStore as fault:
+                yield Damage(str(fault), cache=True)
+
+
+def _compare(run: Run, told: _Records, records: _Records, tier: str) -> None:
+    numbers = range(run.first, run.last + 1)
+    for number in numbers:
+        header, body = records.get(number, (b"", b""))
+        mine = told.get(number, (b"", b""))
+        if (tier != "b" and mine[0] != header) or (tier != "h" and mine[1] != body):
+            raise CorruptStore(f"{run.key} tells record {number} otherwise than its slot does")
+
+
+def _read_all(client: Client, run: Run, records: _Records) -> None:
+    """Undo everything that a run holds; digests of its records are added.
+
+    Raises:
+        CorruptStore: Something is missing or damaged.
+    """
+    headers = [digest_of(h) for h in run.headers] or [b""] * len(run.sizes)
+    bodies = [b""] * len(run.sizes)
+    pieces = {group.piece for group in run.bodies} | {chunk.piece for chunk in run.chunks}
+    content = _content(client, run, pieces | ({run.leads} if run.leads is not None else set()))
+    for group in run.bodies:
+        begin = group.first - run.first
+        sizes = run.sizes[begin : begin + group.records]
+        raw = split_bodies(sizes, content[group.piece], run.key)
+        bodies[begin : begin + group.records] = map(digest_of, raw)
+    leads = b""
+    for chunk in run.chunks:
+        pack = undo_piece(chunk, content[chunk.piece])
+        leads += b"".join(map(keys.lead_of, pack.addresses))
+    if run.leads is not None and content[run.leads] != leads:
+        raise CorruptStore(f"the list of chunks in {run.key} is not of its chunks")
+    records.update(zip(range(run.first, run.last + 1), zip(headers, bodies, strict=True), strict=True))
+
+
+def _content(client: Client, run: Run, pieces: set[Piece]) -> dict[Piece, bytes]:
+    found: dict[Piece, bytes] = {}
+    outside = []
+    for piece in pieces:
+        if piece.key == run.key:
+            found[piece] = checked(piece, run.held[piece.start : piece.start + piece.size])
+        else:
+            outside.append(piece)
+    for piece, data in read_pieces(client, outside).items():
+        if data is None:
+            raise CorruptStore(f"{piece.key}, which {run.key} refers to, is missing")
+        found[piece] = data
+    return found
+
+
+def _snapshots(client: Client, log: str) -> Iterator[Damage]:
+    folder = f"snap/{keys.log_segment(log)}/"
+    for one in client.listing(folder):
+        name = keys.snapshot_of(one.key[len(folder) :])
+        got = client.get(one.key)
+        if name is None or got is None:
+            yield Damage(f"there is something that is no snapshot: {one.key}", cache=True)
+            continue
+        try:
+            pieces, leads = read_index(one.key, name, got.data, log)
+            told = b""
+            for chunk in pieces:
+                piece = chunk.piece
+                data: bytes | None = got.data[piece.start : piece.start + piece.size]
+                if piece.key != one.key:
+                    data = read_pieces(client, [piece])[piece]
+                if data is None:
+                    raise CorruptStore(f"{piece.key}, which the snapshot at record {name.number} needs, is missing")
+                pack = undo_piece(chunk, checked(piece, data))
+                told += b"".join(map(keys.lead_of, pack.addresses))
+            if told != leads:
+                raise CorruptStore(f"the list of chunks in {one.key} is not of its chunks")
+        except CorruptStore as fault:
+            yield Damage(f"snapshot {name.number} of log {log}: {fault}", cache=True)
+
+
+def _hint(client: Client, log: str) -> Iterator[Damage]:
+    got = client.get(keys.hint_key(log))
+    if got is not None and head.decode_hint(log, got.data) == head.NO_HINT:
+        yield Damage(f"the hint of log {log} is damaged", cache=True)
+
+
+def _blobs(client: Client) -> Iterator[Damage]:
+    for one in client.listing("blob/"):
+        got = client.get(one.key)
+        if got is None:
+            raise StoreUnavailable(f"{one.key} cannot be read")
+        if hashlib.sha256(got.data).hexdigest() != one.key.removeprefix("blob/"):
+            yield Damage(f"{one.key} does not match its name", cache=False)
+
+
+def _batches(listed: Iterator[Listed]) -> Iterator[list[Listed]]:
+    batch: list[Listed] = []
+    for one in listed:
+        batch.append(one)
+        if len(batch) == _AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def digest_of(data: bytes) -> bytes:
+    """What tells one record from another here."""
+    return packing.digest(data)

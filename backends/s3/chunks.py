@@ -1,0 +1,270 @@
+"""Finding chunks by their address: in slots, which are truth, and in snapshots, which are caches.
+
+Nothing on the server maps addresses to objects. What was read tells what is in it: each slot, pack and snapshot carries
+the beginnings of the addresses of its chunks. The root of a state is the first chunk of its snapshot, and the name of a
+snapshot carries the beginning of that address; so a cold reader goes from a listing to the right snapshot at once. Only
+where all of this fails is everything searched.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from backends import packing
+from backends.contract import TRUTH, Chunk, Found
+from backends.errors import CorruptStore
+from backends.packing import ChunkPack
+from backends.s3.cache import Cache
+from backends.s3.client import Client
+from backends.s3.keys import lead_of
+from backends.s3.log import Log
+from backends.s3.objects import read_pieces
+from backends.s3.slots import ChunkPiece, Piece, Run
+
+_KEPT_BYTES = 24 * 1024 * 1024
+_AHEAD_BYTES = 4 * 1024 * 1024
+_DIRECTORY_ENTRY = 36
+_LEAD = len(lead_of(bytes(32)))
+
+
+class Shelf(NamedTuple):
+    """Some chunks that stand together.
+
+    Attributes:
+        tier: 1 to 3, or `TRUTH`.
+        owner: Log and number of the snapshot; None for truth.
+        pieces: In the order of writing.
+        token: Tells one snapshot from another of the same number.
+    """
+
+    tier: int
+    owner: tuple[str, int] | None
+    pieces: list[ChunkPiece]
+    token: str = ""
+
+
+class _Spot(NamedTuple):
+    shelf: Shelf
+    at: int  # which of its pieces
+
+
+Search = Callable[[set[bytes], int], bool]
+"""Given beginnings of addresses and how often it was asked for them, reads more directories; False where none is left."""
+
+
+class Chunks:
+    """What one process knows of where chunks are.
+
+    Args:
+        client: Requests.
+        cache: This machine's cache; None for none.
+    """
+
+    def __init__(self, client: Client, cache: Cache | None) -> None:
+        self._client = client
+        self._cache = cache
+        self._lock = threading.RLock()
+        self._spots: dict[bytes, list[_Spot]] = defaultdict(list)
+        self._unread: list[Run] = []
+        self._runs_seen: set[str] = set()
+        self._undone: OrderedDict[Piece, ChunkPack] = OrderedDict()
+        self._undone_bytes = 0
+        self.search: Search = lambda leads, round_: False  # noqa: ARG005 - nothing more is known until told otherwise
+
+    # ---- what there is -----------------------------------------------------------------------------------------------
+
+    def saw(self, run: Run) -> None:
+        """A slot or pack was read: its chunks can be found."""
+        if run.chunks:
+            with self._lock:
+                if run.key not in self._runs_seen:
+                    self._runs_seen.add(run.key)
+                    self._unread.append(run)
+
+    def add(self, shelf: Shelf, leads: bytes) -> None:
+        """These chunks can be found, the beginnings of whose addresses follow one another here."""
+        with self._lock:
+            start = 0
+            for at, piece in enumerate(shelf.pieces):
+                spot = _Spot(shelf, at)
+                for _ in range(piece.directory_bytes // _DIRECTORY_ENTRY):
+                    self._spots[leads[start : start + _LEAD]].append(spot)
+                    start += _LEAD
+
+    def drop(self, owner: tuple[str, int]) -> None:
+        """Forget a snapshot."""
+        with self._lock:
+            for lead in [lead for lead, spots in self._spots.items() if any(s.shelf.owner == owner for s in spots)]:
+                left = [s for s in self._spots[lead] if s.shelf.owner != owner]
+                if left:
+                    self._spots[lead] = left
+                else:
+                    del self._spots[lead]
+
+    def undo(self, chunk: ChunkPiece, data: bytes) -> None:
+        """Keep what a piece holds at hand, given its bytes."""
+        self._undo(chunk, data)
+
+    def is_truth(self, address: bytes) -> bool:
+        """Whether a chunk is known to be truth already, for certain: its bytes were read or written here."""
+        if self._unread:
+            self._read_directories()
+        with self._lock:
+            for spot in self._spots.get(lead_of(address), ()):
+                pack = self._undone.get(spot.shelf.pieces[spot.at].piece)
+                if spot.shelf.tier == TRUTH and pack is not None and address in pack.addresses:
+                    return True
+        return False
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, asked: Sequence[bytes], *, in_order: bool) -> Iterator[Found]:
+        """The chunks asked for that exist, and their neighbours; see `Backend.get_chunks`."""
+        wanted = dict.fromkeys(asked)
+        given: set[tuple[Piece, tuple[str, int] | None]] = set()
+        gone: set[Piece] = set()
+        damaged: CorruptStore | None = None
+        turn = 0
+        while wanted:
+            chosen = self._choose(wanted, gone)
+            missing = {lead_of(a) for a in wanted if a not in chosen}
+            if missing and not chosen:
+                if not (self._read_directories() or self.search(missing, turn)):
+                    break
+                turn += 1
+                continue
+            here, wanted_pieces = self._from_cache(chosen), {}
+            for address, data in here.items():
+                spot = chosen[address]
+                del wanted[address]
+                yield Found(address, data, spot.shelf.tier, spot.shelf.owner)
+            for address, spot in chosen.items():
+                if address not in here:
+                    wanted_pieces[spot.shelf.pieces[spot.at]] = spot
+            if in_order:
+                self._look_ahead(wanted_pieces)
+            try:
+                read = self._read(wanted_pieces)
+            except CorruptStore as fault:
+                damaged = fault
+                read = self._read_each(wanted_pieces)
+            for chunk_piece, spot in wanted_pieces.items():
+                pack = read.get(chunk_piece.piece)
+                if pack is None:
+                    gone.add(chunk_piece.piece)
+                    continue
+                mark = (chunk_piece.piece, spot.shelf.owner)
+                held = set(pack.addresses)
+                if any(s is spot and a in wanted and a not in held for a, s in chosen.items()):
+                    # Another address with the same beginning stands here: this copy is not the one.
+                    gone.add(chunk_piece.piece)
+                gifts = mark not in given
+                given.add(mark)
+                for address, data in pack.chunks():
+                    if address in wanted and chosen.get(address) is spot:
+                        del wanted[address]
+                        yield Found(address, data, spot.shelf.tier, spot.shelf.owner)
+                    elif gifts and address not in chosen:
+                        yield Found(address, data, spot.shelf.tier, spot.shelf.owner)
+        if wanted and damaged is not None:
+            raise damaged
+
+    def _choose(self, wanted: Iterable[bytes], gone: set[Piece]) -> dict[bytes, _Spot]:
+        """The copy of each chunk that lasts longest, of those that are known."""
+        chosen = {}
+        with self._lock:
+            for address in wanted:
+                spots = [s for s in self._spots.get(lead_of(address), ()) if s.shelf.pieces[s.at].piece not in gone]
+                if spots:
+                    chosen[address] = max(spots, key=lambda s: (s.shelf.tier, s.shelf.owner or ("", 0)))
+        return chosen
+
+    def _read_directories(self) -> bool:
+        """Take in what slots and packs that were read tell of their chunks; False where there is nothing new."""
+        with self._lock:
+            runs, self._unread = self._unread, []
+        if not runs:
+            return False
+        held = {r.leads: Log.held(r, r.leads) for r in runs if r.leads is not None}
+        fetched = read_pieces(self._client, [piece for piece, data in held.items() if data is None])
+        for run in runs:
+            leads = (held[run.leads] or fetched.get(run.leads)) if run.leads is not None else None
+            if leads is not None:
+                shelf = Shelf(TRUTH, None, run.chunks)
+                self.add(shelf, leads)
+                for chunk in run.chunks:
+                    data = Log.held(run, chunk.piece)
+                    if data is not None and self._undone_bytes < _KEPT_BYTES // 2:
+                        self._undo(chunk, data)
+        return True
+
+    def _from_cache(self, chosen: dict[bytes, _Spot]) -> dict[bytes, bytes]:
+        with self._lock:
+            asked = [a for a, s in chosen.items() if s.shelf.pieces[s.at].piece not in self._undone]
+        return self._cache.get(asked) if self._cache is not None and asked else {}
+
+    def _look_ahead(self, wanted: dict[ChunkPiece, _Spot]) -> None:
+        """Add the pieces that follow in the order of writing."""
+        ahead = 0
+        for spot in list(wanted.values()):
+            for at in range(spot.at + 1, len(spot.shelf.pieces)):
+                piece = spot.shelf.pieces[at]
+                ahead += piece.piece.size
+                if ahead > _AHEAD_BYTES:
+                    return
+                wanted.setdefault(piece, _Spot(spot.shelf, at))
+
+    def _read(self, wanted: Iterable[ChunkPiece]) -> dict[Piece, ChunkPack]:
+        with self._lock:
+            found = {c.piece: self._undone[c.piece] for c in wanted if c.piece in self._undone}
+            for piece in found:
+                self._undone.move_to_end(piece)
+        missing = {c.piece: c for c in wanted if c.piece not in found}
+        for piece, data in read_pieces(self._client, missing).items():
+            if data is not None:
+                found[piece] = self._undo(missing[piece], data)
+                if self._cache is not None:
+                    self._cache.put(found[piece].chunks())
+        return found
+
+    def _read_each(self, wanted: Iterable[ChunkPiece]) -> dict[Piece, ChunkPack]:
+        found: dict[Piece, ChunkPack] = {}
+        for chunk in wanted:
+            try:
+                found.update(self._read([chunk]))
+            except CorruptStore:
+                continue
+        return found
+
+    def _undo(self, chunk: ChunkPiece, data: bytes) -> ChunkPack:
+        pack = undo_piece(chunk, data)
+        with self._lock:
+            if chunk.piece not in self._undone:
+                self._undone[chunk.piece] = pack
+                self._undone_bytes += len(pack.raw)
+                while self._undone_bytes > _KEPT_BYTES and len(self._undone) > 1:
+                    _, dropped = self._undone.popitem(last=False)
+                    self._undone_bytes -= len(dropped.raw)
+        return pack
+
+
+def undo_piece(chunk: ChunkPiece, data: bytes) -> ChunkPack:
+    """The chunks of a piece, each checked against its address.
+
+    Raises:
+        CorruptStore: They are damaged.
+    """
+    pack = packing.undo_chunks(data[: chunk.directory_bytes], data[chunk.directory_bytes :], None)
+    for address, content in pack.chunks():
+        if hashlib.sha256(content).digest() != address:
+            raise CorruptStore(f"chunk {address.hex()} in {chunk.piece.key} is damaged", hint="run: kbstore verify")
+    return pack
+
+
+def piece_of(group: Sequence[Chunk]) -> tuple[int, bytes]:
+    """A piece of these chunks: length of its directory, and directory and frame."""
+    directory = packing.directory_of(group)
+    frame = packing.compress(b"".join(c.data for c in group), packing.FRESH_LEVEL)
+    return len(directory), directory + frame

@@ -1,0 +1,539 @@
+"""The only place that knows boto3: a few requests, with our own retries, deadlines and errors.
+
+botocore's silent retries are off, so each attempt is seen here. There is one session and client for each process and
+way to connect, made on first use, after a fork and under a lock, since importing boto3 and the first client cost about
+0.3 s.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+
+from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.s3.chance import Chance
+from backends.s3.options import Options
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 5.0
+_UNREACHED_TRIES = 4
+_PAGE_KEYS = 1000
+_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset(
+    {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "Throttling"}
+)
+
+
+class Got(NamedTuple):
+    """What a GET brought.
+
+    Attributes:
+        data: The bytes, or the range of them that was asked for.
+        size: Length of the whole object.
+        age_s: Seconds since it was written, by the server's clock.
+    """
+
+    data: bytes
+    size: int
+    age_s: float
+
+
+class Want(NamedTuple):
+    """What is to be read: a key, and where only a range is wanted its first byte and the one after its last."""
+
+    key: str
+    start: int = 0
+    stop: int | None = None
+
+
+class Listed(NamedTuple):
+    """One key of a listing; for a folder the size is -1.
+
+    Attributes:
+        key: Without the store's prefix.
+        size: Length of the object.
+        age_s: Seconds since it was written, by the server's clock.
+    """
+
+    key: str
+    size: int
+    age_s: float
+
+
+class Refused(NamedTuple):
+    """An answer that is not success, or none at all.
+
+    Attributes:
+        status: HTTP status; 0 where no answer came.
+        code: The server's code, or the name of what went wrong.
+        unclear: The request may have been carried out all the same.
+        fault: What botocore raised.
+    """
+
+    status: int
+    code: str
+    unclear: bool
+    fault: Exception
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request, as counted.
+
+    Attributes:
+        operation: GET, PUT, LIST, DELETE.
+        key: What it was about.
+        begun: Moment of sending (`Chance.monotonic`).
+        ended: Moment of the answer.
+        sent_bytes: Bytes of content that went.
+        came_bytes: Bytes of content that came.
+        status: HTTP status; 0 where no answer came.
+    """
+
+    operation: str
+    key: str
+    begun: float
+    ended: float = 0.0
+    sent_bytes: int = 0
+    came_bytes: int = 0
+    status: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts requests while it is `on`; how many followed one another is told from when each began and ended."""
+
+    on: bool = False
+    requests: list[Request] = field(default_factory=list)
+
+    def reset(self) -> list[Request]:
+        """Start from zero, counting; returns what was counted until now."""
+        done, self.requests = self.requests, []
+        self.on = True
+        return done
+
+
+def round_trips(requests: Iterable[Request]) -> int:
+    """The longest chain of requests of which each began after the one before it had ended."""
+    count, end = 0, float("-inf")
+    for request in sorted(requests, key=lambda r: r.ended):
+        if request.begun >= end:
+            count, end = count + 1, request.ended
+    return count
+
+
+_lock = threading.Lock()
+_clients: dict[tuple[Any, ...], Any] = {}
+_clients_pid = 0
+
+
+def _client_for(options: Options) -> Any:
+    """The boto3 client of this process for a way to connect."""
+    global _clients_pid
+    key = (
+        options.endpoint,
+        options.region,
+        options.profile,
+        options.addressing,
+        options.ca,
+        options.connect_timeout,
+        options.read_timeout,
+        options.threads,
+        *(os.environ.get(n) for n in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
+        *(os.environ.get(n) for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")),
+    )
+    with _lock:
+        if _clients_pid != os.getpid():
+            _clients.clear()
+            _clients_pid = os.getpid()
+        if key not in _clients:
+            _clients[key] = _new_client(options)
+        return _clients[key]
+
+
+def _new_client(options: Options) -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as fault:
+        raise StoreUnavailable(
+            f"stores on S3 need boto3, which cannot be imported: {fault}", hint="pip install 'kbstore[s3]'"
+        ) from None
+    try:
+        session = boto3.session.Session(profile_name=options.profile or None, region_name=options.region or None)
+        return session.client(
+            "s3",
+            endpoint_url=options.endpoint or None,
+            region_name=session.region_name or "us-east-1",
+            verify=options.ca or None,
+            config=Config(
+                retries={"total_max_attempts": 1},
+                connect_timeout=options.connect_timeout,
+                read_timeout=options.read_timeout,
+                max_pool_connections=options.threads + 4,
+                tcp_keepalive=True,
+                s3={"addressing_style": options.addressing},
+            ),
+        )
+    except (BotoCoreError, ValueError) as fault:
+        raise StoreUnavailable(
+            f"no connection to {options.place} can be set up: {fault}", hint="look at the endpoint, region and profile"
+        ) from None
+
+
+class Client:
+    """Requests on behalf of one store: keys are relative to its prefix. Threads share it.
+
+    Attributes:
+        meter: Counts requests.
+        options: Where and how.
+        chance: Waits and jitter.
+    """
+
+    def __init__(self, options: Options, chance: Chance) -> None:
+        self.options = options
+        self.chance = chance
+        self.meter = Meter()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_pid = 0
+        self._pool_lock = threading.Lock()
+        payer = {"RequestPayer": "requester"} if options.requester_pays else {}
+        self._reading = {"Bucket": options.bucket, **payer}
+        self._writing = {"Bucket": options.bucket, **payer}
+        if options.sse:
+            self._writing["ServerSideEncryption"] = options.sse
+        if options.kms_key:
+            self._writing["SSEKMSKeyId"] = options.kms_key
+        if options.storage_class:
+            self._writing["StorageClass"] = options.storage_class
+
+    def close(self) -> None:
+        """Let the threads go."""
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None and self._pool_pid == os.getpid():
+            pool.shutdown(wait=True)
+
+    # ---- requests that are repeated until they succeed or the deadline is over ---------------------------------------
+
+    def get(self, key: str, start: int = 0, stop: int | None = None) -> Got | None:
+        """An object or a range of it (as much as there is); None where there is no such object.
+
+        Raises:
+            StoreUnavailable: The server gives no answer, or refuses.
+        """
+
+        def once() -> Got | Refused:
+            return self._get(key, start, stop)
+
+        found = self._repeat(once, f"read {key}", absent=True)
+        return found if isinstance(found, Got) else None
+
+    def get_many(self, wanted: Sequence[Want]) -> list[Got | None]:
+        """As `get`, for many at once."""
+        return self.map(lambda want: self.get(*want), wanted)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, over another if there is one.
+
+        Raises:
+            StoreUnavailable: It could not be written.
+            ReadOnlyStore: The credentials do not allow it.
+        """
+        self._repeat(lambda: self._put(key, data, absent=False), f"write {key}", writing=True)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; no error where they are gone."""
+        self.map(
+            lambda key: self._repeat(lambda: self._delete(key), f"remove {key}", writing=True, absent=True), list(keys)
+        )
+
+    def listing(
+        self, prefix: str, *, after: str | None = None, folders: bool = False, limit: int | None = None
+    ) -> Iterator[Listed]:
+        """Keys under a prefix that ends in ``/``, in order; with `folders` one level of them.
+
+        Args:
+            prefix: Relative to the store's.
+            after: A full key of the same level.
+            folders: What stands deeper is told as its folder, ending in ``/``.
+            limit: At most so many.
+        """
+        base = self.options.prefix
+        given = 0
+        token: str | None = None
+        while True:
+            asked: dict[str, Any] = {**self._reading, "Prefix": base + prefix}
+            asked["MaxKeys"] = min(_PAGE_KEYS, limit - given) if limit is not None else _PAGE_KEYS
+            if folders:
+                asked["Delimiter"] = "/"
+            if token is not None:
+                asked["ContinuationToken"] = token
+            elif after is not None:
+                asked["StartAfter"] = base + after
+            answer = self._repeat(lambda asked=asked: self._list(prefix, asked), f"list {prefix}")  # type: ignore[misc]
+            assert isinstance(answer, dict)
+            now = _moment(answer)
+            found = [
+                Listed(entry["Key"][len(base) :], entry["Size"], now - entry["LastModified"].timestamp())
+                for entry in answer.get("Contents", ())
+            ]
+            found += [Listed(entry["Prefix"][len(base) :], -1, 0.0) for entry in answer.get("CommonPrefixes", ())]
+            for one in sorted(found):
+                # Some servers repeat the key that they were to start after.
+                if after is None or one.key > after:
+                    given += 1
+                    yield one
+            token = answer.get("NextContinuationToken")
+            if not answer.get("IsTruncated") or token is None or (limit is not None and given >= limit):
+                return
+
+    # ---- the one request that the caller repeats --------------------------------------------------------------------
+
+    def create(self, key: str, data: bytes) -> Refused | None:
+        """One attempt to write an object that does not exist yet; None where it did."""
+        return self._put(key, data, absent=True)
+
+    # ---- many at once -----------------------------------------------------------------------------------------------
+
+    def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+        """Call a function for many items at once, in a bounded pool; results in order, the first error raised."""
+        if len(items) <= 1:
+            return [function(item) for item in items]
+        return list(self._threads().map(function, items))
+
+    def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
+        """Begin something in the pool; the result is what the returned function gives."""
+        return self._threads().submit(function).result
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._pool_lock:
+            if self._pool is None or self._pool_pid != os.getpid():
+                self._pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="kbstore-s3")
+                self._pool_pid = os.getpid()
+            return self._pool
+
+    # ---- single attempts --------------------------------------------------------------------------------------------
+
+    def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
+        asked = {**self._reading, "Key": self.options.prefix + key}
+        if start or stop is not None:
+            asked["Range"] = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
+
+        def call(client: Any) -> Got:
+            answer = client.get_object(**asked)
+            data: bytes = answer["Body"].read()
+            size = answer["ContentLength"]
+            if "ContentRange" in answer:
+                size = int(answer["ContentRange"].rpartition("/")[2])
+                if stop is not None:
+                    data = data[: stop - start]
+            elif "Range" in asked:
+                data = data[start:stop]  # a server that does not know ranges
+            return Got(data, size, _moment(answer) - answer["LastModified"].timestamp())
+
+        return self._attempt("GET", key, call, came=lambda got: len(got.data))
+
+    def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
+        asked: dict[str, Any] = {**self._writing, "Key": self.options.prefix + key, "Body": data}
+        if absent:
+            asked["IfNoneMatch"] = "*"
+
+        def call(client: Any) -> None:
+            client.put_object(**asked)
+
+        return self._attempt("PUT", key, call, sent=len(data))
+
+    def _delete(self, key: str) -> Refused | None:
+        asked = {**self._reading, "Key": self.options.prefix + key}
+
+        def call(client: Any) -> None:
+            client.delete_object(**asked)
+
+        return self._attempt("DELETE", key, call)
+
+    def _list(self, prefix: str, asked: dict[str, Any]) -> dict[str, Any] | Refused:
+        def call(client: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = client.list_objects_v2(**asked)
+            return answer
+
+        return self._attempt("LIST", prefix, call)
+
+    def _attempt(
+        self,
+        operation: str,
+        key: str,
+        call: Callable[[Any], _R],
+        *,
+        sent: int = 0,
+        came: Callable[[_R], int] = lambda _: 0,
+    ) -> _R | Refused:
+        client = _client_for(self.options)
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        request = Request(operation, key, self.chance.monotonic(), sent_bytes=sent)
+        if self.meter.on:
+            self.meter.requests.append(request)
+        try:
+            result = call(client)
+            request.status = 200
+            request.came_bytes = came(result)
+            return result
+        except ClientError as fault:
+            request.status = int(fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            code = str(fault.response.get("Error", {}).get("Code", ""))
+            return Refused(request.status, code, request.status >= 500 or request.status == 408, fault)
+        except (BotoCoreError, HTTPClientError, OSError) as fault:
+            return Refused(0, type(fault).__name__, type(fault).__name__ not in _NEVER_SENT, fault)
+        except Exception as fault:
+            # urllib3's own errors reach us while a body is read; anything else is a fault of ours.
+            if type(fault).__module__.startswith(("urllib3", "http.", "ssl")):
+                return Refused(0, type(fault).__name__, True, fault)
+            raise
+        finally:
+            request.ended = self.chance.monotonic()
+
+    def _repeat(
+        self, once: Callable[[], _R | Refused], what: str, *, absent: bool = False, writing: bool = False
+    ) -> _R | None:
+        """Repeat what can be repeated until the deadline."""
+        patience = self.patience()
+        while True:
+            result = once()
+            if not isinstance(result, Refused):
+                return result
+            if absent and result.status == 404 and result.code != "NoSuchBucket":
+                return None
+            if not is_transient(result) or not patience.wait(result):
+                raise self.error(result, what, writing=writing)
+
+    def patience(self) -> "Patience":
+        """How long a call may go on, from now."""
+        return Patience(self.chance, self.options.timeout)
+
+    def error(self, refused: Refused, what: str, *, writing: bool = False) -> BackendError:
+        """What a refusal means to a person."""
+        return explain(self.options, refused, what, writing=writing)
+
+
+class Patience:
+    """Waits between attempts, longer and longer and never in step with others, up to a deadline."""
+
+    def __init__(self, chance: Chance, seconds: float) -> None:
+        self._chance = chance
+        self._deadline = chance.monotonic() + seconds
+        self._tries = 0
+
+    def wait(self, refused: Refused) -> bool:
+        """Wait before another attempt; False where there is to be none."""
+        self._tries += 1
+        if refused.status == 0 and not refused.unclear and self._tries >= _UNREACHED_TRIES:
+            return False
+        longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self._tries)
+        seconds = longest * (0.25 + 0.75 * self._chance.fraction())
+        if self._chance.monotonic() + seconds > self._deadline:
+            return False
+        self._chance.sleep(seconds)
+        return True
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._chance.monotonic() > self._deadline
+
+
+_NEVER_SENT = frozenset(
+    {
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "ProxyConnectionError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "NoRegionError",
+        "ParamValidationError",
+        "InvalidEndpointDiscoveryConfigurationError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "SSOTokenLoadError",
+        "SSLError",
+    }
+)
+_WITHOUT_KEY = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+_UNREACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_WRONG_KEY = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+)
+_WRONG_REGION = frozenset(
+    {
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "301",
+        "TemporaryRedirect",
+    }
+)
+
+
+def is_transient(refused: Refused) -> bool:
+    """Whether the same request may succeed later."""
+    if refused.status == 0:
+        return refused.unclear or refused.code in _UNREACHED
+    return refused.status in _TRANSIENT or refused.code in _TRANSIENT_CODES
+
+
+def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> BackendError:
+    """The error for a refusal: one line, no secret in it, and what to do."""
+    place = options.place
+    code = refused.code or str(refused.status)
+    if code == "NoSuchBucket":
+        return StoreNotFound(
+            f"there is no bucket {options.bucket}", hint="look at its name, the endpoint and the account"
+        )
+    if code in _WITHOUT_KEY or code in ("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"):
+        return StoreUnavailable(
+            f"no AWS credentials were found for {place}", hint="set AWS_PROFILE, or run aws configure or aws sso login"
+        )
+    if code in _WRONG_KEY:
+        return StoreUnavailable(
+            f"the server refused the credentials for {place} ({code})",
+            hint="look at the access key, its secret, and whether a session token has expired",
+        )
+    if code in _WRONG_REGION:
+        return StoreUnavailable(
+            f"the bucket {options.bucket} is in another region ({code})", hint="name it: ?region=..., or AWS_REGION"
+        )
+    if refused.status in (401, 403):
+        kind = ReadOnlyStore if writing else StoreUnavailable
+        return kind(
+            f"the credentials do not allow to {what} in {place} ({code})",
+            hint="docs/s3.md has the policy that kbstore needs",
+        )
+    if code in _UNREACHED:
+        return StoreUnavailable(
+            f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"
+        )
+    if code == "SSLError":
+        return StoreUnavailable(f"the server of {place} shows no certificate that is trusted", hint="name it with ?ca=")
+    if refused.status == 0:
+        return StoreUnavailable(f"{place} gave no answer to: {what} ({code})", hint="try again later")
+    return StoreUnavailable(
+        f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
+    )
+
+
+def _moment(answer: dict[str, Any]) -> float:
+    """The server's clock, as seconds since 1970."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    stamp = headers.get("date")
+    if stamp is None:
+        modified = answer.get("LastModified")
+        return float(modified.timestamp()) if modified is not None else 0.0
+    return parsedate_to_datetime(stamp).timestamp()

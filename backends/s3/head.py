@@ -1,0 +1,124 @@
+"""Finding the newest slot of a log: probes of the next slots, from a hint that is never trusted.
+
+Slots are dense, so the newest is the one whose successor does not exist. Warm, one probe tells. Cold, a hint (where the
+head was not long ago) is followed by probes of it and the eight slots behind it at once; if all are there, a LIST jumps
+ahead, and probes settle it again, since a listing may be behind the truth.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from backends.errors import CorruptStore
+from backends.s3 import container, keys
+from backends.s3.client import Client
+from backends.s3.container import Incomplete
+
+KIND = b"hint1"
+WINDOW = 8
+"""How many slots behind what is known are probed at once."""
+_LIST_PAGES = 2
+_GALLOP = 24
+
+
+class Hint(NamedTuple):
+    """Where a log stood when this was written.
+
+    Attributes:
+        slot: Its newest slot.
+        large: Number of the first record of each pack of tiers ``h`` and ``b``, in order.
+        small: The same for the packs of tier ``a`` behind those.
+        next: Number of the first record behind all packs.
+    """
+
+    slot: int = 0
+    large: tuple[int, ...] = ()
+    small: tuple[int, ...] = ()
+    next: int = 1
+
+
+NO_HINT = Hint()
+
+
+def encode_hint(log: str, hint: Hint) -> bytes:
+    """The object of a hint."""
+    fields = {"log": log, "slot": hint.slot, "next": hint.next}
+    packed = orjson.dumps([hint.large, hint.small])
+    return container.pack(KIND, fields, [("p", packed, None)])
+
+
+def decode_hint(log: str, data: bytes) -> Hint:
+    """A hint; `NO_HINT` where it is damaged or of another log."""
+    try:
+        contents = container.unpack(KIND, data, "the hint")
+        large, small = orjson.loads(container.part_in(contents.parts[0], data, "the hint"))
+        told = contents.description
+        if told["log"] != log:
+            return NO_HINT
+        hint = Hint(int(told["slot"]), tuple(map(int, large)), tuple(map(int, small)), int(told["next"]))
+    except (CorruptStore, Incomplete, ValueError, TypeError, KeyError, IndexError):
+        return NO_HINT
+    starts = (*hint.large, *hint.small, hint.next)
+    rising = all(a < b for a, b in zip((0, *starts), starts, strict=False)) and starts[0] == 1
+    return hint if rising and len(hint.large) * 1024 + len(hint.small) * 32 <= hint.slot else NO_HINT
+
+
+Probe = Callable[[Sequence[int]], set[int]]
+"""Which of these slots exist; reads and remembers those that do."""
+
+
+def newest_slot(probe: Probe, jump: Callable[[int], tuple[int, bool]], known: int, hinted: int) -> int:
+    """The newest slot of a log.
+
+    Args:
+        probe: Tells which slots exist.
+        jump: The highest slot that a listing after a given one shows, and whether it shows all.
+        known: A slot that exists for certain; 0 for none.
+        hinted: A slot that may exist.
+    """
+    low = known
+    if known:
+        if not probe([known + 1]):
+            return known
+        low = known + 1
+    elif hinted:
+        found = probe(range(hinted, hinted + WINDOW + 1))
+        low = max(found, default=0)
+        if 0 < len(found) <= WINDOW:
+            return low
+        if found:
+            low = _jumped(probe, jump, low)
+    while True:
+        found = probe(range(low + 1, low + WINDOW + 1))
+        if len(found) < WINDOW:
+            return max(found, default=low)
+        low = _jumped(probe, jump, max(found))
+
+
+def _jumped(probe: Probe, jump: Callable[[int], tuple[int, bool]], low: int) -> int:
+    """Far ahead of a slot that exists, to one that exists as far as a listing tells."""
+    for _ in range(_LIST_PAGES):
+        shown, whole = jump(low)
+        low = max(low, shown)
+        if whole:
+            return low
+    # A listing of pages without end: double the step until nothing is there, then close in from both sides.
+    steps = [low + (1 << k) for k in range(6, 6 + _GALLOP)]
+    there = probe(steps)
+    high = min((s for s in steps if s not in there and all(t < s for t in there)), default=steps[-1])
+    low = max(there, default=low)
+    while high - low > WINDOW:
+        gap = max(1, (high - low) // 16)
+        inner = range(low + gap, high, gap)
+        there = probe(inner)
+        if there:
+            low = max(there)
+        high = min((s for s in inner if s > low), default=high)
+    return low
+
+
+def read_hint(client: Client, log: str) -> Hint:
+    """The hint of a log; `NO_HINT` where there is none."""
+    got = client.get(keys.hint_key(log))
+    return decode_hint(log, got.data) if got is not None else NO_HINT

@@ -1,0 +1,160 @@
+"""Names of objects: fixed-width segments of ``[0-9a-z]``, so that their order is the order of what they number.
+
+::
+
+    kbstore                      the marker: which format, and the store's random id
+    log/<log>/<slot>             a slot; created once, never overwritten, never deleted
+    blob/<sha-256>               parts of a slot that is too large for one object; truth, as slots are
+    hint/<log>                   where the head was not long ago; overwritten, never trusted
+    pack/<log>/<tier>/<index>    events of many slots once more, for reading many at once
+    snap/<log>/<snapshot>        what one snapshot holds; its name tells number, tier, note and size
+    data/<token>                 the chunks of a large snapshot
+    note/<name>/<number>         small caches of the store's own
+    trash/<token>                names of objects that go once the grace period is over
+
+A segment of a log's name is its length, the name, and zeros up to a fixed width. LIST is asked to start after a full
+key of the level that it lists, and nothing else: some servers walk a tree of folders and skip keys otherwise.
+"""
+
+import base64
+import binascii
+import string
+import zlib
+from typing import NamedTuple
+
+MARKER = "kbstore"
+_DIGITS = string.digits + string.ascii_lowercase
+_NUMBER = 12
+_LOG = 16
+_LONGEST_SEGMENT = 240
+_TOKEN = 16
+_LEAD = 8
+NUMBER_LIMIT = 10**_NUMBER
+"""Numbers in keys are smaller than this."""
+
+
+class SnapshotName(NamedTuple):
+    """What the name of a snapshot's object tells.
+
+    Attributes:
+        number: The record after which it was taken.
+        tier: 1 to 3.
+        token: Random; two snapshots of one number are told apart by it, and it names their data.
+        size_bytes: Stored bytes of its chunks.
+        index_bytes: Length of the object.
+        lead: The first bytes of the address of its first chunk; empty where it has none.
+        requires: Numbers of the snapshots that it builds on.
+        note: The caller's bytes; None where the object itself holds them.
+    """
+
+    number: int
+    tier: int
+    token: str
+    size_bytes: int
+    index_bytes: int
+    lead: bytes
+    requires: tuple[int, ...]
+    note: bytes | None
+
+
+def log_segment(log: str) -> str:
+    """The segment of a log's name."""
+    return f"{_DIGITS[len(log)]}{log:0<{_LOG}}"
+
+
+def log_of(segment: str) -> str | None:
+    """The log of a segment; None where it is none of ours."""
+    if len(segment) != _LOG + 1 or segment[0] not in _DIGITS:
+        return None
+    log = segment[1 : 1 + _DIGITS.index(segment[0])]
+    return log if log and log_segment(log) == segment else None
+
+
+def number_segment(number: int) -> str:
+    """The segment of a number."""
+    return f"{number:0{_NUMBER}d}"
+
+
+def number_of(segment: str) -> int | None:
+    """The number of a segment; None where it is none of ours."""
+    return int(segment) if len(segment) == _NUMBER and segment.isascii() and segment.isdigit() else None
+
+
+def slot_key(log: str, slot: int) -> str:
+    """The key of a slot."""
+    return f"log/{log_segment(log)}/{number_segment(slot)}"
+
+
+def hint_key(log: str) -> str:
+    """The key of the hint of a log's head."""
+    return f"hint/{log_segment(log)}"
+
+
+def pack_key(log: str, tier: str, index: int) -> str:
+    """The key of a pack."""
+    return f"pack/{log_segment(log)}/{tier}/{number_segment(index)}"
+
+
+def note_folder(name: str) -> str:
+    """The prefix of all notes of a name."""
+    return f"note/{_letters(name.encode())}/"
+
+
+def note_name(segment: str) -> str | None:
+    """The name that such a folder stands for; None where it is none of ours."""
+    raw = _bytes(segment)
+    try:
+        return raw.decode() if raw is not None else None
+    except UnicodeDecodeError:
+        return None
+
+
+def snapshot_key(log: str, name: SnapshotName) -> str:
+    """The key of a snapshot; its note stands in it where there is room."""
+    head = f"{number_segment(name.number)}{name.tier}{name.token}"
+    numbers = ",".join(map(str, (name.size_bytes, name.index_bytes, *name.requires))).encode()
+    detail = bytes([len(name.lead)]) + name.lead + bytes([len(numbers)]) + numbers
+    segment = f"{head}{_letters(_deflate(detail + b'y' + (name.note or b'')))}"
+    if len(segment) > _LONGEST_SEGMENT or name.note is None:
+        segment = f"{head}{_letters(_deflate(detail + b'n'))}"
+    return f"snap/{log_segment(log)}/{segment}"
+
+
+def snapshot_of(segment: str) -> SnapshotName | None:
+    """What the last segment of a snapshot's key tells; None where it is none of ours."""
+    number = number_of(segment[:_NUMBER])
+    start = _NUMBER + 1 + _TOKEN
+    raw = _bytes(segment[start:])
+    if number is None or raw is None or segment[_NUMBER : _NUMBER + 1] not in ("1", "2", "3"):
+        return None
+    try:
+        detail = zlib.decompress(raw, wbits=-15)
+        at = 1 + detail[0]
+        lead, end = detail[1:at], at + 1 + detail[at]
+        size, index, *requires = map(int, detail[at + 1 : end].split(b","))
+        note = detail[end + 1 :] if detail[end : end + 1] == b"y" else None
+    except (zlib.error, ValueError, IndexError):
+        return None
+    tier = int(segment[_NUMBER])
+    return SnapshotName(number, tier, segment[_NUMBER + 1 : start], size, index, lead, tuple(requires), note)
+
+
+def lead_of(address: bytes) -> bytes:
+    """The part of an address that a snapshot's name carries."""
+    return address[:_LEAD]
+
+
+def _deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+def _letters(data: bytes) -> str:
+    return base64.b32encode(data).decode().rstrip("=").lower()
+
+
+def _bytes(letters: str) -> bytes | None:
+    try:
+        return base64.b32decode(letters.upper() + "=" * (-len(letters) % 8))
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,379 @@
+"""One log: where its head is, what of it is known, and reading its records with few requests.
+
+A record stands in a slot, and may stand once more in packs; which object is read depends on how many neighbours are
+wanted. What was read is remembered, as far as memory allows.
+"""
+
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from backends.contract import StoredRecord, Tail
+from backends.errors import CorruptStore
+from backends.s3 import head, keys
+from backends.s3.client import Client, Got, Want
+from backends.s3.head import NO_HINT, Hint, newest_slot
+from backends.s3.objects import checked, read_pieces
+from backends.s3.packs import LARGE, SMALL, PackId, decode_pack
+from backends.s3.slots import FIRST_BYTES, Bodies, Piece, Place, Run, decode_slot, split_bodies, whole
+
+Source = int | PackId
+"""What is read: a slot, or a pack."""
+
+_KEPT_SLOTS = 2048
+_KEPT_BYTES = 32 * 1024 * 1024
+_POINT = 5 * SMALL
+"""Up to so many records of a large pack are rather read from small ones."""
+_PACK_FIRST_BYTES = 512 * 1024
+_FIRST_BATCH = 64
+_MOST_AHEAD = 16
+_A_RACE_S = 3.0
+"""A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
+
+
+class Log:
+    """What one process knows of one log. Threads share it.
+
+    Args:
+        client: Requests.
+        name: The log.
+        on_run: Told of each slot or pack that was read, so that chunks are found.
+    """
+
+    def __init__(self, client: Client, name: str, on_run: Callable[[Run], None]) -> None:
+        self._client = client
+        self.name = name
+        self._on_run = on_run
+        self._lock = threading.RLock()
+        self._known = Tail(0, 0)
+        self._behind = False
+        self._looked = False
+        self.hint: Hint | None = None
+        self._runs: OrderedDict[Source, Run] = OrderedDict()
+        self._runs_bytes = 0
+        self._places: dict[int, Place] = {}
+        self._order: list[int] = []
+        self._writes: dict[str, tuple[int, int]] = {}
+        self._searched: set[int] = set()
+
+    # ---- the head ----------------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> Tail:
+        """The newest slot and record that were read or written here."""
+        return self._known
+
+    def tail(self, *, fresh: bool = True) -> Tail:
+        """The newest slot and record.
+
+        Args:
+            fresh: False is content with what is known, where that is not clearly behind.
+        """
+        if not fresh and self._looked and not self._behind:
+            return self._known
+        if self.hint is None:
+            self.hint = head.read_hint(self._client, self.name)
+        newest = newest_slot(self._probe, self._jump, self._known.slot, self.hint.slot)
+        if newest:
+            self.slot(newest)
+        self._looked, self._behind = True, False
+        return self._known
+
+    def lost(self, slot: int, there: Got) -> None:
+        """Take in what somebody else put into a slot that we wanted, given its beginning."""
+        self._behind = there.age_s > _A_RACE_S
+        self.load([slot], begun={slot: there.data})
+
+    def landed(self, run: Run) -> None:
+        """Take in a slot that we created."""
+        with self._lock:
+            self._remember(run.places[0].slot, run)
+            self._looked = True
+            self._searched.add(run.places[0].slot)
+
+    def _probe(self, slots: Sequence[int]) -> set[int]:
+        got = self._client.get_many([Want(keys.slot_key(self.name, slot), 0, FIRST_BYTES) for slot in slots])
+        found = {slot: answer.data for slot, answer in zip(slots, got, strict=True) if answer is not None}
+        self.load(sorted(found), begun=found)
+        return set(found)
+
+    def _jump(self, low: int) -> tuple[int, bool]:
+        after = keys.slot_key(self.name, low)
+        count = newest = 0
+        for listed in self._client.listing(after.rpartition("/")[0] + "/", after=after, limit=1000):
+            count += 1
+            newest = max(newest, keys.number_of(listed.key.rpartition("/")[2]) or 0)
+        return max(low, newest), count < 1000
+
+    # ---- records -----------------------------------------------------------------------------------------------------
+
+    def read(self, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
+        """Headers of a range of records, in batches that grow."""
+        if last is None or last > self._known.number:
+            self.tail()
+        low, high = max(first, 1), min(self._known.number, self._known.number if last is None else last)
+        size = _FIRST_BATCH
+        while low <= high:
+            a, b = (max(low, high - size + 1), high) if newest_first else (low, min(high, low + size - 1))
+            runs = self.load(self.cover(a, b, bodies=False))
+            a, b = max(low, runs[0].first), min(high, runs[-1].last)
+            found = [r for run in runs for r in run.records() if a <= r.number <= b]
+            yield from reversed(found) if newest_first else found
+            low, high = (low, a - 1) if newest_first else (b + 1, high)
+            size = min(size * 4, _MOST_AHEAD * LARGE)
+
+    def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Bodies of these records, in the order asked."""
+        wanted = numbers if isinstance(numbers, range) else list(numbers)
+        if wanted and max(wanted) > self._known.number:
+            self.tail()
+        at, size = 0, _FIRST_BATCH * 8
+        while batch := wanted[at : at + size]:
+            found = self._bodies(sorted(set(batch)))
+            for number in batch:
+                yield number, found[number]
+            at += size
+            size = min(size * 4, 4 * LARGE)
+
+    def _bodies(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        if numbers[0] < 1 or numbers[-1] > self._known.number:
+            wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
+            raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="see what verify reports")
+        runs: list[Run] = []
+        for low, high in _stretches(numbers):
+            runs.extend(self.load(self.cover(low, high, bodies=True)))
+        asked = set(numbers)
+        groups: dict[Piece, tuple[Run, Bodies]] = {}
+        for run in runs:
+            for group in run.bodies:
+                if any(n in asked for n in range(group.first, group.first + group.records)):
+                    groups[group.piece] = (run, group)
+        held = {piece: self.held(run, piece) for piece, (run, _) in groups.items()}
+        fetched = read_pieces(self._client, [piece for piece, data in held.items() if data is None])
+        found: dict[int, bytes] = {}
+        for piece, (run, group) in groups.items():
+            data = held[piece] or fetched.get(piece)
+            if data is None:
+                raise CorruptStore(
+                    f"the bodies of records {group.first} to {group.first + group.records - 1} of log {self.name} "
+                    f"are missing: there is no {piece.key}",
+                    hint="see what verify reports",
+                )
+            where = f"bodies {group.first} of log {self.name}"
+            begin = group.first - run.first
+            bodies = split_bodies(run.sizes[begin : begin + group.records], data, where)
+            found.update(
+                (number, body)
+                for number, body in zip(range(group.first, group.first + group.records), bodies, strict=True)
+                if number in asked
+            )
+        return found
+
+    @staticmethod
+    def held(run: Run, piece: Piece) -> bytes | None:
+        """A piece's bytes, where they came with the run."""
+        if piece.key != run.key or piece.start + piece.size > len(run.held):
+            return None
+        return checked(piece, run.held[piece.start : piece.start + piece.size])
+
+    def find_write(self, write_id: str, after: int | None) -> tuple[int, int] | None:
+        """First and last record of a write; behind slot `after` as far as is known, or (None) anywhere."""
+        if after is None:
+            self.tail()
+        low, high = (after or 0) + 1, self._known.slot
+        with self._lock:
+            if write_id in self._writes:
+                return self._writes[write_id]
+            missing = [slot for slot in range(low, high + 1) if slot not in self._searched]
+        if not missing:
+            return None
+        for run in self.load(self._cover_slots(missing)):
+            with self._lock:
+                for place in run.places:
+                    self._note_writes(place)
+        return self._writes.get(write_id)
+
+    # ---- which object holds what -------------------------------------------------------------------------------------
+
+    def cover(self, low: int, high: int, *, bodies: bool) -> list[Source]:
+        """What to read for records `low` to `high`, in order."""
+        hint = self.hint or NO_HINT
+        found: list[Source] = []
+        starts = (*hint.large, *hint.small, hint.next)
+        for at in range(max(0, bisect_right(starts, low) - 1), len(starts) - 1):
+            start, end = starts[at], starts[at + 1] - 1
+            if start > high:
+                break
+            a, b = max(low, start), min(high, end)
+            if at >= len(hint.large):
+                found.append(PackId(self.name, "a", LARGE // SMALL * len(hint.large) + at - len(hint.large)))
+            elif b - a < _POINT and end - start + 1 == LARGE:
+                first = at * LARGE // SMALL
+                found.extend(
+                    PackId(self.name, "a", first + i) for i in range((a - start) // SMALL, (b - start) // SMALL + 1)
+                )
+            else:
+                found.append(PackId(self.name, "b" if bodies else "h", at))
+        if high >= hint.next:
+            first_slot, last_slot = self._slot_of(max(low, hint.next)), self._slot_of(high)
+            found.extend(range(first_slot, last_slot + 1))
+        return found
+
+    def _cover_slots(self, slots: Sequence[int]) -> list[Source]:
+        """What to read for the write ids of these slots."""
+        hint = self.hint or NO_HINT
+        large, small = len(hint.large) * LARGE, len(hint.large) * LARGE + len(hint.small) * SMALL
+        found: dict[Source, None] = {}
+        for slot in slots:
+            if slot <= large:
+                found[PackId(self.name, "h", (slot - 1) // LARGE)] = None
+            elif slot <= small:
+                found[PackId(self.name, "a", (slot - 1) // SMALL)] = None
+            else:
+                found[slot] = None
+        return list(found)
+
+    def _slot_of(self, number: int) -> int:
+        """The slot of a record that is in no pack, from what is known of others, reading few."""
+        hint = self.hint or NO_HINT
+        low = (len(hint.large) * LARGE + len(hint.small) * SMALL + 1, hint.next)
+        high = (self._known.slot + 1, self._known.number + 1)
+        while True:
+            with self._lock:
+                at = bisect_left(self._order, number, key=lambda slot: self._places[slot].first + 1)
+                for slot in self._order[max(0, at - 1) : at + 1]:
+                    place = self._places[slot]
+                    if place.first <= number < place.first + place.records:
+                        return slot
+                    if place.first <= number:
+                        low = max(low, (slot + 1, place.first + place.records))
+                    else:
+                        high = min(high, (slot, place.first))
+            slots, records = high[0] - low[0], high[1] - low[1]
+            if slots <= 0 or records <= 0:
+                raise CorruptStore(f"log {self.name} has no slot for record {number}", hint="run: kbstore verify")
+            if slots == records:
+                return low[0] + number - low[1]
+            if slots <= _MOST_AHEAD:
+                self.load(range(low[0], high[0]))
+            else:
+                guess = low[0] + (number - low[1]) * slots // records
+                near = {min(max(slot, low[0]), high[0] - 1) for slot in (guess - 8, guess, guess + 8)}
+                self.load(sorted(near))
+
+    # ---- reading objects ---------------------------------------------------------------------------------------------
+
+    def slot(self, slot: int) -> Run:
+        """One slot."""
+        return self.load([slot])[0]
+
+    def load(self, sources: Iterable[Source], *, begun: dict[int, bytes] | None = None) -> list[Run]:
+        """What these objects hold, in the order asked; a pack that is not there is made up for by smaller ones.
+
+        Args:
+            sources: Slots and packs.
+            begun: Beginnings of slots that were read already.
+
+        Raises:
+            CorruptStore: A slot is missing or damaged.
+        """
+        asked = list(sources)
+        with self._lock:
+            found = {source: self._runs[source] for source in asked if source in self._runs}
+        missing = [source for source in dict.fromkeys(asked) if source not in found]
+        for begin in range(0, len(missing), 4 * _MOST_AHEAD):
+            batch = missing[begin : begin + 4 * _MOST_AHEAD]
+            for source, run in zip(batch, self._client.map(lambda s: self._read(s, begun), batch), strict=True):
+                if run is not None:
+                    found[source] = run
+                    self._remember(source, run)
+        runs: list[Run] = []
+        for source in asked:
+            if source in found:
+                runs.append(found[source])
+            else:
+                assert isinstance(source, PackId)
+                runs.extend(self._instead(source))
+        return runs
+
+    def _read(self, source: Source, begun: dict[int, bytes] | None) -> Run | None:
+        if isinstance(source, PackId):
+            return self._read_pack(source)
+        key = keys.slot_key(self.name, source)
+        data = begun.get(source) if begun else None
+        if data is None:
+            got = self._client.get(key, 0, FIRST_BYTES)
+            if got is None:
+                raise CorruptStore(f"slot {source} of log {self.name} is missing", hint="run: kbstore verify")
+            data = got.data
+        return whole(lambda n: self._beginning(key, n), lambda d: decode_slot(self.name, source, d), data)
+
+    def _read_pack(self, pack: PackId) -> Run | None:
+        """A pack; None where it is gone, damaged or not what the hint promised: a cache."""
+        got = self._client.get(pack.key, 0, _PACK_FIRST_BYTES)
+        if got is None:
+            return None
+        try:
+            run = whole(lambda n: self._beginning(pack.key, n), lambda d: decode_pack(pack, d), got.data)
+        except CorruptStore:
+            return None
+        expected = self._starts(pack)
+        return run if expected is None or run.first == expected else None
+
+    def _starts(self, pack: PackId) -> int | None:
+        hint = self.hint or NO_HINT
+        if pack.tier != "a":
+            return hint.large[pack.at] if pack.at < len(hint.large) else None
+        at = pack.at - len(hint.large) * LARGE // SMALL
+        return hint.small[at] if 0 <= at < len(hint.small) else None
+
+    def _beginning(self, key: str, size: int) -> bytes:
+        got = self._client.get(key, 0, size)
+        return got.data if got is not None else b""
+
+    def _instead(self, pack: PackId) -> list[Run]:
+        if pack.tier == "a":
+            return self.load(pack.slots)
+        each = LARGE // SMALL
+        return self.load([PackId(self.name, "a", pack.at * each + i) for i in range(each)])
+
+    # ---- memory ------------------------------------------------------------------------------------------------------
+
+    def _remember(self, source: Source, run: Run) -> None:
+        with self._lock:
+            fresh = source not in self._runs
+            self._runs[source] = run
+            self._runs.move_to_end(source)
+            if fresh:
+                self._runs_bytes += len(run.held) + sum(map(len, run.headers))
+                while len(self._runs) > 1 and (self._runs_bytes > _KEPT_BYTES or len(self._runs) > _KEPT_SLOTS):
+                    _, dropped = self._runs.popitem(last=False)
+                    self._runs_bytes -= len(dropped.held) + sum(map(len, dropped.headers))
+            if isinstance(source, int):
+                place = run.places[0]
+                if source not in self._places:
+                    insort(self._order, source)
+                    self._places[source] = place
+                self._note_writes(place)
+                if source > self._known.slot:
+                    self._known = Tail(source, place.first + place.records - 1)
+        self._on_run(run)
+
+    def _note_writes(self, place: Place) -> None:
+        self._searched.add(place.slot)
+        number = place.first
+        for write_id, count in place.writes:
+            self._writes.setdefault(write_id, (number, number + count - 1))
+            number += count
+
+
+def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as ranges, near ones together."""
+    start = last = numbers[0]
+    for number in numbers[1:]:
+        if number - last > SMALL:
+            yield start, last
+            start = number
+        last = number
+    yield start, last

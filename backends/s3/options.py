@@ -1,0 +1,151 @@
+"""What an ``s3://bucket/prefix?option=value`` URL says: where the store is, and how to talk to the server.
+
+Credentials are never part of it: they come by the usual AWS chain (environment, profile, instance role), as do the
+endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none.
+"""
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from backends.errors import StoreNotFound
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_SSE = ("AES256", "aws:kms", "aws:kms:dsse")
+_LONGEST_PREFIX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A parsed location.
+
+    Attributes:
+        bucket: The bucket.
+        prefix: What all keys begin with; empty or ending in ``/``.
+        endpoint: URL of a server that is not AWS.
+        region: The bucket's region.
+        profile: Profile of the AWS configuration.
+        addressing: ``auto``, ``path`` or ``virtual``: where the bucket stands in requests.
+        ca: File of certificates of a private authority.
+        sse: Server-side encryption of what is written: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``.
+        kms_key: The KMS key's id or ARN.
+        storage_class: Storage class of what is written.
+        requester_pays: Send ``x-amz-request-payer: requester``.
+        connect_timeout: Seconds for a connection.
+        read_timeout: Seconds for an answer.
+        timeout: Seconds until a call gives up, all its tries together.
+        threads: How many requests run at once.
+        grace: Seconds that collected caches stay, by the server's clock, for readers that have begun with them.
+        cache: Folder of the local cache of chunks; ``off`` for none; empty for the user's cache folder.
+        cache_mb: Its largest size.
+        group: Let concurrent commits of one process share a slot.
+    """
+
+    bucket: str
+    prefix: str
+    endpoint: str = ""
+    region: str = ""
+    profile: str = ""
+    addressing: str = "auto"
+    ca: str = ""
+    sse: str = ""
+    kms_key: str = ""
+    storage_class: str = ""
+    requester_pays: bool = False
+    connect_timeout: float = 2.0
+    read_timeout: float = 10.0
+    timeout: float = 60.0
+    threads: int = 16
+    grace: float = 3600.0
+    cache: str = ""
+    cache_mb: float = 512.0
+    group: bool = True
+
+    @property
+    def location(self) -> str:
+        """The URL, as a person would write it."""
+        given = [
+            (field.name, _shown(getattr(self, field.name)))
+            for field in fields(self)
+            if field.name not in ("bucket", "prefix") and getattr(self, field.name) != field.default
+        ]
+        query = f"?{urlencode(given, safe='/:')}" if given else ""
+        return f"s3://{self.bucket}/{self.prefix.rstrip('/')}".rstrip("/") + query
+
+    @property
+    def place(self) -> str:
+        """The URL without options, for messages."""
+        return f"s3://{self.bucket}/{self.prefix.rstrip('/')}".rstrip("/")
+
+    def cache_folder(self) -> Path | None:
+        """Where chunks are cached on this machine; None where they are not."""
+        chosen = self.cache or os.environ.get("KBSTORE_CACHE", "")
+        if chosen == "off":
+            return None
+        if chosen:
+            return Path(chosen)
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - may stay unexpanded
+        return Path(home) / "kbstore" if not home.startswith("~") else None
+
+
+def parse_location(location: str) -> Options:
+    """What a URL says.
+
+    Raises:
+        StoreNotFound: It is no such URL.
+    """
+    parts = urlsplit(location)
+    if parts.scheme.lower() != "s3" or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
+        raise _wrong(location, "it is not of the form s3://bucket/prefix")
+    bucket = parts.netloc
+    if not _BUCKET.fullmatch(bucket):
+        raise _wrong(location, "it names no bucket")
+    prefix = parts.path.strip("/")
+    segments = prefix.split("/") if prefix else []
+    if (
+        any(s in ("", ".", "..") for s in segments)
+        or len(prefix.encode()) > _LONGEST_PREFIX
+        or not prefix.isprintable()
+    ):
+        raise _wrong(location, "its prefix has empty, dotted or unprintable segments, or is too long")
+    values: dict[str, object] = {}
+    kinds = {field.name: field.type for field in fields(Options)}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in kinds or name in ("bucket", "prefix"):
+            raise _wrong(location.partition("?")[0], f"there is no option {name!r}")
+        values[name] = _value(location.partition("?")[0], name, kinds[name], text)
+    options = Options(bucket, f"{prefix}/" if prefix else "", **values)  # type: ignore[arg-type]
+    if options.sse and options.sse not in _SSE:
+        raise _wrong(options.place, f"sse is one of {', '.join(_SSE)}")
+    if options.kms_key and not options.sse.startswith("aws:kms"):
+        raise _wrong(options.place, "kms_key needs sse=aws:kms")
+    if options.addressing not in ("auto", "path", "virtual"):
+        raise _wrong(options.place, "addressing is auto, path or virtual")
+    return options
+
+
+def _value(location: str, name: str, kind: object, text: str) -> object:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}[text.lower()]
+        if kind is int or kind is float:
+            number = int(text) if kind is int else float(text)
+            if not 0 <= number < 1e9 or (name == "threads" and number < 1):
+                raise ValueError
+            return number
+    except (ValueError, KeyError):
+        raise _wrong(location, f"the option {name} cannot be {text!r}") from None
+    return text
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _wrong(location: str, why: str) -> StoreNotFound:
+    return StoreNotFound(
+        f"{location} names no store: {why}",
+        hint="write s3://bucket/prefix?region=...&endpoint=...; docs/s3.md lists the options",
+    )

@@ -1,0 +1,374 @@
+"""Snapshots and notes: caches that may vanish, published by one PUT of what names them.
+
+A small snapshot is one object. A large one is its chunks in objects under ``data/``, written first, and an index under
+``snap/``, written last; chunks that name the one after them (a tree's inner nodes, which are on the way to everything)
+stand in the index, so that one read more gets any leaf. The index's own name carries what a list of snapshots tells.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from backends import packing
+from backends.contract import Chunk, Snapshot
+from backends.errors import CorruptStore
+from backends.s3 import container, keys
+from backends.s3.chunks import Chunks, Shelf, piece_of
+from backends.s3.client import Client, Listed, Want
+from backends.s3.keys import SnapshotName
+from backends.s3.objects import checked
+from backends.s3.slots import ChunkPiece, Piece, leads_of
+
+KIND = b"snap1"
+_ONE_OBJECT_BYTES = 512 * 1024
+_INNER_RAW_BYTES = 1024 * 1024
+_DATA_BYTES = 32 * 1024 * 1024
+_DIRECT_NOTES = 8
+_Part = tuple[str, bytes, Any]
+
+
+class Snapshots:
+    """The snapshots of one store.
+
+    Args:
+        client: Requests.
+        chunks: Told of what snapshots hold.
+    """
+
+    def __init__(self, client: Client, chunks: Chunks) -> None:
+        self._client = client
+        self._chunks = chunks
+        self._listed: dict[str, dict[str, SnapshotName]] = {}
+        self._open: dict[str, tuple[str, int]] = {}
+        self._ahead: dict[str, Any] = {}
+
+    # ---- which there are ---------------------------------------------------------------------------------------------
+
+    def expect_list(self, log: str) -> None:
+        """Begin to list, for the next call of `names`."""
+        self._ahead.setdefault(log, self._client.submit(lambda: self._names(log)))
+
+    def names(self, log: str) -> dict[str, SnapshotName]:
+        """The snapshots of a log by key, as they are now; of two with one number the one that lasts longer."""
+        ahead = self._ahead.pop(log, None)
+        found = ahead() if ahead is not None else self._names(log)
+        self._listed[log] = found
+        return found
+
+    def _names(self, log: str) -> dict[str, SnapshotName]:
+        folder = f"snap/{keys.log_segment(log)}/"
+        best: dict[int, tuple[tuple[int, str], str, SnapshotName]] = {}
+        for listed in self._client.listing(folder):
+            name = keys.snapshot_of(listed.key.rpartition("/")[2])
+            if name is not None:
+                rank = (name.tier, name.token)
+                if name.number not in best or best[name.number][0] < rank:
+                    best[name.number] = (rank, listed.key, name)
+        return {key: name for _, (_, key, name) in sorted(best.items())}
+
+    def all(self, log: str) -> list[Snapshot]:
+        """All snapshots of a log; one LIST, whatever they hold."""
+        found = []
+        for key, name in self.names(log).items():
+            note = name.note if name.note is not None else self._note_inside(key, name)
+            if note is not None:
+                found.append(Snapshot(name.number, name.tier, note, name.size_bytes))
+        return found
+
+    def _note_inside(self, key: str, name: SnapshotName) -> bytes | None:
+        try:
+            contents = self._contents(key, name)
+        except CorruptStore:
+            return None
+        return base64.b64decode(contents[0].description["note"]) if contents is not None else None
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Sequence[int],
+        token: str,
+    ) -> bool:
+        """Write a snapshot, its chunks first; see `Backend.put_snapshot`."""
+        writing = _Writing(self._client, token)
+        for chunk, inner in _with_inner(chunks):
+            writing.add(chunk, inner=inner)
+        there = self.names(log)
+        if not {n.number for n in there.values()}.issuperset(requires):
+            return False
+        lead, parts, size = writing.finish()
+        name = SnapshotName(number, tier, token, size, 0, lead, tuple(requires), note)
+        described = {
+            "log": log,
+            "number": number,
+            "tier": tier,
+            "token": token,
+            "requires": list(requires),
+            "note": base64.b64encode(note).decode(),
+        }
+        data = container.pack(KIND, described, parts)
+        name = name._replace(index_bytes=len(data))
+        key = keys.snapshot_key(log, name)
+        self._client.put(key, data)
+        replaced = [k for k, n in there.items() if n.number == number]
+        if replaced:
+            self._client.delete(replaced)
+            self._chunks.drop((log, number))
+        self._adopt(key, name, data, log)
+        return True
+
+    def drop(self, log: str, numbers: Iterable[int]) -> int:
+        """Unpublish snapshots; what they held goes when garbage is collected, after its grace period."""
+        gone = set(numbers)
+        found = {key: name for key, name in self.names(log).items() if name.number in gone}
+        self._client.delete(list(found))
+        for key, name in found.items():
+            self._chunks.drop((log, name.number))
+            self._open.pop(key, None)
+            self._listed.get(log, {}).pop(key, None)
+        return len(found)
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def open_likely(self, logs: Sequence[str], leads: set[bytes]) -> None:
+        """Open the snapshots that begin with one of these chunks, and what they build on."""
+        likely = self._closed(logs, leads)
+        if not likely:
+            for log in logs:
+                self.names(log)
+            likely = self._closed(logs, leads)
+        self.open(likely)
+
+    def open_all(self, logs: Sequence[str]) -> None:
+        """Open all snapshots that are not open yet."""
+        for log in logs:
+            self.names(log)
+        self.open(self._closed(logs, None))
+
+    def _closed(self, logs: Sequence[str], leads: set[bytes] | None) -> list[tuple[str, str, SnapshotName]]:
+        """Snapshots that are not open: those that begin with one of these chunks and what they build on, or all."""
+        found = {}
+        for log in logs:
+            listed = self._listed.get(log, {})
+            chosen = {k: n for k, n in listed.items() if leads is None or n.lead in leads}
+            needed = {r for n in chosen.values() for r in n.requires}
+            chosen |= {k: n for k, n in listed.items() if n.number in needed}
+            found.update({key: (log, key, name) for key, name in chosen.items() if key not in self._open})
+        return list(found.values())
+
+    def open(self, wanted: Sequence[tuple[str, str, SnapshotName]]) -> None:
+        """Read what these snapshots hold, at once."""
+        got = self._client.get_many([Want(key) for _, key, _ in wanted])
+        for (log, key, name), answer in zip(wanted, got, strict=True):
+            self._open[key] = (log, name.number)
+            if answer is None:
+                self._listed.get(log, {}).pop(key, None)
+                continue
+            try:
+                self._adopt(key, name, answer.data, log)
+            except CorruptStore:  # as good as gone; check tells of it
+                continue
+
+    def open_number(self, log: str, number: int) -> None:
+        """Open the snapshot of a record and what it builds on, where it is listed."""
+        listed = self._listed.get(log, {})
+        chosen = {k: n for k, n in listed.items() if n.number == number}
+        needed = {r for n in chosen.values() for r in n.requires}
+        chosen |= {k: n for k, n in listed.items() if n.number in needed}
+        wanted = [(log, key, name) for key, name in chosen.items() if key not in self._open]
+        if wanted:
+            self.open(wanted)
+
+    def _contents(self, key: str, name: SnapshotName) -> tuple[container.Contents, bytes] | None:
+        got = self._client.get(key)
+        if got is None:
+            return None
+        return container.unpack(KIND, got.data, f"snapshot {name.number}"), got.data
+
+    def _adopt(self, key: str, name: SnapshotName, data: bytes, log: str) -> None:
+        pieces, leads = read_index(key, name, data, log)
+        shelf = Shelf(name.tier, (log, name.number), pieces, name.token)
+        self._chunks.add(shelf, leads)
+        self._open[key] = (log, name.number)
+        self._listed.setdefault(log, {})[key] = name
+        for chunk in pieces:
+            piece = chunk.piece
+            if piece.key == key:
+                self._chunks.undo(chunk, checked(piece, data[piece.start : piece.start + piece.size]))
+
+
+def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[list[ChunkPiece], bytes]:
+    """What an index says: the pieces, and the beginnings of the addresses of their chunks.
+
+    Raises:
+        CorruptStore: It is damaged, or another's.
+    """
+    where = f"snapshot {name.number} of log {log}"
+    try:
+        contents = container.unpack(KIND, data, where)
+        told = contents.description
+        if (told["log"], told["number"], told["tier"], told["token"]) != (log, name.number, name.tier, name.token):
+            raise CorruptStore(f"{where} holds another snapshot", hint="run: kbstore gc")
+        leads = container.part_in(contents.parts[0], data, where)
+        pieces = []
+        for part in contents.parts[1:]:
+            directory, *outside = part.detail
+            piece = Piece(key, part.start, part.size, part.digest)
+            if outside:
+                other, start, size, hexed = outside
+                piece = Piece(other, start, size, bytes.fromhex(hexed))
+            pieces.append(ChunkPiece(directory, piece))
+    except container.Incomplete:
+        raise CorruptStore(f"{where} is cut off", hint="run: kbstore gc") from None
+    except (KeyError, TypeError, ValueError, IndexError) as fault:
+        raise CorruptStore(f"{where} is malformed: {fault!r}", hint="run: kbstore gc") from None
+    return pieces, leads
+
+
+def _with_inner(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    """Each chunk, and whether it names the one after it."""
+    before: Chunk | None = None
+    for chunk in chunks:
+        if before is not None:
+            yield before, chunk.address.hex().encode() in before.data or chunk.address in before.data
+        before = chunk
+    if before is not None:
+        yield before, False
+
+
+class _Writing:
+    """The chunks of a snapshot on their way: large ones leave memory as they come."""
+
+    def __init__(self, client: Client, token: str) -> None:
+        self._client = client
+        self._token = token
+        self._lead: bytes | None = None
+        self._inner: list[Chunk] = []
+        self._inner_bytes = 0
+        self._leaves: list[Chunk] = []
+        self._leaf_bytes = 0
+        self._pieces: list[tuple[int, bytes, bytes]] = []  # directory, data, leads: not written yet
+        self._waiting_bytes = 0
+        self._written: list[_Part] = []
+        self._written_leads: list[bytes] = []
+        self._objects = 0
+        self._size = 0
+
+    def add(self, chunk: Chunk, *, inner: bool) -> None:
+        """Take one more chunk."""
+        if self._lead is None:
+            self._lead = keys.lead_of(chunk.address)
+        size = len(chunk.data)
+        if inner and self._inner_bytes + size <= _INNER_RAW_BYTES:
+            self._inner.append(chunk)
+            self._inner_bytes += size
+            return
+        if self._leaves and self._leaf_bytes + size > packing.FRESH_RAW_BYTES:
+            self._flush_leaves()
+        self._leaves.append(chunk)
+        self._leaf_bytes += size
+
+    def finish(self) -> tuple[bytes, list[_Part], int]:
+        """Lead, parts of the index, and stored bytes of all chunks; what does not stand in the index is written."""
+        self._flush_leaves()
+        inner = []
+        for group in packing.grouped(self._inner, packing.FRESH_RAW_BYTES):
+            directory, data = piece_of(group)
+            self._size += len(data)
+            inner.append((directory, data, leads_of(c.address for c in group)))
+        if self._written or self._waiting_bytes > _ONE_OBJECT_BYTES:
+            self._write_out()
+        leads = b"".join([*(lead for *_, lead in inner), *self._written_leads, *(lead for *_, lead in self._pieces)])
+        parts: list[_Part] = [("d", leads, None)]
+        parts += [("c", data, [directory]) for directory, data, _ in inner]
+        parts += self._written
+        parts += [("c", data, [directory]) for directory, data, _ in self._pieces]
+        return self._lead or b"", parts, self._size
+
+    def _flush_leaves(self) -> None:
+        if self._leaves:
+            directory, data = piece_of(self._leaves)
+            self._pieces.append((directory, data, leads_of(c.address for c in self._leaves)))
+            self._size += len(data)
+            self._waiting_bytes += len(data)
+            self._leaves, self._leaf_bytes = [], 0
+            if self._waiting_bytes > _DATA_BYTES:
+                self._write_out()
+
+    def _write_out(self) -> None:
+        if not self._pieces:
+            return
+        key = f"data/{self._token}/{self._objects:04d}"
+        start = 0
+        for directory, data, leads in self._pieces:
+            self._written.append(("c", b"", [directory, key, start, len(data), packing.digest(data).hex()]))
+            self._written_leads.append(leads)
+            start += len(data)
+        self._client.put(key, b"".join(data for _, data, _ in self._pieces))
+        self._objects += 1
+        self._pieces, self._waiting_bytes = [], 0
+
+
+class Notes:
+    """Small records by name and number, each an object.
+
+    Args:
+        client: Requests.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def put(self, name: str, number: int, data: bytes) -> None:
+        """Write one, over another if there is one."""
+        self._client.put(keys.note_folder(name) + keys.number_segment(number), _sealed(data))
+
+    def get(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
+        """Those of a name within a range, in order: a few are asked for directly, many after a listing."""
+        folder = keys.note_folder(name)
+        if last is not None and last - first < _DIRECT_NOTES:
+            numbers = list(range(max(first, 0), last + 1))
+        else:
+            after = folder + keys.number_segment(first - 1) if first > 0 else None
+            listed = (keys.number_of(one.key[len(folder) :]) for one in self._client.listing(folder, after=after))
+            numbers = [n for n in listed if n is not None and n >= first and (last is None or n <= last)]
+        for start in range(0, len(numbers), 64):
+            batch = numbers[start : start + 64]
+            got = self._client.get_many([Want(folder + keys.number_segment(n)) for n in batch])
+            for number, answer in zip(batch, got, strict=True):
+                data = _opened(answer.data) if answer is not None else None
+                if data is not None:
+                    yield number, data
+
+    def drop(self, name: str) -> int:
+        """Remove all of a name; returns how many there were."""
+        found = [one.key for one in self._client.listing(keys.note_folder(name))]
+        self._client.delete(found)
+        return len(found)
+
+    def names(self) -> list[str]:
+        """Names under which there are some."""
+        listed = self._client.listing("note/", folders=True)
+        names = (keys.note_name(one.key.removeprefix("note/").rstrip("/")) for one in listed if one.size < 0)
+        return sorted(
+            name for name in names if name is not None and any(self._client.listing(keys.note_folder(name), limit=1))
+        )
+
+    def damaged(self, one: Listed) -> bool:
+        """Whether a note's object is not as it was written."""
+        got = self._client.get(one.key)
+        return got is not None and _opened(got.data) is None
+
+
+def _sealed(data: bytes) -> bytes:
+    return packing.digest(data) + data
+
+
+def _opened(stored: bytes) -> bytes | None:
+    return stored[8:] if packing.digest(stored[8:]) == stored[:8] else None

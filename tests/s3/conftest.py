@@ -1,0 +1,49 @@
+"""S3 for tests: a bucket of its own for each test, on moto or on SeaweedFS."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.s3.servers import MotoServer, raw_client, seaweed, use_credentials
+
+_counter = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[MotoServer]:
+    server = MotoServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def seaweed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with seaweed(tmp_path_factory.mktemp("weed")) as url:
+        yield url
+
+
+@pytest.fixture
+def moto_url(moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    use_credentials(monkeypatch, moto_server.url)
+    monkeypatch.setenv("KBSTORE_CACHE", "off")
+    yield moto_server.url
+    moto_server.app.delay_s, moto_server.app.before = 0.0, None
+
+
+@pytest.fixture
+def bucket(moto_url: str) -> str:
+    """A new bucket on moto."""
+    name = f"moto-{next(_counter)}"
+    raw_client(moto_url).create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def real_bucket(seaweed_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket on SeaweedFS."""
+    use_credentials(monkeypatch, seaweed_url)
+    monkeypatch.setenv("KBSTORE_CACHE", "off")
+    name = f"weed-{next(_counter)}"
+    raw_client(seaweed_url).create_bucket(Bucket=name)
+    return name
