@@ -53,7 +53,7 @@ class Lookup:
         return value
 
     def touching(self, path: tuple[str, ...], first: int, last: int) -> list[int]:
-        """Versions from `first` to `last`, ascending, that changed what stands at or below a pointer."""
+        """Versions from `first` to `last`, ascending, that wrote at or below a pointer, or changed it from above."""
         candidates = self._touched.events(format_pointer(path), first, last)
         return [seq for seq, certain in candidates if certain or self._changed(path, seq)]
 

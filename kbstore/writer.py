@@ -180,7 +180,9 @@ class Writer:
             entries, state = self._events(proposals, head, extra_parent)
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
-                return entries
+                if self.head().seq == head.seq:
+                    return entries
+                continue  # what changes nothing here may change what others wrote
             records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
             try:
                 self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)

@@ -304,3 +304,17 @@ def test_what_rebases_commutes(mine: list[dict[str, Any]], theirs: list[dict[str
         return
     assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, theirs), mine))
     assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, mine), theirs))
+
+
+def test_what_changes_nothing_on_an_old_head_is_looked_at_on_the_new_one(location: str) -> None:
+    """A patch that would change nothing where its author looked collides with what was written there since."""
+    with Store.create(location, {"a": 1, "b": 1}) as kb, Store.open(location) as other:
+        kb.commit({"a": 1, "b": 2})
+        other.commit(patch=replacing("/a", 2))
+        with pytest.raises(ConflictError):
+            kb.commit(patch=replacing("/a", 1), base="v2")
+        with pytest.raises(ConflictError):
+            kb.commit({"a": 1, "b": 2}, base="v2", rebase=False)
+        again = kb.commit({"a": 1, "b": 2}, base="v2")
+        assert (again.created, again.seq) == (False, 3)
+        assert kb.checkout() == {"a": 2, "b": 2}
