@@ -32,6 +32,7 @@ def copy(tmp_path: Path) -> Path:
         ("kbstore/tree/__init__.py", "import kbstore.store", "Inside the store"),
         ("kbstore/store.py", "import boto3", "boto3 is known"),
         ("migrator/__init__.py", "import kbstore", "are strangers"),
+        ("migrator/plan.py", "import migrator.runner", "Inside the migrator"),
         ("backends/errors.py", "import click", "The terminal is not"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.migrator.servers import mariadb_is_installed, mariadb_server, postgresql_server
+from tests.migrator.support import Folder
 
 _numbers = itertools.count(1)
 
@@ -16,6 +17,12 @@ def _no_database_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads this user's MIGRATOR_ settings."""
     for name in ("MIGRATOR_DB_URL", "MIGRATOR_DIR", "MIGRATOR_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """An empty folder for migrations."""
+    return Folder(tmp_path / "migrations").write()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,103 @@
+"""Runs one command: finds it, runs it, and turns whatever happens into an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from migrator._version import __version__
+from migrator.cli import exits
+from migrator.cli.options import Session, shared_options
+
+COMMANDS = {
+    "status": "look",
+    "up": "change",
+    "down": "change",
+    "new": "change",
+    "verify": "look",
+    "doctor": "look",
+    "repair": "settle",
+    "baseline": "settle",
+    "lint": "look",
+    "dump": "look",
+    "history": "look",
+}
+"""The module of each command, in the order of ``migrator --help``."""
+
+
+class Commands(click.Group):
+    """The commands, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In reading order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"migrator.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is none of this one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as fault:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if near and not args[0].startswith("-"):
+                raise click.UsageError(f"there is no command {args[0]!r}; did you mean {near[0]!r}?", ctx) from fault
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="migrator", message="%(prog)s %(version)s")
+@shared_options
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    r"""SQL migrations that cannot be half-recorded.
+
+    \b
+    Example:
+      migrator new add_orders
+      migrator up --dry-run
+      migrator up
+      migrator status
+    """
+    ctx.ensure_object(Session)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default this process's); returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = commands.main(
+            args=None if arguments is None else list(arguments), prog_name="migrator", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except Exception as fault:
+        if os.environ.get("MIGRATOR_TRACEBACK"):
+            raise
+        return exits.report(fault)
+    except KeyboardInterrupt as fault:
+        return exits.report(fault)
+    return code if isinstance(code, int) else exits.DONE
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

@@ -1,0 +1,164 @@
+"""Options that several commands share, what they come to, and how output is printed."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from migrator.cli.exits import visible
+from migrator.database import DEFAULT_DIRECTORY, DatabaseMigrator
+from migrator.runner import Result
+from migrator.settings import DEFAULTS, Settings
+from migrator.urls import DEFAULT_URL
+
+SCHEMA_VERSION = 1
+"""Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0}
+
+
+@dataclass
+class Session:
+    """What was said before and after the command's name."""
+
+    db: str | None = None
+    directory: str | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def migrator(self, *, progress: Callable[[Result], None] = lambda _: None) -> DatabaseMigrator:
+        """The migrator that the options and the environment mean."""
+        return DatabaseMigrator(
+            self.db or os.environ.get("MIGRATOR_DB_URL") or DEFAULT_URL,
+            self.directory or os.environ.get("MIGRATOR_DIR") or DEFAULT_DIRECTORY,
+            settings=Settings(**{**DEFAULTS.__dict__, **self.chosen}),
+            progress=progress,
+            notice=note,
+        )
+
+
+def say(text: str = "") -> None:
+    """Print on stdout."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Print on stderr, beside the output proper."""
+    sys.stderr.write(visible(text) + "\n")
+
+
+def say_json(fields: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line, with its `schema_version`."""
+    sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION, **fields}, default=str) + "\n")
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A duration as people write it: 5s, 500ms, 2min, 5."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is no duration; write it as 5s, 500ms or 2min", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Session), name, value)
+
+    return callback
+
+
+def _choose(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            ctx.ensure_object(Session).chosen[name] = value
+
+    return callback
+
+
+def shared_options(command: _F) -> _F:
+    """Add the options that every command takes, before or after its name."""
+    for option in (
+        click.option(
+            "--dir",
+            "directory",
+            metavar="DIR",
+            expose_value=False,
+            callback=_set("directory"),
+            help="The folder of the migrations, or builtin:NAME (or set MIGRATOR_DIR; ./migrations).",
+        ),
+        click.option(
+            "--db",
+            metavar="URL",
+            expose_value=False,
+            callback=_set("db"),
+            help=f"The database, as SQLAlchemy writes it (or set MIGRATOR_DB_URL; {DEFAULT_URL}).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: _F) -> _F:
+    """Add the options of the commands that change the database."""
+    for name, setting, help_text in (
+        ("--statement-timeout", "statement_timeout_s", "How long a statement may take; 0 is without limit."),
+        ("--lock-timeout", "lock_timeout_s", "How long a statement may wait for a lock; 5s."),
+        ("--wait", "wait_s", "How long to wait for another runner; 60s."),
+    ):
+        option = click.option(
+            name, type=Seconds(), metavar="TIME", expose_value=False, callback=_choose(setting), help=help_text
+        )
+        command = option(command)
+    return command
+
+
+def backup_options(command: _F) -> _F:
+    """Add the options about saving the database first."""
+    folder = click.option(
+        "--backup-dir",
+        metavar="DIR",
+        expose_value=False,
+        callback=_choose("backup_folder"),
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where to save it.",
+    )
+    wanted = click.option(
+        "--backup/--no-backup",
+        default=None,
+        expose_value=False,
+        callback=_choose("backup"),
+        help="Save the database first: a SQLite file is, PostgreSQL (by pg_dump) only if asked.",
+    )
+    return wanted(folder(command))
+
+
+out_of_order_option = click.option(
+    "--out-of-order",
+    type=click.Choice(["error", "warn", "allow"]),
+    expose_value=False,
+    callback=_choose("out_of_order"),
+    help="What to do about a file that comes before one that is applied.",
+)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command with the shared options."""
+
+    def declare(function: Callable[..., Any]) -> click.Command:
+        return click.command(name)(shared_options(function))
+
+    return declare

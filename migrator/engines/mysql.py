@@ -1,0 +1,229 @@
+"""MariaDB and MySQL by PyMySQL: DDL commits itself and what was before it, so a migration is a journal of statements.
+
+GET_LOCK on a connection of its own keeps other runners out. Its names are the server's, not the database's, so the
+lock is named after the database.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from migrator.clock import Clock
+from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
+from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
+from migrator.urls import DatabaseUrl
+
+_POLL_S = 0.05
+_SLOWEST_POLL_S = 1.0
+_CONNECT_TIMEOUT_S = 10
+_A_DAY_S = 86_400
+_LOCK_NAME_LIMIT = 64
+_LOCKED = {1205, 1213}  # lock wait timeout, deadlock
+_LOST = {0, 2006, 2013, 2055}
+_TAKEN = {1050, 1062}  # table exists, duplicate key
+_OPTIONS = {"unix_socket": str, "charset": str, "connect_timeout": int, "ssl_ca": str, "ssl_cert": str, "ssl_key": str}
+
+
+class MySQLEngine(Engine):
+    """A connection in autocommit, whose transactions cover rows only."""
+
+    dialect = "mysql"
+    transactional = False
+    rehearsal = "none"
+    time_type = "DATETIME(6)"
+    text_type = "LONGTEXT"
+    table_options = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        super().__init__(url)
+        self._connection: Any = None
+        self._in_transaction = False
+
+    def open(self, *, create: bool = False) -> None:  # noqa: ARG002
+        """Connect."""
+        self._connection = self._connect()
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None and self._connection.open:
+            self._connection.close()
+
+    def beside(self) -> "MySQLEngine":
+        """A second connection."""
+        other = MySQLEngine(self.url)
+        other.open()
+        return other
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Rows of migrator's own SQL."""
+        with self.faults(), self._connection.cursor() as cursor:
+            cursor.execute(*_composed(sql, parameters))
+            return list(cursor.fetchall())
+
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run migrator's own SQL; rows that were found count, also where they did not change."""
+        with self.faults(), self._connection.cursor() as cursor:
+            return int(cursor.execute(*_composed(sql, parameters)))
+
+    def run(self, text: str, data: str | None = None) -> list[Row]:
+        """Run one statement as it is; a CALL may give several results, of which the first counts."""
+        assert data is None, "COPY is PostgreSQL's"
+        with self.faults(), self._connection.cursor() as cursor:
+            cursor.execute(text)
+            rows = list(cursor.fetchall()) if cursor.description else []
+            while cursor.nextset():
+                pass
+            return rows
+
+    def begin(self, limits: Limits) -> None:
+        """Begin a transaction of rows; DDL ends it."""
+        self.set_limits(limits)
+        with self.faults():
+            self._connection.begin()
+        self._in_transaction = True
+
+    def commit(self) -> None:
+        """COMMIT."""
+        with self.faults():
+            self._connection.commit()
+        self._in_transaction = False
+
+    def rollback(self) -> None:
+        """ROLLBACK, where the connection lives."""
+        self._in_transaction = False
+        if self._connection.open:
+            with self.faults():
+                self._connection.rollback()
+
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun and not ended by us."""
+        return self._in_transaction
+
+    def set_limits(self, limits: Limits) -> None:
+        """Whole seconds, since the server knows no less; at least one."""
+        lock_s = max(1, round(limits.lock_timeout_s)) if limits.lock_timeout_s else 31_536_000
+        self.change(f"SET SESSION lock_wait_timeout = {lock_s:d}, innodb_lock_wait_timeout = {lock_s:d}")
+        if "MariaDB" in self._connection.server_version:
+            self.change(f"SET SESSION max_statement_time = {limits.statement_timeout_s:f}")
+        else:
+            self.change(f"SET SESSION max_execution_time = {round(limits.statement_timeout_s * 1000):d}")
+
+    def table(self, name: str) -> str:
+        """In the URL's database, whatever the file has chosen by USE."""
+        return "`{}`.`{}`".format(self.url.database.replace("`", "``"), name)
+
+    def columns(self, name: str) -> list[str]:
+        """Names of the columns."""
+        sql = (
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
+            " ORDER BY ordinal_position"
+        )
+        return [str(row[0]).lower() for row in self.query(sql, (self.url.database, name))]
+
+    def time_value(self, moment: str) -> str:
+        """DATETIME takes no offset; it is always UTC here."""
+        return moment.replace("T", " ").removesuffix("Z")
+
+    @contextmanager
+    def lock(self, wait_s: float, clock: Clock) -> Iterator[None]:
+        """GET_LOCK, polled on a connection of its own; the server frees it when that ends."""
+        name = f"migrator.{self.url.database}"
+        if len(name) > _LOCK_NAME_LIMIT:
+            name = "migrator." + hashlib.sha256(name.encode()).hexdigest()[:40]
+        holder = self.beside()
+        try:
+            holder.change(f"SET SESSION wait_timeout = {_A_DAY_S:d}")
+            waited, pause = 0.0, _POLL_S
+            while holder.query("SELECT GET_LOCK(?, 0)", (name,))[0][0] != 1:
+                if waited >= wait_s:
+                    owner = holder.query("SELECT IS_USED_LOCK(?)", (name,))[0][0]
+                    raise LockTimeout(
+                        f"another migrator has worked on {self.url.shown} for over {waited:.0f} s"
+                        f" (server connection {owner})",
+                        hint="wait for it to end; the server frees its lock when its connection ends",
+                    )
+                clock.sleep(pause)
+                waited += pause
+                pause = min(pause * 1.5, _SLOWEST_POLL_S)
+            yield
+        finally:
+            holder.close()
+
+    def settle(self, text: str) -> None:
+        """Back to the URL's database."""
+        if "use" in text.lower():
+            with self.faults():
+                self._connection.select_db(self.url.database)
+
+    def reset(self, text: str) -> None:
+        """A new connection, since the server has no statement that takes all settings back."""
+        if "set" in text.lower() or "temporary" in text.lower() or "use" in text.lower():
+            self.close()
+            self.open()
+
+    def _connect(self) -> Any:
+        try:
+            import pymysql
+        except ImportError as fault:
+            raise ConnectionFailed(
+                f"{self.url.dialect} needs PyMySQL, which is not installed", hint="pip install 'kbstore[mysql]'"
+            ) from fault
+        url = self.url
+        given = {"host": url.host, "port": url.port, "user": url.user, "password": url.password}
+        parameters: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": _CONNECT_TIMEOUT_S}
+        parameters |= {key: value for key, value in given.items() if value}
+        for key, value in url.options.items():
+            if key not in _OPTIONS:
+                raise MigrationError(
+                    f"the database URL has an option {key!r} that is not known here",
+                    hint="there are: " + ", ".join(_OPTIONS),
+                )
+            try:
+                parameters[key] = _OPTIONS[key](value)
+            except ValueError:
+                raise MigrationError(f"the option {key!r} of the database URL is no number") from None
+        try:
+            return pymysql.connect(
+                database=url.database,
+                autocommit=True,
+                local_infile=False,
+                client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+                **parameters,
+            )
+        except (pymysql.MySQLError, OSError) as fault:
+            message = url.redact(str(fault.args[-1]))
+            raise ConnectionFailed(
+                f"cannot connect to {url.shown}: {message}", hint="is the server up, and the URL right?"
+            ) from None
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection."""
+        return self._connection
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """What the driver raises inside comes out as `DatabaseFault`."""
+        import pymysql
+
+        try:
+            yield
+        except (pymysql.MySQLError, OSError) as fault:
+            code = fault.args[0] if fault.args and isinstance(fault.args[0], int) else 0
+            message = str(fault.args[-1]) if fault.args else type(fault).__name__
+            kind: Any = "sql"
+            if code in _LOCKED:
+                kind = "lock"
+            elif code in _TAKEN:
+                kind = "taken"
+            elif code in _LOST or isinstance(fault, OSError) or not self._connection.open:
+                kind = "lost"
+                message = message if code else "the connection is gone"
+            raise DatabaseFault(self.url.redact(f"{message} ({code})" if code else message), kind=kind) from None
+
+
+def _composed(sql: str, parameters: Sequence[Any]) -> tuple[Any, ...]:
+    if not parameters:
+        return (sql,)
+    return sql.replace("%", "%%").replace("?", "%s"), tuple(parameters)

@@ -1,0 +1,340 @@
+"""Migration files: their names, the directives in their heads, their checksums.
+
+A migration is named ``VERSION_slug.sql``. Beside it may stand ``VERSION_slug_rollback.sql``, which undoes it,
+``VERSION_slug_verify.sql``, which tells whether it took effect, and for each of the three a text of its own for one
+dialect, as ``VERSION_slug.postgresql.sql``. ``R_slug.sql`` is repeatable: it is run again whenever it changes.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from migrator.errors import MigrationError, MigrationFileError
+
+NAME = re.compile(
+    r"(?P<version>\d{8}_\d{6}|\d{3,14}|R)_(?P<slug>[A-Za-z][A-Za-z0-9_-]*?)(?:_(?P<part>rollback|verify))?"
+    r"(?:\.(?P<dialect>sqlite|postgresql|mysql|mariadb))?\.sql"
+)
+CHECKSUM = "sha256"
+BUILTIN = "builtin:"
+
+_READS = {  # a dialect's own files, the nearest first
+    "sqlite": ("sqlite",),
+    "postgresql": ("postgresql",),
+    "mysql": ("mysql",),
+    "mariadb": ("mariadb", "mysql"),
+}
+_DIRECTIVE = re.compile(r"[ \t]*--[ \t]*migrator:[ \t]*(.*)")
+_DURATION = re.compile(r"(\d+)(ms|s|min)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Directives:
+    """What the head comment of a file asks for.
+
+    Attributes:
+        transaction: Whether the file is run in one transaction where the database can do that.
+        lock_timeout_s: Seconds that a statement may wait for a lock, or None for the default.
+        statement_timeout_s: Seconds that a statement may take, or None for the default.
+        requires: Names or versions of migrations that must be applied before.
+        irreversible: Nothing undoes it; `down` refuses.
+        allow: Rules of lint that are not to be heard.
+    """
+
+    transaction: bool = True
+    lock_timeout_s: float | None = None
+    statement_timeout_s: float | None = None
+    requires: tuple[str, ...] = ()
+    irreversible: bool = False
+    allow: frozenset[str] = frozenset()
+
+
+PLAIN = Directives()
+
+
+@dataclass(frozen=True)
+class Script:
+    """One file as it is run.
+
+    Attributes:
+        file: The file's name, with its dialect where it has one.
+        text: Its text, without a byte order mark, with ``\n`` at line ends.
+        checksum: ``sha256:`` and the digest of the text without trailing blanks, so that a checkout with other line
+            ends has the same.
+    """
+
+    file: str
+    text: str
+    checksum: str
+    directives: Directives = PLAIN
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A migration and where its companions are.
+
+    Attributes:
+        name: ``VERSION_slug.sql``, whatever the dialect: what the history knows it by.
+        version: Its number; None for a repeatable one.
+    """
+
+    name: str
+    version: int | None
+    slug: str
+    script: Script
+    rollback: Path | None = field(default=None)
+    verify: Path | None = field(default=None)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it is run again when it changes."""
+        return self.version is None
+
+
+def open_directory(directory: str | Path) -> Path:
+    """The folder that a ``--dir`` means; ``builtin:NAME`` is a set that comes with migrator.
+
+    Raises:
+        MigrationError: There is no such set.
+    """
+    text = str(directory)
+    if not text.startswith(BUILTIN):
+        return Path(directory)
+    from migrator.samples import sample_folder
+
+    return sample_folder(text.removeprefix(BUILTIN))
+
+
+def scan(directory: str | Path, dialect: str) -> list[Migration]:
+    """The migrations of a folder in the order in which they are run: by version, then the repeatable ones by slug.
+
+    Args:
+        directory: The folder, or ``builtin:NAME``. One that does not exist holds none.
+        dialect: "sqlite", "postgresql", "mysql" or "mariadb".
+
+    Raises:
+        MigrationFileError: A file's name, encoding or directive is not understood, two migrations have one version, a
+            companion has no migration, or there is no text for this dialect.
+    """
+    folder = open_directory(directory)
+    chosen: dict[tuple[str, str, str], dict[str, Path]] = {}
+    for path, match in _named(folder):
+        key = (match["version"], match["slug"], match["part"] or "")
+        chosen.setdefault(key, {})[match["dialect"] or ""] = path
+    parts: dict[tuple[str, str], dict[str, Path]] = {}
+    for (version, slug, part), texts in chosen.items():
+        found = next((texts[name] for name in (*_READS[dialect], "") if name in texts), None)
+        if found is None:
+            there = ", ".join(sorted(path.name for path in texts.values()))
+            raise MigrationFileError(
+                f"there is no text of this for {dialect}, only {there}",
+                file=_join(version, slug, part),
+                hint=f"add {_join(version, slug, part).removesuffix('.sql')}.{dialect}.sql, or one for all dialects",
+            )
+        parts.setdefault((version, slug), {})[part] = found
+    migrations = [_migration(version, slug, files) for (version, slug), files in parts.items()]
+    migrations.sort(key=lambda each: (each.version is None, each.version or 0, each.slug))
+    for one, other in pairwise(migrations):
+        if one.version is not None and one.version == other.version:
+            raise MigrationFileError(
+                f"has the same version as {one.name}", file=other.name, hint="give one of the two another number"
+            )
+    return migrations
+
+
+def read_script(path: Path) -> Script:
+    """One file, with its directives and its checksum.
+
+    Raises:
+        MigrationFileError: It cannot be read, is not UTF-8, or a directive is not understood.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as fault:
+        raise MigrationFileError(f"cannot be read: {fault.strerror}", file=path.name) from fault
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = raw.count(b"\n", 0, fault.start) + 1
+        raise MigrationFileError("is not UTF-8", file=path.name, line=line, hint="save the file as UTF-8") from None
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return Script(path.name, text, checksum(text), _directives(text, path.name) if "migrator:" in text else PLAIN)
+
+
+def checksum(text: str) -> str:
+    """``sha256:`` and the digest of a text, in which trailing blanks and line ends do not count."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    if " \n" in plain or "\t\n" in plain or plain[-1:] in (" ", "\t"):
+        plain = _TRAILING.sub("", plain)
+    return f"{CHECKSUM}:{hashlib.sha256(plain.rstrip(chr(10)).encode()).hexdigest()}"
+
+
+def parse_version(text: str) -> int:
+    """The number of a version as people write it: ``003``, ``20250127_120000``, or a migration's whole name.
+
+    Raises:
+        MigrationError: It is none.
+    """
+    match = re.match(r"(\d{8}_\d{6}|\d{1,14})(?:_[A-Za-z].*)?$", text)
+    if match is None:
+        raise MigrationError(f"{text!r} is not a version", hint="write it as in the file's name: 003, 20250127_120000")
+    return int(match[1].replace("_", ""))
+
+
+def find(migrations: Iterable[Migration], text: str) -> Migration:
+    """The migration that a person means by its name, with or without ``.sql``, its version, or its slug.
+
+    Raises:
+        MigrationError: There is none, or more than one.
+    """
+    known = list(migrations)
+    for test in (
+        lambda each: each.name in (text, f"{text}.sql"),
+        lambda each: each.version is not None and re.fullmatch(r"[\d_]+", text) and each.version == parse_version(text),
+        lambda each: each.slug == text,
+    ):
+        found = [each for each in known if test(each)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise MigrationError(f"{text!r} means {' and '.join(each.name for each in found)}")
+    raise MigrationError(f"there is no migration {text!r}", hint="migrator status lists them")
+
+
+def new_name(name: str, directory: str | Path, now: datetime) -> str:
+    """The file name of a new migration.
+
+    Args:
+        name: What it is about, in words or as a slug; ending in ``_rollback`` or ``_verify`` it becomes the companion
+            of the newest migration whose slug is the rest.
+        directory: Where the others are.
+        now: Its version, to the second; seconds are added where that is taken.
+
+    Raises:
+        MigrationError: No slug can be made of the name, a companion has no migration, or exists already.
+    """
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip().removesuffix(".sql")).strip("_-")
+    stem = re.fullmatch(r"(.*?)(?:_(rollback|verify))?", slug)
+    assert stem is not None
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", stem[1]):
+        raise MigrationError(f"{name!r} makes no file name", hint="begin with a letter: add_orders")
+    if len(slug) > 200:
+        raise MigrationError(f"the name is {len(slug)} characters long", hint="200 are enough")
+    named = [match for _, match in _named(open_directory(directory))]
+    if stem[2] is None:
+        taken = {int(match["version"].replace("_", "")) for match in named if match["version"] != "R"}
+        while int(now.strftime("%Y%m%d%H%M%S")) in taken:
+            now += timedelta(seconds=1)
+        return f"{now:%Y%m%d_%H%M%S}_{slug}.sql"
+    same = {match["version"] for match in named if match["slug"] == stem[1] and not match["part"]} - {"R"}
+    if not same:
+        raise MigrationError(f"there is no migration {stem[1]!r} for this {stem[2]}", hint="migrator status lists them")
+    made = f"{max(same, key=lambda version: int(version.replace('_', '')))}_{slug}.sql"
+    if any(match.string == made for match in named):
+        raise MigrationError(f"{made} is there already", hint="edit it")
+    return made
+
+
+def _named(folder: Path) -> Sequence[tuple[Path, re.Match[str]]]:
+    """Each SQL file of a folder with its name taken apart, by name."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() == ".sql")
+    except FileNotFoundError:
+        return []
+    except OSError as fault:
+        raise MigrationFileError(f"cannot be read: {fault.strerror}", file=str(folder)) from fault
+    found = []
+    for name in names:
+        match = NAME.fullmatch(name)
+        if match is None:
+            if name.startswith("."):
+                continue
+            raise MigrationFileError(
+                "is not named as a migration is, and would be left out in silence",
+                file=name,
+                hint="name it VERSION_slug.sql (20250127_120000_add_orders.sql), or keep it in another folder",
+            )
+        found.append((folder / name, match))
+    return found
+
+
+def _migration(version: str, slug: str, files: dict[str, Path]) -> Migration:
+    name = _join(version, slug, "")
+    if "" not in files:
+        part, path = next(iter(files.items()))
+        raise MigrationFileError(
+            f"is the {part} of a migration that is not there", file=path.name, hint=f"add {name}, or remove this file"
+        )
+    script = read_script(files[""])
+    number = None if version == "R" else int(version.replace("_", ""))
+    return Migration(name, number, slug, script, files.get("rollback"), files.get("verify"))
+
+
+def _join(version: str, slug: str, part: str) -> str:
+    return f"{version}_{slug}{'_' if part else ''}{part}.sql"
+
+
+def _directives(text: str, file: str) -> Directives:
+    """Read the directives of the head: of the lines before the first that is neither blank nor a ``--`` comment."""
+    fields: dict[str, object] = {}
+    head = True
+    for number, line in enumerate(text.split("\n"), 1):
+        head = head and (not line.strip() or line.lstrip().startswith("--"))
+        match = _DIRECTIVE.fullmatch(line)
+        if match is None:
+            continue
+        if not head:
+            raise MigrationFileError(
+                "a directive stands after the first statement, where it is not read",
+                file=file,
+                line=number,
+                hint="move it to the top of the file",
+            )
+        for word in match[1].split():
+            key, _, value = word.partition("=")
+            if key in fields:
+                raise MigrationFileError(f"{key} is given twice", file=file, line=number)
+            fields[key] = _directive(key, value, file, number)
+    known = {_FIELDS[key]: value for key, value in fields.items()}
+    return Directives(**known)  # type: ignore[arg-type]  # each value was made for its field
+
+
+_FIELDS = {
+    "transaction": "transaction",
+    "lock_timeout": "lock_timeout_s",
+    "statement_timeout": "statement_timeout_s",
+    "requires": "requires",
+    "irreversible": "irreversible",
+    "allow": "allow",
+}
+
+
+def _directive(key: str, value: str, file: str, line: int) -> object:
+    listed = tuple(part for part in value.split(",") if part)
+    if key == "transaction" and value in ("on", "off"):
+        return value == "on"
+    if key in ("lock_timeout", "statement_timeout") and (match := _DURATION.fullmatch(value)):
+        return int(match[1]) * _SECONDS[match[2]]
+    if key == "requires" and listed:
+        return listed
+    if key == "allow" and listed:
+        return frozenset(listed)
+    if key == "irreversible" and not value:
+        return True
+    if key in _FIELDS:
+        raise MigrationFileError(
+            f"the directive {key} does not take {value!r}",
+            file=file,
+            line=line,
+            hint="transaction=on|off lock_timeout=5s statement_timeout=1min requires=NAME irreversible allow=RULE",
+        )
+    raise MigrationFileError(
+        f"there is no directive {key!r}", file=file, line=line, hint="there are: " + ", ".join(_FIELDS)
+    )

