@@ -5,9 +5,10 @@ carried over to the head; so a file that was taken at v5 and is committed after 
 changed. Nothing here ever overwrites what is in no version, unless it is told to.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from kbstore.diff import Diff
@@ -113,8 +114,7 @@ class WorkingCopy:
         content = self.load()
         state = self._state()
         start = self.store.version(base) if base is not None else self._start(content, state)
-        pending = state.pending if state is not None and state.pending_digest == content.digest else None
-        try:
+        with self._settling(content.digest, start) as write_id:
             version = self.store.commit(
                 content.value,
                 message=message,
@@ -122,12 +122,9 @@ class WorkingCopy:
                 tags=tags,
                 base=start,
                 rebase=rebase,
-                write_id=pending or None,
+                write_id=write_id,
                 allow_empty=allow_empty,
             )
-        except OutcomeUnknown as fault:
-            self._remember(start, state.digest if state else "", pending=fault.write_id, pending_digest=content.digest)
-            raise
         if not version.created:
             if start == version:
                 self._remember(version, content.digest)
@@ -138,6 +135,49 @@ class WorkingCopy:
             digest = self.file.write(self.store.checkout(version), like=content, unchanged=content.digest)
         self._remember(version, digest)
         return version
+
+    def apply(
+        self,
+        patch: bytes,
+        status: Status,
+        *,
+        message: str,
+        tags: Sequence[str] = (),
+        base: str | None = None,
+        rebase: bool = True,
+    ) -> Version:
+        """Commit a patch that was made for the file as it is; the file then holds the new version.
+
+        Args:
+            patch: JSON text of RFC 6902 operations.
+            status: The file's.
+            message: Why.
+            tags: Labels.
+            base: The version that the patch was made from; the file's by default.
+            rebase: As for `Store.commit`.
+
+        Raises:
+            UncommittedChanges: The file holds some.
+            OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
+        """
+        self.refuse_uncommitted(status, force_helps=False)
+        start = self.store.version(base) if base is not None else status.base
+        with self._settling(sha256(b"patch " + patch).hexdigest(), status.base) as write_id:
+            version = self.store.commit(
+                patch=patch, message=message, tags=tags, base=start, rebase=rebase, write_id=write_id
+            )
+        return self.take(version, status=status) if version.created else version
+
+    @contextmanager
+    def _settling(self, digest: str, base: Version) -> Iterator[str | None]:
+        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
+        state = self._state()
+        pending = state.pending if state is not None and state.pending_digest == digest else None
+        try:
+            yield pending or None
+        except OutcomeUnknown as fault:
+            self._remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
+            raise
 
     def take(
         self,

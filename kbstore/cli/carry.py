@@ -135,7 +135,7 @@ def export_command(
 
             target = session.output_file(store, tables)
             with Progress("export") as progress:
-                made = export_tables(store, target, revisions or "HEAD", progress=progress.reach)
+                made = export_tables(store, target, "HEAD" if revisions is None else revisions, progress=progress.reach)
             if as_json:
                 say_json({"file": tables, "tables": made})
             else:

@@ -95,7 +95,7 @@ def _diff(session: Session, store: Store, places: tuple[str, ...], ctx: click.Co
         parse_pointer(pointer)
     if len(revisions) == 1 and (both := parse_range(revisions[0])) is not None:
         revisions = list(both)
-    if len(revisions) > 2:
+    if len(revisions) > 2 or (len(revisions) == 2 and any(map(parse_range, revisions))):
         raise click.UsageError("give at most two versions and a pointer, which begins with a slash", ctx)
     if len(revisions) < 2 and session.file is not None:
         before, diff = _with_file(session.copy(store), revisions, pointer)

@@ -9,7 +9,7 @@ code  meaning
 3     the store, a file or a revision could not be used; nothing was changed
 10    there is no store here
 11    conflict: others changed the same places
-12    the outcome of a write is not known; the same command again settles it
+12    it is not known whether a write landed; the same command again does not land it twice
 130   interrupted
 ====  ==========================================================================================
 """
@@ -32,6 +32,7 @@ CONFLICT = 11
 UNKNOWN = 12
 INTERRUPTED = 130
 
+_UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
 _SHOWN_CONFLICTS = 20
 _SHOWN_CHARS = 160
 
@@ -74,8 +75,9 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {_safe(str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        if fault.hint:
-            yield f"hint: {_safe(fault.hint)}"
+        hint = _UNKNOWN_HINT if isinstance(fault, OutcomeUnknown) else fault.hint
+        if hint:
+            yield f"hint: {_safe(hint)}"
         return
     if isinstance(fault, OSError):
         name = f"{fault.filename}: " if fault.filename else ""

@@ -57,7 +57,7 @@ def tag_command(
             _list_tags(store.tags(), as_json=as_json)
         return
     with session.open(author=author) as store:
-        version = store.tag(name, revision or "HEAD", force=force)
+        version = store.tag(name, "HEAD" if revision is None else revision, force=force)
         if as_json:
             say_json(_tag_fields(name, version))
         else:
@@ -111,16 +111,18 @@ def branch_command(
     if switch:
         if revision is not None:
             raise click.UsageError("--switch takes the name of a branch only")
-        _switch(session, name)
+        told = f"on the branch {visible(name)}, at {_switch(session, name).name}"
     else:
         with session.open(author=author) as store:
-            store.create_branch(name, revision or "HEAD")
-            note(f"started the branch {visible(name)}")
+            store.create_branch(name, "HEAD" if revision is None else revision)
+        told = f"started the branch {visible(name)}"
     if as_json:
         say_json({"branch": name, "current": switch})
+    else:
+        note(told)
 
 
-def _switch(session: Session, name: str) -> None:
+def _switch(session: Session, name: str) -> Version:
     project = session.project
     if project is None:
         raise KBStoreError("only a file in a project can follow a branch", hint="kbstore init FILE")
@@ -134,4 +136,4 @@ def _switch(session: Session, name: str) -> None:
         if head.seq:
             session.copy(store).take(head, status=status)
     project.change(branch=name)
-    note(f"on the branch {visible(name)}, at {head.name}")
+    return head

@@ -22,12 +22,12 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], No
     return callback
 
 
-def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:
-    if value is not None:
+def _go_to(_: click.Context, __: click.Parameter, folders: tuple[str, ...]) -> None:
+    for folder in folders:
         try:
-            os.chdir(value)
+            os.chdir(folder)
         except OSError as fault:
-            raise click.UsageError(f"cannot go to {value}: {fault.strerror}") from fault
+            raise click.UsageError(f"cannot go to {folder}: {fault.strerror}") from fault
 
 
 def _shared() -> list[click.Parameter]:
@@ -37,6 +37,7 @@ def _shared() -> list[click.Parameter]:
             ["-C", "folder"],
             metavar="DIR",
             type=click.Path(file_okay=False),
+            multiple=True,
             expose_value=False,
             is_eager=True,
             callback=_go_to,

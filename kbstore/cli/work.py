@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -114,7 +115,7 @@ def commit_command(
 
     \b
     Example:
-      kbstore commit -m "API integration problem" --author dev@example.com --tag api --tag integration
+      kbstore commit -m "API integration problem" --tag api --tag integration
     """
     with session.open(author=author) as store:
         with _way_out("kbstore diff --patch > mine.json; kbstore checkout HEAD --force; then edit, or apply mine.json"):
@@ -154,21 +155,20 @@ def apply_command(
       kbstore diff v3 v4 --patch | kbstore apply - -m "Again"
     """
     text = sys.stdin.buffer.read() if str(patch) == "-" else _read(patch)
+    source = "stdin" if str(patch) == "-" else str(patch)
     with session.open(author=author) as store:
-        status = None
-        if session.file is not None:
-            status = session.copy(store).status()
-            session.copy(store).refuse_uncommitted(status, force_helps=False)
-        start = base if base is not None else (status.base if status is not None else None)
-        source = "stdin" if str(patch) == "-" else str(patch)
+        copy = session.copy(store) if session.file is not None else None
+        status = copy.status() if copy is not None else None
+        fields: dict[str, Any] = {"message": message, "tags": tags, "base": base, "rebase": not no_rebase}
         try:
             with _way_out("kbstore checkout HEAD takes the newest version into the file; look at it, and apply again"):
-                version = store.commit(patch=text, message=message, tags=tags, base=start, rebase=not no_rebase)
+                if copy is not None and status is not None:
+                    version = copy.apply(text, status, **fields)
+                else:
+                    version = store.commit(patch=text, **fields)
         except (InvalidJSON, PatchError) as fault:
             fault.args = (f"{source}: {fault}", *fault.args[1:])
             raise
-        if status is not None and version.created:
-            session.copy(store).take(version, status=status)
         _tell(version, as_json)
 
 

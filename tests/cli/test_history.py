@@ -19,7 +19,7 @@ def messages(shell: Shell, *arguments: str) -> list[str]:
 def test_log_lists_the_newest_first(kb: Shell) -> None:
     """Each version with its name, id, author, time, labels and whole message."""
     told = kb.ok("log").out
-    assert [line for line in told.splitlines() if NAME.fullmatch(line)][0].startswith("v3_")
+    assert next(line for line in told.splitlines() if NAME.fullmatch(line)).startswith("v3_")
     assert "author:  dev@example.com" in told
     assert "labels:  api, title" in told
     assert "    p4 replaces p3\n\n    Nobody asked for p3.\n" in told

@@ -1,0 +1,252 @@
+"""Commands that carry histories in and out, and that look after a store: import, export, verify, gc."""
+
+import gzip
+import json
+import lzma
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import DOCUMENT, Shell
+
+LINES = b"".join(
+    json.dumps(
+        {"document": {"n": n // 2}, "author": f"a{n}", "time": f"2020-01-0{n + 1}T00:00:00Z", "message": f"m{n}"}
+    ).encode()
+    + b"\n"
+    for n in range(4)
+)
+
+
+# ---- import -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_import_of_documents(shell: Shell, pack: object, way: str) -> None:
+    """One version a line, also where nothing changed, with the line's author, time and message; packed or not."""
+    data = pack(LINES)  # type: ignore[operator]
+    (shell.folder / "lines.bin").write_bytes(data)
+    source = "-" if way == "stdin" else "lines.bin"
+    result = shell.ok("import", source, "--store", "new.db", stdin=data if way == "stdin" else b"")
+    assert result.out.startswith("4 versions imported; the newest is v4_20200104_000000")
+    rows = shell.ok("log", "--json", "--reverse", "--store", "new.db").objects
+    assert [(row["author"], row["message"], row["time"]) for row in rows] == [
+        (f"a{n}", f"m{n}", f"2020-01-0{n + 1}T00:00:00.000000Z") for n in range(4)
+    ]
+    assert rows[0]["state"] == rows[1]["state"] != rows[2]["state"]
+
+
+def test_import_starts_a_project_where_there_is_none(shell: Shell) -> None:
+    """Its store is .kbstore/kb.db; a file can then be taken from it."""
+    assert "started" in shell.ok("import", "-", stdin=LINES).err
+    assert shell.versions() == 4
+    shell.ok("init", "kb.json")
+    assert shell.read() == {"n": 1}
+
+
+def test_import_into_a_project_takes_a_clean_file_along(kb: Shell) -> None:
+    """One with uncommitted changes is left as it is, which is said."""
+    kb.ok("import", "-", stdin=LINES)
+    assert kb.read() == {"n": 1}
+    before = kb.write({"n": 1, "mine": True})
+    assert "has uncommitted changes and was left as it is" in kb.ok("import", "-", stdin=LINES).err
+    assert kb.file.read_bytes() == before
+
+
+def test_exported_events_keep_their_ids(kb: Shell) -> None:
+    """Into a new store; a second time they add nothing."""
+    exported = kb.ok("export").raw
+    assert exported.count(b"\n") == 3
+    assert kb.ok("import", "-", "--store", "copy.db", stdin=exported).out.startswith("3 versions imported; ")
+    assert [row["id"] for row in kb.ok("log", "--json", "--store", "copy.db").objects] == [
+        row["id"] for row in kb.ok("log", "--json").objects
+    ]
+    again = kb.ok("import", "-", "--store", "copy.db", stdin=exported)
+    assert again.out.startswith("0 versions imported (3 known already)")
+    assert kb.ok("export", "--store", "copy.db").raw == exported
+
+
+def test_events_arrive_in_pieces(kb: Shell) -> None:
+    """A..B follows what A ended with."""
+    kb.ok("import", "-", "--store", "copy.db", stdin=kb.ok("export", "..v1").raw)
+    kb.fails(3, "import", "-", "--store", "copy.db", stdin=kb.ok("export", "v2..").raw)
+    kb.ok("import", "-", "--store", "copy.db", stdin=kb.ok("export", "v1..HEAD").raw)
+    assert kb.ok("export", "--store", "copy.db").raw == kb.ok("export").raw
+    assert kb.ok("export", "v2").raw == kb.ok("export", "v1..v2").raw
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b'"message":"A better title"', b'"message":"A worse title"', "line 2: the event does not have the id"),
+        (b'"value":"Login fails on Mondays"', b'"value":"x"', "line 2: the patch is not the one that v2 names"),
+    ],
+)
+def test_changed_events_are_refused_by_line(kb: Shell, old: bytes, new: bytes, told: str) -> None:
+    """And nothing of their batch is taken in."""
+    exported = kb.ok("export").raw
+    assert exported.count(old) == 1
+    result = kb.fails(3, "import", "-", "--store", "copy.db", stdin=exported.replace(old, new))
+    assert told in result.err
+    assert kb.ok("log", "--store", "copy.db").out == ""
+
+
+def test_parted_histories_are_refused(kb: Shell) -> None:
+    """Two stores that went different ways are not mixed."""
+    kb.ok("import", "-", "--store", "copy.db", stdin=kb.ok("export").raw)
+    kb.ok("import", "-", "--store", "copy.db", stdin=LINES)
+    kb.ok("commit", "-m", "mine", "--allow-empty")
+    assert (
+        "the histories have parted" in kb.fails(3, "import", "-", "--store", "copy.db", stdin=kb.ok("export").raw).err
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"{\n", "line 1, column 2"),
+        (b"\n\n[1]\n", "line 3 is not an object"),
+        (b'{"x": 1}', "line 1 has neither a document nor an event"),
+        (b'{"document": 1, "time": "soon"}', "line 1: time: it names no time"),
+        (b'{"document": 1}\n{"document": NaN}', "line 2, column 14"),
+        (lzma.compress(LINES)[:-20], "cut short"),
+        (gzip.compress(LINES)[:-12], "cut short"),
+    ],
+)
+def test_lines_that_cannot_be_imported(shell: Shell, data: bytes, told: str) -> None:
+    """They are refused by number."""
+    assert told in shell.fails(3, "import", "-", "--store", "new.db", stdin=data).err
+
+
+@pytest.mark.parametrize("data", [b"{\n", json.dumps(DOCUMENT, indent=2).encode()])
+def test_what_is_no_history_makes_no_store(shell: Shell, data: bytes) -> None:
+    """A knowledge base itself is no history: the hint says how one is started."""
+    assert "kbstore init FILE" in shell.fails(3, "import", "-", stdin=data).err
+    assert list(shell.folder.iterdir()) == []
+    shell.fails(3, "import", "nope.jsonl")
+    shell.fails(3, "import", ".")
+    assert list(shell.folder.iterdir()) == []
+
+
+# ---- export -------------------------------------------------------------------------------------------------------
+
+
+def test_export_is_json_lines_of_events(kb: Shell) -> None:
+    """Each with its header, id and plain RFC 6902 patch, oldest first; into a file where one is named."""
+    rows = kb.ok("export").objects
+    assert [list(row) for row in rows] == [["event", "id", "patch"]] * 3
+    assert [row["event"]["seq"] for row in rows] == [1, 2, 3]
+    assert rows[1]["patch"] == [{"op": "replace", "path": "/problems/p1/title", "value": "Login fails on Mondays"}]
+    result = kb.ok("export", "-o", "out.jsonl")
+    assert (result.out, result.err) == ("", "wrote out.jsonl\n")
+    assert (kb.folder / "out.jsonl").read_bytes() == kb.ok("export", "-o", "-").raw == kb.ok("export").raw
+
+
+def test_export_as_tables(kb: Shell) -> None:
+    """A table for each collection with full-text search, and the versions up to the one that is asked for."""
+    kb.ok("export", "--sqlite", "kb.sqlite", "v2")
+    with closing(sqlite3.connect(kb.folder / "kb.sqlite")) as base:
+        assert base.execute("select _key, votes from problems order by 1").fetchall() == [
+            ("p1", 3),
+            ("p2", 5),
+            ("p3", 0),
+        ]
+        found = base.execute("select title from problems_fts where problems_fts match 'mondays'").fetchall()
+        assert found == [("Login fails on Mondays",)]
+        assert base.execute("select seq, author from versions order by 1").fetchall()[1] == (2, "dev@example.com")
+    kb.ok("export", "--sqlite", "kb.sqlite")
+    with closing(sqlite3.connect(kb.folder / "kb.sqlite")) as base:
+        assert base.execute("select count(*) from versions").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["export", "--sqlite"], ["export", "-o"], ["diff", "v1", "--html"], ["checkout", "v1", "--force", "-o"]],
+)
+@pytest.mark.parametrize("target", [".kbstore/kb.db", ".kbstore/config.json", ".kbstore/new", "link", "kb.json"])
+def test_no_output_goes_over_the_store_or_the_knowledge_base(kb: Shell, command: list[str], target: str) -> None:
+    """Whatever way it is named; a checkout may write the knowledge base itself."""
+    (kb.folder / "link").symlink_to(".kbstore/kb.db")
+    if target == "kb.json" and command[0] == "checkout":
+        kb.ok(*command, target)
+        return
+    before = kb.file.read_bytes()
+    assert "is not written over" in kb.fails(3, *command, target).err
+    assert kb.file.read_bytes() == before
+    kb.ok("verify")
+
+
+def test_tables_replace_only_earlier_tables(kb: Shell) -> None:
+    """Somebody else's database, or any other file, is left alone."""
+    mine = kb.folder / "mine.db"
+    with closing(sqlite3.connect(mine)) as base:
+        base.execute("create table t(x)")
+    (kb.folder / "notes.txt").write_text("notes")
+    for name in ("mine.db", "notes.txt"):
+        before = (kb.folder / name).read_bytes()
+        assert "is no earlier export" in kb.fails(3, "export", "--sqlite", name).err
+        assert (kb.folder / name).read_bytes() == before
+    kb.fails(2, "export", "--sqlite", "x.db", "v1..v2")
+    kb.fails(2, "export", "--sqlite", "x.db", "-o", "y")
+    kb.fails(3, "export", "--sqlite", "nowhere/x.db")
+    kb.fails(3, "export", "-o", "nowhere/x.jsonl")
+
+
+# ---- verify and gc ------------------------------------------------------------------------------------------------
+
+
+def test_verify_against_a_head_that_was_noted(kb: Shell) -> None:
+    """In full or by its first 16 digits; one that is not there means a rewritten or shortened history."""
+    head = kb.ok("log", "--json", "-n", "1").object["id"]
+    assert kb.ok("verify").out == f"whole: 3 versions, head {head}\n"
+    assert f"the history contains {head[:16]}" in kb.ok("verify", "--head", head[:16]).out
+    kb.ok("verify", "--head", head.upper())
+    result = kb.fails(3, "verify", "--head", "0" * 64)
+    assert "was rewritten or cut short" in result.out
+    for text in ("", "v3", head[:8], "g" * 64, "0" * 65):
+        assert "16" in kb.fails(2, "verify", "--head", text).err
+
+
+def test_verify_finds_a_changed_byte(kb: Shell) -> None:
+    """The history is named damaged, by place, and the exit code is 3."""
+    store = kb.folder / ".kbstore" / "kb.db"
+    data = bytearray(store.read_bytes())
+    at = data.find(b"A better title")
+    data[at : at + 1] = b"B"
+    store.write_bytes(bytes(data))
+    result = kb.fails(3, "verify")
+    assert result.out.startswith("damaged: ")
+    assert "not whole" in result.err
+
+
+def test_gc_says_first_what_it_would_do(kb: Shell) -> None:
+    """A dry run changes no byte; afterwards everything reads as before."""
+    store = kb.folder / ".kbstore" / "kb.db"
+    before, log = store.read_bytes(), kb.ok("log", "--json").raw
+    told = kb.ok("gc", "--dry-run").out
+    assert "would pack" in told
+    assert "would drop" in told
+    assert store.read_bytes() == before
+    assert "packed" in kb.ok("gc").out
+    assert kb.ok("log", "--json").raw == log
+    assert json.loads(kb.ok("checkout", "v1", "-o", "-").raw) == DOCUMENT
+    kb.ok("verify")
+
+
+@pytest.mark.parametrize("name", ["mime-db", "kev"])
+def test_real_histories_come_in_whole(shell: Shell, shared: Path, name: str) -> None:
+    """Every line of a real history is a version; the newest ones equal their documents exactly."""
+    source = shared / "data" / f"{name}.jsonl.xz"
+    with lzma.open(source) as file:
+        lines = file.readlines()
+    shell.ok("import", str(source), "--store", "real.db")
+    rows = shell.ok("log", "--json", "--store", "real.db").objects
+    assert len(rows) == len(lines)
+    for seq in (1, len(lines) // 2, len(lines)):
+        wanted = json.loads(lines[seq - 1])
+        found = json.loads(shell.ok("checkout", f"v{seq}", "-o", "-", "--store", "real.db").raw)
+        assert found == wanted["document"]
+        assert rows[-seq]["message"] == wanted["message"]

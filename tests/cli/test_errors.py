@@ -1,0 +1,333 @@
+"""Exit codes, and what is said where something is wrong: one `error:` line, a hint, never a traceback."""
+
+import os
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backends.sqlite import schema
+from kbstore.cli import exits
+from kbstore.cli.main import COMMANDS
+from kbstore.errors import OutcomeUnknown
+from kbstore.store import Store
+from tests.cli.support import DOCUMENT, Shell
+from tests.conftest import ROOT
+
+READING = [["status"], ["log"], ["show"], ["diff", "v1", "v2"], ["get"], ["tag"], ["branch"], ["export"], ["verify"]]
+WRITING = [["commit", "-m", "x"], ["restore", "v1"], ["tag", "t"], ["branch", "b"], ["gc"], ["apply", "-", "-m", "x"]]
+PATCH = b'[{"op": "add", "path": "/x", "value": 1}]'
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_table_is_the_one_of_the_code() -> None:
+    """Codes and their meaning stand in `docs/cli.md` as in `kbstore/cli/exits.py`; and nowhere else."""
+    assert exits.__doc__
+    here = dict(re.findall(r"^(\d+) {2,}(.*)$", exits.__doc__, re.MULTILINE))
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    there = dict(re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE))
+    assert {code: meaning.replace("``", "`") for code, meaning in here.items()} == there
+    codes = [exits.DONE, exits.DIFFERENCES, exits.USAGE, exits.FAILED, exits.NO_STORE, exits.CONFLICT, exits.UNKNOWN]
+    assert [int(code) for code in here] == [*codes, exits.INTERRUPTED] == [0, 1, 2, 3, 10, 11, 12, 130]
+
+
+# ---- 2: the command line --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nope"],
+        ["comit"],
+        ["--nope"],
+        ["commit"],
+        ["commit", "-m"],
+        ["commit", "-m", "x", "extra"],
+        ["init"],
+        ["restore"],
+        ["apply", "-m", "x"],
+        ["import"],
+        ["log", "-n", "-1"],
+        ["log", "-n", "x"],
+        ["log", "--since", "yesterday"],
+        ["log", "--until", ""],
+        ["log", "v1", "v2"],
+        ["diff", "v1", "v2", "v3"],
+        ["diff", "v1..v2", "v3"],
+        ["completion"],
+        ["completion", "tcsh"],
+        ["-C", "nowhere", "log"],
+        ["log", "--store", "memory:"],
+        ["log\x1b[2J"],
+    ],
+)
+def test_a_command_line_that_is_not_understood(kb: Shell, arguments: list[str]) -> None:
+    """Exit code 2, nothing on stdout, and a hint at the help."""
+    result = kb.fails(2, *arguments)
+    assert result.out == ""
+    assert re.search(r"^hint: kbstore.* --help$", result.err, re.MULTILINE)
+    assert "\x1b" not in result.err
+    assert kb.versions() == 3
+
+
+def test_the_nearest_command_is_named(kb: Shell) -> None:
+    """A slip of the pen is answered with what was meant."""
+    assert "did you mean 'commit'" in kb.fails(2, "comit", "-m", "x").err
+
+
+def test_no_command_at_all(shell: Shell) -> None:
+    """The help, on stderr, with exit code 2; asked for it is on stdout, with 0."""
+    result = shell.run()
+    assert result.code == 2
+    assert result.err.startswith("Usage: kbstore")
+    assert shell.ok("--help").out == result.err
+    assert shell.ok("--version").out.startswith("kbstore ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(shell: Shell, command: str) -> None:
+    """Each command's help fits 80 columns, and shows an example line by line."""
+    told = shell.ok(command, "--help").out
+    assert max(len(line) for line in told.splitlines()) <= 80
+    assert "\n  Example:\n    kbstore " in told
+    assert "\\b" not in told
+    assert not any(line.endswith("...") for line in shell.ok("--help").lines[1:])
+
+
+def test_documented_commands_are_the_commands() -> None:
+    """`docs/cli.md` has a row for each command, and for no other."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)[^`]*` \|", text.partition("## Shared")[0], re.MULTILINE) == list(COMMANDS)
+
+
+def test_documented_options_are_the_options(shell: Shell) -> None:
+    """Each option that a command has of its own is named in its row."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    shared = {"-C", "--store", "--file", "--branch", "--help", "-h"}
+    for command in COMMANDS:
+        (row,) = re.findall(rf"^\| `{command}\b.*$", text.partition("## Shared")[0], re.MULTILINE)
+        told = shell.ok(command, "--help").out.partition("Options:")[2]
+        options = {
+            name
+            for line in re.findall(r"^  (-.*)$", told, re.MULTILINE)
+            for name in re.findall(r"--?[\w-]+", line.split("  ")[0])
+        }
+        assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", row)) - shared == options - shared, command
+
+
+# ---- 3: something cannot be used ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "revision", ["v9", "nope", "HEAD~9", "@1999-01-01", "@soon", "v1_1999", "", "..", "a b", "\x1b[2J"]
+)
+def test_a_revision_that_is_none(kb: Shell, revision: str) -> None:
+    """Exit code 3 from every command that takes one."""
+    for command in (["show"], ["checkout"], ["restore"], ["get", "--at"], ["tag", "t"], ["branch", "b"]):
+        result = kb.fails(3, *command, revision)
+        assert "\x1b" not in result.err
+    assert kb.versions() == 3
+
+
+def test_an_ambiguous_revision_lists_what_it_could_mean(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidates by name, id and message."""
+    rows = kb.ok("log", "--json").objects
+    kb.ok("branch", "b", "v1")
+    monkeypatch.setattr("kbstore.resolver.Resolver._by_id", lambda self, prefix: list(self._line.entries()))
+    told = kb.fails(3, "show", "abcd").err
+    for row in rows:
+        assert f"v{row['seq']} {row['id'][:12]}" in told
+
+
+@pytest.mark.parametrize(
+    "pointer", ["problems", "/problems/~", "/problems/p1/steps/-", "/problems/p1/steps/01", "/nope"]
+)
+def test_a_pointer_to_nothing(kb: Shell, pointer: str) -> None:
+    """Exit code 3, and the pointer is named."""
+    assert repr(pointer)[1:-1] in kb.fails(3, "get", pointer).err
+
+
+@pytest.mark.parametrize("text", ['{"format": 99}', "{", '{"store": 3}', "\xff"])
+def test_a_configuration_that_cannot_be_used(kb: Shell, text: str) -> None:
+    """It is named, by every command."""
+    (kb.folder / ".kbstore" / "config.json").write_text(text, encoding="latin-1")
+    for command in READING + WRITING:
+        assert "config.json" in kb.fails(3, *command, stdin=PATCH).err
+
+
+def test_a_store_of_a_newer_format(kb: Shell) -> None:
+    """It is refused, with what can read it."""
+    with closing(sqlite3.connect(kb.folder / ".kbstore" / "kb.db")) as base:
+        base.execute(f"PRAGMA user_version={schema.FORMAT + 100}")
+    for command in READING + WRITING:
+        result = kb.fails(3, *command, stdin=PATCH)
+        assert "format" in result.err
+        assert "hint: " in result.err
+
+
+def test_a_damaged_store(kb: Shell) -> None:
+    """Whatever is left of the file: an error, or the right answer; never a traceback, never a wrong document."""
+    store = kb.folder / ".kbstore" / "kb.db"
+    whole = store.read_bytes()
+    for damage in (
+        whole[: len(whole) // 2],
+        whole[:100],
+        b"\0" * len(whole),
+        whole[:4096] + b"\xff" * (len(whole) - 4096),
+    ):
+        store.write_bytes(damage)
+        for command in READING + WRITING:
+            result = kb.run(*command, stdin=PATCH)
+            assert result.code in (3, 10), (command, result)
+            assert result.err.startswith("error: ") or "\nerror: " in result.err
+            assert "Traceback" not in result.err
+
+
+# ---- 10: no store ---------------------------------------------------------------------------------------------------
+
+
+def test_no_store_here(shell: Shell) -> None:
+    """Neither a project, nor a file, nor a folder with one, nor a scheme that is known."""
+    shell.write(DOCUMENT)
+    for place in ([], ["--store", "nope.db"], ["--store", "."], ["--store", "kb.json"], ["--store", "nope://x"]):
+        for command in READING + WRITING:
+            result = shell.fails(10, *command, *place, stdin=PATCH)
+            assert "hint: " in result.err
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["kb.json"]
+
+
+def test_a_store_that_was_deleted(kb: Shell) -> None:
+    """The project is there, its store is not: exit code 10, and the file stays."""
+    before = kb.file.read_bytes()
+    (kb.folder / ".kbstore" / "kb.db").unlink()
+    for command in READING + WRITING:
+        kb.fails(10, *command, stdin=PATCH)
+    assert kb.file.read_bytes() == before
+
+
+def test_an_empty_store(shell: Shell) -> None:
+    """A store without versions answers every command."""
+    shell.ok("import", "-")
+    for command in (["log"], ["tag"], ["branch"], ["export"], ["verify"], ["gc"], ["diff"]):
+        shell.ok(*command)
+    for command in (
+        ["show"],
+        ["get"],
+        ["restore", "v1"],
+        ["tag", "t"],
+        ["checkout", "-o", "-"],
+        ["export", "--sqlite", "x"],
+    ):
+        shell.fails(3, *command)
+
+
+# ---- where a store is found -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [".kbstore/kb.db", ".kbstore", "."])
+def test_a_store_can_be_named(kb: Shell, place: str) -> None:
+    """By its file, its folder, or the project's; by --store, and by KBSTORE_STORE, which --store overrides."""
+    (kb.folder / "elsewhere").mkdir()
+    named = f"../{place}"
+    rows = kb.ok("log", "--json").raw
+    assert kb.ok("-C", "elsewhere", "log", "--json", "--store", named).raw == rows
+    assert kb.ok("-C", "elsewhere", "log", "--json", env={"KBSTORE_STORE": named}).raw == rows
+    assert kb.ok("-C", "elsewhere", "log", "--json", "--store", named, env={"KBSTORE_STORE": "nope"}).raw == rows
+    kb.fails(10, "log", env={"KBSTORE_STORE": "nope"})
+
+
+def test_a_project_is_found_upward(kb: Shell) -> None:
+    """From any folder below it."""
+    (kb.folder / "a" / "b").mkdir(parents=True)
+    kb.edit("p2", votes=6)
+    assert kb.ok("-C", "a/b", "status").lines[0].startswith(f"{kb.file}: at v3_")
+    kb.ok("-C", "a", "-C", "b", "commit", "-m", "from below")
+    assert kb.ok("-C", "a", "log", "-n", "1", "--json", "-C", "b").object["message"] == "from below"
+
+
+def test_a_file_can_be_named(kb: Shell) -> None:
+    """--file works on another file of the same store, which is compared with the newest version."""
+    shutil.copy(kb.file, kb.folder / "other.json")
+    assert "nothing changed" in kb.ok("status", "--file", "other.json").out
+    (kb.folder / "other.json").write_text("{}")
+    assert kb.ok("status", "--file", "other.json", "--json").object["clean"] is False
+    assert "nothing changed" in kb.ok("status").out
+
+
+# ---- who commits ----------------------------------------------------------------------------------------------------
+
+
+def test_the_author_is_the_first_that_is_known(kb: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """--author, KBSTORE_AUTHOR, the configuration, git's user, user@host."""
+
+    def author(*arguments: str) -> str:
+        kb.ok("commit", "-m", "x", "--allow-empty", *arguments)
+        return str(kb.ok("log", "-n", "1", "--json").object["author"])
+
+    config = kb.folder / ".kbstore" / "config.json"
+    plain = config.read_text()
+    git = tmp_path / "gitconfig"
+    git.write_text("[user]\nname = Git Name\nemail = git@example.com\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(git))
+    config.write_text(plain.replace("{", '{"author": "Configured",', 1))
+    assert author("--author", "Option") == "Option"
+    assert author() == "Jana <jana@example.com>"
+    monkeypatch.delenv("KBSTORE_AUTHOR")
+    assert author() == "Configured"
+    config.write_text(plain)
+    assert author() == "Git Name <git@example.com>"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    assert re.fullmatch(r"[^@]+@[^@]+", author())
+    monkeypatch.setenv("PATH", "")
+    assert re.fullmatch(r"[^@]+@[^@]+", author())
+
+
+# ---- 12 and faults --------------------------------------------------------------------------------------------------
+
+
+APPEND = b'[{"op": "add", "path": "/problems/p2/steps/-", "value": "once"}]'
+commit = Store.commit
+
+
+def without_answer(self: Store, *arguments: object, **options: object) -> None:
+    """A commit that lands, but whose answer gets lost."""
+    options["write_id"] = "w1"
+    commit(self, *arguments, **options)  # type: ignore[arg-type]
+    raise OutcomeUnknown("no answer came", write_id="w1")
+
+
+@pytest.mark.parametrize("command", [["commit", "-m", "mine"], ["apply", "-", "-m", "mine"]])
+def test_an_unknown_outcome_is_settled_by_the_same_command(
+    kb: Shell, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Exit code 12; the same command again gives the version, and nothing lands twice."""
+    if command[0] == "commit":
+        kb.edit("p2", votes=6)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "commit", without_answer)
+        assert "kbstore log shows" in kb.fails(12, *command, stdin=APPEND).err
+    assert kb.versions() == 4
+    assert kb.ok(*command, stdin=APPEND).out.startswith("v4_")
+    assert kb.versions() == 4
+    assert kb.ok("status").lines[1] == "nothing changed"
+    if command[0] == "apply":
+        assert kb.read()["problems"]["p2"]["steps"][1:] == ["once"]
+        kb.ok(*command, stdin=APPEND)
+        assert kb.read()["problems"]["p2"]["steps"][1:] == ["once", "once"]
+
+
+def test_a_fault_of_our_own_is_told_in_a_line(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback even then, unless KBSTORE_TRACEBACK asks for it."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("\x1b[2Jboom")
+
+    monkeypatch.setattr(Store, "log", broken)
+    assert kb.fails(3, "log").err.startswith("error: ZeroDivisionError: \\x1b[2Jboom\n")
+    with pytest.raises(ZeroDivisionError):
+        kb.run("log", env={"KBSTORE_TRACEBACK": "1"})
