@@ -4,10 +4,12 @@ import json
 import time
 from typing import Any
 
+from backends.errors import KBStoreError
 from health.context import Context
 from health.errors import NotConfigured
 from health.model import CRASH, EXIT, LOAD, NOT_CONFIGURED, Check, Result
 from health.specs import resolve
+from migrator.errors import MigrationError
 
 MAX_MESSAGE_CHARS = 2_000
 MAX_JSON_CHARS = 65_536
@@ -22,6 +24,9 @@ def call(check: Check, ctx: Context) -> tuple[Result, float]:
         result = Result.skipped(str(fault), hint=fault.hint, reason=NOT_CONFIGURED)
     except SystemExit as fault:
         result = Result.unhealthy(f"the check tried to end the program: {fault.code!r}", reason=EXIT)
+    except (KBStoreError, MigrationError) as fault:
+        # What the looked-at says of itself is a finding, and no fault of the check.
+        result = Result.unhealthy(str(fault)[:MAX_MESSAGE_CHARS], hint=fault.hint)
     except BaseException as fault:  # noqa: BLE001 - a check may raise anything; that is what is reported
         result = crashed(fault)
     return result, time.monotonic() - began

@@ -230,6 +230,13 @@ class State:
                 (name, now.timestamp(), json.dumps(list(command)), code, output),
             )
 
+    def finish_remedy(self, name: str, began: datetime, code: int, output: str) -> None:
+        """Add how a remedy ended."""
+        with self.transaction() as base:
+            base.execute(
+                "UPDATE remedies SET code=?, output=? WHERE name=? AND time=?", (code, output, name, began.timestamp())
+            )
+
     def remedies(self, name: str) -> list[tuple[datetime, list[str], int, str]]:
         """When a check's remedy ran, with its command, exit code and output; oldest first."""
         with self.transaction() as base:

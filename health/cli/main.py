@@ -19,6 +19,11 @@ COMMANDS = {
     "check": "look",
     "list": "look",
     "explain": "look",
+    "history": "past",
+    "note": "past",
+    "silence": "past",
+    "fix": "mend",
+    "drill": "mend",
 }
 """The module of each command, in the order of ``health --help``."""
 

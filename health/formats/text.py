@@ -25,10 +25,7 @@ def _lines(report: Report, color: bool, width: int) -> Iterator[str]:
         yield _paint(f"! {visible(text)}", "33", color)
     if report.outcomes:
         yield ""
-    yield (
-        _paint(str(report.overall), _COLORS[report.overall], color)
-        + f": {_counts(report)} in {report.duration_s:.2f} s"
-    )
+    yield (_paint(str(report.overall), _COLORS[report.overall], color) + f": {_counts(report)}")
 
 
 def _check(outcome: Outcome, name_width: int, color: bool, width: int) -> Iterator[str]:
@@ -59,10 +56,10 @@ def _check(outcome: Outcome, name_width: int, color: bool, width: int) -> Iterat
 
 def _counts(report: Report) -> str:
     if not report.ran:
-        return NOTHING_RAN
+        return f"{NOTHING_RAN}; {len(report.skipped)} were skipped" if report.skipped else NOTHING_RAN
     counts = [(sum(o.status is status for o in report.outcomes), status) for status in reversed(Status)]
     order = sorted(counts, key=lambda pair: -pair[1].rank)
-    return ", ".join(f"{count} {status}" for count, status in order if count)
+    return ", ".join(f"{count} {status}" for count, status in order if count) + f" in {report.duration_s:.2f} s"
 
 
 def _wrapped(text: str, room: int) -> list[str]:

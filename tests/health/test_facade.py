@@ -1,0 +1,40 @@
+"""The guide's object: one call, a plain dict of the promised shape."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import health
+from health import TroubleshootingHealthCheck
+from tests.health.support import demo_store
+
+
+def test_the_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overall status and checks, each with status and message; what is not configured stands beside them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    results = TroubleshootingHealthCheck(demo_store(tmp_path)).run_all_checks()
+    assert results["overall_status"] == "healthy"
+    assert all(r["status"] == "healthy" and r["message"] for r in results["checks"].values())
+    assert results["skipped"]["restore.drill"]["reason"] == "not_configured"
+    assert json.loads(json.dumps(results)) == results
+
+
+def test_nothing_to_check_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a store and a database nothing runs, and that is unhealthy, with a reason."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    results = TroubleshootingHealthCheck().run_all_checks()
+    assert results["overall_status"] == "unhealthy"
+    assert results["checks"] == {}
+    assert "no check ran" in results["reason"]
+
+
+def test_every_public_name_is_there() -> None:
+    """`health.__all__` can be imported, is what `dir` shows, and holds what the guide and plug-ins use."""
+    for name in health.__all__:
+        assert getattr(health, name) is not None
+    assert dir(health) == sorted(health.__all__)
+    assert callable(health.registry.add)
+    with pytest.raises(AttributeError):
+        _ = health.nothing
