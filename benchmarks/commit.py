@@ -18,7 +18,6 @@ from benchmarks.scale import LABELS, Scale
 from kbstore import Store, Version
 
 _WARM_UP = 50
-_FRESH = 12
 _BETWEEN = 7
 """Commits between two fresh processes: so all lengths of tail behind the newest snapshot are met."""
 
@@ -135,8 +134,8 @@ def _fresh_process(scale: Scale) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as folder:
         path = stores.copy(stores.built(scale.large, scale.many), Path(folder))
         with Store.open(path, author=stores.AUTHOR) as store:
-            edits = stores.further_edits(store, _FRESH * (_BETWEEN + 1))
-        for _ in range(_FRESH):
+            edits = stores.further_edits(store, scale.runs * (_BETWEEN + 1))
+        for _ in range(scale.runs):
             answer = timing.in_child("commit", path, json.dumps(next(edits)))
             cpu_ms.append(answer["cpu_s"] * 1e3)
             peaks_mb.append(answer["peak_bytes"] / 1e6)
@@ -150,7 +149,7 @@ def _fresh_process(scale: Scale) -> Iterator[Row]:
         "ms",
         200,
         120,
-        note=f"median of {_FRESH}; worst {max(cpu_ms):.0f} ms; an idle interpreter {_idle_ms():.0f} ms",
+        note=f"median of {scale.runs}; worst {max(cpu_ms):.0f} ms; an idle interpreter {_idle_ms():.0f} ms",
     )
     yield Row(f"commit: fresh process, {where}, most resident", max(peaks_mb), "MB", 90)
 

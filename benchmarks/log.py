@@ -11,7 +11,6 @@ from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 
 _REPEATS = 7
-_RUNS = 7
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -33,13 +32,13 @@ def rows(scale: Scale) -> Iterator[Row]:
                 took = timing.timed_all([ask] * _REPEATS) * 1e3
             yield Row(f"log: {what}, {where}", took, "ms", limit, note=f"{found:,} versions found")
     path = stores.built(scale.large, scale.many)
-    cpu = [timing.in_child("log", path)["cpu_s"] * 1e3 for _ in range(_RUNS)]
+    cpu = [timing.in_child("log", path)["cpu_s"] * 1e3 for _ in range(scale.runs)]
     yield Row(
         f"log: the command, {LABELS[scale.large]}, {scale.many:,} versions, CPU",
         median(cpu),
         "ms",
         200,
-        note=f"kbstore log -n 20 in a fresh process; of {_RUNS}, worst {max(cpu):.0f} ms",
+        note=f"kbstore log -n 20 in a fresh process; of {scale.runs}, worst {max(cpu):.0f} ms",
     )
 
 

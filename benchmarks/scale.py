@@ -14,6 +14,7 @@ class Scale:
         all_of: The history that `benchmarks.log` reads whole.
         many: A long history.
         repeats: How often a short measurement is made.
+        runs: How often a whole process is run.
     """
 
     small: str
@@ -22,6 +23,7 @@ class Scale:
     all_of: int
     many: int
     repeats: int
+    runs: int
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -29,9 +31,9 @@ class Scale:
         return tuple(n for n in (100, 1_000, 10_000, 100_000) if n <= self.many)
 
 
-FULL = Scale("M", "L", few=1_000, all_of=10_000, many=100_000, repeats=400)
-QUICK = Scale("S", "M", few=1_000, all_of=1_000, many=1_000, repeats=200)
-TINY = Scale("XS", "S", few=100, all_of=100, many=1_000, repeats=20)
+FULL = Scale("M", "L", few=1_000, all_of=10_000, many=100_000, repeats=400, runs=12)
+QUICK = Scale("S", "M", few=1_000, all_of=1_000, many=1_000, repeats=200, runs=6)
+TINY = Scale("XS", "S", few=100, all_of=100, many=1_000, repeats=20, runs=2)
 
 LABELS = {"XS": "0.1 MB", "S": "1 MB", "M": "10 MB", "L": "100 MB"}
 """The sizes of knowledge bases in words: 100 to 100,000 articles of 1 KB."""

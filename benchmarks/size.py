@@ -20,7 +20,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     """The generated history, and the two real ones beside what git makes of them."""
     with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as name:
         folder = Path(name)
-        for size in (scale.small, scale.large) if scale.few >= 1_000 else (scale.small,):
+        for size in (scale.small, scale.large):
             yield from _generated(size, scale.few, folder)
         for history, git_bytes in inputs.HISTORIES.items():
             yield _real(history, git_bytes, folder)
