@@ -1,4 +1,4 @@
--- migrator: transaction=off
+-- migrator: transaction=off allow=several-ddl-in-one-file
 -- As the common text, but without stopping the writers: PostgreSQL builds these indexes outside of a transaction.
 
 CREATE INDEX CONCURRENTLY support_troubleshooting_sessions_by_status

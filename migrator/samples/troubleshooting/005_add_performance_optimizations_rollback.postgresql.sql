@@ -1,4 +1,4 @@
--- migrator: transaction=off
+-- migrator: transaction=off allow=several-ddl-in-one-file
 DROP INDEX CONCURRENTLY IF EXISTS support_troubleshooting_sessions_by_status;
 DROP INDEX CONCURRENTLY IF EXISTS support_troubleshooting_sessions_open_by_agent;
 DROP INDEX CONCURRENTLY IF EXISTS support_troubleshooting_sessions_by_problem;

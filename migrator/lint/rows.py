@@ -1,0 +1,172 @@
+"""Rules about rows that are lost or changed by mistake."""
+
+from collections.abc import Iterator
+
+from migrator.lint.reading import Reading, Script, starts
+from migrator.lint.registry import rule
+
+
+@rule(
+    "update-without-where",
+    "error",
+    why="it changes every row, and what stood there is lost",
+    instead="Say which rows; WHERE TRUE says that all are meant.",
+)
+def _update_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.on_old_tables():
+        if each.begins("UPDATE") and "WHERE" not in each.flat:
+            yield each, f"UPDATE {each.target} without WHERE"
+
+
+@rule(
+    "delete-without-where",
+    "error",
+    why="it deletes every row",
+    instead="Say which rows; WHERE TRUE says that all are meant.",
+)
+def _delete_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.on_old_tables():
+        if each.begins("DELETE", "FROM") and "WHERE" not in each.flat:
+            yield each, f"DELETE FROM {each.target} without WHERE"  # noqa: S608
+
+
+@rule(
+    "destructive-without-rollback",
+    "error",
+    why="it drops what nothing could bring back, not even by halves",
+    instead="Put a file NAME_rollback.sql beside it, or `-- migrator: irreversible` in its head.",
+)
+def _destructive_without_rollback(script: Script) -> Iterator[tuple[Reading, str]]:
+    if not script.reversible:
+        for each in script.on_old_tables():
+            if (what := _destroys(each)) and each.target not in script.rebuilt:
+                yield each, what
+
+
+@rule(
+    "drop-table",
+    "warning",
+    why="its rows are gone, and the program that still runs reads and writes it",
+    instead="Stop using it in one release, rename it in the next, and drop it in a later one.",
+)
+def _drop_table(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.on_old_tables():
+        if each.begins("DROP", "TABLE") and each.target not in script.rebuilt:
+            yield each, f"DROP TABLE {each.target}"
+
+
+@rule(
+    "drop-column",
+    "warning",
+    why="its values are gone, and the program that still runs names it in its queries",
+    instead="Stop using it in one release, and drop it in the next.",
+)
+def _drop_column(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.on_old_tables():
+        for clause in each.clauses:
+            if _drops_column(clause):
+                yield each, f"{' '.join(clause[:2])} of {each.target}"
+
+
+@rule(
+    "drop-database",
+    "error",
+    why="everything in it is gone",
+    instead="Do this by hand, with a backup, outside of migrations.",
+)
+def _drop_database(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.statements:
+        if each.begins("DROP", "DATABASE|SCHEMA"):
+            yield each, " ".join(each.flat[:2])
+
+
+@rule(
+    "truncate",
+    "warning",
+    why="it empties a table under a lock that keeps even readers out, and MySQL commits it at once",
+    instead="DELETE in batches, or make a new table and let the old one lie.",
+    dialects=("postgresql", "mysql"),
+)
+def _truncate(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.on_old_tables():
+        if each.begins("TRUNCATE"):
+            yield each, f"TRUNCATE {each.target}"
+
+
+@rule(
+    "drop-cascade",
+    "warning",
+    why="it drops also what this file does not name",
+    instead="Leave CASCADE out, and drop each dependent object by its name.",
+    dialects=("postgresql",),
+)
+def _drop_cascade(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.statements:
+        drops = each.begins("DROP|TRUNCATE") or any(clause[:1] == ["DROP"] for clause in each.clauses)
+        if drops and each.flat[-1] == "CASCADE":
+            yield each, " ".join([*each.flat[:2], "... CASCADE"])
+
+
+@rule(
+    "insert-without-columns",
+    "warning",
+    why="which value goes where depends on the order of columns, which the next migration may change",
+    instead="Name the columns: INSERT INTO t (a, b) ...",
+)
+def _insert_without_columns(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.statements:
+        if each.begins("INSERT|REPLACE") and "VALUES" in each.flat:
+            before = each.flat[: each.flat.index("VALUES")]
+            if "()" not in before and before[-1] != "DEFAULT":
+                yield each, f"INSERT INTO {each.target} VALUES"
+
+
+@rule(
+    "backfill-with-schema",
+    "warning",
+    why="the lock that ALTER TABLE took is held while the rows are changed",
+    instead="Change the schema in one migration and the rows in the next.",
+    dialects=("postgresql",),
+)
+def _backfill_with_schema(script: Script) -> Iterator[tuple[Reading, str]]:
+    if not script.transaction:
+        return
+    altered: set[str] = set()
+    for each in script.on_old_tables():
+        if each.clauses:
+            altered.add(each.target)
+        elif each.begins("UPDATE|DELETE") and each.target in altered:
+            yield each, f"{each.flat[0]} {each.target} after its ALTER TABLE"
+
+
+@rule(
+    "password-in-file",
+    "error",
+    why="files are kept in version control, and statements in logs",
+    instead="Give the role its password outside of migrations.",
+)
+def _password_in_file(script: Script) -> Iterator[tuple[Reading, str]]:
+    for each in script.statements:
+        if each.begins("CREATE|ALTER", "USER|ROLE") or each.begins("GRANT") or each.begins("SET", "PASSWORD"):
+            for at, word in enumerate(each.all[:-1]):
+                following = each.all[at + 1]
+                if word in ("PASSWORD", "BY", "=") and following[:1] in ("'", '"') and len(following) > 2:
+                    yield each, f"a password in {' '.join(each.flat[:2])}"
+                    break
+
+
+def _drops_column(clause: list[str]) -> bool:
+    """Whether a clause of ALTER TABLE drops a column; the word COLUMN may be left out."""
+    others = "CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|EXPRESSION|IDENTITY|NOT|SYSTEM"
+    return starts(clause, "DROP") and len(clause) > 1 and not starts(clause, "DROP", others)
+
+
+def _destroys(each: Reading) -> str:
+    """What rows a statement destroys, in words; "" where it destroys none."""
+    if each.begins("DROP", "TABLE"):
+        return f"DROP TABLE {each.target}"
+    if each.begins("TRUNCATE"):
+        return f"TRUNCATE {each.target}"
+    if any(_drops_column(clause) for clause in each.clauses):
+        return f"DROP COLUMN of {each.target}"
+    return ""
