@@ -64,9 +64,11 @@ class Shell:
         self._monkeypatch = monkeypatch
         monkeypatch.chdir(folder)
 
-    def run(self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
-        """Run one command line here, in this process."""
-        out, err = _stream(), _stream()
+    def run(
+        self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, terminal: bool = False
+    ) -> Result:
+        """Run one command line here, in this process, and as if at a terminal where that is wanted."""
+        out, err = _stream(terminal), _stream(terminal)
         with self._monkeypatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
             patched.chdir(self.folder)
             patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -124,5 +126,16 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(kbstore.__file__).parent.parent)} | dict(more or {})
 
 
-def _stream() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+class _Stream(io.TextIOWrapper):
+    """A stream that remembers; it can pass for a terminal."""
+
+    terminal = False
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def _stream(terminal: bool) -> _Stream:
+    stream = _Stream(io.BytesIO(), encoding="utf-8")
+    stream.terminal = terminal
+    return stream
