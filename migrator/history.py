@@ -173,6 +173,8 @@ class History:
     def create(self) -> None:
         """Make the tables where they are not there, in a transaction; several runners may do so at once."""
         for last in (False, False, True):
+            if self.exists():
+                return
             try:
                 self._engine.begin(Limits())
                 self.create_within()

@@ -362,7 +362,12 @@ class Runner:
                     raise
             self.clock.sleep(pause)
             pause = min(pause * 2, _SLOWEST_PAUSE_S)
-        self.history.update(item.migration.name, **journal)
+        try:
+            self.history.update(item.migration.name, **journal)
+        except DatabaseFault:
+            # The statement took effect, so its entry must; perhaps it only took this session's right to write it.
+            with self.engine.beside() as other:
+                History(other, self.clock, self.history.who).update(item.migration.name, **journal)
 
     def _journal_failure(
         self, item: Prepared, direction: Direction, place: _Place, fault: DatabaseFault, done: int

@@ -24,6 +24,8 @@ _LOCK_CLASS = 0x6D696772  # "migr"
 _POLL_S = 0.05
 _SLOWEST_POLL_S = 1.0
 _CONNECT_TIMEOUT_S = 10
+_CHECKS_CLIENTS = 140000  # from this version on a server can notice in a long statement that its client has died
+_CHECK_CLIENT_MS = 1000
 _SETS_SESSION = re.compile(r"(?i)\b(set|set_config|role|authorization|do|call)\b")
 _LOCKED = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
 _TAKEN = {"23505", "42P07"}  # unique_violation, duplicate_table: what racing CREATE TABLE IF NOT EXISTS give
@@ -92,7 +94,7 @@ class PostgreSQLEngine(Engine):
     def begin(self, limits: Limits) -> None:
         """BEGIN with limits that end with the transaction."""
         with self.faults():
-            self._connection.execute(f"BEGIN; {_settings('SET LOCAL', limits)}".encode())
+            self._connection.execute(f"BEGIN; {self._settings('SET LOCAL', limits)}".encode())
 
     def commit(self) -> None:
         """COMMIT; a transaction that an error had ended says ROLLBACK instead, which is a fault here."""
@@ -114,7 +116,8 @@ class PostgreSQLEngine(Engine):
     def set_limits(self, limits: Limits) -> None:
         """Limits of the transaction, or of the session where there is none."""
         with self.faults():
-            self._connection.execute(_settings("SET LOCAL" if self.in_transaction() else "SET", limits).encode())
+            word = "SET LOCAL" if self.in_transaction() else "SET"
+            self._connection.execute(self._settings(word, limits).encode())
 
     def table(self, name: str) -> str:
         """In the history's schema, whatever the search_path says."""
@@ -211,6 +214,13 @@ class PostgreSQLEngine(Engine):
             )
         return target
 
+    def _settings(self, word: str, limits: Limits) -> str:
+        lock, statement = round(limits.lock_timeout_s * 1000), round(limits.statement_timeout_s * 1000)
+        settings = f"{word} lock_timeout = {lock:d}; {word} statement_timeout = {statement:d}"
+        if self._connection.info.server_version >= _CHECKS_CLIENTS:
+            settings += f"; {word} client_connection_check_interval = {_CHECK_CLIENT_MS:d}"
+        return settings
+
     def _parameters(self) -> dict[str, Any]:
         url = self.url
         given = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, "dbname": url.database}
@@ -268,11 +278,6 @@ class PostgreSQLEngine(Engine):
                 kind = "taken"
             position = int(diagnosis.statement_position or 1) - 1
             raise DatabaseFault(self.url.redact("; ".join(said)), kind=kind, position=position) from None
-
-
-def _settings(word: str, limits: Limits) -> str:
-    lock, statement = round(limits.lock_timeout_s * 1000), round(limits.statement_timeout_s * 1000)
-    return f"{word} lock_timeout = {lock:d}; {word} statement_timeout = {statement:d}"
 
 
 def _who(engine: PostgreSQLEngine, key: tuple[int, int]) -> str:

@@ -3,14 +3,21 @@
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import migrator
 from migrator import DatabaseMigrator, Settings
 from migrator.cli.main import run
 from migrator.settings import DEFAULTS
+from tests.migrator.connections import connect
 
 QUICK = Settings(lock_timeout_s=0.2, retries=1, wait_s=0.2)
 
@@ -76,11 +83,52 @@ def call(*arguments: str) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
-def states(migrator: DatabaseMigrator) -> dict[str, str]:
+def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query by a plain connection."""
+    connection, _ = connect(url)
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    found = [tuple(row) for row in cursor.fetchall()]
+    connection.close()
+    return found
+
+
+def states(of: DatabaseMigrator) -> dict[str, str]:
     """The state of each migration."""
-    return {entry.name: entry.state for entry in migrator.status()}
+    return {entry.name: entry.state for entry in of.status()}
 
 
-def events(migrator: DatabaseMigrator) -> list[tuple[str, str]]:
+def events(of: DatabaseMigrator) -> list[tuple[str, str]]:
     """The log's lines, as event and migration."""
-    return [(line["event"], line["name"]) for line in migrator.history()]
+    return [(line["event"], line["name"]) for line in of.history()]
+
+
+def spawn(*arguments: str) -> subprocess.Popen[str]:
+    """Start a command line in a process of its own."""
+    code = "from migrator.cli import main; main()"
+    home = str(Path(migrator.__file__).resolve().parent.parent)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> Answer:
+    """What a process printed, once it has ended."""
+    out, err = process.communicate(timeout=120)
+    return Answer(process.returncode, out, err)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Return once it holds; it is an error if it never does."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came that {what}"
+        time.sleep(0.02)

@@ -5,21 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from migrator import DatabaseMigrator, MigrationError, MigrationFileError, OrderError, StatementFailed
-from tests.migrator.connections import connect
-from tests.migrator.support import Folder, events, states
+from tests.migrator.support import Folder, events, rows, states
 
 USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL);\n"
 ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER);\nINSERT INTO orders VALUES (1, 10);\n"
-
-
-def rows(url: str, sql: str) -> list[tuple[object, ...]]:
-    """Rows of a query by a plain connection."""
-    connection, _ = connect(url)
-    cursor = connection.cursor()
-    cursor.execute(sql)
-    found = [tuple(row) for row in cursor.fetchall()]
-    connection.close()
-    return found
 
 
 @pytest.fixture
