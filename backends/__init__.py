@@ -1,7 +1,8 @@
 """Bytes under names: where a store keeps what it knows, behind one contract (`backends.contract.Backend`).
 
 A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL whose scheme names the backend:
-``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported when it is first asked for.
+``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported when it is
+first asked for.
 """
 
 import importlib

@@ -26,7 +26,7 @@ Rules that every backend keeps, and the damage that each prevents:
 Nothing here retries a lost race: that is the caller's decision. Methods may be called from several threads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -140,6 +140,33 @@ class Backend(Protocol):
         """True where every writing method raises `ReadOnlyStore`."""
         ...
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """True where complete snapshots are to hold truth once more, since reading it from its slots is dear."""
+        ...
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """The caller is about to ask for these: where a request is dear they are fetched beside one another.
+
+        Nothing depends on it but time, and nothing is raised: what fails here fails again when it is asked for.
+
+        Args:
+            log: The log's name.
+            listing: `snapshots`.
+            snapshot: The chunks of the snapshot of this record, and of those that it requires.
+            bodies: Bodies of these records.
+            notes: `notes` with this name, first and last number.
+        """
+        ...
+
     def append(
         self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
     ) -> None:
@@ -161,8 +188,18 @@ class Backend(Protocol):
         """
         ...
 
-    def tail(self, log: str) -> Tail:
-        """The newest slot and record number of a log; cost does not depend on its length."""
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:
+        """The newest slot and record number of a log; cost does not depend on its length.
+
+        Args:
+            log: The log's name.
+            fresh: False is content with what this handle knows, where it is not clearly behind; that includes a slot
+                for which it was just told `SlotTaken`.
+        """
+        ...
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """Begin to look where a log ends now; what is returned tells it, and waits only then where that is dear."""
         ...
 
     def logs(self) -> list[str]:
@@ -186,8 +223,14 @@ class Backend(Protocol):
         """
         ...
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
-        """First and last record number of the slot that was written with this id, or None."""
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
+        """First and last record number of the slot that was written with this id, or None.
+
+        Args:
+            log: The log's name.
+            write_id: As it was given to `append`.
+            after: The write cannot stand in this slot or before, and what this handle knows (see `tail`) is enough.
+        """
         ...
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:

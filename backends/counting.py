@@ -5,7 +5,7 @@ one call that reaches the store; an iterator counts when its first item is asked
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
@@ -55,6 +55,23 @@ class CountingBackend:
         """True where every writing method raises `ReadOnlyStore`."""
         return self.inner.read_only
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """As the inner backend."""
+        return self.inner.whole_snapshots
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """See `Backend.expect`; not counted."""
+        self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
+
     def append(
         self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
     ) -> None:
@@ -63,10 +80,15 @@ class CountingBackend:
         self._count("append", written_bytes=size)
         self.inner.append(log, slot, records, write_id=write_id, chunks=chunks)
 
-    def tail(self, log: str) -> Tail:
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:
         """See `Backend.tail`."""
         self._count("tail")
-        return self.inner.tail(log)
+        return self.inner.tail(log, fresh=fresh)
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """See `Backend.look`; counted as a `tail`."""
+        self._count("tail")
+        return self.inner.look(log)
 
     def logs(self) -> list[str]:
         """See `Backend.logs`."""
@@ -89,10 +111,10 @@ class CountingBackend:
             self._came("bodies", len(body))
             yield number, body
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
         """See `Backend.find_write`."""
         self._count("find_write")
-        return self.inner.find_write(log, write_id)
+        return self.inner.find_write(log, write_id, after=after)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """See `Backend.get_chunks`."""

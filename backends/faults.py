@@ -80,6 +80,23 @@ class FaultyBackend:
         """True where every writing method raises `ReadOnlyStore`."""
         return self.inner.read_only
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """As the inner backend."""
+        return self.inner.whole_snapshots
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """See `Backend.expect`; never fails."""
+        self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
+
     def append(
         self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
     ) -> None:
@@ -94,10 +111,15 @@ class FaultyBackend:
         if self._happens("lost", self.rates.lost):
             raise OutcomeUnknown("injected: the answer was lost", write_id=write_id)
 
-    def tail(self, log: str) -> Tail:
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:
         """See `Backend.tail`."""
         self._maybe_unavailable()
-        return self.inner.tail(log)
+        return self.inner.tail(log, fresh=fresh)
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """See `Backend.look`."""
+        self._maybe_unavailable()
+        return self.inner.look(log)
 
     def logs(self) -> list[str]:
         """See `Backend.logs`."""
@@ -116,10 +138,10 @@ class FaultyBackend:
         self._maybe_unavailable()
         return self.inner.bodies(log, numbers)
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
         """See `Backend.find_write`."""
         self._maybe_unavailable()
-        return self.inner.find_write(log, write_id)
+        return self.inner.find_write(log, write_id, after=after)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """See `Backend.get_chunks`."""

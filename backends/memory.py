@@ -8,7 +8,7 @@ asked it to keep as soon as it may. Code that passes on it leans on nothing that
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
@@ -105,6 +105,22 @@ class MemoryBackend:
         """True where every writing method raises `ReadOnlyStore`."""
         return self._read_only
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """False: truth is read as fast as a snapshot."""
+        return False
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """Nothing to do: asking costs little. See `Backend.expect`."""
+
     def append(
         self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
     ) -> None:
@@ -128,11 +144,16 @@ class MemoryBackend:
             self._store.logs[log] = found
             self._store.truth.update((chunk.address, chunk.data) for chunk in chunks)
 
-    def tail(self, log: str) -> Tail:
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - what is known is always fresh
         """The newest slot and record number; see `Backend.tail`."""
         found = self._log(log)
         with self._store.lock:
             return Tail(len(found.slots), len(found.records))
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """Where a log ends now; see `Backend.look`."""
+        found = self.tail(log)
+        return lambda: found
 
     def logs(self) -> list[str]:
         """Names of all logs; see `Backend.logs`."""
@@ -158,10 +179,11 @@ class MemoryBackend:
                 raise CorruptStore(f"record {number} of log {log} is missing", hint="see what verify reports")
             yield number, records[number - 1][2]
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
         """Where a write landed; see `Backend.find_write`."""
         with self._store.lock:
-            return next(((a, b) for found, a, b in self._log(log).slots if found == write_id), None)
+            slots = self._log(log).slots[after or 0 :]
+            return next(((a, b) for found, a, b in slots if found == write_id), None)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:  # noqa: ARG002 - all is near
         """The chunks asked for, last first, and a few gifts; see `Backend.get_chunks`."""

@@ -4,7 +4,7 @@ A branch keeps its own events in a log of its own, and continues the line of the
 the rest of the store the line is one list: seq 1, 2, ... up to the head.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from backends.contract import Backend
@@ -56,10 +56,10 @@ class Line:
         """The log that new events go to."""
         return self.segments[-1].log
 
-    def tail(self) -> tuple[int, int]:
-        """The newest slot of the open log, and the seq of the newest version."""
+    def tail(self, *, fresh: bool = True) -> tuple[int, int]:
+        """The newest slot of the open log, and the seq of the newest version; see `Backend.tail` for `fresh`."""
         segment = self.segments[-1]
-        tail = self._backend.tail(segment.log)
+        tail = self._backend.tail(segment.log, fresh=fresh)
         return tail.slot, segment.offset + tail.number
 
     def record_number(self, seq: int) -> int:
@@ -72,6 +72,44 @@ class Line:
         for segment, low, high in reversed(parts) if newest_first else parts:
             for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
                 yield _entry(segment, record.number, record.header)
+    def look(self) -> Callable[[], int]:
+        """Begin to look for the seq of the newest version as it is now; see `Backend.look`."""
+        segment = self.segments[-1]
+        found = self._backend.look(segment.log)
+        return lambda: segment.offset + found().number
+
+    def expect(
+        self,
+        *,
+        listing: bool = False,
+        start: tuple[str, int] | None = None,
+        seqs: Sequence[int] = (),
+        notes: str | None = None,
+        blocks: tuple[int, int] = (0, -1),
+    ) -> None:
+        """Tell the backend what is about to be read; see `Backend.expect`.
+
+        Args:
+            listing: Which snapshots there are.
+            start: Log and number of a snapshot.
+            seqs: Versions whose bodies are wanted, ascending.
+            notes: Name of notes, in front of the log's name.
+            blocks: First and last number of these.
+        """
+        for segment in self.segments:
+            numbers: Sequence[int] = seqs
+            if len(self.segments) > 1:
+                offset, end = segment.offset, segment.last
+                numbers = [s - offset for s in seqs if s > offset and (end is None or s <= end)]
+            there = notes is not None and segment is self.segments[-1] and blocks[0] <= blocks[1]
+            self._backend.expect(
+                segment.log,
+                listing=listing,
+                snapshot=start[1] if start is not None and start[0] == segment.log else None,
+                bodies=numbers,
+                notes=(f"{notes}{segment.log}", *blocks) if there else None,
+            )
+
 
     def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Seq and raw header, undecoded, in order of seq."""

@@ -14,12 +14,13 @@ from kbstore.patch import Operation, apply_operations
 from kbstore.pointer import format_pointer
 from kbstore.snapshots import Start
 from kbstore.states import States
-from kbstore.touched import Touched, is_position
+from kbstore.touched import BLOCK_EVENTS, Touched, is_position
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import find, materialise
 
 _ENTRY_TOKENS = 2
+_AHEAD = 64
 
 
 class Lookup:
@@ -42,6 +43,8 @@ class Lookup:
         """The value at a pointer after an event, as a new Python value; `MISSING` where there is nothing."""
         start = self._states.nearest(event.seq)
         value: Any = MISSING
+        place = (start.log, start.number) if start.log is not None else None
+        self._line.expect(start=place, seqs=range(max(start.seq, event.seq - BLOCK_EVENTS) + 1, event.seq + 1))
         if start.seq < event.seq and path:
             told = self._from_events(path, start, event)
             if told is not None:
@@ -70,7 +73,9 @@ class Lookup:
         """The value in a 1-tuple, or None where only a fold of everything can tell."""
         entry = path[:_ENTRY_TOKENS]
         pending: list[list[Operation]] = []
-        for seq, _ in reversed(self._touched.events(format_pointer(entry), start.seq + 1, event.seq)):
+        candidates = self._touched.events(format_pointer(entry), start.seq + 1, event.seq)
+        self._line.expect(seqs=[seq for seq, _ in candidates[-_AHEAD:]])
+        for seq, _ in reversed(candidates):
             operations = [
                 op for _, body in self._line.bodies([seq]) for op in decode_body(body, self._nodes) if op.op != "test"
             ]

@@ -77,7 +77,13 @@ class Reader:
         self._touched = Touched(self._backend, self._line)
         self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
         self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
-        self._base = self._line.tail()[1]
+        self._opened_at = self._line.look()
+        self._handed_out = 0
+
+    @property
+    def _base(self) -> int:
+        """The newest version that was handed out or committed, or else the head when the store was opened."""
+        return self._handed_out or self._opened_at()
 
     @property
     def location(self) -> str:
@@ -184,6 +190,7 @@ class Reader:
             RevisionError: No such version; also for ``v0``, where there is no document.
         """
         with self._lock:
+            self._line.expect(listing=True)
             line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("there is no document yet", hint="commit one first")
@@ -201,8 +208,9 @@ class Reader:
             PointerError: There is nothing, and no `default` was given.
         """
         with self._lock:
-            line, entry = self._resolve(at)
             path = parse_pointer(pointer)
+            self._line.expect(listing=True)
+            line, entry = self._resolve(at)
             value: Any = MISSING
             if entry is not None:
                 value = self._lookup_of(line).get(path, entry.event)
@@ -348,12 +356,12 @@ class Reader:
         return read
 
     def _hand_out(self, version: Version) -> Version:
-        self._base = max(self._base, version.seq)
+        self._handed_out = max(self._handed_out, version.seq)
         return version
 
     def _hand_out_seq(self, line: Line, seq: int) -> None:
         if line is self._line:
-            self._base = max(self._base, seq)
+            self._handed_out = max(self._handed_out, seq)
 
     def _collection_of(self, root: Ref | None) -> tuple[str, ...]:
         if self._collection is not None:

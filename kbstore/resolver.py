@@ -73,13 +73,16 @@ class Resolver:
         return line.entry(seq) if seq else None
 
     def _by_seq(self, revision: Revision) -> Entry | None:
-        _, head = self._line.tail()
         seq = revision.seq or 0
-        if seq > head:
-            raise RevisionError(f"there is no version {revision.text!r}; the newest is v{head}", hint="kbstore log")
         if seq == 0:
             return None
-        entry = self._line.entry(seq)
+        entry = next(self._line.entries(seq, seq), None)
+        if entry is None:
+            _, head = self._line.tail()
+            if seq <= head:
+                entry = self._line.entry(seq)
+            else:
+                raise RevisionError(f"there is no version {revision.text!r}; the newest is v{head}", hint="kbstore log")
         stamp = entry.event.time[:19].replace("-", "").replace("T", "_").replace(":", "")
         if revision.stamp and not stamp.startswith(revision.stamp):
             raise RevisionError(f"v{seq} is v{seq}_{stamp}, not {revision.text!r}", candidates=[f"v{seq}_{stamp}"])

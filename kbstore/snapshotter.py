@@ -91,7 +91,7 @@ class Snapshotter:
         requires = tuple(n for _, n in base)
         self._operations_since_complete = 0 if tier == COMPLETE else self._operations_since_complete
         note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, requires)
-        below = TRUTH if tier == COMPLETE else tier if tier == DENSE else MIDDLE
+        below = TRUTH + self._backend.whole_snapshots if tier == COMPLETE else tier if tier == DENSE else MIDDLE
         written = self._backend.put_snapshot(
             log,
             number,

@@ -84,6 +84,7 @@ class States:
             near = max((s for s in self._kept if s <= event.seq), default=0)
             if near >= start.seq:
                 start = Start(near, None, 0)
+            self._expect(start, event.seq)
             try:
                 state = self._folded(start, event)
             except CorruptStore as fault:
@@ -112,6 +113,7 @@ class States:
                     self._on_damage(str(fault))
                     continue
             start = choose_for_document(starts(self._backend, self._line, event.seq, dropped), event.seq)
+            self._expect(start, event.seq)
             try:
                 return self._plain(start, event.seq)
             except CorruptStore as fault:
@@ -127,6 +129,10 @@ class States:
     def root(self, start: Start) -> Ref | None:
         """The tree at such a place; None for the empty beginning."""
         return self._root(start)
+
+    def _expect(self, start: Start, seq: int) -> None:
+        place = (start.log, start.number) if start.log is not None else None
+        self._line.expect(start=place, seqs=range(start.seq + 1, seq + 1))
 
     def _drop(self, start: Start, fault: CorruptStore, dropped: set[int]) -> bool:
         """Give up a place to start from; False where there is nothing left to give up."""

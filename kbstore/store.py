@@ -244,6 +244,7 @@ class Store(Reader):
             token = write_id if write_id is not None else self._clock.token()
             if write_id is not None:
                 _check_write_id(write_id)
+                self._begin()  # the head is learned first, so that what lands from here on stands behind it
                 landed = self._backend.find_write(self._line.log, write_id)
                 if landed is not None:
                     return self._landed(landed, len(given))
@@ -255,7 +256,7 @@ class Store(Reader):
 
     def _committed(self, entries: Sequence[Entry | None]) -> list[Version]:
         head = self._writer.known_head()
-        self._base = head.seq
+        self._handed_out = head.seq
         versions = []
         newest = head.entry if all(e is None for e in entries) else None
         for at, entry in enumerate(entries):
@@ -269,7 +270,7 @@ class Store(Reader):
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
         found = [self._version(e) for e in self._writer.landed(numbers, wanted)]
-        self._base = max(self._base, found[-1].seq)
+        self._handed_out = max(self._handed_out, found[-1].seq)
         return found
 
     def _proposals(self, changes: Sequence[Change], base: int, *, checked: bool) -> list[Proposal]:
@@ -331,7 +332,7 @@ class Store(Reader):
         with self._lock:
             self._begin()
             self._writer.graft(events, self._clock.token())
-            self._base = self._writer.known_head().seq
+            self._handed_out = self._writer.known_head().seq
 
     @contextmanager
     def edit(

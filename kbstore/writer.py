@@ -114,9 +114,13 @@ class Writer:
         self._head = Head(0, 0, None)
         self._state: State | None = None
 
-    def head(self) -> Head:
-        """The newest version as it is now; one probe of the backend."""
-        slot, seq = self._line.tail()
+    def head(self, *, fresh: bool = True) -> Head:
+        """The newest version as it is now; one probe of the backend.
+
+        Args:
+            fresh: False is content with what the backend knows, which includes a slot that was just lost.
+        """
+        slot, seq = self._line.tail(fresh=fresh)
         if seq < self._head.seq:
             raise CorruptStore(
                 f"the log ends at v{seq}, but v{self._head.seq} was read before: it was cut short or replaced",
@@ -161,6 +165,8 @@ class Writer:
             OutcomeUnknown: See `backends.errors.OutcomeUnknown`.
         """
         chunks = self._prepare(proposals)
+        # A new id cannot have landed yet, and one that was given was looked for after the head was learned.
+        searched = self.known_head().slot
         ours: Footprint | None = None
         checked = base
         for _ in range(_TRIES):
@@ -187,9 +193,9 @@ class Writer:
             try:
                 self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
             except SlotTaken:
-                self.head()
+                self.head(fresh=False)
                 # The winner may be this very write: a request that was repeated on the way, or a twin with the same id.
-                if (landed := self._backend.find_write(self._line.log, write_id)) is not None:
+                if (landed := self._backend.find_write(self._line.log, write_id, after=searched)) is not None:
                     return [*self.landed(landed, len(proposals))]
                 continue
             newest = fresh[-1][0]

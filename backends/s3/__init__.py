@@ -6,10 +6,10 @@ says what it needs of a server, docs/format.md what the objects are.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import ReadOnlyStore, SlotTaken, StoreUnavailable
+from backends.errors import BackendError, ReadOnlyStore, SlotTaken, StoreUnavailable
 from backends.names import check_address, check_log, check_note, check_write_id
 from backends.s3 import collect, keys, probe
 from backends.s3.cache import Cache
@@ -101,6 +101,38 @@ class S3Backend:
         """True where every writing method raises `ReadOnlyStore`."""
         return self._read_only
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """True: what a complete snapshot leaves to truth would stand in as many slots as wrote it."""
+        return True
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """Fetch these beside one another; see `Backend.expect`."""
+        self._check_open()
+        if listing:
+            self._snapshots.expect_list(log)
+        jobs: list[Callable[[], object]] = []
+        if snapshot is not None:
+            jobs.append(lambda: self._snapshots.open_number(log, snapshot))
+        if bodies:
+            jobs.append(lambda: self._log(log).expect(bodies))
+        if notes is not None:
+            jobs.append(lambda: self._notes.expect(*notes))
+        waiting = [self.client.submit(job) for job in jobs[1:]]
+        for job in (*jobs[:1], *waiting):
+            try:
+                job()
+            except BackendError:  # it is asked for again, and fails again where somebody hears it
+                continue
+
     # ---- logs --------------------------------------------------------------------------------------------------------
 
     def append(
@@ -130,10 +162,15 @@ class S3Backend:
         self._wrote.add(log)
         self._keeper(log).landed(state.known)
 
-    def tail(self, log: str) -> Tail:
-        """The newest slot and record number; see `Backend.tail`."""
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:
+        """The newest slot and record number; see `Backend.tail`. Warm it is one request."""
         self._check_open()
-        return self._log(check_log(log)).tail()
+        return self._log(check_log(log)).tail(fresh=fresh)
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """Begin to look where a log ends now; see `Backend.look`."""
+        self._check_open()
+        return self.client.submit(self._log(check_log(log)).tail)
 
     def logs(self) -> list[str]:
         """Names of all logs; see `Backend.logs`."""
@@ -154,10 +191,10 @@ class S3Backend:
         self._check_open()
         return self._log(check_log(log)).bodies(numbers)
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
         """Where a write landed; see `Backend.find_write`."""
         self._check_open()
-        return self._log(check_log(log)).find_write(write_id, None)
+        return self._log(check_log(log)).find_write(write_id, after)
 
     # ---- chunks ------------------------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class _Spot(NamedTuple):
 
 
 Search = Callable[[set[bytes], int], bool]
-"""Given beginnings of addresses and how often it was asked for them, reads more directories; False where none is left."""
+"""Given beginnings of addresses and how often it was asked, reads more directories; False where none is left."""
 
 
 class Chunks:

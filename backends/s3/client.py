@@ -24,6 +24,7 @@ _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _UNREACHED_TRIES = 4
 _PAGE_KEYS = 1000
+_TASKS = 8
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset(
     {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "Throttling"}
@@ -202,6 +203,7 @@ class Client:
         self.chance = chance
         self.meter = Meter()
         self._pool: ThreadPoolExecutor | None = None
+        self._tasks: ThreadPoolExecutor | None = None
         self._pool_pid = 0
         self._pool_lock = threading.Lock()
         payer = {"RequestPayer": "requester"} if options.requester_pays else {}
@@ -217,9 +219,10 @@ class Client:
     def close(self) -> None:
         """Let the threads go."""
         with self._pool_lock:
-            pool, self._pool = self._pool, None
-        if pool is not None and self._pool_pid == os.getpid():
-            pool.shutdown(wait=True)
+            pools, self._pool, self._tasks = (self._tasks, self._pool), None, None
+        for pool in pools:
+            if pool is not None and self._pool_pid == os.getpid():
+                pool.shutdown(wait=True)
 
     # ---- requests that are repeated until they succeed or the deadline is over ---------------------------------------
 
@@ -310,13 +313,18 @@ class Client:
         return list(self._threads().map(function, items))
 
     def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
-        """Begin something in the pool; the result is what the returned function gives."""
-        return self._threads().submit(function).result
+        """Begin something that may itself use `map`; the result is what the returned function gives."""
+        self._threads()
+        with self._pool_lock:
+            assert self._tasks is not None
+            return self._tasks.submit(function).result
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._pool_lock:
             if self._pool is None or self._pool_pid != os.getpid():
                 self._pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="kbstore-s3")
+                # Apart, since what runs here waits for what runs there.
+                self._tasks = ThreadPoolExecutor(_TASKS, thread_name_prefix="kbstore-s3-task")
                 self._pool_pid = os.getpid()
             return self._pool
 

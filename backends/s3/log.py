@@ -72,13 +72,17 @@ class Log:
         """
         if not fresh and self._looked and not self._behind:
             return self._known
-        if self.hint is None:
-            self.hint = head.read_hint(self._client, self.name)
+        self._begin()
+        assert self.hint is not None
         newest = newest_slot(self._probe, self._jump, self._known.slot, self.hint.slot)
         if newest:
             self.slot(newest)
         self._looked, self._behind = True, False
         return self._known
+
+    def _begin(self) -> None:
+        if self.hint is None:
+            self.hint = head.read_hint(self._client, self.name)
 
     def lost(self, slot: int, there: Got) -> None:
         """Take in what somebody else put into a slot that we wanted, given its beginning."""
@@ -110,9 +114,12 @@ class Log:
 
     def read(self, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
         """Headers of a range of records, in batches that grow."""
-        if last is None or last > self._known.number:
+        self._begin()
+        sure = max(self._known.number, (self.hint or NO_HINT).next - 1)
+        if last is None or last > sure:
             self.tail()
-        low, high = max(first, 1), min(self._known.number, self._known.number if last is None else last)
+            sure = self._known.number
+        low, high = max(first, 1), sure if last is None else min(sure, last)
         size = _FIRST_BATCH
         while low <= high:
             a, b = (max(low, high - size + 1), high) if newest_first else (low, min(high, low + size - 1))
@@ -125,8 +132,9 @@ class Log:
 
     def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Bodies of these records, in the order asked."""
+        self._begin()
         wanted = numbers if isinstance(numbers, range) else list(numbers)
-        if wanted and max(wanted) > self._known.number:
+        if wanted and max(wanted) > max(self._known.number, (self.hint or NO_HINT).next - 1):
             self.tail()
         at, size = 0, _FIRST_BATCH * 8
         while batch := wanted[at : at + size]:
@@ -136,8 +144,17 @@ class Log:
             at += size
             size = min(size * 4, 4 * LARGE)
 
+    def expect(self, numbers: Sequence[int]) -> None:
+        """Read what holds the bodies of these records, as far as they are remembered; many are read when asked for."""
+        known = [n for n in numbers if n <= self._known.number or n < (self.hint or NO_HINT).next]
+        if known and len(known) <= 4 * LARGE:
+            sources: list[Source] = []
+            for low, high in _stretches(known):
+                sources.extend(self.cover(low, high, bodies=True))
+            self.load(sources)
+
     def _bodies(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        if numbers[0] < 1 or numbers[-1] > self._known.number:
+        if numbers[0] < 1 or numbers[-1] > max(self._known.number, (self.hint or NO_HINT).next - 1):
             wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
             raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="see what verify reports")
         runs: list[Run] = []

@@ -6,7 +6,7 @@ stand in the index, so that one read more gets any leaf. The index's own name ca
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from backends import packing
@@ -24,6 +24,7 @@ _ONE_OBJECT_BYTES = 512 * 1024
 _INNER_RAW_BYTES = 1024 * 1024
 _DATA_BYTES = 32 * 1024 * 1024
 _DIRECT_NOTES = 8
+_FRESH_S = 5.0
 _Part = tuple[str, bytes, Any]
 
 
@@ -40,18 +41,19 @@ class Snapshots:
         self._chunks = chunks
         self._listed: dict[str, dict[str, SnapshotName]] = {}
         self._open: dict[str, tuple[str, int]] = {}
-        self._ahead: dict[str, Any] = {}
+        self._ahead: dict[str, tuple[float, Callable[[], dict[str, SnapshotName]]]] = {}
 
     # ---- which there are ---------------------------------------------------------------------------------------------
 
     def expect_list(self, log: str) -> None:
         """Begin to list, for the next call of `names`."""
-        self._ahead.setdefault(log, self._client.submit(lambda: self._names(log)))
+        self._ahead[log] = (self._client.chance.monotonic(), self._client.submit(lambda: self._names(log)))
 
     def names(self, log: str) -> dict[str, SnapshotName]:
         """The snapshots of a log by key, as they are now; of two with one number the one that lasts longer."""
-        ahead = self._ahead.pop(log, None)
-        found = ahead() if ahead is not None else self._names(log)
+        begun, ahead = self._ahead.pop(log, (0.0, None))
+        fresh = ahead is not None and self._client.chance.monotonic() - begun < _FRESH_S
+        found = ahead() if ahead is not None and fresh else self._names(log)
         self._listed[log] = found
         return found
 
@@ -324,6 +326,11 @@ class Notes:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._ahead: dict[tuple[str, int, int | None], list[tuple[int, bytes]]] = {}
+
+    def expect(self, name: str, first: int, last: int) -> None:
+        """Read these for the next call that asks for just them."""
+        self._ahead[name, first, last] = list(self.get(name, first, last))
 
     def put(self, name: str, number: int, data: bytes) -> None:
         """Write one, over another if there is one."""
@@ -331,6 +338,10 @@ class Notes:
 
     def get(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
         """Those of a name within a range, in order: a few are asked for directly, many after a listing."""
+        ahead = self._ahead.pop((name, first, last), None)
+        if ahead is not None:
+            yield from ahead
+            return
         folder = keys.note_folder(name)
         if last is not None and last - first < _DIRECT_NOTES:
             numbers = list(range(max(first, 0), last + 1))

@@ -4,7 +4,7 @@
 `collect` and `check` do to all of them. docs/format.md describes the tables.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from backends.contract import Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import StoreNotFound
@@ -57,6 +57,22 @@ class SQLiteBackend:
         """True where every writing method raises `ReadOnlyStore`."""
         return self._connection.read_only
 
+    @property
+    def whole_snapshots(self) -> bool:
+        """False: truth is read as fast as a snapshot."""
+        return False
+
+    def expect(
+        self,
+        log: str,
+        *,
+        listing: bool = False,
+        snapshot: int | None = None,
+        bodies: Sequence[int] = (),
+        notes: tuple[str, int, int] | None = None,
+    ) -> None:
+        """Nothing to do: asking costs little. See `Backend.expect`."""
+
     def append(
         self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
     ) -> None:
@@ -64,9 +80,14 @@ class SQLiteBackend:
         framed = list(packs.framed(self._chunks.without_truth(chunks))) if chunks else ()
         self._logs.append(log, slot, records, write_id=write_id, packs=framed, store_packs=packs.insert_truth)
 
-    def tail(self, log: str) -> Tail:
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - one seek is always fresh
         """The newest slot and record number; see `Backend.tail`."""
         return self._logs.tail(log)
+
+    def look(self, log: str) -> Callable[[], Tail]:
+        """Where a log ends now; see `Backend.look`."""
+        found = self.tail(log)
+        return lambda: found
 
     def logs(self) -> list[str]:
         """Names of all logs; see `Backend.logs`."""
@@ -82,7 +103,7 @@ class SQLiteBackend:
         """Bodies of these records; see `Backend.bodies`."""
         return self._logs.bodies(log, numbers)
 
-    def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:  # noqa: ARG002 - one seek finds it anywhere
         """Where a write landed; see `Backend.find_write`."""
         return self._logs.find_write(log, write_id)
 

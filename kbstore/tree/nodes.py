@@ -127,6 +127,6 @@ def unsaved(root: Ref, nodes: Nodes, *, below: int, mark: int) -> Iterator[Chunk
     if node.tier >= below:
         return
     yield Chunk(root.address, node.encode())
-    node.tier = mark
+    node.tier = max(mark, node.tier)
     for child in node.refs():
         yield from unsaved(child, nodes, below=below, mark=mark)
