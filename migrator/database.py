@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from migrator import inspection, repair
 from migrator.clock import Clock, SystemClock
@@ -18,10 +18,13 @@ from migrator.errors import ChangedError, MigrationError, NeedsRepair, OrderErro
 from migrator.files import BUILTIN, Migration, find, new_name, open_directory, scan
 from migrator.history import DONE, HALF_DONE, History, Record, Taken, default_who
 from migrator.inspection import Problem
-from migrator.plan import Plan, Prepared, half_done, is_pending, make_plan, prepare_rollback
+from migrator.plan import Plan, Prepared, half_done, is_pending, lint_subject, make_plan, prepare_rollback
 from migrator.runner import DOWN, UP, Direction, Result, Runner, live_catalog
 from migrator.settings import DEFAULTS, Settings
 from migrator.urls import DEFAULT_URL, parse_url
+
+if TYPE_CHECKING:
+    from migrator.lint import Finding
 
 DEFAULT_DIRECTORY = "./migrations"
 ALL_SNAPSHOTS_UP_TO = 20
@@ -272,6 +275,22 @@ class DatabaseMigrator:
         migrations = self.migrations()
         with self._opened() as (engine, history):
             return list(inspection.doctor(engine, history, migrations, history.load()))
+
+    def lint(self) -> "list[Finding]":
+        """What rules find in the folder's migrations, in order; nothing is run, and no database is needed.
+
+        On PostgreSQL the findings of squawk stand among them where it is installed.
+        """
+        from migrator.lint import lint, squawk
+
+        findings = []
+        for migration in self.migrations():
+            subject = lint_subject(migration, self._url.dialect)
+            found = lint(subject)
+            if self._url.dialect == "postgresql":
+                found += squawk(subject.file, subject.sql, transaction=subject.transaction, allow=subject.allow)
+            findings += sorted(found)
+        return findings
 
     # What a person decides
 

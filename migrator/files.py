@@ -325,6 +325,7 @@ def _directive(key: str, value: str, file: str, line: int) -> object:
     if key == "requires" and listed:
         return listed
     if key == "allow" and listed:
+        _refuse_unknown_rules(listed, file, line)
         return frozenset(listed)
     if key == "irreversible" and not value:
         return True
@@ -338,3 +339,16 @@ def _directive(key: str, value: str, file: str, line: int) -> object:
     raise MigrationFileError(
         f"there is no directive {key!r}", file=file, line=line, hint="there are: " + ", ".join(_FIELDS)
     )
+
+
+def _refuse_unknown_rules(names: Sequence[str], file: str, line: int) -> None:
+    from migrator.lint import RULES, is_known_rule
+
+    for name in names:
+        if not is_known_rule(name):
+            raise MigrationFileError(
+                f"allow= names {name!r}, and no rule is called that",
+                file=file,
+                line=line,
+                hint="there are: " + ", ".join(sorted(RULES)) + ", and those of squawk as squawk/NAME",
+            )

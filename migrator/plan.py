@@ -7,11 +7,15 @@ split, lint. All findings of one kind are told at once.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.errors import ChangedError, LintError, MigrationError, MigrationFileError, NeedsRepair, OrderError
 from migrator.files import Migration, Script, find, read_script
 from migrator.history import DONE, HALF_DONE, Record
 from migrator.statements import Statement, split
+
+if TYPE_CHECKING:
+    from migrator.lint import Subject
 
 OUT_OF_ORDER = ("error", "warn", "allow")
 _ANOTHER_TOOLS = ("-- migrate:up", "-- +goose Up", "-- +migrate Up")
@@ -182,10 +186,32 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
     Raises:
         LintError: A finding that is more than a warning.
     """
-    del items, dialect
-    if False:
-        raise LintError("")
-    return []
+    from migrator.lint import lint
+
+    findings = [finding for item in items for finding in lint(lint_subject(item.migration, dialect))]
+    errors = [str(finding) for finding in findings if finding.level == "error"]
+    if errors:
+        raise LintError(
+            "lint finds fault:\n" + "\n".join(errors),
+            problems=errors,
+            hint="mend it; or allow it by -- migrator: allow=RULE in the file's head; or say --no-lint",
+        )
+    return [str(finding) for finding in findings]
+
+
+def lint_subject(migration: Migration, dialect: str) -> "Subject":
+    """What the rules have to know of a migration."""
+    from migrator.lint import Subject
+
+    directives = migration.script.directives
+    return Subject(
+        file=migration.script.file,
+        sql=migration.script.text,
+        dialect=dialect,
+        transaction=directives.transaction,
+        reversible=directives.irreversible or migration.rollback is not None,
+        allow=directives.allow,
+    )
 
 
 def _check_order(pending: Sequence[Migration], records: Mapping[str, Record], out_of_order: str) -> list[str]:

@@ -1,8 +1,10 @@
 """Commands that only look: status, verify, doctor, lint, dump, history."""
 
+from dataclasses import asdict
+
 import click
 
-from migrator.cli.exits import CHANGED, DONE, PENDING, REPAIR
+from migrator.cli.exits import CHANGED, DONE, LINT, PENDING, REPAIR
 from migrator.cli.options import Session, as_json_option, command, note, run_options, say, say_json
 from migrator.database import Entry
 from migrator.history import HALF_DONE
@@ -98,6 +100,31 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
             say(f"    {problem.hint}")
     if problems:
         ctx.exit(REPAIR if any(problem.kind == "half-done" for problem in problems) else CHANGED)
+
+
+@command("lint")
+@click.option("--strict", is_flag=True, help="Exit with 7 for warnings too.")
+@as_json_option
+@click.pass_context
+def lint_command(ctx: click.Context, strict: bool, as_json: bool) -> None:
+    r"""Tell what may go wrong with the migrations of the folder; nothing is run. Exits with 7 where there is an error.
+
+    \b
+    Example:
+      migrator lint
+      migrator lint --strict --json
+    """
+    migrator = ctx.ensure_object(Session).migrator()
+    findings = migrator.lint()
+    errors = [finding for finding in findings if finding.level == "error"]
+    if as_json:
+        say_json({"directory": migrator.directory, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            say(str(finding))
+        say(f"{len(errors)} errors, {len(findings) - len(errors)} warnings in {migrator.directory}")
+    if errors or (strict and findings):
+        ctx.exit(LINT)
 
 
 @command("dump")

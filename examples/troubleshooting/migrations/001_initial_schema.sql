@@ -1,3 +1,4 @@
+-- migrator: allow=squawk/prefer-bigint-over-int
 -- Problems that support knows, sessions in which a customer is helped with one, and the steps of a session.
 -- Ids come from the application (UUIDs or slugs), so that every database takes the same rows.
 

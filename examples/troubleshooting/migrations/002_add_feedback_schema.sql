@@ -1,3 +1,4 @@
+-- migrator: allow=squawk/prefer-bigint-over-smallint
 -- What customers say after a session, and how each problem's solution fares.
 
 CREATE TABLE support_troubleshooting_feedback (

@@ -1,3 +1,4 @@
+-- migrator: allow=squawk/prefer-bigint-over-int
 -- Who is told of events, and each attempt to tell them. A secret is kept as its hash only.
 
 CREATE TABLE support_troubleshooting_webhooks (

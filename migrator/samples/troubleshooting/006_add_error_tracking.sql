@@ -1,3 +1,4 @@
+-- migrator: allow=squawk/prefer-bigint-over-int
 -- Errors of our own services, grouped by fingerprint, with the sessions in which they were met.
 
 CREATE TABLE support_troubleshooting_errors (
