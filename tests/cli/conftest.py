@@ -7,6 +7,13 @@ import pytest
 from tests.cli.support import DOCUMENT, Shell
 
 
+@pytest.fixture(autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes share what Python compiles, and leave none of it in the checkout."""
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A folder with nothing in it."""

@@ -1,0 +1,181 @@
+"""Places that cannot be written: read-only folders, full disks; and what a short command does not load."""
+
+import ctypes
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import DOCUMENT, Shell, environment
+
+WRITING = [
+    ["commit", "-m", "x", "--allow-empty"],
+    ["restore", "v1"],
+    ["tag", "t"],
+    ["branch", "b"],
+    ["gc"],
+    ["apply", "-", "-m", "x"],
+    ["import", "-"],
+]
+LINE, PATCH = b'{"document": 1}', b'[{"op": "add", "path": "/x", "value": 1}]'
+# From linux/prctl.h and linux/capability.h.
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+DISK_BYTES, ROOM_BYTES = 6 << 20, 200_000
+READING = [["status"], ["log"], ["show"], ["diff", "v1"], ["get"], ["tag"], ["branch"], ["export"], ["verify"]]
+
+
+def without_rights() -> None:
+    """Let root obey the modes of files in the process to come, as everybody else has to."""
+    if os.getuid() == 0:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+            assert prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+
+
+@pytest.fixture
+def read_only(kb: Shell) -> Iterator[Shell]:
+    """The knowledge base in a folder in which nothing may be written."""
+    places = [kb.folder, *kb.folder.rglob("*")]
+    for path in places:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield kb
+    for path in places:
+        path.chmod(0o755)
+
+
+def test_a_folder_that_may_only_be_read(read_only: Shell) -> None:
+    """Everything can be read; what would write is refused in a line, and nothing is changed."""
+    before = {path: path.read_bytes() for path in read_only.folder.rglob("*") if path.is_file()}
+    for command in READING:
+        done = read_only.process(*command, preexec_fn=without_rights)
+        assert (done.returncode, done.stderr) == (0, b""), (command, done)
+    for command in [*WRITING, ["checkout", "v1"], ["checkout", "v1", "-o", "x.json"], ["export", "-o", "x"]]:
+        done = read_only.process(*command, preexec_fn=without_rights, input=LINE if command[0] == "import" else PATCH)
+        assert done.returncode == 3, (command, done)
+        assert done.stderr.startswith(b"error: "), (command, done)
+        assert b"Traceback" not in done.stderr
+    assert before == {path: path.read_bytes() for path in read_only.folder.rglob("*") if path.is_file()}
+
+
+def test_an_init_where_nothing_may_be_written(read_only: Shell) -> None:
+    """It is refused, and says where."""
+    kept = read_only.folder / ".kbstore" / "files"
+    shutil.copy(read_only.file, kept)
+    done = read_only.process("-C", str(kept), "init", "kb.json", preexec_fn=without_rights)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"error: cannot make the folder ")
+
+
+class Disk:
+    """A folder on a disk that can be full: a small one where this user may mount it, else by a limit on files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+        self.mounted = os.getuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+    def fill(self) -> None:
+        """Leave hardly any room."""
+        if self.mounted:
+            free = shutil.disk_usage(self.folder).free
+            (self.folder / "filler").write_bytes(b"x" * max(free - ROOM_BYTES, 0))
+
+    def clear(self) -> None:
+        """Give the room back."""
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def limit(self) -> None:
+        """What the process to come sets for itself."""
+        if not self.mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES, ROOM_BYTES))
+
+    def close(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", str(self.folder)], check=True)
+
+
+@pytest.fixture(params=["disk", "limit"])
+def disk(shell: Shell, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """The shell's folder, on a disk that can be full."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "limit":
+            patched.setattr(Disk, "mounted", False, raising=False)
+            patched.setattr(Disk, "__init__", lambda self, folder: setattr(self, "folder", folder))
+        made = Disk(shell.folder)
+        yield made
+        os.chdir(tmp_path)
+        made.close()
+
+
+@pytest.mark.parametrize("command", ["commit", "checkout", "apply", "import", "export", "init", "sqlite", "html"])
+def test_a_disk_that_is_full(shell: Shell, disk: Disk, tmp_path: Path, command: str) -> None:
+    """What could not be written is told, what was there is there still, and the store is whole and writable."""
+    shell.write(DOCUMENT)
+    shell.ok("init", "kb.json")
+    large = {**DOCUMENT, "long": {str(n): random.Random(n).randbytes(300).hex() for n in range(2000)}}
+    source = tmp_path / "large.jsonl"
+    source.write_text(json.dumps({"document": large}) + "\n")
+    patch = tmp_path / "patch.json"
+    patch.write_text(json.dumps([{"op": "add", "path": "/long", "value": large["long"]}]))
+    other = str(tmp_path / "large.db")
+    shell.ok("import", str(source), "--store", other)
+    call = {
+        "commit": ["commit", "-m", "x"],
+        "checkout": ["--store", other, "--file", "kb.json", "checkout", "v1", "--force"],
+        "apply": ["apply", str(patch), "-m", "x"],
+        "import": ["import", str(source), "--store", "new.db"],
+        "export": ["export", "--store", other, "-o", "out.jsonl"],
+        "init": ["-C", "new", "init", "kb.json"],
+        "sqlite": ["export", "--store", other, "--sqlite", "out.db"],
+        "html": ["diff", "--store", other, "v0", "v1", "--html", "out.html"],
+    }[command]
+    if command == "commit":
+        shell.write(large)
+    if command == "init":
+        (shell.folder / "new").mkdir()
+        (shell.folder / "new" / "kb.json").write_text(json.dumps(large))
+    disk.fill()
+    before = shell.file.read_bytes()
+    names = {path.name for path in shell.folder.iterdir()}
+    done = shell.process(*call, preexec_fn=disk.limit)
+    assert done.returncode in ((3, 12) if command in ("commit", "apply", "import", "init") else (3,)), done
+    assert done.stderr.startswith(b"error: ")
+    assert b"Traceback" not in done.stderr
+    assert shell.file.read_bytes() == before
+    assert {path.name for path in shell.folder.iterdir()} - {"new.db"} == names
+    disk.clear()
+    assert shell.ok("verify").out.startswith("whole: 1 version,")
+    shell.ok("commit", "-m", "goes on", "--allow-empty")
+    assert shell.ok("verify").out.startswith("whole: 2 versions,")
+
+
+HEAVY = {
+    "pydantic", "sqlite_utils", "jsonpatch", "boto3", "botocore", "hypothesis", "difflib", "asyncio", "http", "email",
+    "subprocess", "pip", "pytest", "sqlalchemy", "psycopg", "rich", "getpass", "socket", "kbstore.transfer",
+    "kbstore.tables", "kbstore.versioner", "kbstore.render.terminal_form", "kbstore.render.html_form",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["log"], ["log", "--oneline"], ["log", "--json"], ["status"], ["get", "/name"]])
+def test_a_short_command_loads_little(kb: Shell, command: list[str]) -> None:
+    """Modules that only other commands need are not loaded; that is what keeps it short."""
+    code = "import sys; from kbstore.cli.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=kb.folder, env=environment(), capture_output=True, check=True
+    )
+    assert HEAVY & set(done.stderr.decode().split()) == set()
+
+
+def test_the_console_script_is_installed() -> None:
+    """`kbstore` on the command line is this program."""
+    from importlib.metadata import entry_points
+
+    (script,) = (point for point in entry_points(group="console_scripts") if point.name == "kbstore")
+    assert script.value == "kbstore.cli:main"
