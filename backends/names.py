@@ -12,13 +12,18 @@ MAX_WRITE_ID = 64
 """Longest id of a write, in characters."""
 
 
+def is_log(name: str) -> bool:
+    """Whether a log may have this name; one that was read may be damaged."""
+    return _LOG.fullmatch(name) is not None
+
+
 def check_log(log: str) -> str:
     """The name of a log, checked.
 
     Raises:
         ValueError: It is not 1 to 16 characters of ``[0-9a-z]``.
     """
-    if not _LOG.fullmatch(log):
+    if not is_log(log):
         raise ValueError(f"a log's name is 1 to 16 characters of [0-9a-z], not {log!r}")
     return log
 

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from kbstore.canonical import MISSING, decode, encode, fits_depth
-from kbstore.clock import parse_time
+from kbstore.clock import format_time, parse_time
 from kbstore.errors import CorruptStore, PatchError, UnsupportedFormat
 from kbstore.patch import Operation, located
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
@@ -24,6 +24,9 @@ from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
 
 EVENT_FORMAT = 1
+
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What reading damaged JSON raises: ValueError where a text in it is no UTF-8, or not the digits that it should be."""
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,8 +80,33 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def moment(self) -> datetime:
-        """`time` as a datetime in UTC."""
-        return parse_time(self.time)
+        """`time` as a datetime in UTC.
+
+        Raises:
+            CorruptStore: It is none.
+        """
+        return self._moment(self.time)
+
+    @property
+    def written(self) -> datetime:
+        """`authored` as a datetime in UTC, else `moment`."""
+        return self._moment(self.authored or self.time)
+
+    def check_times(self) -> None:
+        """Refuse an event whose times are not written as `Event.encode` writes them.
+
+        Raises:
+            CorruptStore: So it is.
+        """
+        for text in (self.time, self.authored or self.time):
+            if format_time(self._moment(text)) != text:
+                raise CorruptStore(f"v{self.seq} carries a time in another form: {text!r}", hint="run: kbstore verify")
+
+    def _moment(self, text: str) -> datetime:
+        try:
+            return parse_time(text)
+        except (ValueError, OverflowError):
+            raise CorruptStore(f"v{self.seq} carries no time but {text!r}", hint="run: kbstore verify") from None
 
 
 _decode_header = msgspec.json.Decoder(Event).decode
@@ -102,7 +130,7 @@ def decode_event(header: bytes, where: str) -> Event:
     """
     try:
         event = _decode_header(header)
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+    except UNREADABLE as fault:
         found = _format_of(header)
         if found is not None and found > EVENT_FORMAT:
             raise UnsupportedFormat(
@@ -186,7 +214,7 @@ def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
             )
             for s in stored
         ]
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+    except UNREADABLE as fault:
         raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
 
 

@@ -8,7 +8,7 @@ import msgspec
 from backends.contract import Backend, Record
 from kbstore.canonical import encode
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
-from kbstore.event import event_id
+from kbstore.event import UNREADABLE, event_id
 from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
 
 REF_FORMAT = 1
@@ -141,5 +141,5 @@ def decode_ref(header: bytes, number: int) -> RefEvent:
     """
     try:
         return _decode(header)
-    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+    except UNREADABLE as fault:
         raise CorruptStore(f"record {number} of log {REFS_LOG} is not a ref event: {fault}") from None

@@ -248,6 +248,7 @@ def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, li
         line = _EventLine.model_validate(value)
         header = encode(line.event)
         event = decode_event(header, f"line {number}")
+        event.check_times()
         operations = store_values(parse_patch(line.patch, owned=True, limit=None))
     except ValidationError as fault:
         raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None

@@ -126,7 +126,7 @@ def _check_log(
         state = states.get((before.log, offset - before.offset))
         try:
             root = nodes.root(bytes.fromhex(state)) if state is not None else None
-        except KBStoreError:
+        except (KBStoreError, ValueError):
             root = _folded_start(backend, segments, nodes, report)
     try:
         newest = backend.tail(log).number
@@ -150,6 +150,7 @@ def _check_log(
                     report.problems.append(f"the record of {where} says that it is v{event.seq}")
                 if (event.parents[0] if event.parents else None) != parent:
                     report.problems.append(f"{where} does not name the version before it as its parent")
+                event.check_times()
                 if event.time < time:
                     report.problems.append(f"{where} is older than the version before it")
                 parent, time = ids[log, record.number], event.time

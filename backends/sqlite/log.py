@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from backends import packing
 from backends.contract import Record, StoredRecord, Tail
 from backends.errors import CorruptStore, SlotTaken
-from backends.names import check_log, check_write_id
+from backends.names import check_log, check_write_id, is_log
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest, record_digest
 from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
@@ -99,7 +99,7 @@ class Logs:
         """Names of all logs, sorted."""
         with self._connection.using() as connection:
             self._ordinal(connection, "")
-            return sorted(self._ordinals)
+            return sorted(filter(is_log, self._ordinals))
 
     def start_of(self, connection: sqlite3.Connection, log: str) -> int | None:
         """What is added to a record's number to give its id; None where the log holds nothing."""
@@ -129,6 +129,9 @@ class Logs:
                 if start is None:
                     return
                 rows = connection.execute(query, (start + low, start + high, size)).fetchall()
+            for number, slot, header in rows:
+                if type(header) is not bytes or type(slot) is not int:
+                    raise CorruptStore(f"record {number} of log {log} is damaged", hint="see what verify reports")
             yield from map(StoredRecord._make, rows)
             if len(rows) < size:
                 return
@@ -179,7 +182,9 @@ class Logs:
             while row := connection.execute(
                 "SELECT log FROM records WHERE id=?", ((len(ordinals) << ORDINAL_SHIFT) + 1,)
             ).fetchone():
-                ordinals[bytes(row[0]).decode(errors="replace")] = len(ordinals)
+                name = row[0].decode(errors="replace") if type(row[0]) is bytes else ""
+                # A damaged name still counts, so that the logs behind it are found; nobody can ask for it.
+                ordinals[name if is_log(name) and name not in ordinals else f"?{len(ordinals)}"] = len(ordinals)
         return ordinals.get(log)
 
     @staticmethod
