@@ -17,7 +17,7 @@ from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store, Version
 
-_WARM_UP = 50
+_MOST_WARM_UP = 50
 _BETWEEN = 7
 """Commits between two fresh processes: so all lengths of tail behind the newest snapshot are met."""
 
@@ -32,8 +32,9 @@ def rows(scale: Scale) -> Iterator[Row]:
 def _warm(scale: Scale) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as name, timing.settled():
         folder = Path(name)
-        small, small_edits = _created(folder, scale.small, scale.repeats)
-        large, large_edits = _created(folder, scale.large, scale.repeats)
+        warm_up = min(_MOST_WARM_UP, scale.repeats)
+        small, small_edits = _created(folder, scale.small, warm_up + scale.repeats)
+        large, large_edits = _created(folder, scale.large, warm_up + scale.repeats)
         insert, append = _bare_insert(folder), _bare_append(folder)
         taken: dict[str, list[float]] = {"small": [], "large": [], "insert": [], "append": []}
         for at, (patch, other) in enumerate(zip(small_edits, large_edits, strict=True)):
@@ -43,7 +44,7 @@ def _warm(scale: Scale) -> Iterator[Row]:
             times["insert"] = timing.timed(partial(insert, data))
             times["append"] = timing.timed(partial(append, data))
             times["large"] = timing.timed(partial(_commit, large, other))
-            if at >= _WARM_UP:
+            if at >= warm_up:
                 for what, time in times.items():
                     taken[what].append(time)
         small.close()
@@ -75,10 +76,10 @@ def _warm(scale: Scale) -> Iterator[Row]:
         yield Row(f"commit: {where}, mean with snapshots", fmean(all_of) * 1e3, "ms", note=note)
 
 
-def _created(folder: Path, size: str, repeats: int) -> tuple[Store, list[inputs.Patch]]:
-    """A store made in this process, and edits to warm it up and to measure."""
+def _created(folder: Path, size: str, count: int) -> tuple[Store, list[inputs.Patch]]:
+    """A store made in this process, and so many edits of it."""
     base = inputs.document(size)
-    edits = list(inputs.patches(base, _WARM_UP + repeats))
+    edits = list(inputs.patches(base, count))
     return Store.create(folder / f"{size}.db", base, author=stores.AUTHOR), edits
 
 

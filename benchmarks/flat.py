@@ -13,8 +13,7 @@ from benchmarks.row import Row, amount
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 
-_COMMITS = 100
-_WARM_UP = 20
+_MOST_COMMITS = 100
 _PAIRS = 8
 _LOOKS = 20
 _LIMIT = 2.0
@@ -30,7 +29,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     for versions in scale.marks:
         with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as folder:
             path = stores.copy(stores.built(scale.small, versions), Path(folder))
-            for what, figure in _measured(path, scale.small, versions).items():
+            for what, figure in _measured(path, scale.small, versions, min(_MOST_COMMITS, scale.repeats)).items():
                 figures.setdefault(what, []).append(figure)
     marks = " / ".join(f"{mark:,}" for mark in scale.marks)
     for what, found in figures.items():
@@ -42,17 +41,17 @@ def rows(scale: Scale) -> Iterator[Row]:
             yield Row(f"flat: {what}, {LABELS[scale.small]}, {name}", growth, "x", limit, note=f"{note} at {marks}")
 
 
-def _measured(path: Path, size: str, versions: int) -> dict[str, _Figures]:
+def _measured(path: Path, size: str, versions: int, commits: int) -> dict[str, _Figures]:
     """The figures of each call."""
     backend = CountingBackend(open_backend(str(path)))
     with Store(backend, author=stores.AUTHOR) as store:
-        edits = list(stores.further_edits(store, _WARM_UP + _COMMITS))
-        for patch in edits[:_WARM_UP]:
+        edits = list(stores.further_edits(store, 2 * commits))
+        for patch in edits[:commits]:
             store.commit(patch=patch)
         places = [1 + (versions - 2) * at // (_PAIRS - 1) for at in range(_PAIRS)]
         questions = list(get.sample(size, versions))
         calls: dict[str, list[Callable[[], object]]] = {
-            "commit": [lambda patch=patch: store.commit(patch=patch) for patch in edits[_WARM_UP:]],  # type: ignore[misc]
+            "commit": [lambda patch=patch: store.commit(patch=patch) for patch in edits[commits:]],  # type: ignore[misc]
             "diff of adjacent versions, first look": [looking(store, seq, seq + 1) for seq in places],
             "diff of adjacent versions, warm": [looking(store, seq, seq + 1) for seq in places],
             "get": [lambda p=p, s=s: store.get(p, s, default=None) for p, s in questions],  # type: ignore[misc]
