@@ -11,7 +11,7 @@ from kbstore.canonical import MISSING, check, encode
 from kbstore.clock import format_time
 from kbstore.collection import entry_key, find_collection
 from kbstore.diff import Diff
-from kbstore.errors import RevisionError
+from kbstore.errors import CorruptStore, RevisionError
 from kbstore.event import plain_body
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
@@ -294,11 +294,15 @@ class Reader:
     def _forget_states(self) -> None:
         self._states.forget()
 
-    def _refolded(self, work: Callable[[], _T]) -> _T:
-        """What `work` gives; it begins anew where a node is gone.
+    def _refolded(self, work: Callable[[], _T], *, damaged: bool = True) -> _T:
+        """What `work` gives; it begins anew where a snapshot that it reads from is gone or damaged.
 
         States in memory lead to nodes of snapshots that anybody may drop; folded from what is kept they are there
-        again. A node of truth that is lost is missing again, and then said to be.
+        again. Where a snapshot is damaged, folding from truth alone tells whether truth is: then nothing helps.
+
+        Args:
+            work: What is to be done, as often as it takes.
+            damaged: False where damage that is met may be that of something else than this store.
         """
         with self._lock:
             for _ in range(_REFOLDS):
@@ -306,7 +310,23 @@ class Reader:
                     return work()
                 except MissingNode:
                     self._forget_states()
+                except CorruptStore as fault:
+                    if not damaged:
+                        raise
+                    self._forget_states()
+                    with self._states.from_truth():
+                        found = work()
+                    self._set_aside(fault)
+                    return found
             return work()
+
+    def _set_aside(self, fault: CorruptStore) -> None:
+        """Report a damaged snapshot, and drop those of the open log, which are soon taken anew."""
+        self.damage.append(f"a snapshot is damaged and was set aside: {fault}")
+        self._forget_states()
+        if not self._backend.read_only:
+            log = self._line.log
+            self._backend.drop_snapshots(log, [s.number for s in self._backend.snapshots(log)])
 
     def _newest(self) -> Entry | None:
         _, seq = self._line.tail()

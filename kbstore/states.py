@@ -6,7 +6,8 @@ damaged is dropped, and the fold starts from an older one: caches are never need
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,7 @@ class States:
         self._nodes = nodes
         self._on_damage = on_damage
         self._kept: OrderedDict[int, State] = OrderedDict()
+        self._from_truth = False
 
     def keep(self, state: State) -> None:
         """Remember a state that is at hand, as a place to start from."""
@@ -67,6 +69,19 @@ class States:
     def forget(self) -> None:
         """Drop all states in memory."""
         self._kept.clear()
+
+    @contextmanager
+    def from_truth(self) -> Iterator[None]:
+        """Within it all folds start at nothing, whatever snapshots there are: slow, and sure."""
+        self.forget()
+        self._from_truth = True
+        try:
+            yield
+        finally:
+            self._from_truth = False
+
+    def _starts(self, seq: int, dropped: Iterable[int] = ()) -> list[Start]:
+        return [Start(0, None, 0)] if self._from_truth else starts(self._backend, self._line, seq, dropped)
 
     def tree(self, event: Event) -> State:
         """The tree after an event of this line.
@@ -80,7 +95,7 @@ class States:
             return kept
         dropped: set[int] = set()
         while True:
-            start = choose_for_tree(starts(self._backend, self._line, event.seq, dropped), event.seq)
+            start = choose_for_tree(self._starts(event.seq, dropped), event.seq)
             near = max((s for s in self._kept if s <= event.seq), default=0)
             if near >= start.seq:
                 start = Start(near, None, 0)
@@ -112,7 +127,7 @@ class States:
                     del self._kept[event.seq]
                     self._on_damage(str(fault))
                     continue
-            start = choose_for_document(starts(self._backend, self._line, event.seq, dropped), event.seq)
+            start = choose_for_document(self._starts(event.seq, dropped), event.seq)
             self._expect(start, event.seq)
             try:
                 return self._plain(start, event.seq)
@@ -122,7 +137,7 @@ class States:
 
     def nearest(self, seq: int) -> Start:
         """The newest place at or before a version that a tree can be read from without folding."""
-        start = choose_for_tree(starts(self._backend, self._line, seq), seq)
+        start = choose_for_tree(self._starts(seq), seq)
         near = max((s for s in self._kept if s <= seq), default=0)
         return start if near < start.seq else Start(near, None, 0)
 

@@ -321,7 +321,6 @@ class Store(Reader):
         draft.apply(operations)
         return draft.seal()
 
-    @refolding
     def graft(self, events: Sequence[Foreign]) -> None:
         """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
 
@@ -329,9 +328,13 @@ class Store(Reader):
             CorruptStore: They do not follow the head, or are not what they claim to be.
             SlotTaken: Somebody else committed meanwhile.
         """
-        with self._lock:
+
+        def graft() -> None:
             self._begin()
             self._writer.graft(events, self._clock.token())
+
+        with self._lock:
+            self._refolded(graft, damaged=False)
             self._handed_out = self._writer.known_head().seq
 
     @contextmanager
@@ -500,6 +503,7 @@ class Store(Reader):
     def _forget_states(self) -> None:
         super()._forget_states()
         self._writer.forget()
+        self._began = False  # the snapshots that the next one is to build on may be gone as well
 
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:

@@ -6,6 +6,7 @@ other as damaged.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -25,6 +26,7 @@ FILE_NAME = "kb.db"
 BUSY_TIMEOUT_S = 30.0
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
@@ -81,12 +83,18 @@ def _publish(draft: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # some systems cannot open a folder; theirs sync names by themselves
+    """Make names in a folder durable, where the system has a way to say so."""
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except OSError:
+        return  # some systems cannot open a folder; theirs sync names by themselves
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def inspect(path: Path) -> os.stat_result:

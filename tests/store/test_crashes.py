@@ -46,9 +46,11 @@ def _traced(place: Path, *options: str, role: str = "started", count: int = COUN
     """What a writer says that runs under strace with these options, and how it ended."""
     strace = shutil.which("strace")
     assert strace, "this test needs strace"
+    # With the filter a call is not stopped at its beginning, where a signal is to meet it.
+    quicker = [] if any("signal=" in option for option in options) else ["--seccomp-bpf"]
     command = [sys.executable, "-P", str(SCRIPT), role, str(place / "kb" / "kb.db"), str(count)]
     done = subprocess.run(
-        [strace, "-f", "--seccomp-bpf", "-qq", "-o", str(place / "calls"), *options, *command],
+        [strace, "-f", *quicker, "-qq", "-o", str(place / "calls"), *options, *command],
         capture_output=True,
         text=True,
         timeout=600,
@@ -75,7 +77,7 @@ def _looked_at(place: Path, said: list[list[str]]) -> list[str]:
     """What is wrong with what a writer left; a store that was never made may be missing."""
     path = place / "kb" / "kb.db"
     if not path.exists():
-        return [] if all(line[0] in ("refused", "end") for line in said) else ["the store is gone"]
+        return ["the store is gone"] if any(line[0] == "ack" for line in said) else []
     return list(crashing.look(str(path), said)["wrong"])
 
 
@@ -91,7 +93,7 @@ def test_a_kill_at_every_writing_call_loses_nothing(tmp_path: Path) -> None:
     for name, number in list(_calls(tmp_path)):
         _fresh(tmp_path)
         said, ended = _traced(tmp_path, "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}")
-        assert ended == -9
+        assert said[-1:] != [["end"]], f"not killed at {name} {number}, but {ended}"
         assert _looked_at(tmp_path, said) == [], f"killed before {name} {number}"
         seen += 1
     assert seen > 200
@@ -105,7 +107,7 @@ def test_an_error_of_every_writing_call_is_told_and_loses_nothing(tmp_path: Path
     for name, number in list(_calls(tmp_path)):
         _fresh(tmp_path)
         said, ended = _traced(tmp_path, "-e", f"trace={name}", "-e", f"inject={name}:error={error}:when={number}")
-        where = f"{error} from {name} {number}: {said}"
+        where = f"{error} from {name} {number}: {said[:30]}"
         assert ended == 0, where
         assert said[-1] == ["end"], where
         assert [line for line in said if line[0] == "strange"] == [], where
@@ -156,7 +158,7 @@ def _states(
 def _after_the_cut(files: dict[str, bytes], said: list[list[str]], folder: Path) -> list[str]:
     disk.lay_out(files, folder)
     if not (folder / "kb.db").exists():
-        return [] if not said else ["the store is gone"]
+        return ["the store is gone"] if any(line[0] == "ack" for line in said) else []
     return list(crashing.look(str(folder / "kb.db"), said)["wrong"])
 
 
