@@ -16,12 +16,22 @@ MAIN_LOG = "main"
 REFS_LOG = "refs"
 
 
-class Entry(NamedTuple):
+class Entry:
     """An event as it stands in a log."""
 
-    id: str
-    event: Event
-    header: bytes
+    __slots__ = ("_id", "event", "header")
+
+    def __init__(self, event: Event, header: bytes) -> None:
+        self.event = event
+        self.header = header
+        self._id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the header; computed when first asked for."""
+        if self._id is None:
+            self._id = event_id(self.header)
+        return self._id
 
 
 class Segment(NamedTuple):
@@ -62,16 +72,6 @@ class Line:
         tail = self._backend.tail(segment.log, fresh=fresh)
         return tail.slot, segment.offset + tail.number
 
-    def record_number(self, seq: int) -> int:
-        """The number in the open log of a version that it holds or will hold."""
-        return seq - self.segments[-1].offset
-
-    def entries(self, first: int = 1, last: int | None = None, *, newest_first: bool = False) -> Iterator[Entry]:
-        """Versions `first` to `last`, both included; those that do not exist are passed over."""
-        parts = list(self._parts(first, last))
-        for segment, low, high in reversed(parts) if newest_first else parts:
-            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
-                yield _entry(segment, record.number, record.header)
     def look(self) -> Callable[[], int]:
         """Begin to look for the seq of the newest version as it is now; see `Backend.look`."""
         segment = self.segments[-1]
@@ -110,6 +110,16 @@ class Line:
                 notes=(f"{notes}{segment.log}", *blocks) if there else None,
             )
 
+    def record_number(self, seq: int) -> int:
+        """The number in the open log of a version that it holds or will hold."""
+        return seq - self.segments[-1].offset
+
+    def entries(self, first: int = 1, last: int | None = None, *, newest_first: bool = False) -> Iterator[Entry]:
+        """Versions `first` to `last`, both included; those that do not exist are passed over."""
+        parts = list(self._parts(first, last))
+        for segment, low, high in reversed(parts) if newest_first else parts:
+            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+                yield _entry(segment, record.number, record.header)
 
     def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Seq and raw header, undecoded, in order of seq."""
@@ -160,4 +170,4 @@ def _entry(segment: Segment, number: int, header: bytes) -> Entry:
         raise CorruptStore(
             f"record {number} of log {segment.log} is v{event.seq}, not v{seq}", hint="run: kbstore verify"
         )
-    return Entry(event_id(header), event, header)
+    return Entry(event, header)

@@ -12,6 +12,7 @@ truth).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -35,7 +36,7 @@ _DENSE_AFTER_S: Final = 4e-3
 _DENSE_PER_MIDDLE: Final = 8
 _COMPLETE_FRACTION: Final = 0.25
 _COMPLETE_AT_LEAST_S: Final = 15e-3
-_COLD_COMMIT_S: Final = 30e-3
+_COLD_COMMIT_S: Final = 0.1
 _SCATTERED_FACTOR: Final = 1.6
 """Measured: reading a state whose nodes stand in several snapshots, against one that stands in order."""
 
@@ -85,8 +86,13 @@ class Note:
 
 def read_note(snapshot: Snapshot) -> Note | None:
     """A snapshot's note, or None where it cannot be read (the snapshot is then as good as gone)."""
+    return _parsed(snapshot.note)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(note: bytes) -> Note | None:
     try:
-        fields = orjson.loads(snapshot.note)
+        fields = orjson.loads(note)
         return Note(
             bytes.fromhex(fields["root"]), int(fields["size"]), int(fields["operations"]), tuple(fields["requires"])
         )

@@ -104,8 +104,7 @@ class Snapshotter:
             self._chain = []
             self.take(state, COMPLETE)
             return
-        if tier != DENSE:
-            self._touched.build(max(1, state.seq - _TOUCHED_BACK), state.seq)
+        self._touched.build(max(1, state.seq - _TOUCHED_BACK), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
         self._chain = [*base, (tier, number)]
         self._operations_since_any = 0

@@ -6,7 +6,8 @@ into or removes from what may be an array, all positions behind move, so the key
 precisely is told from the events' bodies.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import orjson
@@ -16,8 +17,9 @@ from backends.contract import Backend
 from kbstore.canonical import decode
 from kbstore.log import Line
 
-BLOCK_EVENTS: Final = 512
+BLOCK_EVENTS: Final = 128
 _NAME = "touched/"
+_KEPT_BLOCKS = 512
 _MOVING = frozenset({"add", "remove", "move", "copy"})
 
 
@@ -57,6 +59,8 @@ class Touched:
     def __init__(self, backend: Backend, line: Line) -> None:
         self._backend = backend
         self._line = line
+        self._unpacked: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._built: dict[str, int] = {}
 
     def events(self, pointer: str, first: int, last: int) -> list[tuple[int, bool]]:
         """Candidates: versions from `first` to `last`, ascending, with a key that meets this pointer.
@@ -64,79 +68,136 @@ class Touched:
         None that touched it is left out. Each comes with True where its key alone tells that it did, and False where
         only its patch can (a deeper pointer, a position, an operation on something that holds it).
         """
-        parts = pointer.split("/", 3)[1:]
-        whole = "".join(f"/{p}" for p in parts[:2])
-        above = {"".join(f"/{p}" for p in parts[:n]) for n in range(min(len(parts), 2))}
-        above |= {
-            "".join(f"/{p}" for p in [*parts[: n - 1], "~"])
-            for n in (1, 2)
-            if n <= len(parts) and is_position(parts[n - 1])
-        }
-        below = pointer + "/" if len(parts) < 2 else None
-        certain_here = len(parts) <= 2
+        sought = _Sought(pointer)
         found: list[tuple[int, bool]] = []
-        for start, block in self._blocks(first, last):
-            meets: Iterable[str] = block if below is not None else [k for k in (whole, *above) if k in block]
+        for start, block in self._blocks(first, last, sought):
             offsets: dict[int, bool] = {}
-            for key in meets:
-                if key == whole or (below is not None and key.startswith(below)):
-                    offsets.update(dict.fromkeys(block[key], certain_here))
-                elif key in above:
+            for key in sought.keys_in(block):
+                if key in sought.above:
                     for offset in block[key]:
                         offsets.setdefault(offset, False)
+                else:
+                    offsets.update(dict.fromkeys(block[key], sought.certain))
             found.extend((s, offsets[o]) for o in sorted(offsets) if first <= (s := start + o) <= last)
         return found
 
-    def build(self, first: int, last: int) -> None:
-        """Cache the whole blocks among these versions that are not cached yet."""
-        for _ in self._blocks(first, last, build_only=True):
-            pass
+    def expect(self, first: int, last: int, start: tuple[str, int] | None = None) -> None:
+        """Tell the backend that `events` of these versions will be asked for, and a snapshot (log and number) read."""
+        segment = self._line.segments[-1]
+        low, high = max(first - segment.offset, 1), last - segment.offset
+        blocks = ((low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS) if low <= high else (0, -1)
+        self._line.expect(start=start, notes=_NAME, blocks=blocks)
 
-    def _blocks(self, first: int, last: int, *, build_only: bool = False) -> Iterator[tuple[int, dict[str, list[int]]]]:
-        """Blocks that cover these versions: the seq that offset 0 stands for, and the keys' offsets."""
+    def build(self, first: int, last: int) -> None:
+        """Cache the whole blocks among these versions of the open log that are not cached yet."""
+        segment = self._line.segments[-1]
+        begin = max((first - segment.offset - 1) // BLOCK_EVENTS, self._built.get(segment.log, 0))
+        end = (last - segment.offset) // BLOCK_EVENTS
+        if begin >= end:
+            return
+        there = dict(self._backend.notes(_NAME + segment.log, begin, end - 1))
+        for number in range(begin, end):
+            if number not in there:
+                self._put(segment.log, number)
+        self._built[segment.log] = end
+
+    def _put(self, log: str, number: int) -> bytes:
+        start = number * BLOCK_EVENTS + 1
+        block = orjson.dumps(self._read(log, start, start, start + BLOCK_EVENTS, None))
+        if not self._backend.read_only:
+            self._backend.put_note(_NAME + log, number, _pack(block))
+        return block
+
+    def _blocks(self, first: int, last: int, sought: "_Sought") -> Iterator[tuple[int, dict[str, list[int]]]]:
+        """Blocks that cover these versions: the seq of offset 0, and keys' offsets, all that are sought."""
         for segment in self._line.segments:
             low = max(first - segment.offset, 1)
             high = min(last, segment.last if segment.last is not None else last) - segment.offset
             if low > high:
                 continue
-            b_low, b_high = (low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS
-            cached = dict(self._backend.notes(_NAME + segment.log, b_low, b_high))
-            newest = None
-            for number in range(b_low, b_high + 1):
+            newest = self._backend.tail(segment.log).number
+            for number, data in self._whole(segment.log, (low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS, newest):
                 start = number * BLOCK_EVENTS + 1
-                block = _unpack(cached[number]) if number in cached else None
-                if block is not None and build_only:
+                if data is None:
+                    block = self._read(segment.log, start, max(start, low), high + 1, sought.in_bodies)
+                elif sought.may_be_in(data):
+                    block = orjson.loads(data)
+                else:
                     continue
-                if block is None:
-                    newest = newest if newest is not None else self._backend.tail(segment.log).number
-                    whole = start + BLOCK_EVENTS - 1 <= newest
-                    stop = start + BLOCK_EVENTS if whole else high + 1
-                    begin = start if whole else max(start, low)
-                    if build_only and not whole:
-                        continue
-                    block = self._read(segment.log, start, begin, stop)
-                    if whole and not self._backend.read_only:
-                        self._backend.put_note(_NAME + segment.log, number, _pack(block))
                 yield segment.offset + start, block
 
-    def _read(self, log: str, start: int, begin: int, stop: int) -> dict[str, list[int]]:
+    def _whole(self, log: str, first: int, last: int, newest: int) -> Iterator[tuple[int, bytes | None]]:
+        """Numbers and data of blocks, None for the last one of the log where it is not whole yet."""
+        missing = [number for number in range(first, last + 1) if (log, number) not in self._unpacked]
+        if missing:
+            for number, note in self._backend.notes(_NAME + log, missing[0], missing[-1]):
+                if (data := _unpack(note)) is not None:
+                    self._unpacked[log, number] = data
+        for number in range(first, last + 1):
+            data = self._unpacked.get((log, number))
+            if data is None and (number + 1) * BLOCK_EVENTS <= newest:
+                data = self._unpacked[log, number] = self._put(log, number)
+            yield number, data
+        while len(self._unpacked) > _KEPT_BLOCKS:
+            self._unpacked.popitem(last=False)
+
+    def _read(
+        self, log: str, start: int, begin: int, stop: int, needles: Sequence[bytes] | None
+    ) -> dict[str, list[int]]:
+        """Keys in the bodies of these records; where `needles` are given, only bodies that hold one are looked into."""
         block: dict[str, list[int]] = {}
         for number, body in self._backend.bodies(log, range(begin, stop)):
-            for key in keys_of(body):
-                block.setdefault(key, []).append(number - start)
+            if needles is None or any(needle in body for needle in needles):
+                for key in keys_of(body):
+                    block.setdefault(key, []).append(number - start)
         return block
 
 
-def _pack(block: dict[str, list[int]]) -> bytes:
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(orjson.dumps(block))
+class _Sought:
+    """The keys that meet a pointer.
+
+    Attributes:
+        whole: The pointer's own key.
+        above: Keys of what holds it, or may move it.
+        certain: Whether `whole` alone tells that the pointer was touched.
+        in_bodies: Byte strings of which one stands in every body with such a key.
+    """
+
+    def __init__(self, pointer: str) -> None:
+        parts = pointer.split("/", 3)[1:]
+        self.whole = "".join(f"/{p}" for p in parts[:2])
+        holders = ["".join(f"/{p}" for p in parts[:n]) for n in range(min(len(parts), 2))]
+        arrays = [
+            "".join(f"/{p}" for p in parts[: n - 1]) for n in (1, 2) if n <= len(parts) and is_position(parts[n - 1])
+        ]
+        self.above = {*holders, *(f"{array}/~" for array in arrays)}
+        self.certain = len(parts) <= 2
+        self._below = pointer + "/" if len(parts) < 2 else None
+        self._in_blocks = [orjson.dumps(key) + b":" for key in (self.whole, *self.above)]
+        self.in_bodies = [
+            orjson.dumps(self.whole)[:-1],
+            *(orjson.dumps(holder) for holder in holders),
+            *(orjson.dumps(array + "/")[:-1] for array in arrays),
+        ]
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether a block as JSON may hold one of the keys."""
+        return self._below is not None or any(needle in data for needle in self._in_blocks)
+
+    def keys_in(self, block: dict[str, list[int]]) -> list[str]:
+        """Those of a block's keys that meet the pointer."""
+        if self._below is None:
+            return [key for key in (self.whole, *self.above) if key in block]
+        return [key for key in block if key == self.whole or key in self.above or key.startswith(self._below)]
 
 
-def _unpack(data: bytes) -> dict[str, list[int]] | None:
+def _pack(block: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(block)
+
+
+def _unpack(data: bytes) -> bytes | None:
     """A cached block, or None where it is damaged (it is then read anew)."""
     try:
-        block: dict[str, list[int]] = orjson.loads(
-            zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 26)
-        )
-    except (zstandard.ZstdError, ValueError):
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 26)
+    except zstandard.ZstdError:
         return None
-    return block

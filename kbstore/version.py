@@ -5,8 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from kbstore.clock import parse_time
-from kbstore.event import Event, event_id
+from kbstore.event import Event
 from kbstore.log import Entry, Line
 
 
@@ -49,10 +48,10 @@ class Version:
             raise LookupError("version 0 is the empty beginning and has no event")
         return self._entry.event
 
-    @cached_property
+    @property
     def id(self) -> str:
         """SHA-256 of the event's header: 64 hexadecimal digits; empty for version 0."""
-        return event_id(self._entry.header) if self._entry is not None else ""
+        return self._entry.id if self._entry is not None else ""
 
     @property
     def name(self) -> str:
@@ -70,14 +69,14 @@ class Version:
     @property
     def time(self) -> datetime | None:
         """When it was committed, in UTC; None for version 0."""
-        return parse_time(self._entry.event.time) if self._entry is not None else None
+        return self._entry.event.moment if self._entry is not None else None
 
     @property
     def authored(self) -> datetime | None:
         """When the change was written: `time`, unless it was imported."""
         if self._entry is None:
             return None
-        return parse_time(self._entry.event.authored or self._entry.event.time)
+        return self._entry.event.written
 
     @property
     def author(self) -> str:

@@ -19,7 +19,7 @@ from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.canonical import MISSING
 from kbstore.clock import Clock, format_time
 from kbstore.errors import ConflictError, CorruptStore, SlotTaken
-from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body, event_id
+from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
 from kbstore.log import Entry, Line
 from kbstore.patch import Budget, Operation
@@ -247,7 +247,7 @@ class Writer:
             for operation in operations:
                 if isinstance(operation.value, Ref):
                     chunks.extend(unsaved(operation.value, self._nodes, below=TRUTH, mark=TRUTH))
-            parent = Entry(event_id(header), event, header)
+            parent = Entry(event, header)
             records.append(Record(header, encode_body(operations)))
         assert parent is not None
         self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
@@ -304,7 +304,7 @@ class Writer:
                 format=EVENT_FORMAT,
             )
             header = event.encode()
-            parent = Entry(event_id(header), event, header)
+            parent = Entry(event, header)
             entries.append(parent)
         return entries, State(parent.event.seq if parent is not None else 0, root)
 

@@ -74,7 +74,7 @@ def _store(session: Session, author: str | None) -> Iterator[Store]:
         root = Path.cwd()
         Project.make_folder(root)
         project = Project.create(root, Config())
-        note(f"started {visible(project.location)}")
+        note(f"started {shown_path(project.location)}")
         location = project.location
     try:
         store = Store.open(

@@ -146,8 +146,10 @@ class Session:
         return WorkingCopy(store, WorkFile(file), self.project)
 
 
-def shown_path(path: Path) -> str:
-    """A path as short as it can be said from here, harmless."""
+def shown_path(path: str | Path) -> str:
+    """A path as short as it can be said from here, harmless; a URL as it is."""
+    if isinstance(path, str) and is_url(path):
+        return visible(path)
     full = os.path.abspath(path)  # noqa: PTH100 - a link stays as the user sees it
     here = os.path.relpath(full)
     return visible(full if here.startswith("..") else here)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kbstore.cli.author import author_of
 from kbstore.cli.options import as_json_option, author_option, command
 from kbstore.cli.output import note, say, say_json
-from kbstore.cli.session import Session
+from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
 from kbstore.pointer import parse_pointer
 from kbstore.project import FOLDER, Config, Project, ProjectError, is_url
@@ -118,4 +118,4 @@ def _tell(version: Version, project: Project, *, joined: bool, as_json: bool) ->
         say_json({**version.as_dict(), "store": project.location, "joined": joined})
         return
     say(f"{version.name}  {visible(version.message)}")
-    note(f"{'joined' if joined else 'started'} {visible(project.location)}")
+    note(f"{'joined' if joined else 'started'} {shown_path(project.location)}")
