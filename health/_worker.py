@@ -2,7 +2,7 @@
 
 It obeys commands, one JSON object a line on stdin, and reports on the file descriptor FD in the same way::
 
-    {"do": "begin", "context": {...}, "memory_limit_mb": n, "seconds": n}    -> {"is": "ready"}
+    {"do": "begin", "context": {...}, "memory_limit_mb": n}                  -> {"is": "ready"}
     {"do": "load", "plugin": "name", "value": "module:attr"}                  -> {"is": "loaded"} or {"is": "broken"}
     {"do": "run", "check": "name", "origin": "module:qualname", ...}          -> {"is": "started"}, {"is": "done", ...}
 
@@ -21,6 +21,9 @@ from typing import Any
 from health.callcheck import call_at, crashed
 from health.context import Context
 from health.settings import Targets, Thresholds
+
+_LOAD_S = 60.0
+_GRACE_S = 5
 
 
 class Reporter:
@@ -52,11 +55,13 @@ def main() -> None:
         command = json.loads(line)
         if command["do"] == "begin":
             base = _context(command["context"])
-            _limit(command["memory_limit_mb"], command["seconds"])
+            _limit_memory(command["memory_limit_mb"])
+            _limit_time(_LOAD_S)
             reporter.say(**{"is": "ready"})
         elif command["do"] == "load":
             reporter.say(**load(command["plugin"], command["value"]))
         elif command["do"] == "run":
+            _limit_time(command["seconds_left"])
             threading.Thread(target=_run, args=(reporter, base, command), daemon=True).start()
     os.killpg(0, signal.SIGKILL)
 
@@ -95,16 +100,19 @@ def _context(fields: Mapping[str, Any]) -> Context:
     return Context(Targets(**targets), Thresholds(**fields["thresholds"]))
 
 
-def _limit(memory_limit_mb: float, seconds: float) -> None:
-    """Bounds that hold even where nobody is left to kill this process."""
+def _limit_memory(size_mb: float) -> None:
     import resource
 
-    if memory_limit_mb:
-        size = int(memory_limit_mb * 1024 * 1024)
+    if size_mb:
+        size = int(size_mb * 1024 * 1024)
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-    # The default action of SIGALRM ends the process without asking the interpreter, so a held lock is no obstacle.
+
+
+def _limit_time(seconds: float) -> None:
+    """End this process then, also where nobody is left to kill it."""
+    # The default action of SIGALRM does not ask the interpreter, so a held lock is no obstacle.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(int(seconds) + 5)
+    signal.alarm(int(seconds) + _GRACE_S)
 
 
 if __name__ == "__main__":

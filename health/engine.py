@@ -1,7 +1,7 @@
 """Runs rounds: from the settings and the checks that there are to a report, with history on both sides."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -48,6 +48,11 @@ class Engine:
         checks: Where checks are declared.
         clock: Gives the time and random names.
         environ: Where more secrets may stand.
+
+    Attributes:
+        scrubber: Takes the secrets of this configuration out of texts.
+        state: The history; None where no folder is configured.
+        catalogue_of_last_round: All checks as the last round knew them, by name.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class Engine:
         self._registry = checks
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._early: Worker | None = None
+        self._round: Round | None = None
+        self.catalogue_of_last_round: Mapping[str, Spec] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +91,11 @@ class Engine:
         if self.state is not None:
             self.state.close()
 
+    def cancel(self) -> None:
+        """End the round that is under way, from another thread."""
+        if self._round is not None:
+            self._round.cancel()
+
     def catalogue(self) -> Catalogue:
         """All checks that there are; plug-ins are loaded in a worker for that.
 
@@ -96,13 +108,23 @@ class Engine:
             loaded.worker.stop()
         return Catalogue(self._specs(loaded), tuple(loaded.broken))
 
-    def run(self, names: Sequence[str] = (), tag: str | None = None, *, record: bool = True) -> Report:
+    def run(
+        self,
+        names: Sequence[str] = (),
+        tag: str | None = None,
+        *,
+        record: bool = True,
+        every_plugin: bool = False,
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> Report:
         """Run checks and what they need.
 
         Args:
             names: Only these; all by default.
             tag: Only those with this tag.
             record: Keep the results in the history.
+            every_plugin: Load all plug-ins, and tell of those that cannot be, also where none of `names` needs them.
+            on_outcome: Told of each outcome as soon as it is known, in this thread.
 
         Raises:
             UnknownCheck: There is no such name or tag.
@@ -112,9 +134,11 @@ class Engine:
         time, began = self.clock.now(), monotonic()
         self._events = self._events if self._early is not None else SimpleQueue()
         warnings: list[str] = []
-        loaded = self._load(names)
+        loaded = self._load(() if every_plugin else names)
         try:
-            chosen = select(self._specs(loaded, names), names, tag)
+            specs = self._specs(loaded, names)
+            self.catalogue_of_last_round = {**self.catalogue_of_last_round, **specs}
+            chosen = select(specs, names, tag)
             if self._isolate and loaded.worker is None and any(spec.origin for spec in chosen):
                 loaded.worker = self._spawn_or_none()
             tasks = self._tasks(chosen, warnings)
@@ -124,9 +148,15 @@ class Engine:
             raise
         deadline_s = self.settings.deadline or default_deadline_s(chosen)
         spawn = self._spawn if self._isolate else None
-        one = Round(tasks, self._base(), deadline_s, spawn, self._events)
-        outcomes = [*loaded.broken, *one.run(loaded.worker)]
-        outcomes = [replace(o, result=self.scrubber.result(o.result)) for o in outcomes]
+
+        def scrubbed(outcome: Outcome) -> Outcome:
+            clean = replace(outcome, result=self.scrubber.result(outcome.result))
+            if on_outcome is not None:
+                on_outcome(clean)
+            return clean
+
+        self._round = one = Round(tasks, self._base(), deadline_s, spawn, self._events, finish=scrubbed)
+        outcomes = [*map(scrubbed, loaded.broken), *one.run(loaded.worker)]
         survivors = [self.scrubber.text(text) for text in (*loaded.survivors, *one.survivors)]
         report = Report(tuple(outcomes), time, monotonic() - began, tuple(survivors), tuple(warnings))
         return self._with_history(report, record=record)
@@ -221,7 +251,6 @@ class Engine:
             do="begin",
             context={"targets": asdict(settings.targets), "thresholds": asdict(settings.thresholds)},
             memory_limit_mb=settings.memory_limit_mb,
-            seconds=settings.deadline or 3600,
         )
         return worker
 

@@ -92,6 +92,7 @@ class Round:
         deadline_s: Seconds that all of it may take.
         spawn: Starts a worker; None runs everything in this process.
         events: Where workers put what they report.
+        finish: Given each outcome as soon as it is known; what it returns stands in its place.
 
     Attributes:
         survivors: Processes that outlived their kill, one sentence each.
@@ -104,6 +105,7 @@ class Round:
         deadline_s: float,
         spawn: Spawn | None = None,
         events: "SimpleQueue[Event] | None" = None,
+        finish: Callable[[Outcome], Outcome] = lambda outcome: outcome,
     ) -> None:
         self._states = {task.spec.name: _State(task) for task in tasks}
         self._base = base
@@ -115,6 +117,7 @@ class Round:
         self._workers: list[Worker] = []
         self._shared: Worker | None = None
         self._alone = False
+        self._finish = finish
         self.survivors: list[str] = []
 
     def run(self, worker: Worker | None = None) -> list[Outcome]:
@@ -136,6 +139,11 @@ class Round:
         finally:
             self._stop(*self._workers)
         return [state.outcome for state in self._states.values() if state.outcome is not None]
+
+    def cancel(self) -> None:
+        """End now, from another thread: what has not finished is reported as if the time were over."""
+        self._deadline = time.monotonic()
+        self._events.put((None, {}))
 
     # ---- what is reported -----------------------------------------------------------------------------------------
 
@@ -267,6 +275,7 @@ class Round:
         state.worker.tell(
             do="run",
             check=task.spec.name,
+            seconds_left=max(0.0, self._deadline - time.monotonic()),
             origin=task.spec.origin,
             options=dict(task.options),
             remembered=dict(task.remembered),
@@ -308,7 +317,8 @@ class Round:
     def _decide(self, state: _State, result: Result, duration_s: float = 0.0) -> None:
         spec = state.task.spec
         isolated = self._spawn is not None and spec.origin is not None
-        state.outcome = Outcome(spec.name, result, spec.impact, duration_s, isolated, spec.runbook)
+        outcome = Outcome(spec.name, result, spec.impact, duration_s, isolated, spec.runbook)
+        state.outcome = self._finish(outcome)
 
 
 def _failed(outcome: Outcome) -> bool:

@@ -65,6 +65,16 @@ class Silence:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An alert that a sink has not taken yet: its JSON, how often that was tried, and when it is due (epoch)."""
+
+    id: int
+    body: str
+    tries: int
+    due: float
+
+
 class State:
     """The state in a folder; opened when it is first needed. Threads may share it, and processes open their own.
 
@@ -150,7 +160,7 @@ class State:
             )
             for outcome in report.outcomes:
                 self._record(base, outcome, now)
-            for table in ("rounds", "results"):
+            for table in ("rounds", "results", "outbox"):
                 base.execute(f"DELETE FROM {table} WHERE time < ?", (now - keep_days * _DAY_S,))  # noqa: S608
             rows = base.execute("SELECT name, since FROM checks").fetchall()
         return {name: _moment(since) for name, since in rows}
@@ -165,10 +175,10 @@ class State:
         )
         remembered = json.dumps(dict(result.remember)) if result.remember is not None else None
         base.execute(
-            "INSERT INTO checks(name, status, since, ran, remembered) VALUES(?1,?2,?3,?3,?4)"
-            " ON CONFLICT(name) DO UPDATE SET since=iif(status=?2, since, ?3), status=?2, ran=?3,"
+            "INSERT INTO checks(name, status, since, ran, remembered) VALUES(?1,?2,?3,?5,?4)"
+            " ON CONFLICT(name) DO UPDATE SET since=iif(status=?2, since, ?3), status=?2, ran=ifnull(?5, ran),"
             " remembered=ifnull(?4, remembered)",
-            (outcome.name, status, now, remembered),
+            (outcome.name, status, now, remembered, None if outcome.status is Status.SKIPPED else now),
         )
 
     def history(self, name: str | None = None, *, since: datetime | None = None, limit: int = 1_000_000) -> list[Past]:
@@ -209,6 +219,63 @@ class State:
         with self.transaction() as base:
             rows = base.execute("SELECT name, until, reason FROM silences WHERE until > ?", (now.timestamp(),))
             return {name: Silence(name, _moment(until), reason) for name, until, reason in rows}
+
+    # ---- alerts ---------------------------------------------------------------------------------------------------
+
+    def standings(self) -> dict[str, dict[str, Any]]:
+        """What is known and told of each check (`health.alerts.Standing`, as a dict)."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT name, standing FROM checks WHERE standing IS NOT NULL").fetchall()
+        return {name: json.loads(text) for name, text in rows}
+
+    def ran_at(self) -> dict[str, float]:
+        """When each check last ran (epoch); being skipped is not running."""
+        with self.transaction() as base:
+            return dict(base.execute("SELECT name, ran FROM checks WHERE ran IS NOT NULL").fetchall())
+
+    def stand(
+        self,
+        standings: Mapping[str, Mapping[str, Any]],
+        alerts: Iterable[Mapping[str, Any]],
+        sinks: Iterable[str],
+        now: datetime,
+    ) -> None:
+        """Keep what is known and told, and in the same transaction put alerts into the outbox of each sink."""
+        places = list(sinks)
+        with self.transaction() as base:
+            for name, standing in standings.items():
+                base.execute("UPDATE checks SET standing=? WHERE name=?", (json.dumps(dict(standing)), name))
+            for alert in alerts:
+                for sink in places:
+                    base.execute(
+                        "INSERT INTO outbox(sink, time, body, tries, due) VALUES(?1,?2,?3,0,?2)",
+                        (sink, now.timestamp(), json.dumps(dict(alert))),
+                    )
+
+    def next_delivery(self, sink: str) -> Waiting | None:
+        """The oldest alert that a sink has not taken, or None."""
+        with self.transaction() as base:
+            row = base.execute(
+                "SELECT id, body, tries, due FROM outbox WHERE sink=? AND sent IS NULL ORDER BY id LIMIT 1", (sink,)
+            ).fetchone()
+        return None if row is None else Waiting(*row)
+
+    def delivered(self, number: int, *, at: float) -> None:
+        """Write down that a sink has taken an alert."""
+        with self.transaction() as base:
+            base.execute("UPDATE outbox SET sent=?, tries=tries+1, fault=NULL WHERE id=?", (at, number))
+
+    def delivery_failed(self, number: int, *, due: float, fault: str) -> None:
+        """Write down that a sink has not taken an alert, why, and when to try again."""
+        with self.transaction() as base:
+            base.execute("UPDATE outbox SET tries=tries+1, due=?, fault=? WHERE id=?", (due, fault, number))
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """All alerts in the outbox, delivered or not, oldest first."""
+        with self.transaction() as base:
+            rows = base.execute("SELECT sink, body, tries, sent, fault FROM outbox ORDER BY id").fetchall()
+        names = ("sink", "body", "tries", "sent", "fault")
+        return [{**dict(zip(names, row, strict=True)), "body": json.loads(row[1])} for row in rows]
 
     # ---- facts and remedies ---------------------------------------------------------------------------------------
 

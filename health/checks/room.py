@@ -28,7 +28,7 @@ def size(ctx: Context) -> Result:
 
 @built_in(
     "store.disk",
-    tags={"live", "ready"},
+    tags={"ready"},
     timeout=5,
     thresholds=("disk_degraded_ratio", "disk_unhealthy_ratio", "disk_unhealthy_bytes"),
 )

@@ -6,6 +6,9 @@ from health.errors import NotConfigured
 from health.model import Result, Status
 from kbstore.clock import parse_time
 
+_ROUND_S = 60.0
+"""What a round may take before its lateness means anything."""
+
 
 @built_in("restore.drill", timeout=5, impact="degraded", thresholds=("drill_degraded_s",))
 def restore_drill(ctx: Context) -> Result:
@@ -32,7 +35,7 @@ def heartbeat(ctx: Context) -> Result:
         raise NotConfigured("health watch never ran here")
     age_s = (ctx.clock.now() - parse_time(str(last["time"]))).total_seconds()
     metrics = {"age_s": max(age_s, 0.0)}
-    limit_s = 3 * float(last["interval_s"])
+    limit_s = 3 * float(last["interval_s"]) + _ROUND_S
     if age_s >= limit_s:
         text = (
             f"the last round of health watch was {ago(age_s)} ago, and they come every {ago(float(last['interval_s']))}"

@@ -19,6 +19,8 @@ COMMANDS = {
     "check": "look",
     "list": "look",
     "explain": "look",
+    "watch": "stay",
+    "serve": "stay",
     "history": "past",
     "note": "past",
     "silence": "past",

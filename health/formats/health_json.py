@@ -13,7 +13,7 @@ from kbstore.render.escape import visible_json
 
 MEDIA_TYPE = "application/health+json"
 
-_WORDS = {Status.HEALTHY: "pass", Status.DEGRADED: "warn", Status.UNHEALTHY: "fail"}
+WORDS = {Status.HEALTHY: "pass", Status.DEGRADED: "warn", Status.UNHEALTHY: "fail"}
 
 
 def render(report: Report) -> str:
@@ -23,7 +23,7 @@ def render(report: Report) -> str:
         for name, entry in _entries(outcome, rfc3339(report.time)):
             checks.setdefault(name, []).append(entry)
     fields: dict[str, Any] = {
-        "status": _WORDS[report.overall],
+        "status": WORDS[report.overall],
         "version": __version__.split(".", 1)[0],
         "releaseId": __version__,
         "description": "health of a knowledge base, its backend and its database",
@@ -46,7 +46,7 @@ def _entries(outcome: Outcome, time: str) -> list[tuple[str, dict[str, Any]]]:
     common: dict[str, Any] = {
         "componentId": outcome.name,
         "componentType": "datastore" if outcome.name.startswith(("store", "s3", "db", "sqlite")) else "system",
-        "status": _WORDS[outcome.status],
+        "status": WORDS[outcome.status],
         "time": time,
     }
     whole = dict(common)
