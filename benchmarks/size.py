@@ -3,6 +3,7 @@
 import lzma
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import zstandard
@@ -23,7 +24,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         for size in (scale.small, scale.large):
             yield from _generated(size, scale.few, folder)
         for history, git_bytes in inputs.HISTORIES.items():
-            yield _real(history, git_bytes, folder)
+            yield _real(history, git_bytes, scale.lines, folder)
 
 
 def _generated(size: str, versions: int, folder: Path) -> Iterator[Row]:
@@ -41,9 +42,9 @@ def _generated(size: str, versions: int, folder: Path) -> Iterator[Row]:
     )
 
 
-def _real(history: str, git_bytes: int, folder: Path) -> Row:
+def _real(history: str, git_bytes: int, count: int | None, folder: Path) -> Row:
     with Store.create(folder / f"{history}.db") as store, lzma.open(inputs.history(history)) as lines:
-        import_lines(store, lines)
+        import_lines(store, islice(lines, count))
         versions = store.head().seq
         store.gc()
         after = store.backend.size_bytes()
