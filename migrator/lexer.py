@@ -50,8 +50,8 @@ _ALSO_KNOWN_AS = {"mariadb": "mysql", "postgres": "postgresql"}
 _SPACE = r" \t\n\r\f\v"
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _WORD = rf"[{_LETTER}][{_LETTER}0-9$]*+"
-_PLAIN = rf"[^{_SPACE}{_LETTER}0-9$'\"`\[;()\\/\-.*#]"
-"""What begins nothing but an operator, in every dialect."""
+_PLAIN = rf"(?:[^{_SPACE}{_LETTER}0-9$'\"`\[;()\\/\-.*#]|/(?!\*)|-(?!-)|\*(?!/))"
+"""A character that begins nothing but an operator, in every dialect."""
 
 _DOUBLED = {quote: re.compile(f"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}") for quote in "'\"`"}
 _DOUBLED["["] = re.compile(r"[^\]]*+\]")
@@ -133,6 +133,9 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
         group, end = found.lastgroup or "", found.end()
         if group == "space" or group == "comment":
             at = end
+            continue
+        if group == "semicolon" and fresh and not executed:
+            at = end  # an empty statement, and in a body nothing new
             continue
         if group == "block":
             at = _end_of_comment(sql, at, rules.comments_nest, name)

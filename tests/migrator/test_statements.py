@@ -333,8 +333,7 @@ def test_hostile_texts_end(dialect: str, shape: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("shape", HOSTILE)
-@pytest.mark.parametrize("dialect", EVERYWHERE)
-def test_ten_hostile_megabytes_end(dialect: str, shape: str) -> None:
+def test_ten_hostile_megabytes_end(shape: str) -> None:
     """As above, with two hundred times as much."""
     with suppress(SplitError):
-        split(HOSTILE[shape](10_000_000), dialect)
+        split(HOSTILE[shape](10_000_000), "postgresql")
