@@ -5,6 +5,7 @@ document that is not what it should be, ends the demo with exit code 1.
 """
 
 import json
+import lzma
 import os
 import shlex
 import shutil
@@ -15,9 +16,16 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from kbstore import Store, dumps
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FILE = "support_kb.json"
+QUERIES = (
+    "select severity, count(*) from problems group by severity order by 2 desc",
+    "select title from problems_fts where problems_fts match 'firewall AND webhooks'",
+    "select version, author, message from versions order by seq desc limit 3",
+)
 COLOR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -101,7 +109,7 @@ class Demo:
         self.run("init", FILE)
         self.run("status")
 
-        say("Somebody corrects two steps in an editor. What changed is told by article, and word by word.")
+        say("Somebody corrects a title and a step in an editor. What changed is told by article, and word by word.")
         self.write(
             "Delete the cookies of both harborlight.example and app.harborlight.example, then sign in again.",
             "Delete the cookies of both harborlight.example and app.harborlight.example, close all windows of the "
@@ -158,16 +166,13 @@ class Demo:
 
     def query(self, name: str) -> None:
         """Show what tables an exported file has, and a query on one of them."""
-        print(bold(f"$ sqlite3 {name}"))
         with closing(sqlite3.connect(self.folder / name)) as base:
-            names = base.execute(
-                "select name from sqlite_master where type = 'table' and name not like '%\\_fts%' escape '\\'"
-            )
-            print("tables: " + ", ".join(sorted(row[0] for row in names)))
-            for severity, count in base.execute("select severity, count(*) from problems group by 1 order by 2 desc"):
-                print(f"{severity:10} {count}")
+            for query in QUERIES:
+                print(bold(f'$ sqlite3 {name} "{query}"'))
+                for row in base.execute(query):
+                    print("|".join(map(str, row)))
+                print()
             (count,) = base.execute("select count(*) from problems").fetchone()
-        print()
         require(count == 78, "the exported file has every article")
 
     def real_history(self) -> None:
@@ -189,7 +194,14 @@ class Demo:
         self.run("diff", "--store", "mime.db", "v233", "v234")
         self.run("verify", "--store", "mime.db")
         self.run("gc", "--store", "mime.db")
-        print(f"234 versions in {(self.folder / 'mime.db').stat().st_size:,} bytes\n")
+        with lzma.open(shared / "data" / "mime-db.jsonl.xz") as lines, Store.open(self.folder / "mime.db") as store:
+            published = [json.loads(line)["document"] for line in lines]
+            size = sum(len(json.dumps(document)) for document in published)
+            same = [dumps(store.checkout(seq)) == dumps(document) for seq, document in enumerate(published, 1)]
+        require(all(same), "each version is what was published")
+        print(f"Each of the {len(same)} versions is what was published, value by value.")
+        kept = (self.folder / "mime.db").stat().st_size
+        print(f"As files they take {size:,} bytes; the whole history takes {kept:,}.\n")
 
 
 def require(holds: bool, promise: str) -> None:

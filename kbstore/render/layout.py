@@ -104,10 +104,13 @@ def _put(line: list[Piece], piece: Piece) -> None:
 
 
 def _strip_end(line: list[Piece]) -> None:
-    if line and not line[-1].marked:
-        line[-1] = Piece(line[-1].text.rstrip())
-        if not line[-1].text:
-            line.pop()
+    if not line:
+        return
+    text, marked = line[-1].text.rstrip(), line[-1].marked
+    if text:
+        line[-1] = Piece(text, marked)
+    elif not marked:  # a blank that came or went is shown, also at a break
+        line.pop()
 
 
 def _take(word: str, width: int) -> str:
