@@ -21,7 +21,7 @@ from health.settings import Settings, Targets
 
 FILE = "health.toml"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # also builtin:NAME, of migrator
 
 
 def load(

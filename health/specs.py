@@ -20,6 +20,8 @@ BUILT_IN = (
     "health.checks.store",
     "health.checks.integrity",
     "health.checks.room",
+    "health.checks.s3",
+    "health.checks.database",
     "health.checks.upkeep",
 )
 """Modules whose import adds the built-in checks, in the order of reports."""

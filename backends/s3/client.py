@@ -347,7 +347,7 @@ class Client:
                 data = data[start:stop]  # a server that does not know ranges
             return Got(data, size, _moment(answer) - answer["LastModified"].timestamp())
 
-        return self._attempt("GET", key, call, came=lambda got: len(got.data))
+        return self.attempt("GET", key, call, came=lambda got: len(got.data))
 
     def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
         asked: dict[str, Any] = {**self._writing, "Key": self.options.prefix + key, "Body": data}
@@ -357,7 +357,7 @@ class Client:
         def call(client: Any) -> None:
             client.put_object(**asked)
 
-        return self._attempt("PUT", key, call, sent=len(data))
+        return self.attempt("PUT", key, call, sent=len(data))
 
     def _delete(self, key: str) -> Refused | None:
         asked = {**self._reading, "Key": self.options.prefix + key}
@@ -365,16 +365,16 @@ class Client:
         def call(client: Any) -> None:
             client.delete_object(**asked)
 
-        return self._attempt("DELETE", key, call)
+        return self.attempt("DELETE", key, call)
 
     def _list(self, prefix: str, asked: dict[str, Any]) -> dict[str, Any] | Refused:
         def call(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.list_objects_v2(**asked)
             return answer
 
-        return self._attempt("LIST", prefix, call)
+        return self.attempt("LIST", prefix, call)
 
-    def _attempt(
+    def attempt(
         self,
         operation: str,
         key: str,
@@ -383,6 +383,15 @@ class Client:
         sent: int = 0,
         came: Callable[[_R], int] = lambda _: 0,
     ) -> _R | Refused:
+        """One request, made by `call` with the boto3 client of this process, counted and with its refusals told.
+
+        Args:
+            operation: What it is counted as.
+            key: What it is about.
+            call: Makes the request.
+            sent: Bytes of content that go.
+            came: Tells the bytes of content that came.
+        """
         client = _client_for(self.options)
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 

@@ -1,11 +1,18 @@
 """Other clocks that this machine's can be compared with."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from backends.errors import KBStoreError
 from health.context import Context
 from health.errors import NotConfigured
+from migrator.errors import MigrationError
+
+# An SQLite file has no clock of its own.
+_EPOCH = {
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())::double precision",
+    "mysql": "SELECT unix_timestamp(now(6))",
+}
 
 
 class Time(NamedTuple):
@@ -27,11 +34,11 @@ class Time(NamedTuple):
 def times(ctx: Context) -> list[Time]:
     """What other clocks show, as far as they can be asked; that one cannot be reached is another check's matter."""
     found = []
-    for ask in (_newest_version,):
+    for ask in (_newest_version, _s3, _database):
         try:
             if (time := ask(ctx)) is not None:
                 found.append(time)
-        except (NotConfigured, KBStoreError):
+        except (NotConfigured, KBStoreError, MigrationError):
             continue
     return found
 
@@ -42,3 +49,28 @@ def _newest_version(ctx: Context) -> Time | None:
     if newest.time is None:
         return None
     return Time("the newest version", ctx.clock.now(), newest.time, only_ahead=True)
+
+
+def _s3(ctx: Context) -> Time | None:
+    from backends.s3.bucket import server_time
+    from health.checks.s3 import open_client
+
+    with open_client(ctx) as client:
+        before = ctx.clock.now()
+        there = server_time(client)
+        after = ctx.clock.now()
+    # The server tells whole seconds: it meant some moment within the second that it named.
+    return Time("S3", before + (after - before) / 2, there + timedelta(seconds=0.5))
+
+
+def _database(ctx: Context) -> Time | None:
+    from health.checks.database import open_engine
+
+    with open_engine(ctx) as engine:
+        sql = _EPOCH.get(engine.dialect)
+        if sql is None:
+            return None
+        before = ctx.clock.now()
+        ((epoch_s,),) = engine.query(sql)
+        after = ctx.clock.now()
+    return Time("the database", before + (after - before) / 2, datetime.fromtimestamp(float(epoch_s), UTC))

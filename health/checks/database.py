@@ -1,0 +1,134 @@
+"""Whether the database answers, and whether its migrations and its schema are what the folder of migrations says."""
+
+import time
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from health.checks import built_in
+from health.context import Context
+from health.errors import NotConfigured
+from health.model import Result
+
+if TYPE_CHECKING:
+    from migrator import DatabaseMigrator
+    from migrator.engines import Engine
+
+_SHOWN = 20
+
+
+@built_in("db.connect", tags={"ready"}, timeout=10, thresholds=("db_degraded_s",))
+def connect(ctx: Context) -> Result:
+    """The database can be connected to, and answers."""
+    began = time.monotonic()
+    with open_engine(ctx) as engine:
+        engine.query("SELECT 1")
+        shown = engine.url.shown
+    took_s = time.monotonic() - began
+    metrics = {"connect_s": took_s}
+    if took_s >= ctx.thresholds.db_degraded_s:
+        hint = "look at the load of the server, and at the network"
+        return Result.degraded(f"{shown} took {took_s:.1f} s to answer", metrics=metrics, hint=hint)
+    return Result.healthy(f"{shown} answers", metrics=metrics)
+
+
+@built_in("migrations.pending", tags={"ready"}, timeout=10, needs=("db.connect",), impact="degraded")
+def pending(ctx: Context) -> Result:
+    """Every migration of the folder has been applied."""
+    waiting = _migrator(ctx).get_pending_migrations()
+    metrics = {"pending_total": len(waiting)}
+    if waiting:
+        text = f"{len(waiting)} are not applied, the first is {waiting[0]}"
+        return Result.degraded(text, metrics=metrics, details={"pending": waiting[:_SHOWN]}, hint="run: migrator up")
+    return Result.healthy("all migrations are applied", metrics=metrics)
+
+
+@built_in("migrations.dirty", tags={"ready"}, timeout=10, needs=("db.connect",), fall=1)
+def dirty(ctx: Context) -> Result:
+    """No migration stands half done."""
+    return _of_kinds(ctx, {"half-done"}, "no migration is half done")
+
+
+@built_in("migrations.checksum", timeout=10, needs=("db.connect",), impact="degraded")
+def checksum(ctx: Context) -> Result:
+    """The file of each applied migration is the one that was applied."""
+    changed = [entry.name for entry in _migrator(ctx).status() if entry.state == "changed"]
+    if changed:
+        return Result.unhealthy(
+            f"{changed[0]} was changed after it had been applied" + _more(changed),
+            details={"changed": changed[:_SHOWN]},
+            hint=f"bring the file back, or settle it: migrator repair {changed[0]} --mark-applied",
+        )
+    return Result.healthy("every file is the one that was applied")
+
+
+@built_in("migrations.ahead", timeout=10, needs=("db.connect",), impact="degraded")
+def ahead(ctx: Context) -> Result:
+    """The database has no migration that the folder does not know: it is not newer than this program."""
+    unknown = [entry.name for entry in _migrator(ctx).status() if entry.state == "missing"]
+    if unknown:
+        return Result.unhealthy(
+            f"{unknown[0]} is applied, and its file is not here" + _more(unknown),
+            details={"unknown": unknown[:_SHOWN]},
+            hint="deploy the version of the program that brought it, or bring its file back",
+        )
+    return Result.healthy("the database knows no migration that is not here")
+
+
+@built_in("schema.drift", tags={"deep"}, timeout=30, every=900, needs=("db.connect",), fall=1)
+def drift(ctx: Context) -> Result:
+    """The tables, columns and indexes are those that the migrations left, and their verify scripts are content."""
+    migrator = _migrator(ctx)
+    found = [problem for problem in migrator.doctor() if problem.kind not in {"half-done", "changed"}]
+    found += [problem for _, problem in migrator.verify() if problem is not None and problem.kind == "verify"]
+    if found:
+        worst = found[0]
+        return Result.unhealthy(
+            worst.message + _more(found), details={"found": [p.as_dict() for p in found[:_SHOWN]]}, hint=worst.hint
+        )
+    return Result.healthy("the schema is what the migrations left")
+
+
+@contextmanager
+def open_engine(ctx: Context) -> Iterator["Engine"]:
+    """A connection to the database.
+
+    Raises:
+        NotConfigured: Nobody named one.
+        MigrationError: It cannot be reached, or there is none.
+    """
+    url = ctx.database_url
+    from migrator.engines import make_engine
+    from migrator.errors import ConnectionFailed
+    from migrator.urls import parse_url
+
+    parsed = parse_url(url)
+    if parsed.dialect == "sqlite" and not Path(parsed.database).is_file():
+        # To migrator it is an empty database; to an operator it is one that is gone.
+        raise ConnectionFailed(f"there is no file {parsed.database}", hint="is it the right path? migrator up makes it")
+    with make_engine(parsed) as engine:
+        engine.open()
+        yield engine
+
+
+def _migrator(ctx: Context) -> "DatabaseMigrator":
+    url = ctx.database_url
+    if not ctx.targets.migrations:
+        raise NotConfigured("no folder of migrations is configured", hint="set targets.migrations")
+    from migrator import DatabaseMigrator
+
+    return DatabaseMigrator(url, ctx.targets.migrations)
+
+
+def _of_kinds(ctx: Context, kinds: set[str], well: str) -> Result:
+    found = [problem for problem in _migrator(ctx).doctor() if problem.kind in kinds]
+    if not found:
+        return Result.healthy(well)
+    return Result.unhealthy(
+        found[0].message + _more(found), details={"found": [p.as_dict() for p in found[:_SHOWN]]}, hint=found[0].hint
+    )
+
+
+def _more(found: Sized) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""

@@ -1,0 +1,105 @@
+"""Whether S3 keeps what a store stands on: quick answers, one winner for each object, a bucket that forgets nothing."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from health.checks import built_in
+from health.context import Context
+from health.errors import NotConfigured
+from health.model import Result, Status
+
+if TYPE_CHECKING:
+    from backends.s3.client import Client
+
+_PATIENCE_S = 5.0
+
+
+@built_in(
+    "s3.latency",
+    tags={"ready"},
+    timeout=20,
+    impact="degraded",
+    thresholds=("s3_samples", "s3_p95_degraded_s", "s3_p95_unhealthy_s"),
+)
+def latency(ctx: Context) -> Result:
+    """Small requests are answered quickly: the 95th percentile of some."""
+    from backends.s3 import probe
+
+    limits = ctx.thresholds
+    with open_client(ctx) as client:
+        # The first also makes the connection, which later ones do not pay for.
+        probe.read_marker(client)
+        taken = []
+        for _ in range(limits.s3_samples):
+            began = time.monotonic()
+            probe.read_marker(client)
+            taken.append(time.monotonic() - began)
+        place = client.options.place
+    p95_s = sorted(taken)[max(0, -(-len(taken) * 95 // 100) - 1)]
+    status = Status.HEALTHY
+    if p95_s >= limits.s3_p95_unhealthy_s:
+        status = Status.UNHEALTHY
+    elif p95_s >= limits.s3_p95_degraded_s:
+        status = Status.DEGRADED
+    hint = "look at the network between here and the server" if status is not Status.HEALTHY else None
+    text = f"{place} answers in {p95_s * 1000:.0f} ms (95th percentile of {len(taken)})"
+    return Result(status, text, metrics={"p95_s": p95_s}, hint=hint)
+
+
+@built_in("s3.conditional", timeout=15, every=3600, needs=("s3.latency",), fall=1)
+def conditional(ctx: Context) -> Result:
+    """The server refuses to create the store's marker a second time; a server that does not could lose commits."""
+    from backends.s3 import probe
+
+    with open_client(ctx) as client:
+        probe.require_still(client)
+    return Result.healthy("a second create of the same object is refused")
+
+
+@built_in("s3.bucket", timeout=15, every=3600, needs=("s3.latency",))
+def bucket(ctx: Context) -> Result:
+    """The bucket keeps old versions of objects, and no lifecycle rule removes objects of the store.
+
+    Options: ``versioning = "optional"`` where it is not wanted.
+    """
+    from backends.s3.bucket import read_bucket
+
+    with open_client(ctx) as client:
+        state = read_bucket(client)
+        place = client.options.place
+    if state.expiring:
+        return Result.unhealthy(
+            f"the lifecycle rule {state.expiring[0]!r} removes objects of {place} when they are old",
+            hint="end it or narrow it: slots are truth, and are never to be removed",
+            details={"rules": state.expiring},
+        )
+    told = {"versioning": state.versioning or "not told", "expiry": "none" if state.expiring == [] else "not told"}
+    if state.versioning not in {None, "Enabled"} and ctx.options.get("versioning") != "optional":
+        return Result.degraded(
+            f"versioning of the bucket of {place} is {state.versioning.lower() if state.versioning else 'off'}",
+            hint="enable it, so that a removed object can be brought back; or set the option versioning = 'optional'",
+            details=told,
+        )
+    return Result.healthy(f"versioning: {told['versioning']}; expiry: {told['expiry']}", details=told)
+
+
+@contextmanager
+def open_client(ctx: Context) -> Iterator["Client"]:
+    """Requests to the store's bucket that do not wait for as long as a commit would."""
+    location = ctx.targets.store or ""
+    if not location.startswith("s3:"):
+        raise NotConfigured("no S3 store is configured")
+    from dataclasses import replace
+
+    from backends.s3.chance import SystemChance
+    from backends.s3.client import Client
+    from backends.s3.options import parse_location
+
+    options = parse_location(location)
+    client = Client(replace(options, timeout=min(options.timeout, _PATIENCE_S)), SystemChance())
+    try:
+        yield client
+    finally:
+        client.close()
