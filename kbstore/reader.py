@@ -250,8 +250,10 @@ class Reader:
                 new_line, new_entry = self._resolve("HEAD" if new is None else new)
 
             def roots() -> tuple[Ref | None, Ref | None]:
-                after = given if given is not None else self._tree(new_line, new_entry).root
-                return self._tree(old_line, old_entry).root, after
+                if given is None and _seq_of(old_entry) > _seq_of(new_entry):
+                    self._tree(new_line, new_entry)  # the older side first, since the newer one is folded from it
+                before = self._tree(old_line, old_entry).root
+                return before, given if given is not None else self._tree(new_line, new_entry).root
 
             old_root, new_root = roots()
             path = parse_pointer(pointer)
@@ -392,6 +394,10 @@ class Reader:
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
         with self._lock:
             return self._lookup_of(line).touching(parse_pointer(pointer), low, high)
+
+
+def _seq_of(entry: Entry | None) -> int:
+    return entry.event.seq if entry is not None else 0
 
 
 def root_of(document: Any) -> Ref:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from backends.contract import Backend
@@ -17,12 +18,14 @@ from kbstore.event import Event, decode_body, plain_body
 from kbstore.log import Line
 from kbstore.replay import replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
+from kbstore.tree.ahead import load_ahead
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
 
 _KEPT_STATES = 16
+_GROUP = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +178,16 @@ class States:
         root = self._root(start)
         if start.seq < event.seq:
             draft = Draft(root, self._nodes)
-            for _, body in self._line.bodies(range(start.seq + 1, event.seq + 1)):
-                draft.apply(decode_body(body, self._nodes))
+            bodies = (body for _, body in self._line.bodies(range(start.seq + 1, event.seq + 1)))
+            if root is None:
+                draft.apply(decode_body(next(bodies), self._nodes))
+                root = draft.seal()
+                draft = Draft(root, self._nodes)
+            while group := [decode_body(body, self._nodes) for body in islice(bodies, _GROUP)]:
+                if len(group) > 1:
+                    load_ahead(root, (op.path for operations in group for op in operations), self._nodes)
+                for operations in group:
+                    draft.apply(operations)
             root = draft.seal()
         if root is None or root.address.hex() != event.state:
             raise CorruptStore(

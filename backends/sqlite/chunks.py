@@ -107,11 +107,10 @@ class Chunks:
     def get(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
         given: set[bytes] = set()
-        waiting = iter(dict.fromkeys(map(check_address, addresses)))
+        asked = dict.fromkeys(map(check_address, addresses))
+        waiting = (address for address in asked if address not in given)
         left: list[bytes] = []
-        while batch := left + [
-            address for address in itertools.islice(waiting, _BATCH - len(left)) if address not in given
-        ]:
+        while batch := left + list(itertools.islice(waiting, _BATCH - len(left))):
             answer: list[Found] = []
             with self._connection.reading() as connection:
                 done, size = 0, 0

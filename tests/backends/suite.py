@@ -215,6 +215,13 @@ class ContractSuite:
             assert wanted in [(f.address, f.data) for f in found]
             assert all(chunk(f.data).address == f.address for f in found)
 
+    def test_all_chunks_asked_for_come(self, backend: Backend) -> None:
+        """However many are asked for in one call, and however many of them lie beside each other."""
+        written = [chunk(b"%d " % n * 20) for n in range(700)]
+        backend.append("main", 1, [Record(b"{}")], write_id="w", chunks=written)
+        for asked in ([c.address for c in written], [c.address for c in reversed(written)]):
+            assert {f.address for f in backend.get_chunks(asked)} == set(asked)
+
     def test_unknown_chunks_are_passed_over(self, backend: Backend) -> None:
         """Asking for what is not there, or for the same twice, is no error."""
         (known,) = chunks(1)
