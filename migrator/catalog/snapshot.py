@@ -22,7 +22,7 @@ def take_snapshot(connection: Connection, dialect: str, *, exclude: Collection[s
     Args:
         connection: An open DB-API connection with plain rows; what it reads is what its transaction sees.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
-        exclude: Tables that do not count, with all that belongs to them: the migrator's own.
+        exclude: Tables that do not count in any schema, with all that belongs to them: the migrator's own.
 
     Returns:
         Tables, columns, constraints, indexes and so on by kind and name. Grants, comments and rows are not in it.
@@ -30,7 +30,8 @@ def take_snapshot(connection: Connection, dialect: str, *, exclude: Collection[s
     """
     kinds: Snapshot = {}
     for kind, name, attributes in _READERS[canonical_dialect(dialect)](connection):
-        if (kind == "table" and name in exclude) or attributes.get("table") in exclude:
+        table = name if kind == "table" else attributes.get("table") or ""
+        if table in exclude or table.rpartition(".")[2] in exclude:
             continue
         kinds.setdefault(kind, {})[name] = dict(sorted(attributes.items()))
     return {kind: dict(sorted(kinds[kind].items())) for kind in sorted(kinds)}

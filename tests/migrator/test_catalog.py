@@ -9,6 +9,7 @@ import pytest
 
 from migrator.catalog import Snapshot, compare, dump, schema_hash, take_snapshot
 from tests.migrator.connections import connect, execute
+from tests.migrator.support import Folder
 
 BASE = [
     """CREATE TABLE sessions (
@@ -399,3 +400,16 @@ def test_two_mariadb_databases_with_one_schema_are_equal(new_mariadb: Callable[[
         snapshots.append(take_snapshot(connection, dialect))
         connection.close()
     assert snapshots[0] == snapshots[1]
+
+
+def test_a_history_in_another_schema_is_no_part_of_the_catalogue(folder: Folder, postgresql: str) -> None:
+    """Where search_path puts it there, the migrator's own tables are still its own."""
+    connection, _ = connect(postgresql)
+    execute(connection, "CREATE SCHEMA app")
+    connection.close()
+    migrator = folder.write(v001_users="CREATE TABLE users (id INTEGER);").migrator(
+        f"{postgresql}&options=-csearch_path%3Dapp"
+    )
+    migrator.up()
+    assert migrator.dump().splitlines() == ["table app.users", "  column id integer", "", "schema app"]
+    assert migrator.doctor() == []
