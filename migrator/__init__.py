@@ -1,27 +1,44 @@
 """Versioned SQL migrations that cannot be half-recorded, for SQLite, PostgreSQL and MariaDB/MySQL.
 
 `DatabaseMigrator(url, directory)` does all of it: `create_migration`, `get_pending_migrations`, `apply_all_pending`,
-`rollback_migration`, and what the command line has beside these.
+`rollback_migration`, and what the command line has beside these. The names below are the public interface; they are
+loaded when first used, so that a short command stays short.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from migrator._version import __version__
-from migrator.clock import Clock
-from migrator.database import DatabaseMigrator, Entry
-from migrator.errors import (
-    ChangedError,
-    ConnectionFailed,
-    LintError,
-    LockTimeout,
-    MigrationError,
-    MigrationFileError,
-    NeedsRepair,
-    OrderError,
-    SplitError,
-    StatementFailed,
-)
-from migrator.runner import Result
-from migrator.settings import Settings
-from migrator.statements import split_statements
+
+if TYPE_CHECKING:
+    from migrator.clock import Clock
+    from migrator.database import DatabaseMigrator, Entry
+    from migrator.errors import (
+        ChangedError,
+        ConnectionFailed,
+        LintError,
+        LockTimeout,
+        MigrationError,
+        MigrationFileError,
+        NeedsRepair,
+        OrderError,
+        SplitError,
+        StatementFailed,
+    )
+    from migrator.inspection import Problem
+    from migrator.runner import Result
+    from migrator.settings import Settings
+    from migrator.statements import split_statements
+
+_HOMES = {
+    "Clock": "clock",
+    "DatabaseMigrator": "database",
+    "Entry": "database",
+    "Problem": "inspection",
+    "Result": "runner",
+    "Settings": "settings",
+    "split_statements": "statements",
+}
 
 __all__ = [
     "ChangedError",
@@ -35,6 +52,7 @@ __all__ = [
     "MigrationFileError",
     "NeedsRepair",
     "OrderError",
+    "Problem",
     "Result",
     "Settings",
     "SplitError",
@@ -42,3 +60,15 @@ __all__ = [
     "__version__",
     "split_statements",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"migrator.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

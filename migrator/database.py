@@ -3,36 +3,29 @@
 Each call opens its own connection and closes it, so nothing has to be closed by the caller.
 """
 
-import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from migrator import inspection, repair
 from migrator.clock import Clock, SystemClock
 from migrator.engines import Engine, Limits, make_engine
-from migrator.errors import ChangedError, MigrationError, NeedsRepair, OrderError
-from migrator.files import BUILTIN, Migration, find, new_name, open_directory, scan
-from migrator.history import DONE, HALF_DONE, History, Record, Taken, default_who
-from migrator.inspection import Problem
-from migrator.plan import Plan, Prepared, half_done, is_pending, lint_subject, make_plan, prepare_rollback
-from migrator.runner import DOWN, UP, Direction, Result, Runner, live_catalog
+from migrator.errors import ChangedError, MigrationError
+from migrator.files import BUILTIN, Migration, new_name, open_directory, scan
+from migrator.history import DONE, History, Record, default_who
 from migrator.settings import DEFAULTS, Settings
 from migrator.urls import DEFAULT_URL, parse_url
 
 if TYPE_CHECKING:
+    from migrator.applying import Work
+    from migrator.inspection import Problem
     from migrator.lint import Finding
+    from migrator.runner import Result
 
 DEFAULT_DIRECTORY = "./migrations"
-ALL_SNAPSHOTS_UP_TO = 20
-"""In a run of more migrations than this the catalog is recorded after the last one only."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A migration and how it stands.
 
     Attributes:
@@ -52,7 +45,7 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields."""
-        return dict(self.__dict__)
+        return self._asdict()
 
 
 class DatabaseMigrator:
@@ -79,7 +72,7 @@ class DatabaseMigrator:
         settings: Settings = DEFAULTS,
         clock: Clock | None = None,
         who: str | None = None,
-        progress: Callable[[Result], None] = lambda _: None,
+        progress: "Callable[[Result], None]" = lambda _: None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._url = parse_url(db_url)
@@ -139,6 +132,8 @@ class DatabaseMigrator:
 
     def get_pending_migrations(self) -> list[str]:
         """Names of the migrations that `apply_all_pending` would run, in that order."""
+        from migrator.plan import is_pending
+
         migrations = self.migrations()
         with self._opened() as (_, history):
             records = history.load()
@@ -160,7 +155,7 @@ class DatabaseMigrator:
 
     def up(
         self, to: str | int | None = None, *, dry_run: bool = False, tx: Literal["each", "all"] = "each"
-    ) -> list[Result]:
+    ) -> "list[Result]":
         """Run what is pending, in order. Whatever is not as it should be is found before anything runs.
 
         Args:
@@ -179,26 +174,10 @@ class DatabaseMigrator:
             MigrationFileError: A file cannot be taken as it is.
         """
         version = None if to is None else self._version(to)
-        migrations = self.migrations()
-        with self._opened(create=not dry_run) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
-            if dry_run:
-                return self._rehearse_up(engine, history, migrations, version)
-            results: list[Result] = []
-            while True:
-                records, plan = self._plan(engine, history, migrations, version)
-                if not plan.items:
-                    return results
-                if not results:
-                    self._before_change(engine, history)
-                try:
-                    for result in self._run(self._runner(engine, history), plan, records, tx):
-                        results.append(result)
-                        self._progress(result)
-                except Taken:
-                    continue
-                return results
+        with self._working(create=not dry_run) as work:
+            return work.rehearse_up(version) if dry_run else work.up(version, tx=tx)
 
-    def down(self, name: str, *, dry_run: bool = False) -> Result:
+    def down(self, name: str, *, dry_run: bool = False) -> "Result":
         """Undo an applied migration by its ``_rollback`` companion. It is pending afterwards.
 
         Args:
@@ -208,21 +187,8 @@ class DatabaseMigrator:
         Raises:
             MigrationError: It is not applied, cannot be undone, or has no companion; and as in `up`.
         """
-        migrations = self.migrations()
-        with self._opened() as (engine, history), engine.lock(self._settings.wait_s, self._clock):
-            while True:
-                engine.changed_by_others()
-                records = self._settled_records(engine, history)
-                item, record = self._rollback_of(name, migrations, records, engine.dialect)
-                if dry_run:
-                    return self._rehearse(engine, history, [item], records, DOWN)[0]
-                self._before_change(engine, history)
-                try:
-                    result = self._runner(engine, history).run(item, record, DOWN)
-                except Taken:
-                    continue
-                self._progress(result)
-                return result
+        with self._working() as work:
+            return work.rehearse_down(name) if dry_run else work.down(name)
 
     # What is
 
@@ -256,22 +222,27 @@ class DatabaseMigrator:
     def dump(self) -> str:
         """What is in the database now, as text: a line for each object, in the same order however it was made."""
         from migrator.catalog import dump
+        from migrator.runner import live_catalog
 
         with self._opened() as (engine, _):
             return dump(live_catalog(engine))
 
-    def verify(self) -> list[tuple[str, Problem | None]]:
+    def verify(self) -> "list[tuple[str, Problem | None]]":
         """Run the verify scripts of what is applied, without effect.
 
         Returns:
             Each migration that has one, or whose file changed, and what is wrong with it or None.
         """
+        from migrator import inspection
+
         migrations = self.migrations()
         with self._opened() as (engine, history):
             return list(inspection.verify(engine, migrations, history.load(), self._limits))
 
-    def doctor(self) -> list[Problem]:
+    def doctor(self) -> "list[Problem]":
         """Everything that is wrong between files, history and database, the gravest first; empty where all is well."""
+        from migrator import inspection
+
         migrations = self.migrations()
         with self._opened() as (engine, history):
             return list(inspection.doctor(engine, history, migrations, history.load()))
@@ -282,6 +253,7 @@ class DatabaseMigrator:
         On PostgreSQL the findings of squawk stand among them where it is installed.
         """
         from migrator.lint import lint, squawk
+        from migrator.plan import lint_subject
 
         findings = []
         for migration in self.migrations():
@@ -294,7 +266,7 @@ class DatabaseMigrator:
 
     # What a person decides
 
-    def repair(self, name: str, action: Literal["retry", "mark-applied", "mark-pending"]) -> Result:
+    def repair(self, name: str, action: Literal["retry", "mark-applied", "mark-pending"]) -> "Result":
         """Settle a migration that is half done, changed or gone.
 
         Args:
@@ -306,21 +278,21 @@ class DatabaseMigrator:
             NeedsRepair: What was done is not what the file begins with now, so it cannot go on.
             MigrationError: The action does not fit; and as `up`.
         """
-        migrations = self.migrations()
-        with self._opened(create=True) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
-            records = self._settled_records(engine, history)
-            migration, record = repair.which(name, migrations, records)
+        from migrator import repair
+
+        with self._working(create=True) as work:
+            migration, record = repair.which(name, work.migrations, work.settled_records())
             if action == "mark-pending":
                 if record is None:
                     raise MigrationError(f"{name} is pending already", hint="migrator status")
-                return repair.mark_pending(engine, history, record)
+                return repair.mark_pending(work.engine, work.history, record)
             if migration is None:
                 raise ChangedError(f"the file of {name} is gone", hint="bring it back; or --mark-pending")
             if action == "mark-applied":
-                return repair.mark_applied(engine, history, migration, record)
-            return repair.retry(self._runner(engine, history), engine, migration, record)
+                return repair.mark_applied(work.engine, work.history, migration, record)
+            return repair.retry(work.runner(), work.engine, migration, record)
 
-    def baseline(self, version: str | int | None = None, *, tool: str | None = None) -> list[Result]:
+    def baseline(self, version: str | int | None = None, *, tool: str | None = None) -> "list[Result]":
         """Begin the history of a database that has its schema already; nothing is run.
 
         Args:
@@ -332,16 +304,17 @@ class DatabaseMigrator:
         """
         if (version is None) == (tool is None):
             raise MigrationError("a baseline takes a version, or the tool whose table says it", hint="give one of them")
-        migrations = self.migrations()
-        with self._opened(create=True) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
+        from migrator import repair
+
+        with self._working(create=True) as work:
             if tool is not None:
-                chosen = repair.foreign_choice(history, tool, migrations)
-                return repair.baseline(engine, history, {}, chosen, set_aside=True)
+                chosen = repair.foreign_choice(work.history, tool, work.migrations)
+                return repair.baseline(work.engine, work.history, {}, chosen, set_aside=True)
             newest = self._version(version or 0)
-            if all(each.version != newest for each in migrations):
+            if all(each.version != newest for each in work.migrations):
                 raise MigrationError(f"there is no migration with the version {version}", hint="migrator status")
-            chosen = [each for each in migrations if each.version is not None and each.version <= newest]
-            return repair.baseline(engine, history, history.load(), chosen)
+            chosen = [each for each in work.migrations if each.version is not None and each.version <= newest]
+            return repair.baseline(work.engine, work.history, work.history.load(), chosen)
 
     # Inside
 
@@ -351,139 +324,22 @@ class DatabaseMigrator:
             engine.open(create=create)
             yield engine, History(engine, self._clock, self._who or default_who())
 
-    def _runner(self, engine: Engine, history: History) -> Runner:
-        chosen = self._settings
-        return Runner(engine, history, self._clock, self._limits, chosen.retries, chosen.wait_s)
+    @contextmanager
+    def _working(self, *, create: bool = False) -> "Iterator[Work]":
+        from migrator.applying import Work
+
+        migrations = self.migrations()
+        with self._opened(create=create) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
+            yield Work(engine, history, migrations, self._settings, self._clock, self._progress, self._notice)
 
     @property
     def _limits(self) -> Limits:
         return Limits(self._settings.lock_timeout_s, self._settings.statement_timeout_s)
 
-    def _settled_records(self, engine: Engine, history: History) -> dict[str, Record]:
-        """The history; where a migration seems half done, after whoever may be at work on it has ended."""
-        records = history.load()
-        if any(record.state in HALF_DONE for record in records.values()):
-            with engine.journal_lock(self._settings.wait_s, self._clock):
-                records = history.load()
-        return records
-
-    def _plan(
-        self, engine: Engine, history: History, migrations: Sequence[Migration], to: int | None
-    ) -> tuple[dict[str, Record], Plan]:
-        engine.changed_by_others()
-        records = self._settled_records(engine, history)
-        plan = make_plan(
-            migrations,
-            records,
-            engine.dialect,
-            to=to,
-            out_of_order=self._settings.out_of_order,
-            lint=self._settings.lint,
-        )
-        for warning in plan.warnings:
-            self._notice(warning)
-        return records, plan
-
-    def _run(self, runner: Runner, plan: Plan, records: Mapping[str, Record], tx: str) -> Iterator[Result]:
-        if tx == "all":
-            yield from runner.run_all(plan.items, records)
-            return
-        few = len(plan.items) <= ALL_SNAPSHOTS_UP_TO
-        for number, item in enumerate(plan.items, 1):
-            yield runner.run(item, records.get(item.migration.name), UP, snapshot=few or number == len(plan.items))
-
-    def _before_change(self, engine: Engine, history: History) -> None:
-        """Save the database, make the history, and note what somebody else changed since it was recorded."""
-        wanted = self._settings.backup
-        if wanted or (wanted is None and engine.dialect == "sqlite"):
-            saved = engine.backup(self._settings.backup_folder, f"{self._clock.now():%Y%m%d_%H%M%S}")
-            if saved is not None:
-                self._notice(f"saved what was there to {saved}")
-        history.create()
-        for message in drift(engine, history):
-            self._notice(f"changed by another hand since the last migration: {message}")
-            history.add_line("", "drift", detail=message)
-
-    def _rehearse_up(
-        self, engine: Engine, history: History, migrations: Sequence[Migration], to: int | None
-    ) -> list[Result]:
-        records, plan = self._plan(engine, history, migrations, to)
-        results = self._rehearse(engine, history, plan.items, records, UP) if plan.items else []
-        for result in results:
-            self._progress(result)
-        return results
-
-    def _rehearse(
-        self,
-        engine: Engine,
-        history: History,
-        items: Sequence[Prepared],
-        records: Mapping[str, Record],
-        direction: Direction,
-    ) -> list[Result]:
-        if engine.rehearsal == "none":
-            return [Result(item.migration.name, _not_executed(engine, item), "not_executed") for item in items]
-        if engine.rehearsal == "transaction":
-            return self._runner(engine, history).rehearse(items, records, direction)
-        with tempfile.TemporaryDirectory(prefix="migrator") as folder, engine.copy(Path(folder)) as copy:
-            copied = History(copy, self._clock, history.who)
-            copied.create()
-            copy.changed_by_others()
-            runner = self._runner(copy, copied)
-            runner.rehearsing = True
-            done = [runner.run(item, records.get(item.migration.name), direction, snapshot=False) for item in items]
-        return [Result(each.migration, "executed on a copy", "executed", each.duration_ms) for each in done]
-
-    def _rollback_of(
-        self, name: str, migrations: Sequence[Migration], records: Mapping[str, Record], dialect: str
-    ) -> tuple[Prepared, Record]:
-        """The rollback to run, and the row that it changes; with every reason not to."""
-        if half := next((each for each in records.values() if each.state in HALF_DONE), None):
-            raise NeedsRepair(
-                half_done(half), hint=f"migrator repair {half.name} --retry | --mark-applied | --mark-pending"
-            )
-        stem = name.removesuffix(".sql") + ".sql"
-        if stem in records and all(each.name != stem for each in migrations):
-            raise ChangedError(f"{stem} is applied, and its file is gone", hint="bring the file and its rollback back")
-        migration = find(migrations, name)
-        record = records.get(migration.name)
-        if record is None or record.state not in DONE:
-            raise MigrationError(f"{migration.name} is not applied", hint="migrator status")
-        if migration.script.directives.irreversible:
-            raise MigrationError(f"{migration.name} says that it is irreversible", hint="restore a backup instead")
-        if migration.rollback is None:
-            raise MigrationError(
-                f"{migration.name} has no rollback",
-                hint=f"migrator new {migration.slug}_rollback, and write what undoes it",
-            )
-        applied = [each for each in migrations if each.name in records and records[each.name].state in DONE]
-        for other in applied:
-            if other is not migration and any(
-                find(migrations, text) is migration for text in other.script.directives.requires
-            ):
-                raise OrderError(f"{other.name} requires {migration.name}", hint=f"migrator down {other.name}")
-        newer = [each.name for each in applied if (each.version or 0) > (migration.version or 0)]
-        if newer and not migration.repeatable and self._settings.out_of_order != "allow":
-            message = f"{', '.join(newer)} came after {migration.name} and is applied"
-            if self._settings.out_of_order == "error":
-                raise OrderError(message, hint=f"migrator down {newer[-1]}; or say --out-of-order allow")
-            self._notice(message)
-        return prepare_rollback(migration, migration.rollback, dialect), record
-
     def _version(self, to: str | int) -> int:
         from migrator.files import parse_version
 
         return to if isinstance(to, int) else parse_version(to)
-
-
-def drift(engine: Engine, history: History) -> list[str]:
-    """What somebody else changed in the database since its catalog was recorded; nothing where it never was."""
-    from migrator.catalog import compare
-
-    recorded = history.recorded_catalog()
-    if recorded is None:
-        return []
-    return [difference.message for difference in compare(json.loads(recorded[2]), live_catalog(engine))]
 
 
 def _entry(name: str, record: Record | None, migration: Migration | None) -> Entry:
@@ -499,8 +355,3 @@ def _entry(name: str, record: Record | None, migration: Migration | None) -> Ent
     return Entry(
         name, state, record.applied_at, record.duration_ms, record.applied_by, record.statements_done, record.error
     )
-
-
-def _not_executed(engine: Engine, item: Prepared) -> str:
-    sql = "\n".join(f"{statement.text};" for statement in item.statements)
-    return f"not executed, since {engine.url.dialect} cannot take DDL back; would run:\n{engine.url.redact(sql)}"

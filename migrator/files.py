@@ -6,12 +6,13 @@ dialect, as ``VERSION_slug.postgresql.sql``. ``R_slug.sql`` is repeatable: it is
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from migrator.errors import MigrationError, MigrationFileError
 
@@ -34,8 +35,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Directives:
+class Directives(NamedTuple):
     """What the head comment of a file asks for.
 
     Attributes:
@@ -58,8 +58,7 @@ class Directives:
 PLAIN = Directives()
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """One file as it is run.
 
     Attributes:
@@ -75,21 +74,22 @@ class Script:
     directives: Directives = PLAIN
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(NamedTuple):
     """A migration and where its companions are.
 
     Attributes:
         name: ``VERSION_slug.sql``, whatever the dialect: what the history knows it by.
         version: Its number; None for a repeatable one.
+        rollback: The path of the file that undoes it, if there is one.
+        verify: The path of the file that tells whether it took effect, if there is one.
     """
 
     name: str
     version: int | None
     slug: str
     script: Script
-    rollback: Path | None = field(default=None)
-    verify: Path | None = field(default=None)
+    rollback: str | None = None
+    verify: str | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -123,22 +123,23 @@ def scan(directory: str | Path, dialect: str) -> list[Migration]:
             companion has no migration, or there is no text for this dialect.
     """
     folder = open_directory(directory)
-    chosen: dict[tuple[str, str, str], dict[str, Path]] = {}
-    for path, match in _named(folder):
-        key = (match["version"], match["slug"], match["part"] or "")
-        chosen.setdefault(key, {})[match["dialect"] or ""] = path
-    parts: dict[tuple[str, str], dict[str, Path]] = {}
+    chosen: dict[tuple[str, str, str], dict[str, str]] = {}
+    for match in _named(folder):
+        version, slug, part, own = match.groups()
+        chosen.setdefault((version, slug, part or ""), {})[own or ""] = match.string
+    parts: dict[tuple[str, str], dict[str, str]] = {}
     for (version, slug, part), texts in chosen.items():
         found = next((texts[name] for name in (*_READS[dialect], "") if name in texts), None)
         if found is None:
-            there = ", ".join(sorted(path.name for path in texts.values()))
+            there = ", ".join(sorted(texts.values()))
             raise MigrationFileError(
                 f"there is no text of this for {dialect}, only {there}",
                 file=_join(version, slug, part),
                 hint=f"add {_join(version, slug, part).removesuffix('.sql')}.{dialect}.sql, or one for all dialects",
             )
         parts.setdefault((version, slug), {})[part] = found
-    migrations = [_migration(version, slug, files) for (version, slug), files in parts.items()]
+    place = f"{folder}{os.sep}"
+    migrations = [_migration(place, version, slug, files) for (version, slug), files in parts.items()]
     migrations.sort(key=lambda each: (each.version is None, each.version or 0, each.slug))
     for one, other in pairwise(migrations):
         if one.version is not None and one.version == other.version:
@@ -148,24 +149,27 @@ def scan(directory: str | Path, dialect: str) -> list[Migration]:
     return migrations
 
 
-def read_script(path: Path) -> Script:
+def read_script(path: str) -> Script:
     """One file, with its directives and its checksum.
 
     Raises:
         MigrationFileError: It cannot be read, is not UTF-8, or a directive is not understood.
     """
+    # Plain strings, since pathlib's objects would be half of the time that looking at hundreds of files takes.
+    name = path.rpartition(os.sep)[2]
     try:
-        raw = path.read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123
+            raw = file.read().removeprefix(b"\xef\xbb\xbf")
     except OSError as fault:
-        raise MigrationFileError(f"cannot be read: {fault.strerror}", file=path.name) from fault
+        raise MigrationFileError(f"cannot be read: {fault.strerror}", file=name) from fault
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode()
     except UnicodeDecodeError as fault:
         line = raw.count(b"\n", 0, fault.start) + 1
-        raise MigrationFileError("is not UTF-8", file=path.name, line=line, hint="save the file as UTF-8") from None
+        raise MigrationFileError("is not UTF-8", file=name, line=line, hint="save the file as UTF-8") from None
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return Script(path.name, text, checksum(text), _directives(text, path.name) if "migrator:" in text else PLAIN)
+    return Script(name, text, checksum(text), _directives(text, name) if "migrator:" in text else PLAIN)
 
 
 def checksum(text: str) -> str:
@@ -227,7 +231,7 @@ def new_name(name: str, directory: str | Path, now: datetime) -> str:
         raise MigrationError(f"{name!r} makes no file name", hint="begin with a letter: add_orders")
     if len(slug) > 200:
         raise MigrationError(f"the name is {len(slug)} characters long", hint="200 are enough")
-    named = [match for _, match in _named(open_directory(directory))]
+    named = _named(open_directory(directory))
     if stem[2] is None:
         taken = {int(match["version"].replace("_", "")) for match in named if match["version"] != "R"}
         while int(now.strftime("%Y%m%d%H%M%S")) in taken:
@@ -242,10 +246,10 @@ def new_name(name: str, directory: str | Path, now: datetime) -> str:
     return made
 
 
-def _named(folder: Path) -> Sequence[tuple[Path, re.Match[str]]]:
-    """Each SQL file of a folder with its name taken apart, by name."""
+def _named(folder: Path) -> Sequence[re.Match[str]]:
+    """The name of each SQL file of a folder, taken apart, by name."""
     try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() == ".sql")
+        names = sorted(name for name in os.listdir(folder) if name[-4:].lower() == ".sql")  # noqa: PTH208
     except FileNotFoundError:
         return []
     except OSError as fault:
@@ -261,20 +265,21 @@ def _named(folder: Path) -> Sequence[tuple[Path, re.Match[str]]]:
                 file=name,
                 hint="name it VERSION_slug.sql (20250127_120000_add_orders.sql), or keep it in another folder",
             )
-        found.append((folder / name, match))
+        found.append(match)
     return found
 
 
-def _migration(version: str, slug: str, files: dict[str, Path]) -> Migration:
+def _migration(place: str, version: str, slug: str, files: dict[str, str]) -> Migration:
     name = _join(version, slug, "")
     if "" not in files:
-        part, path = next(iter(files.items()))
+        part, file = next(iter(files.items()))
         raise MigrationFileError(
-            f"is the {part} of a migration that is not there", file=path.name, hint=f"add {name}, or remove this file"
+            f"is the {part} of a migration that is not there", file=file, hint=f"add {name}, or remove this file"
         )
-    script = read_script(files[""])
+    script = read_script(place + files[""])
     number = None if version == "R" else int(version.replace("_", ""))
-    return Migration(name, number, slug, script, files.get("rollback"), files.get("verify"))
+    rollback, verify = (place + files[part] if part in files else None for part in ("rollback", "verify"))
+    return Migration(name, number, slug, script, rollback, verify)
 
 
 def _join(version: str, slug: str, part: str) -> str:
@@ -283,7 +288,7 @@ def _join(version: str, slug: str, part: str) -> str:
 
 def _directives(text: str, file: str) -> Directives:
     """Read the directives of the head: of the lines before the first that is neither blank nor a ``--`` comment."""
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     head = True
     for number, line in enumerate(text.split("\n"), 1):
         head = head and (not line.strip() or line.lstrip().startswith("--"))
@@ -303,7 +308,7 @@ def _directives(text: str, file: str) -> Directives:
                 raise MigrationFileError(f"{key} is given twice", file=file, line=number)
             fields[key] = _directive(key, value, file, number)
     known = {_FIELDS[key]: value for key, value in fields.items()}
-    return Directives(**known)  # type: ignore[arg-type]  # each value was made for its field
+    return PLAIN._replace(**known)
 
 
 _FIELDS = {

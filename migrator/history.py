@@ -19,12 +19,10 @@ Where a database rolls back DDL, a row is written first in the transaction of it
 runner out even where locks fail, and none of running, failed, reverting, revert_failed is ever seen.
 """
 
-import getpass
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrator._version import __version__
 from migrator.clock import Clock, format_time
@@ -69,8 +67,7 @@ LOG_COLUMNS = (
 _FOREIGN = {("version",): "dbmate", ("version", "dirty"): "golang-migrate"}
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A row of the history; its fields are the columns.
 
     Attributes:
@@ -330,6 +327,8 @@ def hashes_of(statements: Sequence[str]) -> str:
 
 def default_who() -> str:
     """``user@host``."""
+    import getpass
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

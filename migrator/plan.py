@@ -5,24 +5,21 @@ split, lint. All findings of one kind are told at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import ChangedError, LintError, MigrationError, MigrationFileError, NeedsRepair, OrderError
 from migrator.files import Migration, Script, find, read_script
 from migrator.history import DONE, HALF_DONE, Record
-from migrator.statements import Statement, split
 
 if TYPE_CHECKING:
     from migrator.lint import Subject
+    from migrator.statements import Statement
 
 OUT_OF_ORDER = ("error", "warn", "allow")
 _ANOTHER_TOOLS = ("-- migrate:up", "-- +goose Up", "-- +migrate Up")
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A migration, or its rollback, taken apart into what is sent.
 
     Attributes:
@@ -32,9 +29,9 @@ class Prepared:
 
     migration: Migration
     script: Script
-    statements: Sequence[Statement]
+    statements: "Sequence[Statement]"
     verify: Script | None = None
-    verify_statements: Sequence[Statement] = ()
+    verify_statements: "Sequence[Statement]" = ()
 
     @property
     def transaction(self) -> bool:
@@ -42,8 +39,7 @@ class Prepared:
         return self.script.directives.transaction
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What would be run, in this order, and what a person should know."""
 
     items: Sequence[Prepared]
@@ -114,6 +110,7 @@ def make_plan(
     to: int | None = None,
     out_of_order: str = "error",
     lint: bool = True,
+    prepared: dict[str, Prepared] | None = None,
 ) -> Plan:
     """Everything that `up` would run.
 
@@ -124,6 +121,7 @@ def make_plan(
         to: The last version to run; None for all, the repeatable ones too.
         out_of_order: What to do about a file whose version is below one that is applied: "error", "warn" or "allow".
         lint: Whether a fault that a rule finds is an error.
+        prepared: Where to keep what was taken apart, and to find it again.
 
     Raises:
         NeedsRepair: See `check_history`.
@@ -140,7 +138,12 @@ def make_plan(
         pending = [each for each in pending if each.version is not None and each.version <= to]
     warnings = _check_order(pending, records, out_of_order)
     _check_requirements(pending, migrations, records)
-    items = [prepare(each, dialect) for each in pending]
+    prepared = {} if prepared is None else prepared
+    items = []
+    for each in pending:
+        if each.name not in prepared:
+            prepared[each.name] = prepare(each, dialect)
+        items.append(prepared[each.name])
     if lint:
         warnings += check_lint(items, dialect)
     return Plan(items, warnings)
@@ -152,6 +155,8 @@ def prepare(migration: Migration, dialect: str) -> Prepared:
     Raises:
         MigrationFileError: Its text cannot be split.
     """
+    from migrator.statements import split
+
     script = migration.script
     if any(mark in script.text for mark in _ANOTHER_TOOLS):
         raise MigrationFileError(
@@ -170,12 +175,14 @@ def prepare(migration: Migration, dialect: str) -> Prepared:
     return Prepared(migration, script, statements, verify, split(verify.text, dialect, name=verify.file))
 
 
-def prepare_rollback(migration: Migration, path: Path, dialect: str) -> Prepared:
+def prepare_rollback(migration: Migration, path: str, dialect: str) -> Prepared:
     """The rollback of a migration ready to be run.
 
     Raises:
         MigrationFileError: Its text cannot be split.
     """
+    from migrator.statements import split
+
     script = read_script(path)
     return Prepared(migration, script, split(script.text, dialect, name=script.file))
 

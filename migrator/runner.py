@@ -7,33 +7,34 @@ the history is a journal: which statements are done, by their hashes. A statemen
 together with its entry in the journal; for any other the moment between the two is why `running` needs a person.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from migrator.clock import Clock, elapsed_ms, format_time, stopwatch
 from migrator.engines.contract import DatabaseFault, Engine, Limits
 from migrator.errors import LockTimeout, MigrationError, NeedsRepair, StatementFailed
 from migrator.files import Script
 from migrator.history import OWN_TABLES, History, Record, Taken, hash_of, hashes_of
-from migrator.plan import Prepared
-from migrator.statements import Statement
 from migrator.urls import redact_sql
 
 if TYPE_CHECKING:
     from migrator.catalog import Snapshot
+    from migrator.plan import Prepared
+    from migrator.statements import Statement
 
 _T = TypeVar("_T")
 _ROWS_ONLY = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"})
 _REHEARSED = "what was there before: this was a dry run"
+_GROUP_S = 0.1
 _FIRST_PAUSE_S = 0.5
 _SLOWEST_PAUSE_S = 8.0
 
 
-@dataclass(frozen=True)
-class Direction:
+class Direction(NamedTuple):
     """The states that a run in one direction goes through, and what people call it."""
 
     doing: str
@@ -47,8 +48,7 @@ UP = Direction("running", "failed", "applied", "applied", "migrator up")
 DOWN = Direction("reverting", "revert_failed", "rolled_back", "rolled back", "migrator down {name}")
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What came of one migration.
 
     Attributes:
@@ -63,12 +63,7 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields."""
-        return {
-            "migration": self.migration,
-            "message": self.message,
-            "state": self.state,
-            "duration_ms": self.duration_ms,
-        }
+        return self._asdict()
 
 
 @dataclass
@@ -126,6 +121,70 @@ class Runner:
         self.engine.reset(item.script.text)
         self.done_before.append(item.migration.name)
         return result
+
+    def run_each(
+        self, items: Sequence[Prepared], records: Mapping[str, Record], recorded: Collection[str]
+    ) -> Iterator[Result]:
+        """Run migrations forward one after the other, and give each result once it is durable.
+
+        Where a commit waits for the disk and locks the database whole (SQLite), those that fit into a moment are
+        committed together. Should one of these fail, all are undone and run again each by itself.
+
+        Args:
+            items: What to run.
+            records: Rows by name, as they were read.
+            recorded: The names after which the catalog is recorded.
+        """
+        number = 0
+        together = self.engine.groups_commits and not self.limits.statement_timeout_s
+        while number < len(items):
+            done: list[Result] = []
+            if together and len(items) - number > 1:
+                done = self._run_group(items[number:], records, recorded)
+                together = bool(done)
+            if not done:
+                item = items[number]
+                name = item.migration.name
+                done = [self.run(item, records.get(name), UP, snapshot=name in recorded)]
+                together = together or (self.engine.groups_commits and not self._groups(item))
+            number += len(done)
+            yield from done
+
+    def _groups(self, item: Prepared) -> bool:
+        """Whether a file may be committed together with others."""
+        wanted = item.script.directives
+        own_limits = wanted.lock_timeout_s is not None or wanted.statement_timeout_s is not None
+        return wanted.transaction and not own_limits and not self.engine.sets_session(item.script.text)
+
+    def _run_group(
+        self, items: Sequence[Prepared], records: Mapping[str, Record], recorded: Collection[str]
+    ) -> list[Result]:
+        """Run the first of these in one transaction; none of them where one failed, or is not to be grouped."""
+        results: list[Result] = []
+        began = stopwatch()
+        try:
+            for item in items:
+                if not self._groups(item) or (results and stopwatch() - began > _GROUP_S):
+                    break
+                started = stopwatch()
+                if not results:
+                    self.engine.begin(self.limits)
+                    if self.engine.changed_by_others():
+                        raise Taken
+                name = item.migration.name
+                place = _Place(item.script)
+                self._do(item, records.get(name), UP, place, snapshot=name in recorded)
+                results.append(Result(name, UP.verb, UP.done, elapsed_ms(started)))
+            if results:
+                self.engine.commit()
+        except DatabaseFault:
+            self._undo()
+            return []
+        except BaseException:
+            self._undo()
+            raise
+        self.done_before += [result.migration for result in results]
+        return results
 
     def resume(self, item: Prepared, record: Record, direction: Direction) -> Result:
         """Go on with a journal after its last statement that is done.
@@ -489,10 +548,10 @@ def check_answer(rows: Sequence[Sequence[Any]]) -> None:
         DatabaseFault: It gave that.
     """
     if len(rows) == 1 and len(rows[0]) == 1 and not rows[0][0]:
-        raise DatabaseFault(f"the check gave {json.dumps(rows[0][0], default=str)}")
+        raise DatabaseFault(f"the check gave {'NULL' if rows[0][0] is None else rows[0][0]}")
 
 
-def live_catalog(engine: Engine) -> "Snapshot":
+def live_catalog(engine: Engine) -> Snapshot:
     """What is in the database now, without migrator's own tables."""
     from migrator.catalog import take_snapshot
 
@@ -502,6 +561,8 @@ def live_catalog(engine: Engine) -> "Snapshot":
 
 def record_catalog(engine: Engine, history: History, name: str) -> str:
     """Keep the catalog as it is after a migration; returns its hash."""
+    import json
+
     from migrator.catalog import schema_hash
 
     snapshot = live_catalog(engine)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from migrator.errors import MigrationError
 
@@ -80,6 +79,8 @@ def parse_url(text: str) -> DatabaseUrl:
         raise MigrationError("the database URL has a scheme that is not known here", hint=f"use one of {known}")
     if dialect == "sqlite":
         return _sqlite(rest)
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
     try:
         parts = urlsplit(f"//{rest}")
         port = parts.port

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from migrator.cli.exits import visible
 from migrator.database import DEFAULT_DIRECTORY, DatabaseMigrator
-from migrator.runner import Result
 from migrator.settings import DEFAULTS, Settings
 from migrator.urls import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from migrator.runner import Result
 
 SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
@@ -33,7 +35,7 @@ class Session:
     directory: str | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
 
-    def migrator(self, *, progress: Callable[[Result], None] = lambda _: None) -> DatabaseMigrator:
+    def migrator(self, *, progress: "Callable[[Result], None]" = lambda _: None) -> DatabaseMigrator:
         """The migrator that the options and the environment mean."""
         return DatabaseMigrator(
             self.db or os.environ.get("MIGRATOR_DB_URL") or DEFAULT_URL,

@@ -12,10 +12,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from migrator.clock import Clock
 from migrator.errors import MigrationError
@@ -41,8 +40,7 @@ class DatabaseFault(MigrationError):
         self.position = position
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """How long a statement may wait for a lock, and how long it may take, in seconds; 0 is without limit."""
 
     lock_timeout_s: float = 5.0
@@ -58,6 +56,8 @@ class Engine(ABC):
     """Whether DDL can be rolled back."""
     rehearsal: ClassVar[Literal["transaction", "copy", "none"]]
     """How a dry run is executed: in a transaction that is rolled back, on a copy, or not at all."""
+    groups_commits: ClassVar[bool] = False
+    """Whether several migrations may be committed at once: writers exclude each other anyway, and a commit is dear."""
     time_type: ClassVar[str]
     """The type of a column that holds a moment."""
     text_type: ClassVar[str] = "TEXT"
@@ -182,6 +182,10 @@ class Engine(ABC):
         Raises:
             DatabaseFault: It did not.
         """
+
+    def sets_session(self, text: str) -> bool:  # noqa: ARG002
+        """Whether a file may change this session in a way that outlives its transaction."""
+        return True
 
     def settle(self, text: str) -> None:  # noqa: B027
         """Take back what the file that was run set in this session and that would bend migrator's own SQL."""

@@ -33,6 +33,7 @@ class SQLiteEngine(Engine):
     dialect = "sqlite"
     transactional = True
     rehearsal = "copy"
+    groups_commits = True
     time_type = "TEXT"
 
     def __init__(self, url: DatabaseUrl) -> None:
@@ -190,9 +191,13 @@ class SQLiteEngine(Engine):
         """What PRAGMA foreign_key_check finds."""
         return [(table, parent, rows) for (table, parent), rows in _orphans(self._open).items() if parent is not None]
 
+    def sets_session(self, text: str) -> bool:
+        """Whether it speaks of a pragma, of attaching a database or of something temporary."""
+        return _SETS_SESSION.search(text) is not None
+
     def reset(self, text: str) -> None:
-        """Begin anew, where the file set a pragma, attached a database or made a temporary object."""
-        if _SETS_SESSION.search(text):
+        """Begin anew, where the file may have changed the session."""
+        if self.sets_session(text):
             self.close()
             self.open(create=True)
             self._data_version = 0  # what others did between the two connections is not known

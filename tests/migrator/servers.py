@@ -1,7 +1,7 @@
 """Real database servers for tests: PostgreSQL from a pip package, MariaDB where it is installed.
 
 They lie in a temporary folder, listen on a Unix socket only, so that nothing else on the machine is touched,
-and write without fsync.
+and write without fsync unless asked.
 """
 
 import importlib.util
@@ -29,8 +29,12 @@ def postgresql_binaries() -> Path:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[Path]:
-    """A running PostgreSQL with the superuser ``postgres``; yields the folder of its socket."""
+def postgresql_server(*, durable: bool = False) -> Iterator[Path]:
+    """A running PostgreSQL with the superuser ``postgres``; yields the folder of its socket.
+
+    Args:
+        durable: Whether it writes with fsync, as it does by default.
+    """
     with _folder("kbpg") as folder:
         binaries = postgresql_binaries()
         identity: dict[str, Any] = {}
@@ -48,7 +52,8 @@ def postgresql_server() -> Iterator[Path]:
             capture_output=True,
             **run,
         )
-        settings = ["fsync=off", "listen_addresses=", f"unix_socket_directories={folder}", "max_connections=60"]
+        settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=60"]
+        settings += [] if durable else ["fsync=off"]
         command = [str(binaries / "postgres"), "-D", str(data), *(part for text in settings for part in ("-c", text))]
 
         def answers() -> bool:
