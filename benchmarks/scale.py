@@ -34,7 +34,7 @@ class Scale:
 
 
 FULL = Scale("M", "L", few=1_000, all_of=10_000, many=100_000, repeats=400, runs=12)
-QUICK = Scale("S", "M", few=1_000, all_of=1_000, many=1_000, repeats=200, runs=6)
+QUICK = Scale("S", "M", few=1_000, all_of=1_000, many=10_000, repeats=200, runs=6)
 TINY = Scale("XS", "S", few=100, all_of=100, many=1_000, repeats=5, runs=2, lines=3)
 
 LABELS = {"XS": "0.1 MB", "S": "1 MB", "M": "10 MB", "L": "100 MB"}

@@ -21,19 +21,18 @@ def rows(scale: Scale) -> Iterator[Row]:
     """The generated history, and the two real ones beside what git makes of them."""
     with tempfile.TemporaryDirectory(prefix="kbstore-bench-") as name:
         folder = Path(name)
-        for size in (scale.small, scale.large):
-            yield from _generated(size, scale.few, folder)
+        yield _generated(scale.small, scale.few, folder)
         for history, git_bytes in inputs.HISTORIES.items():
             yield _real(history, git_bytes, scale.lines, folder)
 
 
-def _generated(size: str, versions: int, folder: Path) -> Iterator[Row]:
+def _generated(size: str, versions: int, folder: Path) -> Row:
     first = zstandard.ZstdCompressor(level=19).compress(stores.document_file(size).read_bytes())
     with Store.open(stores.copy(stores.built(size, versions), folder)) as store:
         before = store.backend.size_bytes()
         store.gc()
         after = store.backend.size_bytes()
-    yield Row(
+    return Row(
         f"size: {LABELS[size]}, {versions:,} versions, after gc",
         after / 1e3,
         "KB",
