@@ -80,6 +80,8 @@ def quick_check(ctx: Context) -> Result:
             with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
                 rows = [str(row[0]) for row in base.execute("PRAGMA quick_check(5)")]
         except sqlite3.DatabaseError as fault:
+            if not str(getattr(fault, "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                return Result.unhealthy(f"{file} cannot be read: {fault}", hint="look at the disk, and at store.disk")
             rows = [str(fault)]
         if rows != ["ok"]:
             return Result.unhealthy(f"{file}: {rows[0]}", details={"found": rows}, hint="restore it from a backup")
