@@ -13,6 +13,7 @@ from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
 
 REF_FORMAT = 1
 _TRIES = 100
+_PARTED_HINT = "its versions alone come with a range: kbstore export ..HEAD"
 
 
 class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,6 +114,28 @@ class Refs:
                 continue
             return event
         raise SlotTaken(f"the refs log was won by others {_TRIES} times in a row", hint="try again")
+
+    def graft(self, header: bytes, write_id: str) -> bool:
+        """Append a change that was made elsewhere, as it is; False where it is there already.
+
+        Raises:
+            CorruptStore: It does not follow the newest change here, or this store has another one in its place.
+            SlotTaken: Somebody else changed a tag or branch meanwhile.
+        """
+        state = self.read()
+        event = decode_ref(header, state.slot + 1)
+        if 0 < event.seq <= state.slot:
+            (there,) = self._backend.read(REFS_LOG, event.seq, event.seq)
+            if there.header == header:
+                return False
+            raise CorruptStore("this store has other tags and branches", hint=_PARTED_HINT)
+        if event.seq != state.slot + 1 or event.parent != state.parent:
+            raise CorruptStore(f"it is change {event.seq} of tags and branches, and does not follow {state.slot} here")
+        taken = {MAIN_BRANCH, *state.branches, *(state.tags if event.kind == "branch" else ())}
+        if event.name in taken:
+            raise CorruptStore(f"the name {event.name!r} is taken")
+        self._backend.append(REFS_LOG, event.seq, [Record(header)], write_id=write_id)
+        return True
 
     def segments(self, branch: str) -> tuple[Segment, ...]:
         """The logs that make up a branch's line.

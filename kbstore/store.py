@@ -337,6 +337,17 @@ class Store(Reader):
             self._refolded(graft, damaged=False)
             self._handed_out = self._writer.known_head().seq
 
+    def graft_ref(self, header: bytes) -> bool:
+        """Append a change of a tag or branch that was made elsewhere, as it is; False where it is there already.
+
+        Raises:
+            CorruptStore: It does not follow the newest change here, or this store has another one in its place.
+            SlotTaken: Somebody else changed a tag or branch meanwhile.
+        """
+        with self._lock:
+            self._refuse_read_only()
+            return self._refs.graft(header, self._clock.token())
+
     @contextmanager
     def edit(
         self, *, message: str = "", author: str = "", tags: Sequence[str] = (), allow_empty: bool = False

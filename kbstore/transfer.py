@@ -1,30 +1,30 @@
 """Carries histories in and out as JSON lines: documents with who, when and why, or events as they are.
 
 A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line
-becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902); a change of
-a tag or branch has ``ref`` and ``id``. Events keep their ids: everything that they claim is computed anew before they
-are taken in.
+becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902), and
+``branch`` where it stands on another line than the main one; a change of a tag or branch has ``ref`` and ``id``.
+Events keep their ids: everything that they claim is computed anew before they are taken in.
 """
 
-import gzip
-import io
-import lzma
-import zlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from kbstore.canonical import encode, loads
+from kbstore.canonical import encode
 from kbstore.clock import parse_time
-from kbstore.errors import CorruptStore, InvalidJSON, KBStoreError, PatchError
+from kbstore.errors import CorruptStore, KBStoreError, PatchError, RevisionError
 from kbstore.event import Event, decode_event, encode_body, event_id, store_values
+from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_line
+from kbstore.log import MAIN_BRANCH, REFS_LOG
 from kbstore.patch import Operation, parse_patch
+from kbstore.refs import decode_ref
+from kbstore.revision import check_name
 from kbstore.writer import Foreign
 
 if TYPE_CHECKING:
@@ -32,25 +32,7 @@ if TYPE_CHECKING:
 
 _BATCH_EVENTS = 100
 _BATCH_BYTES = 32 << 20
-_LONGEST_LINE_BYTES = 1 << 30
-_READ_FAULTS = (OSError, EOFError, lzma.LZMAError, zlib.error)
-_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
-_LINE_HINT = (
-    'a line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it; '
-    "the history of one JSON file is started with: kbstore init FILE"
-)
-
-
-class ImportFailed(KBStoreError):
-    """A line cannot be taken in. What stood before it was; the message names the line.
-
-    Attributes:
-        line: 1-based number of the line.
-    """
-
-    def __init__(self, message: str, *, line: int, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.line = line
+_BRANCH_LOG = re.compile(r"b[0-9a-f]{15}")
 
 
 class _DocumentLine(BaseModel):
@@ -85,6 +67,16 @@ class _EventLine(BaseModel):
     event: dict[str, Any]
     id: str
     patch: list[dict[str, Any]]
+    branch: str = MAIN_BRANCH
+
+
+class _RefLine(BaseModel):
+    """A line that carries an exported change of a tag or branch."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    ref: dict[str, Any]
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,40 +86,15 @@ class Imported:
     Attributes:
         versions: How many versions were added.
         known: How many exported events were there already.
+        refs: How many changes of tags and branches were added.
     """
 
-    versions: int
-    known: int
+    versions: int = 0
+    known: int = 0
+    refs: int = 0
 
-
-def unpacked(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream that is plain, or packed by gzip or xz, whatever its name."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
-    start = buffered.peek(len(_XZ))
-    if start.startswith(_GZIP):
-        return iter(gzip.GzipFile(fileobj=buffered))
-    if start.startswith(_XZ):
-        return iter(lzma.LZMAFile(buffered))
-    return iter(buffered)
-
-
-def checked_first(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The same lines, after the first that is not blank was found to be one that can be imported.
-
-    Raises:
-        ImportFailed: It is none.
-    """
-    rest = iter(lines)
-    blank = 0
-    try:
-        for line in rest:
-            if line.strip():
-                _kind(blank + 1, _read(blank + 1, line))
-                return chain([b"\n"] * blank, [line], rest)
-            blank += 1
-    except _READ_FAULTS as fault:
-        raise _cut_short(fault) from fault
-    return iter(())
+    def __add__(self, other: "Imported") -> "Imported":
+        return Imported(self.versions + other.versions, self.known + other.known, self.refs + other.refs)
 
 
 def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
@@ -140,7 +107,7 @@ def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
     Raises:
         ImportFailed: A line cannot be taken in; all lines before its batch were.
     """
-    added = known = 0
+    done = Imported()
     batch: list[tuple[int, dict[str, Any]]] = []
     size = 0
     kind = ""
@@ -148,60 +115,100 @@ def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            value = _read(number, line)
-            this = _kind(number, value)
-            if this == "ref":
-                continue
+            value = read_line(number, line)
+            this = kind_of(number, value)
+            if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
+                this = f"event {value['branch']}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
-                more, there = _take(store, kind, batch)
-                added, known, batch, size = added + more, known + there, [], 0
+                done += _take(store, kind, batch)
+                batch, size = [], 0
             kind = this
             batch.append((number, value))
             size += len(line)
-    except _READ_FAULTS as fault:
-        raise _cut_short(fault) from fault
+    except READ_FAULTS as fault:
+        raise cut_short(fault) from fault
     if batch:
-        more, there = _take(store, kind, batch)
-        added, known = added + more, known + there
-    return Imported(added, known)
+        done += _take(store, kind, batch)
+    return done
 
 
-def export_events(store: "Store", first: int = 1, last: int | None = None) -> Iterator[bytes]:
-    """Versions `first` to `last` of the open branch as JSON lines, each with its line feed."""
+def export_events(
+    store: "Store", first: int = 1, last: int | None = None, *, branch: str = MAIN_BRANCH
+) -> Iterator[bytes]:
+    """Versions `first` to `last` of the open branch as JSON lines, each with its line feed.
+
+    Args:
+        store: The store.
+        first: The first seq.
+        last: The last seq; the head's by default.
+        branch: Where an import is to put them.
+    """
+    where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
     for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
         assert version.entry is not None
-        line = b'{"event":%s,"id":"%s","patch":%s}\n'
-        yield line % (version.entry.header, version.id.encode(), encode(version.patch))
+        line = b'{%s"event":%s,"id":"%s","patch":%s}\n'
+        yield line % (where, version.entry.header, version.id.encode(), encode(version.patch))
 
 
-def _cut_short(fault: Exception) -> KBStoreError:
-    return KBStoreError(f"the file cannot be read to its end: {fault}", hint="is it cut short?")
+def export_all(store: "Store") -> Iterator[bytes]:
+    """All versions, tags and branches as JSON lines: the main line, then each change of a tag or branch in its order.
+
+    A branch's own versions follow the line that starts it.
+
+    Args:
+        store: The store, open on its main branch.
+    """
+    from kbstore.store import Store
+
+    yield from export_events(store)
+    for record in store.backend.read(REFS_LOG):
+        event = decode_ref(record.header, record.number)
+        yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
+        if event.kind == "branch":
+            branch = Store(store.backend, branch=event.name)
+            yield from export_events(branch, event.version + 1, branch=event.name)
 
 
-def _read(number: int, line: bytes) -> dict[str, Any]:
-    if len(line) > _LONGEST_LINE_BYTES:
-        raise ImportFailed(f"line {number} is longer than {_LONGEST_LINE_BYTES:,} bytes", line=number)
+def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]]) -> Imported:
+    from kbstore.store import Store
+
+    if kind == "document":
+        return Imported(_take_documents(store, batch))
+    if kind == "ref":
+        return Imported(refs=_take_refs(store, batch))
+    branch = kind.removeprefix("event").lstrip()
     try:
-        value = loads(line.rstrip(b"\r\n"))
-    except InvalidJSON as fault:
-        where = str(fault).removeprefix("line 1, ")
-        raise ImportFailed(
-            f"line {number}, {where}", line=number, hint=fault.hint or (_LINE_HINT if number == 1 else None)
-        ) from fault
-    if not isinstance(value, dict):
-        raise ImportFailed(f"line {number} is not an object", line=number, hint=_LINE_HINT)
-    return value
+        return _take_events(Store(store.backend, branch=branch) if branch else store, batch)
+    except RevisionError as fault:
+        raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
 
 
-def _kind(number: int, value: dict[str, Any]) -> str:
-    for kind in ("event", "ref", "document"):
-        if kind in value:
-            return kind
-    raise ImportFailed(f"line {number} has neither a document nor an event", line=number, hint=_LINE_HINT)
+def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
+    from kbstore.store import Store
 
-
-def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]]) -> tuple[int, int]:
-    return _take_events(store, batch) if kind == "event" else (_take_documents(store, batch), 0)
+    added = 0
+    for number, value in batch:
+        try:
+            line = _RefLine.model_validate(value)
+            header = encode(line.ref)
+            event = decode_ref(header, number)
+            if event_id(header) != line.id or event.encode() != header:
+                raise CorruptStore("it was changed after it was exported")
+            check_name(event.name)
+            if event.kind == "branch" and (event.target is None or not _BRANCH_LOG.fullmatch(event.log or "")):
+                raise CorruptStore("it starts no branch")
+            if event.kind not in ("tag", "branch"):
+                raise CorruptStore(f"it is neither, but a {event.kind!r}")
+            if event.target is not None:
+                target = Store(store.backend, branch=event.branch).version(f"v{event.version}")
+                if target.id != event.target:
+                    raise CorruptStore(f"the version that it names, {event.target[:12]}, is not here")
+            added += store.graft_ref(header)
+        except ValidationError as fault:
+            raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+        except KBStoreError as fault:
+            raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=fault.hint) from fault
+    return added
 
 
 def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
@@ -217,7 +224,7 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> 
     return len(store.commit_many(changes))
 
 
-def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> tuple[int, int]:
+def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imported:
     known = 0
     fresh: list[Foreign] = []
     head = store.head().seq
@@ -240,7 +247,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> tup
             store.graft(fresh)
         except CorruptStore as fault:
             raise ImportFailed(str(fault), line=batch[known][0], hint=fault.hint) from fault
-    return len(fresh), known
+    return Imported(len(fresh), known)
 
 
 def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, list[Operation]]:

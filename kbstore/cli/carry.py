@@ -13,6 +13,7 @@ from kbstore.cli.output import Progress, note, say, say_json, write_bytes
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError, StoreNotFound
+from kbstore.log import MAIN_BRANCH
 from kbstore.project import Config, Project
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
@@ -52,10 +53,12 @@ def import_command(session: Session, source: str, author: str | None, as_json: b
             _follow(copy, clean=status.clean)
         head = store.head()
     if as_json:
-        say_json({"versions": done.versions, "known": done.known, "head": head.name, "id": head.id})
+        counts = {"versions": done.versions, "known": done.known, "refs": done.refs}
+        say_json({**counts, "head": head.name, "id": head.id})
     else:
         known = f" ({done.known:,} known already)" if done.known else ""
-        say(f"{counted(done.versions, 'version')} imported{known}; the newest is {head.name}")
+        refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
+        say(f"{counted(done.versions, 'version')}{refs} imported{known}; the newest is {head.name}")
 
 
 def _follow(copy: WorkingCopy, *, clean: bool) -> None:
@@ -89,7 +92,7 @@ def _store(session: Session, author: str | None) -> Iterator[Store]:
 @contextmanager
 def _lines(source: str) -> Iterator[Iterator[bytes]]:
     """The lines to import, once the first was found to be one; so that no store is made for what is none."""
-    from kbstore.transfer import checked_first, unpacked
+    from kbstore.lines import checked_first, unpacked
 
     if source == "-":
         yield checked_first(unpacked(sys.stdin.buffer))
@@ -116,7 +119,7 @@ def export_command(
     """Write versions as JSON lines, or as SQLite tables.
 
     A line holds an event with its id and its patch (RFC 6902), oldest first; `kbstore import` reads them. REV alone
-    is that version; A..B is what follows A, up to B.
+    is that version; A..B is what follows A, up to B. Without either it is all, with tags and branches.
 
     With --sqlite a database of one version is made: a table for each collection with full-text search, and the
     versions. It is for SQL and Datasette, and is no store.
@@ -143,10 +146,12 @@ def export_command(
                 for name, rows in made.items():
                     note(f"  {visible(name)}: {counted(rows, 'row')}")
             return
-        from kbstore.transfer import export_events
+        from kbstore.transfer import export_all, export_events
 
-        first, last = _range(store, revisions)
-        lines = export_events(store, first, last)
+        if revisions is None and store.branch == MAIN_BRANCH:
+            lines = export_all(store)
+        else:
+            lines = export_events(store, *_range(store, revisions))
         if output is not None and output != "-":
             _write(session.output_file(store, output), lines)
             note(f"wrote {visible(output)}")

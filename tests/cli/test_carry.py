@@ -69,6 +69,69 @@ def test_exported_events_keep_their_ids(kb: Shell) -> None:
     assert kb.ok("export", "--store", "copy.db").raw == exported
 
 
+@pytest.fixture
+def branched(kb: Shell) -> Shell:
+    """Two branches, one started from the other, and tags that were moved and removed between their versions."""
+    kb.ok("tag", "stable", "v1")
+    kb.ok("branch", "draft", "v2")
+    kb.ok("branch", "--switch", "draft")
+    kb.edit("p1", votes=100)
+    kb.ok("commit", "-m", "on the draft")
+    kb.ok("tag", "drafted")
+    kb.ok("branch", "deep", "draft")
+    kb.ok("branch", "--switch", "deep")
+    kb.ok("commit", "-m", "deeper", "--allow-empty")
+    kb.ok("branch", "--switch", "main")
+    kb.ok("tag", "stable", "v3", "--force")
+    kb.ok("tag", "gone", "v1")
+    kb.ok("tag", "-d", "gone")
+    return kb
+
+
+def test_an_export_has_tags_and_branches(branched: Shell) -> None:
+    """A copy answers as the original does, byte for byte, and verifies; a second import adds nothing."""
+    exported = branched.ok("export").raw
+    told = branched.ok("import", "-", "--store", "copy.db", stdin=exported).out
+    assert told.startswith("5 versions and 7 changes of tags and branches imported; the newest is v3_")
+    for command in (["tag"], ["log"], ["log", "--branch", "draft"], ["log", "--branch", "deep"], ["export"]):
+        assert branched.ok(*command, "--store", "copy.db").out == branched.ok(*command).out
+    assert branched.ok("verify", "--store", "copy.db").out.startswith("whole: 5 versions")
+    again = branched.ok("import", "-", "--store", "copy.db", "--json", stdin=exported).object
+    assert (again["versions"], again["known"], again["refs"]) == (0, 5, 0)
+    branched.ok("tag", "later", "deep")
+    assert (
+        branched.ok("import", "-", "--store", "copy.db", "--json", stdin=branched.ok("export").raw).object["refs"] == 1
+    )
+
+
+def test_other_tags_are_not_mixed(branched: Shell) -> None:
+    """A store with tags of its own takes versions, by a range, and refuses the other's tags."""
+    branched.ok("import", "-", "--store", "copy.db", stdin=branched.ok("export", "..HEAD").raw)
+    branched.ok("tag", "mine", "v1", "--store", "copy.db")
+    result = branched.fails(3, "import", "-", "--store", "copy.db", stdin=branched.ok("export").raw)
+    assert "this store has other tags and branches" in result.err
+    assert "kbstore export ..HEAD" in result.err
+    branched.ok("import", "-", "--store", "copy.db", stdin=branched.ok("export", "..HEAD").raw)
+    branched.ok("verify", "--store", "copy.db")
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_a_changed_tag_or_branch_is_refused(branched: Shell, at: int) -> None:
+    """Whatever is changed in one is found by the line's number, and so is one that was left out."""
+    lines = branched.ok("export").raw.splitlines(keepends=True)
+    number = [i for i, line in enumerate(lines, 1) if b'"ref":' in line][at]
+    line = json.loads(lines[number - 1])
+    line["ref"]["name"] = "other"
+    changed = [*lines[: number - 1], json.dumps(line).encode() + b"\n", *lines[number:]]
+    told = branched.fails(3, "import", "-", "--store", "copy.db", stdin=b"".join(changed)).err
+    assert f"line {number}, a tag or branch: it was changed after it was exported" in told
+    branched.ok("verify", "--store", "copy.db")
+    if number < len(lines):
+        missing = b"".join(lines[: number - 1] + lines[number:])
+        assert f"line {number}" in branched.fails(3, "import", "-", "--store", "less.db", stdin=missing).err
+        branched.ok("verify", "--store", "less.db")
+
+
 def test_events_arrive_in_pieces(kb: Shell) -> None:
     """A..B follows what A ended with."""
     kb.ok("import", "-", "--store", "copy.db", stdin=kb.ok("export", "..v1").raw)

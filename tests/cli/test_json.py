@@ -30,7 +30,7 @@ SHAPES = {
     "tag -d NAME": ["tag", "removed"],
     "branch": ["branch", "current"],
     "branch NAME": ["branch", "current"],
-    "import": ["versions", "known", "head", "id"],
+    "import": ["versions", "known", "refs", "head", "id"],
     "export --sqlite": ["file", "tables"],
     "verify": VERIFY,
     "gc": [*GC, "size_after_bytes"],
