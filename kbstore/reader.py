@@ -347,7 +347,7 @@ class Reader:
 
     def _resolve(self, revision: "str | int | Version") -> tuple[Line, Entry | None]:
         if isinstance(revision, Version):
-            return revision.line or self._line, revision.entry
+            return revision.line, revision.entry
         if isinstance(revision, int):
             revision = f"v{revision}"
         return self._resolver.resolve(revision)
@@ -367,15 +367,12 @@ class Reader:
         return root
 
     def _version(self, entry: Entry | None, line: Line | None = None) -> Version:
-        return Version(entry, self._read_patch(line or self._line), line or self._line)
+        return Version(entry, line or self._line, self._patch_of)
 
-    def _read_patch(self, line: Line) -> Any:
-        def read(seq: int) -> list[dict[str, Any]]:
-            with self._lock:
-                (_, body), *_ = line.bodies([seq])
-                return plain_body(body, self._nodes)
-
-        return read
+    def _patch_of(self, line: Line, seq: int) -> list[dict[str, Any]]:
+        with self._lock:
+            (_, body), *_ = line.bodies([seq])
+            return plain_body(body, self._nodes)
 
     def _hand_out(self, version: Version) -> Version:
         self._handed_out = max(self._handed_out, version.seq)

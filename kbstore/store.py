@@ -265,7 +265,7 @@ class Store(Reader):
             elif newest is None:
                 first = next(e for e in entries[at:] if e is not None)
                 newest = self._line.entry(first.event.seq - 1) if first.event.seq > 1 else None
-            versions.append(Version(newest, self._read_patch(self._line), self._line, created=entry is not None))
+            versions.append(Version(newest, self._line, self._patch_of, created=entry is not None))
         return versions
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:

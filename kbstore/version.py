@@ -20,8 +20,8 @@ class Version:
     def __init__(
         self,
         entry: Entry | None,
-        read_patch: Callable[[int], list[dict[str, Any]]],
-        line: Line | None = None,
+        line: Line,
+        read_patch: Callable[[Line, int], list[dict[str, Any]]],
         *,
         created: bool = True,
     ) -> None:
@@ -37,7 +37,7 @@ class Version:
         return self._entry
 
     @property
-    def line(self) -> Line | None:
+    def line(self) -> Line:
         """The line of versions that it was read from."""
         return self._line
 
@@ -106,7 +106,7 @@ class Version:
     @cached_property
     def patch(self) -> list[dict[str, Any]]:
         """The change from its (first) parent as RFC 6902; read from the store when first asked for."""
-        return self._read_patch(self.seq) if self._entry is not None else []
+        return self._read_patch(self._line, self.seq) if self._entry is not None else []
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that ``kbstore log --json`` prints."""
