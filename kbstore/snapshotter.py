@@ -85,7 +85,7 @@ class Snapshotter:
         log, number = self._line.log, self._line.record_number(state.seq)
         if number < 1 or any(n == number for _, n in self._chain):
             return
-        if not self._chain and tier != COMPLETE and self._leans_on_another_log():
+        if not self._chain and (self._leans_on_another_log() or self._backend.whole_snapshots):
             tier = COMPLETE
         base = [] if tier == COMPLETE else [(t, n) for t, n in self._chain if t >= tier]
         requires = tuple(n for _, n in base)

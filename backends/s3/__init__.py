@@ -5,6 +5,7 @@ packs behind it (`keeper`), chunks, snapshots and notes, and what `collect` and 
 says what it needs of a server, docs/format.md what the objects are.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -27,6 +28,7 @@ from backends.s3.snapshots import Notes, Snapshots
 
 __all__ = ["S3Backend", "create", "open_existing"]
 
+_MOST_EXPECTED_BYTES = 8 * 1024 * 1024
 _FIRST_LOG = "main"
 """The log that a store is nearly always opened for: its hint is read along with the marker."""
 
@@ -123,7 +125,7 @@ class S3Backend:
         if snapshot is not None:
             jobs.append(lambda: self._snapshots.open_number(log, snapshot))
         if bodies:
-            jobs.append(lambda: self._log(log).expect(bodies))
+            jobs.append(lambda: self._expect_bodies(log, bodies))
         if notes is not None:
             jobs.append(lambda: self._notes.expect(*notes))
         waiting = [self.client.submit(job) for job in jobs[1:]]
@@ -214,7 +216,10 @@ class S3Backend:
         if number < 1 or (number > state.known.number and number > state.tail().number):
             raise ValueError(f"log {log} has no record {number} to snapshot")
         token = self._chance.token()
-        return self._snapshots.put(log, number, tier=tier, note=note, chunks=chunks, requires=requires, token=token)
+        truth = self._truth_since(log, max(requires) + 1, number) if requires else ()
+        return self._snapshots.put(
+            log, number, tier=tier, note=note, chunks=_each_once(chunks, truth), requires=requires, token=token
+        )
 
     def snapshots(self, log: str) -> list[Snapshot]:
         """All snapshots of a log; see `Backend.snapshots`."""
@@ -329,6 +334,23 @@ class S3Backend:
             return True
         return False
 
+    def _expect_bodies(self, log: str, numbers: Sequence[int]) -> None:
+        """Bodies, and the chunks that were written with them, which they probably name."""
+        runs = self._log(log).expect(numbers)
+        pieces = [chunk.piece for run in runs for chunk in run.chunks if Log.held(run, chunk.piece) is None]
+        if sum(piece.size for piece in pieces) <= _MOST_EXPECTED_BYTES:
+            self._chunks.fetch(pieces)
+
+    def _truth_since(self, log: str, first: int, last: int) -> Iterator[Chunk]:
+        """The chunks that were written with these records: what builds on a snapshot before them is then whole."""
+        if first <= last:
+            state = self._log(log)
+            runs = state.load(state.cover(first, last, bodies=True))
+            chunks = [(run, chunk) for run in runs for chunk in run.chunks]
+            self._chunks.fetch(chunk.piece for run, chunk in chunks if Log.held(run, chunk.piece) is None)
+            for run, chunk in chunks:
+                yield from self._chunks.chunks_of(chunk, Log.held(run, chunk.piece))
+
     def _require_conditions(self) -> None:
         """Before the first write of this process: the server must still keep its promise."""
         if not self._proven:
@@ -343,6 +365,14 @@ class S3Backend:
         self._check_open()
         if self._read_only:
             raise ReadOnlyStore(f"the store {self._options.place} was opened read-only", hint="open it for writing")
+
+
+def _each_once(*groups: Iterable[Chunk]) -> Iterator[Chunk]:
+    seen: set[bytes] = set()
+    for chunk in itertools.chain(*groups):
+        if chunk.address not in seen:
+            seen.add(chunk.address)
+            yield chunk
 
 
 def _taken(log: str, slot: int, newest: int) -> SlotTaken:

@@ -9,7 +9,7 @@ where all of this fails is everything searched.
 import hashlib
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backends import packing
@@ -24,7 +24,9 @@ from backends.s3.objects import read_pieces
 from backends.s3.slots import ChunkPiece, Piece, Run
 
 _KEPT_BYTES = 24 * 1024 * 1024
-_AHEAD_BYTES = 4 * 1024 * 1024
+_FETCHED_BYTES = 64 * 1024 * 1024
+_AHEAD_BYTES = 16 * 1024 * 1024
+_AHEAD_PIECES = 8
 _DIRECTORY_ENTRY = 36
 _LEAD = len(lead_of(bytes(32)))
 
@@ -36,13 +38,13 @@ class Shelf(NamedTuple):
         tier: 1 to 3, or `TRUTH`.
         owner: Log and number of the snapshot; None for truth.
         pieces: In the order of writing.
-        token: Tells one snapshot from another of the same number.
+        requires: Snapshots that this one builds on.
     """
 
     tier: int
     owner: tuple[str, int] | None
     pieces: list[ChunkPiece]
-    token: str = ""
+    requires: tuple[tuple[str, int], ...] = ()
 
 
 class _Spot(NamedTuple):
@@ -71,6 +73,9 @@ class Chunks:
         self._runs_seen: set[str] = set()
         self._undone: OrderedDict[Piece, ChunkPack] = OrderedDict()
         self._undone_bytes = 0
+        self._fetched: OrderedDict[Piece, bytes] = OrderedDict()
+        self._fetched_bytes = 0
+        self._shelves: dict[tuple[str, int], Shelf] = {}
         self.search: Search = lambda leads, round_: False  # noqa: ARG005 - nothing more is known until told otherwise
 
     # ---- what there is -----------------------------------------------------------------------------------------------
@@ -86,6 +91,8 @@ class Chunks:
     def add(self, shelf: Shelf, leads: bytes) -> None:
         """These chunks can be found, the beginnings of whose addresses follow one another here."""
         with self._lock:
+            if shelf.owner is not None:
+                self._shelves[shelf.owner] = shelf
             start = 0
             for at, piece in enumerate(shelf.pieces):
                 spot = _Spot(shelf, at)
@@ -96,6 +103,7 @@ class Chunks:
     def drop(self, owner: tuple[str, int]) -> None:
         """Forget a snapshot."""
         with self._lock:
+            self._shelves.pop(owner, None)
             for lead in [lead for lead, spots in self._spots.items() if any(s.shelf.owner == owner for s in spots)]:
                 left = [s for s in self._spots[lead] if s.shelf.owner != owner]
                 if left:
@@ -128,7 +136,7 @@ class Chunks:
         damaged: CorruptStore | None = None
         turn = 0
         while wanted:
-            chosen = self._choose(wanted, gone)
+            chosen = self._choose(wanted, gone, near=in_order)
             missing = {lead_of(a) for a in wanted if a not in chosen}
             if missing and not chosen:
                 if not (self._read_directories() or self.search(missing, turn)):
@@ -144,9 +152,10 @@ class Chunks:
                 if address not in here:
                     wanted_pieces[spot.shelf.pieces[spot.at]] = spot
             if in_order:
+                self._fetch_family(wanted_pieces)
                 self._look_ahead(wanted_pieces)
             try:
-                read = self._read(wanted_pieces)
+                read = self._read(wanted_pieces.keys())
             except CorruptStore as fault:
                 damaged = fault
                 read = self._read_each(wanted_pieces)
@@ -171,15 +180,19 @@ class Chunks:
         if wanted and damaged is not None:
             raise damaged
 
-    def _choose(self, wanted: Iterable[bytes], gone: set[Piece]) -> dict[bytes, _Spot]:
-        """The copy of each chunk that lasts longest, of those that are known."""
+    def _choose(self, wanted: Iterable[bytes], gone: set[Piece], *, near: bool) -> dict[bytes, _Spot]:
+        """The copy of each chunk that lasts longest, of those that are known; with `near` rather one at hand."""
         chosen = {}
         with self._lock:
             for address in wanted:
                 spots = [s for s in self._spots.get(lead_of(address), ()) if s.shelf.pieces[s.at].piece not in gone]
                 if spots:
-                    chosen[address] = max(spots, key=lambda s: (s.shelf.tier, s.shelf.owner or ("", 0)))
+                    at_hand = [s for s in spots if self._at_hand(s.shelf.pieces[s.at].piece)] if near else ()
+                    chosen[address] = max(at_hand or spots, key=lambda s: (s.shelf.tier, s.shelf.owner or ("", 0)))
         return chosen
+
+    def _at_hand(self, piece: Piece) -> bool:
+        return piece in self._undone or piece in self._fetched
 
     def _read_directories(self) -> bool:
         """Take in what slots and packs that were read tell of their chunks; False where there is nothing new."""
@@ -206,21 +219,63 @@ class Chunks:
         return self._cache.get(asked) if self._cache is not None and asked else {}
 
     def _look_ahead(self, wanted: dict[ChunkPiece, _Spot]) -> None:
-        """Add the pieces that follow in the order of writing."""
-        ahead = 0
-        for spot in list(wanted.values()):
-            for at in range(spot.at + 1, len(spot.shelf.pieces)):
-                piece = spot.shelf.pieces[at]
-                ahead += piece.piece.size
-                if ahead > _AHEAD_BYTES:
-                    return
-                wanted.setdefault(piece, _Spot(spot.shelf, at))
+        """Add some pieces that follow in the order of writing."""
+        for spot in list(wanted.values())[:1]:
+            for at in range(spot.at + 1, min(spot.at + 1 + _AHEAD_PIECES, len(spot.shelf.pieces))):
+                wanted.setdefault(spot.shelf.pieces[at], _Spot(spot.shelf, at))
 
-    def _read(self, wanted: Iterable[ChunkPiece]) -> dict[Piece, ChunkPack]:
+    def _fetch_family(self, wanted: Mapping[ChunkPiece, _Spot]) -> None:
+        """Read ahead at once what a walk through a whole state comes to: its snapshot and what that builds on."""
+        ahead: list[Piece] = []
+        with self._lock:
+            if all(self._at_hand(chunk.piece) for chunk in wanted):
+                return
+            begin: dict[int, tuple[Shelf, int]] = {}
+            for spot in wanted.values():
+                shelf, at = begin.get(id(spot.shelf), (spot.shelf, spot.at))
+                begin[id(shelf)] = (shelf, min(at, spot.at))
+                for owner in shelf.requires:
+                    if owner in self._shelves:
+                        begin.setdefault(id(self._shelves[owner]), (self._shelves[owner], 0))
+            size = 0
+            for shelf, at in sorted(begin.values(), key=lambda one: one[0].tier):
+                for chunk in shelf.pieces[at:]:
+                    if not self._at_hand(chunk.piece) and size + chunk.piece.size <= _AHEAD_BYTES:
+                        ahead.append(chunk.piece)
+                        size += chunk.piece.size
+        self.fetch(ahead)
+
+    def chunks_of(self, chunk: ChunkPiece, data: bytes | None) -> Iterator[Chunk]:
+        """What stands in a piece, given its bytes or else read."""
+        pack = self._undo(chunk, data) if data is not None else self._read([chunk]).get(chunk.piece)
+        if pack is not None:
+            yield from pack.chunks()
+
+    def fetch(self, pieces: Iterable[Piece]) -> None:
+        """Have the bytes of these pieces at hand."""
+        with self._lock:
+            missing = [piece for piece in pieces if not self._at_hand(piece)]
+        for piece, data in read_pieces(self._client, missing).items():
+            if data is not None:
+                self._keep_bytes(piece, data)
+
+    def _keep_bytes(self, piece: Piece, data: bytes) -> None:
+        with self._lock:
+            if piece not in self._fetched:
+                self._fetched[piece] = data
+                self._fetched_bytes += len(data)
+                while self._fetched_bytes > _FETCHED_BYTES and len(self._fetched) > 1:
+                    _, dropped = self._fetched.popitem(last=False)
+                    self._fetched_bytes -= len(dropped)
+
+    def _read(self, wanted: Collection[ChunkPiece]) -> dict[Piece, ChunkPack]:
         with self._lock:
             found = {c.piece: self._undone[c.piece] for c in wanted if c.piece in self._undone}
             for piece in found:
                 self._undone.move_to_end(piece)
+            near = {c: self._fetched[c.piece] for c in wanted if c.piece not in found and c.piece in self._fetched}
+        for chunk, held in near.items():
+            found[chunk.piece] = self._undo(chunk, held)
         missing = {c.piece: c for c in wanted if c.piece not in found}
         for piece, data in read_pieces(self._client, missing).items():
             if data is not None:

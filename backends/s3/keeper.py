@@ -152,7 +152,9 @@ class Keeper:
         missing: list[Piece] = []
         for run in runs:
             pieces = [*(b.piece for b in run.bodies), *(c.piece for c in run.chunks)]
-            copied = pieces if is_copied(sum(p.size for p in pieces) // len(run.places)) else []
+            # What a small pack only refers to is not copied into a large one either.
+            small = len(run.places) > 1 or is_copied(sum(p.size for p in pieces))
+            copied = [p for p in pieces if small and p.key == run.key]
             for piece in (*copied, *([run.leads] if run.leads is not None else [])):
                 held = self._log.held(run, piece)
                 if held is not None:

@@ -29,6 +29,9 @@ _LOG = 16
 _LONGEST_SEGMENT = 240
 _TOKEN = 16
 _LEAD = 8
+_LONGEST_DETAIL = 4096
+_USUAL = b'0123456789abcdef,"],"root":""size":}y{"operations":0,"requires":['
+"""What notes are usually made of: shortens names, and nothing else depends on it."""
 NUMBER_LIMIT = 10**_NUMBER
 """Numbers in keys are smaller than this."""
 
@@ -42,6 +45,8 @@ class SnapshotName(NamedTuple):
         token: Random; two snapshots of one number are told apart by it, and it names their data.
         size_bytes: Stored bytes of its chunks.
         index_bytes: Length of the object.
+        leads_bytes: How much of it tells which chunks there are.
+        inner_bytes: How much of it holds, beside that, the chunks that are on the way to others.
         lead: The first bytes of the address of its first chunk; empty where it has none.
         requires: Numbers of the snapshots that it builds on.
         note: The caller's bytes; None where the object itself holds them.
@@ -52,6 +57,8 @@ class SnapshotName(NamedTuple):
     token: str
     size_bytes: int
     index_bytes: int
+    leads_bytes: int
+    inner_bytes: int
     lead: bytes
     requires: tuple[int, ...]
     note: bytes | None
@@ -112,7 +119,8 @@ def note_name(segment: str) -> str | None:
 def snapshot_key(log: str, name: SnapshotName) -> str:
     """The key of a snapshot; its note stands in it where there is room."""
     head = f"{number_segment(name.number)}{name.tier}{name.token}"
-    numbers = ",".join(map(str, (name.size_bytes, name.index_bytes, *name.requires))).encode()
+    sizes = (name.size_bytes, name.index_bytes, name.leads_bytes, name.inner_bytes)
+    numbers = ",".join(map(str, (*sizes, *name.requires))).encode()
     detail = bytes([len(name.lead)]) + name.lead + bytes([len(numbers)]) + numbers
     segment = f"{head}{_letters(_deflate(detail + b'y' + (name.note or b'')))}"
     if len(segment) > _LONGEST_SEGMENT or name.note is None:
@@ -128,15 +136,18 @@ def snapshot_of(segment: str) -> SnapshotName | None:
     if number is None or raw is None or segment[_NUMBER : _NUMBER + 1] not in ("1", "2", "3"):
         return None
     try:
-        detail = zlib.decompress(raw, wbits=-15)
+        unpacker = zlib.decompressobj(wbits=-15, zdict=_USUAL)
+        detail = unpacker.decompress(raw, _LONGEST_DETAIL)
         at = 1 + detail[0]
         lead, end = detail[1:at], at + 1 + detail[at]
-        size, index, *requires = map(int, detail[at + 1 : end].split(b","))
+        size, index, leads, inner, *requires = map(int, detail[at + 1 : end].split(b","))
         note = detail[end + 1 :] if detail[end : end + 1] == b"y" else None
     except (zlib.error, ValueError, IndexError):
         return None
     tier = int(segment[_NUMBER])
-    return SnapshotName(number, tier, segment[_NUMBER + 1 : start], size, index, lead, tuple(requires), note)
+    return SnapshotName(
+        number, tier, segment[_NUMBER + 1 : start], size, index, leads, inner, lead, tuple(requires), note
+    )
 
 
 def lead_of(address: bytes) -> bytes:
@@ -145,7 +156,7 @@ def lead_of(address: bytes) -> bytes:
 
 
 def _deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, wbits=-15)
+    packer = zlib.compressobj(9, wbits=-15, zdict=_USUAL)
     return packer.compress(data) + packer.flush()
 
 

@@ -144,14 +144,15 @@ class Log:
             at += size
             size = min(size * 4, 4 * LARGE)
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Read what holds the bodies of these records, as far as they are remembered; many are read when asked for."""
+    def expect(self, numbers: Sequence[int]) -> list[Run]:
+        """Read what holds the bodies of these records, as far as it can be remembered; many are read when asked for."""
         known = [n for n in numbers if n <= self._known.number or n < (self.hint or NO_HINT).next]
         if known and len(known) <= 4 * LARGE:
             sources: list[Source] = []
             for low, high in _stretches(known):
                 sources.extend(self.cover(low, high, bodies=True))
-            self.load(sources)
+            return self.load(sources)
+        return []
 
     def _bodies(self, numbers: Sequence[int]) -> dict[int, bytes]:
         if numbers[0] < 1 or numbers[-1] > max(self._known.number, (self.hint or NO_HINT).next - 1):
@@ -225,7 +226,7 @@ class Log:
             a, b = max(low, start), min(high, end)
             if at >= len(hint.large):
                 found.append(PackId(self.name, "a", LARGE // SMALL * len(hint.large) + at - len(hint.large)))
-            elif b - a < _POINT and end - start + 1 == LARGE:
+            elif b - a < _POINT and end - start + 1 == LARGE and PackId(self.name, "hb"[bodies], at) not in self._runs:
                 first = at * LARGE // SMALL
                 found.extend(
                     PackId(self.name, "a", first + i) for i in range((a - start) // SMALL, (b - start) // SMALL + 1)

@@ -22,6 +22,9 @@ from backends.s3.slots import ChunkPiece, Piece, leads_of
 KIND = b"snap1"
 _ONE_OBJECT_BYTES = 512 * 1024
 _INNER_RAW_BYTES = 1024 * 1024
+_INNER_PIECE_RAW_BYTES = 16 * 1024
+_LEAF_PIECE_RAW_BYTES = 64 * 1024
+_WHOLE_BYTES = 16 * 1024
 _DATA_BYTES = 32 * 1024 * 1024
 _DIRECT_NOTES = 8
 _FRESH_S = 5.0
@@ -70,19 +73,25 @@ class Snapshots:
 
     def all(self, log: str) -> list[Snapshot]:
         """All snapshots of a log; one LIST, whatever they hold."""
+        named = self.names(log)
+        inside = {key: name for key, name in named.items() if name.note is None}
+        notes = dict(
+            zip(inside, self._client.map(lambda one: self._note_inside(*one), list(inside.items())), strict=True)
+        )
         found = []
-        for key, name in self.names(log).items():
-            note = name.note if name.note is not None else self._note_inside(key, name)
+        for key, name in named.items():
+            note = name.note if name.note is not None else notes[key]
             if note is not None:
                 found.append(Snapshot(name.number, name.tier, note, name.size_bytes))
         return found
 
     def _note_inside(self, key: str, name: SnapshotName) -> bytes | None:
+        got = self._client.get(key, 0, name.leads_bytes)
         try:
-            contents = self._contents(key, name)
-        except CorruptStore:
+            contents = container.unpack(KIND, got.data, f"snapshot {name.number}") if got is not None else None
+        except (CorruptStore, container.Incomplete):
             return None
-        return base64.b64decode(contents[0].description["note"]) if contents is not None else None
+        return base64.b64decode(contents.description["note"]) if contents is not None else None
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +114,6 @@ class Snapshots:
         if not {n.number for n in there.values()}.issuperset(requires):
             return False
         lead, parts, size = writing.finish()
-        name = SnapshotName(number, tier, token, size, 0, lead, tuple(requires), note)
         described = {
             "log": log,
             "number": number,
@@ -114,8 +122,11 @@ class Snapshots:
             "requires": list(requires),
             "note": base64.b64encode(note).decode(),
         }
-        data = container.pack(KIND, described, parts)
-        name = name._replace(index_bytes=len(data))
+        data = container.pack(KIND, described, [part for part, _ in parts])
+        leads_bytes = len(data) - sum(len(part[1]) for part, _ in parts[1:])
+        inner_bytes = leads_bytes + sum(len(part[1]) for part, inner in parts if inner)
+        sizes = (size, len(data), leads_bytes, inner_bytes)
+        name = SnapshotName(number, tier, token, *sizes, lead, tuple(requires), note)
         key = keys.snapshot_key(log, name)
         self._client.put(key, data)
         replaced = [k for k, n in there.items() if n.number == number]
@@ -145,7 +156,7 @@ class Snapshots:
             for log in logs:
                 self.names(log)
             likely = self._closed(logs, leads)
-        self.open(likely)
+        self.open(likely, inner={key for _, key, name in likely if name.lead in leads})
 
     def open_all(self, logs: Sequence[str]) -> None:
         """Open all snapshots that are not open yet."""
@@ -164,9 +175,22 @@ class Snapshots:
             found.update({key: (log, key, name) for key, name in chosen.items() if key not in self._open})
         return list(found.values())
 
-    def open(self, wanted: Sequence[tuple[str, str, SnapshotName]]) -> None:
-        """Read what these snapshots hold, at once."""
-        got = self._client.get_many([Want(key) for _, key, _ in wanted])
+    def open(self, wanted: Sequence[tuple[str, str, SnapshotName]], *, inner: set[str] | None = None) -> None:
+        """Read which chunks these snapshots hold, at once.
+
+        Args:
+            wanted: Log, key and name of each.
+            inner: Keys of those of which the inner chunks are read along; None for all.
+        """
+        ends = [
+            name.index_bytes
+            if name.index_bytes <= _WHOLE_BYTES
+            else name.inner_bytes
+            if inner is None or key in inner
+            else name.leads_bytes
+            for _, key, name in wanted
+        ]
+        got = self._client.get_many([Want(key, 0, end) for (_, key, _), end in zip(wanted, ends, strict=True)])
         for (log, key, name), answer in zip(wanted, got, strict=True):
             self._open[key] = (log, name.number)
             if answer is None:
@@ -185,23 +209,17 @@ class Snapshots:
         chosen |= {k: n for k, n in listed.items() if n.number in needed}
         wanted = [(log, key, name) for key, name in chosen.items() if key not in self._open]
         if wanted:
-            self.open(wanted)
-
-    def _contents(self, key: str, name: SnapshotName) -> tuple[container.Contents, bytes] | None:
-        got = self._client.get(key)
-        if got is None:
-            return None
-        return container.unpack(KIND, got.data, f"snapshot {name.number}"), got.data
+            self.open(wanted, inner={key for _, key, name in wanted if name.number == number})
 
     def _adopt(self, key: str, name: SnapshotName, data: bytes, log: str) -> None:
         pieces, leads = read_index(key, name, data, log)
-        shelf = Shelf(name.tier, (log, name.number), pieces, name.token)
+        shelf = Shelf(name.tier, (log, name.number), pieces, tuple((log, number) for number in name.requires))
         self._chunks.add(shelf, leads)
         self._open[key] = (log, name.number)
         self._listed.setdefault(log, {})[key] = name
         for chunk in pieces:
             piece = chunk.piece
-            if piece.key == key:
+            if piece.key == key and piece.start + piece.size <= len(data):
                 self._chunks.undo(chunk, checked(piece, data[piece.start : piece.start + piece.size]))
 
 
@@ -271,26 +289,29 @@ class _Writing:
             self._inner.append(chunk)
             self._inner_bytes += size
             return
-        if self._leaves and self._leaf_bytes + size > packing.FRESH_RAW_BYTES:
+        if self._leaves and self._leaf_bytes + size > _LEAF_PIECE_RAW_BYTES:
             self._flush_leaves()
         self._leaves.append(chunk)
         self._leaf_bytes += size
 
-    def finish(self) -> tuple[bytes, list[_Part], int]:
-        """Lead, parts of the index, and stored bytes of all chunks; what does not stand in the index is written."""
+    def finish(self) -> tuple[bytes, list[tuple[_Part, bool]], int]:
+        """Lead, parts of the index with whether they are inner ones, and stored bytes of all chunks.
+
+        What does not stand in the index is written.
+        """
         self._flush_leaves()
         inner = []
-        for group in packing.grouped(self._inner, packing.FRESH_RAW_BYTES):
+        for group in packing.grouped(self._inner, _INNER_PIECE_RAW_BYTES):
             directory, data = piece_of(group)
             self._size += len(data)
             inner.append((directory, data, leads_of(c.address for c in group)))
         if self._written or self._waiting_bytes > _ONE_OBJECT_BYTES:
             self._write_out()
         leads = b"".join([*(lead for *_, lead in inner), *self._written_leads, *(lead for *_, lead in self._pieces)])
-        parts: list[_Part] = [("d", leads, None)]
-        parts += [("c", data, [directory]) for directory, data, _ in inner]
-        parts += self._written
-        parts += [("c", data, [directory]) for directory, data, _ in self._pieces]
+        parts: list[tuple[_Part, bool]] = [(("d", leads, None), False)]
+        parts += [(("c", data, [directory]), True) for directory, data, _ in inner]
+        parts += [(part, False) for part in self._written]
+        parts += [(("c", data, [directory]), False) for directory, data, _ in self._pieces]
         return self._lead or b"", parts, self._size
 
     def _flush_leaves(self) -> None:

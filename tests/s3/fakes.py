@@ -1,0 +1,134 @@
+"""A bucket in a dict, with the conditions that S3 keeps and a latency that may be switched on: for counting requests."""
+
+import threading
+import time
+from typing import Any
+
+from backends.s3 import S3Backend
+from backends.s3.chance import SystemChance
+from backends.s3.client import Client, Got, Listed, Refused, Request
+from backends.s3.options import Options
+
+
+class Bucket:
+    """Objects by key, and when each was written.
+
+    Attributes:
+        latency_s: How long each request takes, beside others.
+        now: The server's clock, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, float]] = {}
+        self.latency_s = 0.0
+        self.now = 1_000_000.0
+        self.lock = threading.Lock()
+        self.ordered: list[str] | None = None
+
+
+class DictClient(Client):
+    """The requests of the backend, answered from a `Bucket`."""
+
+    def __init__(self, options: Options, bucket: Bucket) -> None:
+        super().__init__(options, SystemChance())
+        self.bucket = bucket
+
+    def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
+        with self._counted("GET", key) as request, self.bucket.lock:
+            if key not in self.bucket.objects:
+                request.status = 404
+                return Refused(404, "NoSuchKey", False, KeyError(key))
+            data, written = self.bucket.objects[key]
+            part = data[start:stop]
+            request.came_bytes = len(part)
+            return Got(part, len(data), self.bucket.now - written)
+
+    def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
+        with self._counted("PUT", key) as request, self.bucket.lock:
+            request.sent_bytes = len(data)
+            if absent and key in self.bucket.objects:
+                request.status = 412
+                return Refused(412, "PreconditionFailed", False, KeyError(key))
+            if key not in self.bucket.objects:
+                self.bucket.ordered = None
+            self.bucket.objects[key] = (data, self.bucket.now)
+            return None
+
+    def _delete(self, key: str) -> Refused | None:
+        with self._counted("DELETE", key), self.bucket.lock:
+            if self.bucket.objects.pop(key, None) is not None:
+                self.bucket.ordered = None
+            return None
+
+    def _list(self, prefix: str, asked: dict[str, Any]) -> dict[str, Any] | Refused:
+        from bisect import bisect_left, bisect_right
+        from datetime import UTC, datetime
+
+        with self._counted("LIST", prefix), self.bucket.lock:
+            if self.bucket.ordered is None:
+                self.bucket.ordered = sorted(self.bucket.objects)
+            keys = self.bucket.ordered
+            base = self.options.prefix
+            after = asked.get("ContinuationToken") or asked.get("StartAfter")
+            at = bisect_right(keys, after[len(base) :]) if after else bisect_left(keys, prefix)
+            found: list[Listed] = []
+            folders: dict[str, None] = {}
+            while at < len(keys) and keys[at].startswith(prefix) and len(found) + len(folders) < asked["MaxKeys"]:
+                rest = keys[at][len(prefix) :]
+                if "Delimiter" in asked and "/" in rest:
+                    folder = prefix + rest.partition("/")[0] + "/"
+                    folders[folder] = None
+                    at = bisect_left(keys, folder[:-1] + "0")
+                    continue
+                data, written = self.bucket.objects[keys[at]]
+                found.append(Listed(keys[at], len(data), self.bucket.now - written))
+                at += 1
+            more = at < len(keys) and keys[at].startswith(prefix)
+            stamp = datetime.fromtimestamp(self.bucket.now, UTC)
+            return {
+                "Contents": [
+                    {
+                        "Key": base + one.key,
+                        "Size": one.size,
+                        "LastModified": datetime.fromtimestamp(self.bucket.now - one.age_s, UTC),
+                    }
+                    for one in found
+                ],
+                "CommonPrefixes": [{"Prefix": base + folder} for folder in folders],
+                "IsTruncated": more,
+                "NextContinuationToken": base + keys[at - 1] if more else None,
+                "ResponseMetadata": {"HTTPHeaders": {"date": stamp.strftime("%a, %d %b %Y %H:%M:%S GMT")}},
+            }
+
+    def _counted(self, operation: str, key: str) -> "_Counted":
+        return _Counted(self, operation, key)
+
+
+class _Counted:
+    """One request: counted, and as slow as the bucket."""
+
+    def __init__(self, client: DictClient, operation: str, key: str) -> None:
+        self._client = client
+        self._request = Request(operation, key, client.chance.monotonic(), status=200)
+
+    def __enter__(self) -> Request:
+        if self._client.meter.on:
+            self._client.meter.requests.append(self._request)
+        if self._client.bucket.latency_s:
+            time.sleep(self._client.bucket.latency_s)
+        return self._request
+
+    def __exit__(self, *_: object) -> None:
+        self._request.ended = self._client.chance.monotonic()
+
+
+def backend_on(bucket: Bucket, *, new: bool = False, read_only: bool = False, **options: Any) -> S3Backend:
+    """A backend on such a bucket."""
+    from backends.s3 import probe
+
+    chosen = Options("fake", "kb/", cache="off", **options)
+    client = DictClient(chosen, bucket)
+    if new:
+        probe.begin_store(client, client.chance.token())
+    client.meter.on = True
+    return S3Backend(chosen, client=client, proven=new, read_only=read_only)
