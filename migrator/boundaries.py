@@ -132,11 +132,12 @@ class _MySQL:
 
     has_rows = False
     _ROUTINES = ("PROCEDURE", "FUNCTION", "TRIGGER", "EVENT")
+    _OTHERS = ("TABLE", "INDEX", "VIEW", "DATABASE", "SCHEMA", "SEQUENCE", "SERVER", "USER", "ROLE")
 
     def __init__(self) -> None:
         self._first = ""
-        self._is_routine = False
-        self._begin: int | None = None
+        self._made = ""  # what CREATE makes
+        self._body: int | None = None
         self._last = ""
 
     def ends(self, token: Token, word: str) -> bool:
@@ -144,16 +145,24 @@ class _MySQL:
             return True
         self._last = word
         if word:
-            self._is_routine = self._is_routine or (self._first == "CREATE" and word in self._ROUTINES)
-            compound = self._is_routine or (self._first == "BEGIN" and word == "NOT")
-            self._first = self._first or word
-            if self._begin is None and ((compound and word == "BEGIN") or (compound and not self._is_routine)):
-                self._begin = token.start
+            self._take_word(token, word)
         return False
 
+    def _take_word(self, token: Token, word: str) -> None:
+        if not self._first:
+            self._first = word
+        elif self._body is not None:
+            return
+        elif self._first == "BEGIN" and word == "NOT":  # MariaDB's BEGIN NOT ATOMIC
+            self._body = token.start
+        elif self._first == "CREATE" and not self._made and word in self._ROUTINES + self._OTHERS:
+            self._made = word
+        elif self._made in self._ROUTINES and word == "BEGIN":
+            self._body = token.start
+
     def open_part(self) -> tuple[int, str, str] | None:
-        if self._begin is not None and self._last != "END":
-            return self._begin, "the body that begins here", "put DELIMITER // before the statement and end it with //"
+        if self._body is not None and self._last != "END":
+            return self._body, "the body that begins here", "put DELIMITER // before the statement and end it with //"
         return None
 
 

@@ -124,7 +124,7 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
         SplitError: A quote or a comment is never closed, or a DELIMITER cannot be one.
     """
     rules = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(dialect) or _mysql(";")
-    executed = False
+    executed: int | None = None  # where the /*! began that lasts
     fresh = True  # nothing of the statement was met yet
     at = start
     while at < len(sql):
@@ -134,7 +134,7 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
         if group == "space" or group == "comment":
             at = end
             continue
-        if group == "semicolon" and fresh and not executed:
+        if group == "semicolon" and fresh and executed is None:
             at = end  # an empty statement, and in a body nothing new
             continue
         if group == "block":
@@ -147,10 +147,10 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
                 while more := _CONTINUED.match(sql, end):
                     end = _end_of_quote(sql, more, name, escaped=True)
         elif group in ("executed", "leave"):
-            kind = Kind.EXECUTED if group == "executed" or executed else Kind.OTHER
-            executed = group == "executed"
+            kind = Kind.EXECUTED if group == "executed" or executed is not None else Kind.OTHER
+            executed = at if group == "executed" else None
         elif group == "semicolon":
-            kind = Kind.OTHER if executed else kind
+            kind = kind if executed is None else Kind.OTHER
         elif group == "command" and sql[at] != "\\":
             if not fresh:
                 kind = Kind.OTHER if sql[at] == "." else Kind.WORD
@@ -160,6 +160,8 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
         yield Token(kind, at, end)
         fresh = kind is Kind.SEMICOLON or kind is Kind.COMMAND
         at = end
+    if executed is not None:
+        raise _unclosed(sql, executed, "the comment /*!, whose inside is code,", "end it with */", name)
 
 
 def line_at(sql: str, offset: int) -> int:
