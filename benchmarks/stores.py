@@ -23,7 +23,7 @@ import orjson
 from backends import packing
 from backends.sqlite import schema
 from benchmarks import inputs
-from kbstore import Store, event, snapshots, snapshotter
+from kbstore import Store, event, snapshots, snapshotter, touched
 from kbstore.tree import node
 
 AUTHOR = "bench@example.com"
@@ -98,7 +98,9 @@ def edits(base: Any, count: int, seed: int = 11) -> Iterator[list[dict[str, Any]
 @cache
 def _code() -> str:
     """Names the code that decides what a store holds, so that none from before a change is ever used."""
-    sources = [Path(module.__file__ or "") for module in (event, node, packing, schema, snapshots, snapshotter)]
+    sources = [
+        Path(module.__file__ or "") for module in (event, node, packing, schema, snapshots, snapshotter, touched)
+    ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
