@@ -5,7 +5,7 @@ comment, whether comments nest. Sources: PostgreSQL's `psqlscan.l`, SQLite's `co
 Settings of the server that change what a quote means are not followed: `standard_conforming_strings` is on, and
 `sql_mode` is without NO_BACKSLASH_ESCAPES.
 
-Cost: linear in the text on any input, about 1 us a token.
+Cost: linear in the text on any input, a microsecond or two a token.
 """
 
 import re

@@ -4,6 +4,7 @@ A migration's transaction belongs to the migrator, which writes its history in i
 end one is refused here, before anything runs. Inside of functions and DO blocks the server refuses it itself.
 """
 
+import re
 from typing import NamedTuple
 
 from migrator.boundaries import pieces
@@ -13,6 +14,12 @@ from migrator.lexer import canonical_dialect, line_at
 _CONTROL = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "XA"})
 _CONTROL_PAIRS = frozenset(
     {("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"), ("SET", "AUTOCOMMIT"), ("SET", "TRANSACTION")}
+)
+
+
+# Settings under which the text would have to be read by other rules than those of `migrator.lexer`.
+_OTHER_QUOTES = re.compile(
+    r"(?i)\bstandard_conforming_strings\b[\s=']*(?:to\b[\s']*)?(?:off|false|no|0)\b|\b(?:NO_BACKSLASH_ESCAPES|ANSI_QUOTES)\b"
 )
 
 
@@ -51,7 +58,7 @@ def split_statements(sql: str, dialect: str) -> list[str]:
 
 
 def split(sql: str, dialect: str, *, name: str = "") -> list[Statement]:
-    """A file's statements, in order; empty ones are left out. Cost: linear in the text, about 1 us a token.
+    """A file's statements, in order; empty ones are left out. Cost: linear in the text, some microseconds a token.
 
     Args:
         sql: The file's text; a byte order mark at its head is skipped.
@@ -60,7 +67,8 @@ def split(sql: str, dialect: str, *, name: str = "") -> list[Statement]:
 
     Raises:
         SplitError: A quote, comment, parenthesis or body is never closed, the text holds an order to a shell
-            (`\\copy`, `.mode`), a NUL, or a statement that begins or ends a transaction.
+            (`\\copy`, `.mode`), a NUL, a statement that begins or ends a transaction, or a setting that changes how
+            quotes are read.
     """
     dialect = canonical_dialect(dialect)
     if "\0" in sql:
@@ -73,6 +81,10 @@ def split(sql: str, dialect: str, *, name: str = "") -> list[Statement]:
         counted = piece.start
         text = sql[piece.start : piece.end]
         _refuse_transaction_control(piece.words, dialect, name, line)
+        if piece.words[:1] == ("SET",) and _OTHER_QUOTES.search(text):
+            message = "this setting changes what a quote or a backslash means for the rest of the file"
+            hint = "leave it out; E'...' takes backslashes in PostgreSQL"
+            raise SplitError(message, file=name, line=line, hint=hint)
         statements.append(Statement(text, line, piece.words, piece.data))
     return statements
 

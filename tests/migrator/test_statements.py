@@ -247,6 +247,22 @@ def test_what_only_looks_like_transaction_control_is_not_refused(dialect: str, s
     assert len(split(sql, dialect)) == 1
 
 
+@pytest.mark.parametrize(
+    ("dialect", "setting"),
+    [
+        ("postgresql", "SET standard_conforming_strings = off"),
+        ("postgresql", "set local standard_conforming_strings to 'off'"),
+        ("mysql", "SET SESSION sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES'"),
+        ("mysql", "/*!40101 SET sql_mode='ANSI_QUOTES' */"),
+    ],
+)
+def test_a_setting_under_which_the_rest_would_read_otherwise_is_refused(dialect: str, setting: str) -> None:
+    """What was split by one rule is not sent under another."""
+    with pytest.raises(SplitError, match=r"a\.sql:2: this setting changes what a quote"):
+        split(f"SELECT 1;\n{setting};\nSELECT '\\';", dialect, name="a.sql")
+    assert split("SET standard_conforming_strings = on; SET NAMES utf8", dialect)
+
+
 def test_an_unknown_dialect_is_an_error() -> None:
     """It is never taken for another one."""
     with pytest.raises(MigrationError, match="unknown dialect 'oracle'"):
