@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from kbstore.canonical import MISSING, decode, encode, fits_depth
+from kbstore.canonical import MISSING, decode, dumps, encode, fits_depth
 from kbstore.clock import format_time, parse_time
-from kbstore.errors import CorruptStore, PatchError, UnsupportedFormat
+from kbstore.errors import CorruptStore, InvalidJSON, PatchError, UnsupportedFormat
+from kbstore.operation import bad_value
 from kbstore.patch import Operation, located
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from kbstore.tree.build import build_value
@@ -163,18 +164,26 @@ class _StoredOperation(msgspec.Struct, forbid_unknown_fields=True):
 _decode_body = msgspec.json.Decoder(list[_StoredOperation]).decode
 
 
-def store_values(operations: Iterable[Operation]) -> list[Operation]:
+def store_values(operations: Iterable[Operation], *, trusted: bool = False) -> list[Operation]:
     """The operations with each value in the form in which a state stores it (canonical bytes, or a `Ref`).
 
+    Args:
+        operations: They share nothing with the result.
+        trusted: Their values are known to be good JSON.
+
     Raises:
-        PatchError: A long value nests too deep for its place. (Short ones are looked at when they are put there.)
+        PatchError: A value is not JSON, or a long one nests too deep for its place. (Short ones are looked at when they
+            are put there.)
     """
     stored = []
     for at, op in enumerate(operations):
         if op.value is MISSING:
             stored.append(op)
             continue
-        value = build_value(encode(op.value))
+        try:
+            value = build_value(encode(op.value) if trusted else dumps(op.value))
+        except InvalidJSON as fault:
+            raise bad_value(at, op.op, op.pointer, fault) from fault
         if isinstance(value, Ref) and op.path and not fits_depth(op.value, len(op.path)):
             raise located(PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers"), at, op)
         stored.append(Operation(op.op, op.path, op.source, value))

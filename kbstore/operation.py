@@ -55,8 +55,8 @@ def parse_patch(
 
     Args:
         patch: A list of operations, its JSON text, or a ``jsonpatch.JsonPatch``.
-        owned: True where the values are good JSON that nobody else holds, such as a body read back from the log: they
-            are then neither checked nor copied.
+        owned: True where the values are good JSON that nobody else holds, such as a body read back from the log, or
+            where the caller checks and copies them at once: here they are then neither checked nor copied.
         limit: Most operations that are accepted; None for a patch that was accepted before.
 
     Raises:
@@ -151,13 +151,18 @@ def _read_operation(index: int, item: object, owned: bool) -> Operation:
         try:
             value = clone(value)
         except InvalidJSON as fault:
-            raise PatchError(
-                f"operation {index} ({op} {shorten(text)!r}): in its value, {fault}",
-                index=index,
-                pointer=text,
-                hint=fault.hint,
-            ) from fault
+            raise bad_value(index, op, text, fault) from fault
     return Operation(op, path, None, value)
+
+
+def bad_value(index: int, op: str, pointer: str, fault: InvalidJSON) -> PatchError:
+    """The refusal of an operation whose value is not JSON."""
+    return PatchError(
+        f"operation {index} ({op} {shorten(pointer)!r}): in its value, {fault}",
+        index=index,
+        pointer=pointer,
+        hint=fault.hint,
+    )
 
 
 def _refuse_op(index: int, item: Mapping[str, JSON]) -> NoReturn:

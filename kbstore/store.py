@@ -283,7 +283,7 @@ class Store(Reader):
             if (change.document is UNSET) == (change.patch is None):
                 raise PatchError("give a document or a patch, and not both")
             if change.patch is not None:
-                operations = store_values(parse_patch(change.patch))
+                operations = store_values(parse_patch(change.patch, owned=True))
                 if has_documents:
                     root = self._applied(root, operations)
             else:
@@ -314,7 +314,8 @@ class Store(Reader):
         if root is None:
             value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
             return [Operation("add", (), None, value)]
-        return store_values(parse_patch(patch_of(compare(root, wanted, self._nodes)), owned=True, limit=None))
+        patch = parse_patch(patch_of(compare(root, wanted, self._nodes)), owned=True, limit=None)
+        return store_values(patch, trusted=True)
 
     def _applied(self, root: Ref | None, operations: list[Operation]) -> Ref:
         draft = Draft(root, self._nodes)

@@ -277,6 +277,7 @@ class Writer:
         parent = head.entry
         entries: list[Entry | None] = []
         now = self._clock.now()
+        stamp = format_time(now)
         for at, proposal in enumerate(proposals):
             draft = Draft(root, self._nodes, Budget())
             draft.apply(proposal.operations)
@@ -285,7 +286,7 @@ class Writer:
                 entries.append(None)
                 continue
             root = changed
-            time = format_time(min(now, proposal.authored) if proposal.authored is not None else now)
+            time = stamp if proposal.authored is None else format_time(min(now, proposal.authored))
             if parent is not None and time < parent.event.time:
                 time = parent.event.time
             parents = (parent.id,) if parent is not None else ()
