@@ -46,6 +46,8 @@ class KnowledgeBaseVersioner:
     def restore_version(self, version_id: str) -> bool:
         """Write the file as it was at a version, and make that the newest version.
 
+        What the file held is lost where it is in no version: `create_version` keeps it first.
+
         Args:
             version_id: A name, also a shortened one such as ``v2_20250126``, or a tag.
 

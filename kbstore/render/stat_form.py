@@ -11,7 +11,7 @@ _LONGEST_BAR = 30
 
 
 def stat(diff: Differences, width: int = 80) -> str:
-    """A line for each changed entry: its pointer, how many paths changed, and a bar; then the sums.
+    """A line for each changed entry: its name (see `names`), how many paths changed, and a bar; then the sums.
 
     Args:
         diff: What changed.
@@ -42,15 +42,22 @@ def stat(diff: Differences, width: int = 80) -> str:
 
 
 def names(diff: Differences) -> str:
-    """The pointers of the changed entries, and of what changed outside of them, one a line."""
+    """The names of the changed entries, and the pointers of what changed outside of them, one a line.
+
+    An entry's name is its pointer; that of a list's element, whose pointer changes with every insertion, is its id.
+    """
     found = []
     for part in groups(diff):
-        found += [part.pointer] if part.entry is not None else [change.pointer for change in part.changes]
-    return "".join(f"{visible(pointer) or '/'}\n" for pointer in found)
+        found += [_entry_name(part)] if part.entry is not None else [change.pointer for change in part.changes]
+    return "".join(f"{visible(name) or '/'}\n" for name in found)
 
 
 def _name(part: Group) -> str:
-    return visible(part.pointer) if part.entry is not None else "(outside of the entries)"
+    return visible(_entry_name(part)) if part.entry is not None else "(outside of the entries)"
+
+
+def _entry_name(part: Group) -> str:
+    return part.pointer if part.entry is None or part.path[-1] == part.entry else part.entry
 
 
 def _bar(counts: Counter[str], longest: int, width: int) -> str:
