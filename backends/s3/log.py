@@ -5,7 +5,7 @@ wanted. What was read is remembered, as far as memory allows.
 """
 
 import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -259,7 +259,7 @@ class Log:
         high = (self._known.slot + 1, self._known.number + 1)
         while True:
             with self._lock:
-                at = bisect_left(self._order, number, key=lambda slot: self._places[slot].first + 1)
+                at = bisect_right(self._order, number, key=lambda slot: self._places[slot].first)
                 for slot in self._order[max(0, at - 1) : at + 1]:
                     place = self._places[slot]
                     if place.first <= number < place.first + place.records:
