@@ -87,6 +87,24 @@ def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
     assert missing.digest() is None
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """What is neither file nor folder is refused, where reading it could last for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(WorkFileError, match="is a pipe or a device"):
+            WorkFile(path).load()
+
+
+@pytest.mark.parametrize("data", [b"", b" \n\t"])
+def test_an_empty_file_is_told_as_such(tmp_path: Path, data: bytes) -> None:
+    """With what an empty knowledge base looks like."""
+    (tmp_path / "kb.json").write_bytes(data)
+    with pytest.raises(InvalidJSON, match=r"kb\.json is empty") as caught:
+        WorkFile(tmp_path / "kb.json").load()
+    assert caught.value.line == 1
+    assert "{}" in str(caught.value.hint)
+
+
 def test_a_file_that_is_no_json_is_replaced_in_the_usual_style(file: WorkFile) -> None:
     """A corrupt file can be written over: nothing of its style is guessed."""
     file.path.write_text("{broken")
