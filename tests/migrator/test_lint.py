@@ -4,9 +4,12 @@ import json
 import re
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.errors import MigrationError, SplitError
 from migrator.lint import RULES, Finding, Subject, is_known_rule, lint, squawk
@@ -209,6 +212,19 @@ def test_a_rule_finds_what_it_is_for(rule: str, dialect: str, sql: str) -> None:
 def test_a_rule_leaves_alone_what_only_looks_like_it(rule: str, dialect: str, sql: str) -> None:
     """No finding of that rule."""
     assert found(rule, dialect, sql) == []
+
+
+WORDS = """ALTER TABLE CREATE DROP INDEX ON ADD COLUMN NOT NULL DEFAULT CONSTRAINT CHECK RENAME TO TYPE SET UPDATE DELETE
+    FROM WHERE INSERT INTO VALUES WITH AS IF EXISTS ONLY CONCURRENTLY CASCADE PASSWORD PRAGMA t "T" 'x' ( ) , . = ; now"""
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
+@given(words=st.lists(st.sampled_from(WORDS.split()), max_size=14))
+def test_no_text_is_too_odd_for_the_rules(dialect: str, words: list[str]) -> None:
+    """What can be split can be looked at, however little sense it makes."""
+    with suppress(SplitError):
+        findings = lint(Subject("1.sql", " ".join(words), dialect, reversible=False))
+        assert all(finding.rule in RULES for finding in findings)
 
 
 def test_findings_come_by_line_and_name_it() -> None:
