@@ -11,7 +11,7 @@ from kbstore.canonical import JSON
 from kbstore.errors import PatchError, PointerError
 from kbstore.pointer import APPEND, array_index, format_pointer, shorten
 
-MAX_OPERATIONS = 250_000
+MAX_OPERATIONS = 100_000
 """Operations that a patch from outside may have; what is changed in more places is better given as a document."""
 
 MAX_TOKENS = 2_000_000
@@ -20,8 +20,8 @@ MAX_TOKENS = 2_000_000
 MAX_COPIED_BYTES = 64 * 2**20
 """Memory that the copies of one patch may take together, the first one apart."""
 
-WORK_LIMIT = 2 * 10**9
-"""Array elements that the insertions and removals of one patch may shift; 1 to 2 s."""
+WORK_LIMIT = 5 * 10**8
+"""Array elements that the insertions and removals of one patch may shift; about a second."""
 
 PRINTING_WORK = 8
 """What a printed byte costs, in shifted elements."""

@@ -56,6 +56,8 @@ def create_file(path: Path) -> None:
         with translating(str(path)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             schema.create(connection)
+            # Closing would do this too, and say nothing where it fails.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         _publish(draft, path)
     except OSError as error:
         raise StoreUnavailable(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kbstore.canonical import MISSING, decode, encode, fits_depth
+from kbstore.edits import PRINTING_WORK
 from kbstore.errors import PatchError, PointerError
 from kbstore.patch import Budget, Operation, add, check_move, check_test, located, remove, replace, resolve
-from kbstore.pointer import MAX_DEPTH, array_index
+from kbstore.pointer import MAX_DEPTH, array_index, shorten
 from kbstore.tree.build import Builder, build_value
 from kbstore.tree.edit import ArraySplice, Member, edit_array, edit_object
 from kbstore.tree.node import ARRAY, INLINE_BYTES, OBJECT, VALUE, Blob, Ref, canonical_length
@@ -18,14 +19,17 @@ from kbstore.tree.read import Source, canonical, find_element, find_member, leaf
 
 _FLAT_AFTER_SPLICES = 64
 """After so many insertions and removals a draft holds an array as one list: cheaper than one path copy each."""
+_REBUILDING_WORK = 4000
+"""What an element of such a list costs when it is cut into nodes again, in shifted elements."""
 
 
 class _OpenObject:
-    __slots__ = ("_base", "_members", "_source")
+    __slots__ = ("_base", "_budget", "_members", "_source")
 
-    def __init__(self, base: Ref, source: Source) -> None:
+    def __init__(self, base: Ref, source: Source, budget: Budget | None) -> None:
         self._base: Ref | None = base
         self._source = source
+        self._budget = budget
         self._members: dict[str, Any] = {}
 
     def get(self, key: str) -> Any:
@@ -33,16 +37,16 @@ class _OpenObject:
         if found is None and key not in self._members:
             found = find_member(self._base, key, self._source) if self._base is not None else None
             if found is None:
-                raise PointerError(f"there is no member {key!r}")
+                raise PointerError(f"there is no member {shorten(key)!r}")
             return found
         if found is MISSING:
-            raise PointerError(f"there is no member {key!r}")
+            raise PointerError(f"there is no member {shorten(key)!r}")
         return found
 
     def open(self, key: str) -> Any:
         found = self.get(key)
         if type(found) is bytes or type(found) is Ref:
-            found = self._members[key] = _open(found, self._source)
+            found = self._members[key] = _open(found, self._source, self._budget)
         return found
 
     def set(self, key: str, value: Any) -> None:
@@ -81,11 +85,12 @@ class _OpenObject:
 
 
 class _OpenArray:
-    __slots__ = ("_base", "_elements", "_flat", "_source", "_splices")
+    __slots__ = ("_base", "_budget", "_elements", "_flat", "_source", "_splices")
 
-    def __init__(self, base: Ref, source: Source) -> None:
+    def __init__(self, base: Ref, source: Source, budget: Budget | None) -> None:
         self._base: Ref | None = base
         self._source = source
+        self._budget = budget
         self._elements: dict[int, Any] = {}
         self._flat: list[Any] | None = None
         self._splices = 0
@@ -113,7 +118,7 @@ class _OpenArray:
         at = self._at(token)
         found = self._get(at)
         if type(found) is bytes or type(found) is Ref:
-            found = _open(found, self._source)
+            found = _open(found, self._source, self._budget)
             self._set(at, found)
         return found
 
@@ -133,6 +138,7 @@ class _OpenArray:
         at = self._at(token, append=True)
         if self._in_flat():
             assert self._flat is not None
+            self._pay(len(self._flat) - at)
             self._flat.insert(at, value)
         else:
             self._splice(ArraySplice(at, 0, [_close(value)]))
@@ -142,6 +148,7 @@ class _OpenArray:
         found = self._get(at)
         if self._in_flat():
             assert self._flat is not None
+            self._pay(len(self._flat) - at)
             del self._flat[at]
         else:
             if type(found) is not bytes and type(found) is not Ref:
@@ -153,6 +160,7 @@ class _OpenArray:
         self._splices += 1
         if self._flat is None and (self._splices > _FLAT_AFTER_SPLICES or self._base is None):
             self._settle()
+            self._pay(_REBUILDING_WORK * self._count())
             self._flat = []
             if self._base is not None:
                 for refs in leaf_refs(self._base, self._source):
@@ -160,6 +168,10 @@ class _OpenArray:
                         node = ref.node or self._source.load(ref)
                         self._flat.extend(node.values)  # type: ignore[union-attr]
         return self._flat is not None
+
+    def _pay(self, work: int) -> None:
+        if self._budget is not None:
+            self._budget.worked(work)
 
     def _splice(self, splice: ArraySplice) -> None:
         self._settle()
@@ -183,7 +195,9 @@ class _OpenArray:
         length = sum(map(canonical_length, elements)) + len(elements) + 1
         if length <= max(INLINE_BYTES, 2):
             return b"[" + b",".join([canonical(v, self._source) for v in elements]) + b"]"
-        return _rebuilt(elements, self._source)
+        # It is a tree again, so that closing it once more costs nothing before it has changed once more.
+        self._base, self._flat, self._splices = _rebuilt(elements, self._source), None, 0
+        return self._base
 
 
 def _rebuilt(elements: list[bytes | Ref], source: Source) -> Ref:
@@ -201,14 +215,14 @@ def _inlined(root: Ref | None, empty: bytes, source: Source) -> bytes | Ref:
     return canonical(root, source) if root.canonical_bytes <= INLINE_BYTES else root
 
 
-def _open(stored: bytes | Ref, source: Source) -> Any:
+def _open(stored: bytes | Ref, source: Source, budget: Budget | None) -> Any:
     if type(stored) is bytes:
         return decode(stored)
     assert isinstance(stored, Ref)
     if stored.kind == OBJECT:
-        return _OpenObject(stored, source)
+        return _OpenObject(stored, source, budget)
     if stored.kind == ARRAY:
-        return _OpenArray(stored, source)
+        return _OpenArray(stored, source, budget)
     return materialise(stored, source)
 
 
@@ -233,7 +247,7 @@ class Draft:
     def __init__(self, root: Ref | None, source: Source, budget: Budget | None = None) -> None:
         self._source = source
         self._budget = budget
-        self._value: Any = MISSING if root is None else _open(root, source)
+        self._value: Any = MISSING if root is None else _open(root, source, budget)
         self._near_path: tuple[str, ...] | None = None
         self._near: dict[str, Any] = {}
 
@@ -295,7 +309,11 @@ class Draft:
         shallow = isinstance(value, bytes) and (
             value[:1] not in (b"{", b"[") or value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH
         )
-        if not shallow and not fits_depth(materialise(value, self._source), depth):
+        if shallow:
+            return
+        if self._budget is not None:
+            self._budget.worked(2 * PRINTING_WORK * canonical_length(value))  # read, then printed
+        if not fits_depth(materialise(value, self._source), depth):
             raise PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers")
 
     def _plain(self, value: Any) -> Any:
@@ -330,7 +348,7 @@ class Draft:
         if not path:
             if must_exist and self._value is MISSING:
                 raise PointerError("there is no document")
-            self._value = _open(new, self._source) if type(new) is bytes or type(new) is Ref else new
+            self._value = _open(new, self._source, self._budget) if type(new) is bytes or type(new) is Ref else new
             return
         if self._value is MISSING:
             raise PointerError("there is no document")
@@ -371,7 +389,7 @@ class Draft:
         for used, token in enumerate(path):
             kind = type(value)
             if kind is bytes or kind is Ref:
-                value = _open(value, self._source)
+                value = _open(value, self._source, self._budget)
                 kind = type(value)
             if kind is _OpenObject or kind is _OpenArray:
                 value = value.get(token)

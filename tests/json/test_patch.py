@@ -352,7 +352,7 @@ def test_shifting_a_long_array_for_ever_is_refused() -> None:
     with pytest.raises(PatchError, match="shifts too many") as caught:
         apply_operations([0] * 100_000, operations)
     assert caught.value.index is not None
-    assert 10_000 < caught.value.index < 30_000
+    assert 3_000 < caught.value.index < 10_000
     assert len(apply_operations([0] * 100_000, operations[:2000])) == 102_000
 
 
@@ -368,13 +368,13 @@ def test_moving_a_large_value_to_and_fro_is_bounded() -> None:
 def test_too_many_operations_are_refused() -> None:
     """A patch of a million operations is refused before they are kept; replay has no such limit."""
     one = {"op": "test", "path": "", "value": 1}
-    with pytest.raises(PatchError, match="250,000") as caught:
+    with pytest.raises(PatchError, match="100,000") as caught:
         parse_patch([one] * 1_000_000)
     assert caught.value.index == MAX_OPERATIONS
     text = dumps([one] * 1_000_000)
 
     def refuse() -> None:
-        with pytest.raises(PatchError, match="250,000"):
+        with pytest.raises(PatchError, match="100,000"):
             parse_patch(text)
 
     assert _peak_mib(refuse) < 200
