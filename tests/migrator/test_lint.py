@@ -214,8 +214,9 @@ def test_a_rule_leaves_alone_what_only_looks_like_it(rule: str, dialect: str, sq
     assert found(rule, dialect, sql) == []
 
 
-WORDS = """ALTER TABLE CREATE DROP INDEX ON ADD COLUMN NOT NULL DEFAULT CONSTRAINT CHECK RENAME TO TYPE SET UPDATE DELETE
-    FROM WHERE INSERT INTO VALUES WITH AS IF EXISTS ONLY CONCURRENTLY CASCADE PASSWORD PRAGMA t "T" 'x' ( ) , . = ; now"""
+WORDS = """ALTER TABLE CREATE DROP INDEX ON ADD COLUMN NOT NULL DEFAULT CONSTRAINT CHECK RENAME TO TYPE SET
+    UPDATE DELETE FROM WHERE INSERT INTO VALUES WITH AS IF EXISTS ONLY CONCURRENTLY CASCADE PASSWORD
+    PRAGMA t "T" 'x' ( ) , . = ; now"""
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
