@@ -38,19 +38,16 @@ class Token(NamedTuple):
     end: int
 
 
-class _Rules(NamedTuple):
-    first: re.Pattern[str]
-    """What begins at a place, as the name of the group that matched."""
-    comments_nest: bool
-
-
 DIALECTS = ("sqlite", "postgresql", "mysql")
 _ALSO_KNOWN_AS = {"mariadb": "mysql", "postgres": "postgresql"}
 
 _SPACE = r" \t\n\r\f\v"
-_LETTER = r"A-Za-z_\u0080-\U0010ffff"
-_WORD = rf"[{_LETTER}][{_LETTER}0-9$]*+"
-_PLAIN = rf"(?:[^{_SPACE}{_LETTER}0-9$'\"`\[;()\\/\-.*#]|/(?!\*)|-(?!-)|\*(?!/))"
+# Letters are those of ASCII, "_", and all beyond ASCII; said by what is left out, since such a set compiles fast.
+_LETTER = r"[^\x00-@\[-^`{-\x7f]"
+_LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`{-\x7f]"
+_WORD_PART = r"[^\x00-\x23%-/:-@\[-^`{-\x7f]"  # also a $
+_WORD = rf"{_LETTER}{_WORD_PART}*+"
+_PLAIN = r"(?:[\x00-\x08\x0e-\x1f!%&+,:<=>?@\]^{|}~\x7f]|/(?!\*)|-(?!-)|\*(?!/))"
 """A character that begins nothing but an operator, in every dialect."""
 
 _DOUBLED = {quote: re.compile(f"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}") for quote in "'\"`"}
@@ -61,39 +58,24 @@ _CONTINUED = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[{_SPACE}]|--[^\n
 _LONGEST_DELIMITER = 15
 _NESTING = re.compile(r"/\*|\*/")
 
-_POSTGRESQL = _Rules(
-    re.compile(
-        rf"""(?P<space>[{_SPACE}]++)|(?P<comment>--[^\n\r]*+)|(?P<block>/\*)|(?P<escaped>[eE]')
-        |(?P<quote>(?:[bBxXnN]|[uU]&)?'|(?:[uU]&)?")|(?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$)|(?P<word>{_WORD})
+_FIRST = {
+    "postgresql": rf"""(?P<space>[{_SPACE}]++)|(?P<comment>--[^\n\r]*+)|(?P<block>/\*)|(?P<escaped>[eE]')
+        |(?P<quote>(?:[bBxXnN]|[uU]&)?'|(?:[uU]&)?")|(?P<dollar>\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$)|(?P<word>{_WORD})
         |(?P<semicolon>;)|(?P<open>\()|(?P<close>\))|(?P<command>\\)|(?P<other>[0-9]++(?:{_WORD})?|{_PLAIN}++|.)""",
-        re.VERBOSE,
-    ),
-    comments_nest=True,
-)
-_SQLITE = _Rules(
-    re.compile(
-        rf"""(?P<space>[{_SPACE}]++)|(?P<comment>--[^\n]*+)|(?P<block>/\*)|(?P<quote>['"`\[])|(?P<word>{_WORD})
+    "sqlite": rf"""(?P<space>[{_SPACE}]++)|(?P<comment>--[^\n]*+)|(?P<block>/\*)|(?P<quote>['"`\[])|(?P<word>{_WORD})
         |(?P<semicolon>;)|(?P<open>\()|(?P<close>\))|(?P<command>\.)|(?P<other>[0-9]++(?:{_WORD})?|{_PLAIN}++|.)""",
-        re.VERBOSE,
-    ),
-    comments_nest=False,
-)
+    # A delimiter ends statements wherever it stands, also at the end of a word: END$$.
+    "mysql": rf"""(?P<semicolon>DELIMITER)|(?P<space>[{_SPACE}]++)|(?P<executed>/\*M?![0-9]*+)|(?P<block>/\*)
+        |(?P<comment>\#[^\n]*+|--(?=[\x00-\x20]|\Z)[^\n]*+)|(?P<leave>\*/)|(?P<escaped>['"])|(?P<quote>`)
+        |(?P<command>\\|(?i:delimiter)(?=[ \t]))|(?P<word>(?:(?!DELIMITER){_WORD_PART})++)|(?P<open>\()|(?P<close>\))
+        |(?P<other>(?:(?!DELIMITER){_PLAIN})++|.)""",
+}
+"""What begins at a place, as the name of the group that matches there."""
 
 
 @lru_cache(maxsize=64)
-def _mysql(delimiter: str) -> _Rules:
-    """MySQL's rules while `delimiter` ends statements; it does so wherever it stands, also at the end of a word."""
-    go_on = f"(?!{re.escape(delimiter)})"
-    return _Rules(
-        re.compile(
-            rf"""(?P<semicolon>{re.escape(delimiter)})|(?P<space>[{_SPACE}]++)
-            |(?P<comment>\#[^\n]*+|--(?=[\x00-\x20]|\Z)[^\n]*+)|(?P<executed>/\*M?![0-9]*+)|(?P<block>/\*)
-            |(?P<leave>\*/)|(?P<escaped>['"])|(?P<quote>`)|(?P<command>\\|(?i:delimiter)(?=[ \t]))
-            |(?P<word>(?:{go_on}[{_LETTER}0-9$])++)|(?P<open>\()|(?P<close>\))|(?P<other>(?:{go_on}{_PLAIN})++|.)""",
-            re.VERBOSE,
-        ),
-        comments_nest=False,
-    )
+def _first(dialect: str, delimiter: str = ";") -> re.Pattern[str]:
+    return re.compile(_FIRST[dialect].replace("DELIMITER", re.escape(delimiter)), re.VERBOSE)
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -123,12 +105,12 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
     Raises:
         SplitError: A quote or a comment is never closed, or a DELIMITER cannot be one.
     """
-    rules = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(dialect) or _mysql(";")
+    first = _first(dialect)
     executed: int | None = None  # where the /*! began that lasts
     fresh = True  # nothing of the statement was met yet
     at = start
     while at < len(sql):
-        found = rules.first.match(sql, at)
+        found = first.match(sql, at)
         assert found is not None
         group, end = found.lastgroup or "", found.end()
         if group == "space" or group == "comment":
@@ -138,7 +120,7 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
             at = end  # an empty statement, and in a body nothing new
             continue
         if group == "block":
-            at = _end_of_comment(sql, at, rules.comments_nest, name)
+            at = _end_of_comment(sql, at, dialect == "postgresql", name)
             continue
         kind = _KINDS.get(group, Kind.QUOTED)
         if group in ("quote", "escaped", "dollar"):
@@ -156,7 +138,7 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
                 kind = Kind.OTHER if sql[at] == "." else Kind.WORD
             elif dialect == "mysql":
                 delimiter, end = _read_delimiter(sql, end, name)
-                rules = _mysql(delimiter)
+                first = _first("mysql", delimiter)
         yield Token(kind, at, end)
         fresh = kind is Kind.SEMICOLON or kind is Kind.COMMAND
         at = end
