@@ -141,8 +141,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def whole_snapshots(self) -> bool:
-        """True where complete snapshots are to hold truth once more, since reading it from its slots is dear."""
+    def remote(self) -> bool:
+        """True where each call costs a round trip: a complete snapshot then holds truth too, to be read at once."""
         ...
 
     def expect(

@@ -56,9 +56,9 @@ class CountingBackend:
         return self.inner.read_only
 
     @property
-    def whole_snapshots(self) -> bool:
+    def remote(self) -> bool:
         """As the inner backend."""
-        return self.inner.whole_snapshots
+        return self.inner.remote
 
     def expect(
         self,

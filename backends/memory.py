@@ -106,8 +106,8 @@ class MemoryBackend:
         return self._read_only
 
     @property
-    def whole_snapshots(self) -> bool:
-        """False: truth is read as fast as a snapshot."""
+    def remote(self) -> bool:
+        """False: a call costs little."""
         return False
 
     def expect(

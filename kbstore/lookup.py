@@ -14,7 +14,7 @@ from kbstore.patch import Operation, apply_operations
 from kbstore.pointer import format_pointer
 from kbstore.snapshots import Start
 from kbstore.states import States
-from kbstore.touched import BLOCK_EVENTS, Touched, is_position
+from kbstore.touched import Touched, is_position
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import find, materialise
@@ -44,7 +44,7 @@ class Lookup:
         start = self._states.nearest(event.seq)
         value: Any = MISSING
         place = (start.log, start.number) if start.log is not None else None
-        self._line.expect(start=place, seqs=range(max(start.seq, event.seq - BLOCK_EVENTS) + 1, event.seq + 1))
+        self._touched.expect(start.seq + 1, event.seq, place)
         if start.seq < event.seq and path:
             told = self._from_events(path, start, event)
             if told is not None:

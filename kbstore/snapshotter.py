@@ -85,13 +85,13 @@ class Snapshotter:
         log, number = self._line.log, self._line.record_number(state.seq)
         if number < 1 or any(n == number for _, n in self._chain):
             return
-        if not self._chain and (self._leans_on_another_log() or self._backend.whole_snapshots):
+        if not self._chain and (self._leans_on_another_log() or self._backend.remote):
             tier = COMPLETE
         base = [] if tier == COMPLETE else [(t, n) for t, n in self._chain if t >= tier]
         requires = tuple(n for _, n in base)
         self._operations_since_complete = 0 if tier == COMPLETE else self._operations_since_complete
         note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, requires)
-        below = TRUTH + self._backend.whole_snapshots if tier == COMPLETE else tier if tier == DENSE else MIDDLE
+        below = TRUTH + self._backend.remote if tier == COMPLETE else tier if tier == DENSE else MIDDLE
         written = self._backend.put_snapshot(
             log,
             number,

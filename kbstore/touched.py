@@ -20,6 +20,7 @@ from kbstore.log import Line
 BLOCK_EVENTS: Final = 128
 _NAME = "touched/"
 _KEPT_BLOCKS = 512
+_NEAR_EVENTS = 4 * BLOCK_EVENTS
 _MOVING = frozenset({"add", "remove", "move", "copy"})
 
 
@@ -83,10 +84,16 @@ class Touched:
 
     def expect(self, first: int, last: int, start: tuple[str, int] | None = None) -> None:
         """Tell the backend that `events` of these versions will be asked for, and a snapshot (log and number) read."""
-        segment = self._line.segments[-1]
-        low, high = max(first - segment.offset, 1), last - segment.offset
-        blocks = ((low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS) if low <= high else (0, -1)
-        self._line.expect(start=start, notes=_NAME, blocks=blocks)
+        offset = self._line.segments[-1].offset
+        low, high = max(first - offset, 1), last - offset
+        if low > high:
+            self._line.expect(start=start)
+            return
+        block, newest = (low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS
+        # Far apart, only what is in no whole block: the others have notes, or are read when these are missed.
+        begin = block if last - first < _NEAR_EVENTS else newest
+        seqs = range(offset + begin * BLOCK_EVENTS + 1, last + 1)
+        self._line.expect(start=start, seqs=seqs, notes=_NAME, blocks=(block, newest))
 
     def build(self, first: int, last: int) -> None:
         """Cache the whole blocks among these versions of the open log that are not cached yet."""
@@ -98,13 +105,13 @@ class Touched:
         there = dict(self._backend.notes(_NAME + segment.log, begin, end - 1))
         for number in range(begin, end):
             if number not in there:
-                self._put(segment.log, number)
+                self._put(segment.log, number, building=True)
         self._built[segment.log] = end
 
-    def _put(self, log: str, number: int) -> bytes:
+    def _put(self, log: str, number: int, *, building: bool = False) -> bytes:
         start = number * BLOCK_EVENTS + 1
         block = orjson.dumps(self._read(log, start, start, start + BLOCK_EVENTS, None))
-        if not self._backend.read_only:
+        if not self._backend.read_only and (building or not self._backend.remote):
             self._backend.put_note(_NAME + log, number, _pack(block))
         return block
 
@@ -115,7 +122,7 @@ class Touched:
             high = min(last, segment.last if segment.last is not None else last) - segment.offset
             if low > high:
                 continue
-            newest = self._backend.tail(segment.log).number
+            newest = self._backend.tail(segment.log, fresh=False).number
             for number, data in self._whole(segment.log, (low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS, newest):
                 start = number * BLOCK_EVENTS + 1
                 if data is None:

@@ -28,7 +28,7 @@ from backends.s3.snapshots import Notes, Snapshots
 
 __all__ = ["S3Backend", "create", "open_existing"]
 
-_MOST_EXPECTED_BYTES = 8 * 1024 * 1024
+_MOST_EXPECTED_BYTES = 1024 * 1024
 _FIRST_LOG = "main"
 """The log that a store is nearly always opened for: its hint is read along with the marker."""
 
@@ -104,8 +104,8 @@ class S3Backend:
         return self._read_only
 
     @property
-    def whole_snapshots(self) -> bool:
-        """True: what a complete snapshot leaves to truth would stand in as many slots as wrote it."""
+    def remote(self) -> bool:
+        """True: what a snapshot leaves to truth would be read from as many slots as wrote it."""
         return True
 
     def expect(

@@ -38,13 +38,11 @@ class Shelf(NamedTuple):
         tier: 1 to 3, or `TRUTH`.
         owner: Log and number of the snapshot; None for truth.
         pieces: In the order of writing.
-        requires: Snapshots that this one builds on.
     """
 
     tier: int
     owner: tuple[str, int] | None
     pieces: list[ChunkPiece]
-    requires: tuple[tuple[str, int], ...] = ()
 
 
 class _Spot(NamedTuple):
@@ -111,9 +109,9 @@ class Chunks:
                 else:
                     del self._spots[lead]
 
-    def undo(self, chunk: ChunkPiece, data: bytes) -> None:
-        """Keep what a piece holds at hand, given its bytes."""
-        self._undo(chunk, data)
+    def keep(self, piece: Piece, data: bytes) -> None:
+        """Have the bytes of a piece at hand, since they came along."""
+        self._keep_bytes(piece, data)
 
     def is_truth(self, address: bytes) -> bool:
         """Whether a chunk is known to be truth already, for certain: its bytes were read or written here."""
@@ -121,9 +119,11 @@ class Chunks:
             self._read_directories()
         with self._lock:
             for spot in self._spots.get(lead_of(address), ()):
-                pack = self._undone.get(spot.shelf.pieces[spot.at].piece)
-                if spot.shelf.tier == TRUTH and pack is not None and address in pack.addresses:
-                    return True
+                chunk = spot.shelf.pieces[spot.at]
+                if spot.shelf.tier == TRUTH and self._at_hand(chunk.piece):
+                    pack = self._read([chunk]).get(chunk.piece)
+                    if pack is not None and address in pack.addresses:
+                        return True
         return False
 
     # ---- reading -----------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Chunks:
         damaged: CorruptStore | None = None
         turn = 0
         while wanted:
-            chosen = self._choose(wanted, gone, near=in_order)
+            chosen = self._choose(wanted, gone)
             missing = {lead_of(a) for a in wanted if a not in chosen}
             if missing and not chosen:
                 if not (self._read_directories() or self.search(missing, turn)):
@@ -180,16 +180,19 @@ class Chunks:
         if wanted and damaged is not None:
             raise damaged
 
-    def _choose(self, wanted: Iterable[bytes], gone: set[Piece], *, near: bool) -> dict[bytes, _Spot]:
-        """The copy of each chunk that lasts longest, of those that are known; with `near` rather one at hand."""
+    def _choose(self, wanted: Iterable[bytes], gone: set[Piece]) -> dict[bytes, _Spot]:
+        """Of each chunk the copy that is at hand, else the one that lasts longest; truth last, as it lies scattered."""
         chosen = {}
         with self._lock:
             for address in wanted:
                 spots = [s for s in self._spots.get(lead_of(address), ()) if s.shelf.pieces[s.at].piece not in gone]
                 if spots:
-                    at_hand = [s for s in spots if self._at_hand(s.shelf.pieces[s.at].piece)] if near else ()
-                    chosen[address] = max(at_hand or spots, key=lambda s: (s.shelf.tier, s.shelf.owner or ("", 0)))
+                    chosen[address] = max(spots, key=self._worth)
         return chosen
+
+    def _worth(self, spot: _Spot) -> tuple[bool, int, tuple[str, int]]:
+        shelf = spot.shelf
+        return self._at_hand(shelf.pieces[spot.at].piece), shelf.tier % TRUTH, shelf.owner or ("", 0)
 
     def _at_hand(self, piece: Piece) -> bool:
         return piece in self._undone or piece in self._fetched
@@ -209,8 +212,8 @@ class Chunks:
                 self.add(shelf, leads)
                 for chunk in run.chunks:
                     data = Log.held(run, chunk.piece)
-                    if data is not None and self._undone_bytes < _KEPT_BYTES // 2:
-                        self._undo(chunk, data)
+                    if data is not None:
+                        self._keep_bytes(chunk.piece, data)
         return True
 
     def _from_cache(self, chosen: dict[bytes, _Spot]) -> dict[bytes, bytes]:
@@ -234,12 +237,11 @@ class Chunks:
             for spot in wanted.values():
                 shelf, at = begin.get(id(spot.shelf), (spot.shelf, spot.at))
                 begin[id(shelf)] = (shelf, min(at, spot.at))
-                for owner in shelf.requires:
-                    if owner in self._shelves:
-                        begin.setdefault(id(self._shelves[owner]), (self._shelves[owner], 0))
+                for other in self._shelves.values() if shelf.owner is not None else ():
+                    begin.setdefault(id(other), (other, 0))
             size = 0
             for shelf, at in sorted(begin.values(), key=lambda one: one[0].tier):
-                for chunk in shelf.pieces[at:]:
+                for chunk in (*shelf.pieces[at:], *shelf.pieces[:at]):
                     if not self._at_hand(chunk.piece) and size + chunk.piece.size <= _AHEAD_BYTES:
                         ahead.append(chunk.piece)
                         size += chunk.piece.size

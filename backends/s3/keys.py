@@ -46,7 +46,7 @@ class SnapshotName(NamedTuple):
         size_bytes: Stored bytes of its chunks.
         index_bytes: Length of the object.
         leads_bytes: How much of it tells which chunks there are.
-        inner_bytes: How much of it holds, beside that, the chunks that are on the way to others.
+        inner_bytes: How much of it holds, beside that, the uppermost chunks, which are on the way to others.
         lead: The first bytes of the address of its first chunk; empty where it has none.
         requires: Numbers of the snapshots that it builds on.
         note: The caller's bytes; None where the object itself holds them.

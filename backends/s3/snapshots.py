@@ -25,6 +25,7 @@ _INNER_RAW_BYTES = 1024 * 1024
 _INNER_PIECE_RAW_BYTES = 16 * 1024
 _LEAF_PIECE_RAW_BYTES = 64 * 1024
 _WHOLE_BYTES = 16 * 1024
+_TOP_BYTES = 16 * 1024
 _DATA_BYTES = 32 * 1024 * 1024
 _DIRECT_NOTES = 8
 _FRESH_S = 5.0
@@ -108,8 +109,8 @@ class Snapshots:
     ) -> bool:
         """Write a snapshot, its chunks first; see `Backend.put_snapshot`."""
         writing = _Writing(self._client, token)
-        for chunk, inner in _with_inner(chunks):
-            writing.add(chunk, inner=inner)
+        for chunk, depth in _with_depth(chunks):
+            writing.add(chunk, depth)
         there = self.names(log)
         if not {n.number for n in there.values()}.issuperset(requires):
             return False
@@ -213,14 +214,14 @@ class Snapshots:
 
     def _adopt(self, key: str, name: SnapshotName, data: bytes, log: str) -> None:
         pieces, leads = read_index(key, name, data, log)
-        shelf = Shelf(name.tier, (log, name.number), pieces, tuple((log, number) for number in name.requires))
+        shelf = Shelf(name.tier, (log, name.number), pieces)
         self._chunks.add(shelf, leads)
         self._open[key] = (log, name.number)
         self._listed.setdefault(log, {})[key] = name
         for chunk in pieces:
             piece = chunk.piece
             if piece.key == key and piece.start + piece.size <= len(data):
-                self._chunks.undo(chunk, checked(piece, data[piece.start : piece.start + piece.size]))
+                self._chunks.keep(piece, checked(piece, data[piece.start : piece.start + piece.size]))
 
 
 def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[list[ChunkPiece], bytes]:
@@ -251,15 +252,25 @@ def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[lis
     return pieces, leads
 
 
-def _with_inner(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
-    """Each chunk, and whether it names the one after it."""
+def _with_depth(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, int | None]]:
+    """Each chunk, and if it names the one after it, how many stand above it; None where it names no other."""
+    above: list[Chunk] = []
     before: Chunk | None = None
     for chunk in chunks:
         if before is not None:
-            yield before, chunk.address.hex().encode() in before.data or chunk.address in before.data
+            while above and not _names(above[-1], before):
+                above.pop()
+            inner = _names(before, chunk)
+            yield before, len(above) if inner else None
+            if inner:
+                above.append(before)
         before = chunk
     if before is not None:
-        yield before, False
+        yield before, None
+
+
+def _names(chunk: Chunk, other: Chunk) -> bool:
+    return other.address.hex().encode() in chunk.data or other.address in chunk.data
 
 
 class _Writing:
@@ -269,7 +280,7 @@ class _Writing:
         self._client = client
         self._token = token
         self._lead: bytes | None = None
-        self._inner: list[Chunk] = []
+        self._inner: list[tuple[int, Chunk]] = []
         self._inner_bytes = 0
         self._leaves: list[Chunk] = []
         self._leaf_bytes = 0
@@ -280,13 +291,13 @@ class _Writing:
         self._objects = 0
         self._size = 0
 
-    def add(self, chunk: Chunk, *, inner: bool) -> None:
-        """Take one more chunk."""
+    def add(self, chunk: Chunk, depth: int | None) -> None:
+        """Take one more chunk, and how deep it stands if it is on the way to others."""
         if self._lead is None:
             self._lead = keys.lead_of(chunk.address)
         size = len(chunk.data)
-        if inner and self._inner_bytes + size <= _INNER_RAW_BYTES:
-            self._inner.append(chunk)
+        if depth is not None and self._inner_bytes + size <= _INNER_RAW_BYTES:
+            self._inner.append((depth, chunk))
             self._inner_bytes += size
             return
         if self._leaves and self._leaf_bytes + size > _LEAF_PIECE_RAW_BYTES:
@@ -295,21 +306,26 @@ class _Writing:
         self._leaf_bytes += size
 
     def finish(self) -> tuple[bytes, list[tuple[_Part, bool]], int]:
-        """Lead, parts of the index with whether they are inner ones, and stored bytes of all chunks.
+        """Lead, parts of the index with whether they are read along with its beginning, and stored bytes of all chunks.
 
         What does not stand in the index is written.
         """
         self._flush_leaves()
         inner = []
-        for group in packing.grouped(self._inner, _INNER_PIECE_RAW_BYTES):
+        top = 0
+        upper = [chunk for _, chunk in sorted(self._inner, key=lambda one: one[0])]
+        for group in packing.grouped(upper, _INNER_PIECE_RAW_BYTES):
             directory, data = piece_of(group)
             self._size += len(data)
-            inner.append((directory, data, leads_of(c.address for c in group)))
+            inner.append((directory, data, leads_of(c.address for c in group), top < _TOP_BYTES))
+            top += len(data)
         if self._written or self._waiting_bytes > _ONE_OBJECT_BYTES:
             self._write_out()
-        leads = b"".join([*(lead for *_, lead in inner), *self._written_leads, *(lead for *_, lead in self._pieces)])
+        leads = b"".join(
+            [*(lead for _, _, lead, _ in inner), *self._written_leads, *(lead for *_, lead in self._pieces)]
+        )
         parts: list[tuple[_Part, bool]] = [(("d", leads, None), False)]
-        parts += [(("c", data, [directory]), True) for directory, data, _ in inner]
+        parts += [(("c", data, [directory]), first) for directory, data, _, first in inner]
         parts += [(part, False) for part in self._written]
         parts += [(("c", data, [directory]), False) for directory, data, _ in self._pieces]
         return self._lead or b"", parts, self._size

@@ -49,6 +49,13 @@ def create_file(path: Path) -> None:
     """
     if os.path.lexists(path):
         raise StoreExists(f"{path} exists already", hint="open it, or choose another place")
+    for left in _family(path)[1:]:
+        if left.name.endswith(("-wal", "-journal")) and os.path.lexists(left):
+            # SQLite would take it for the new file's own, and write what it holds over what is new.
+            raise StoreExists(
+                f"{left} is there, of a store that was deleted or moved without it",
+                hint="put it back beside that store, or delete it; or choose another place",
+            )
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")

@@ -12,6 +12,7 @@ _counter = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[MotoServer]:
+    """One moto for all tests of a process."""
     server = MotoServer()
     yield server
     server.close()
@@ -19,12 +20,14 @@ def moto_server() -> Iterator[MotoServer]:
 
 @pytest.fixture(scope="session")
 def seaweed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One SeaweedFS for all tests of a process."""
     with seaweed(tmp_path_factory.mktemp("weed")) as url:
         yield url
 
 
 @pytest.fixture
 def moto_url(moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """moto, which the AWS chain of this test leads to."""
     use_credentials(monkeypatch, moto_server.url)
     monkeypatch.setenv("KBSTORE_CACHE", "off")
     yield moto_server.url

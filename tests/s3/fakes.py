@@ -1,4 +1,4 @@
-"""A bucket in a dict, with the conditions that S3 keeps and a latency that may be switched on: for counting requests."""
+"""A bucket in a dict that keeps the conditions of S3, with a latency to be switched on: for counting requests."""
 
 import threading
 import time
