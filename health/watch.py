@@ -79,12 +79,12 @@ class Watch:
         with self._alone():
             outbox = Outbox(self._engine, self._state, self._say, first_wait_s=self._first_wait_s)
             try:
-                for number, late in enumerate(self._moments()):
-                    if rounds is not None and number >= rounds:
-                        return
+                for number, late in enumerate(self._moments(), 1):
                     if late:
                         self._say(f"the last round took so long that {late} were left out")
                     self.round(outbox)
+                    if number == rounds:
+                        return
             finally:
                 outbox.close()
 
