@@ -195,7 +195,7 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
     """
     from migrator.lint import lint
 
-    findings = [finding for item in items for finding in lint(lint_subject(item.migration, dialect))]
+    findings = [finding for item in items for finding in lint(lint_subject(item.migration, dialect, item.statements))]
     errors = [str(finding) for finding in findings if finding.level == "error"]
     if errors:
         raise LintError(
@@ -206,8 +206,8 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
     return [str(finding) for finding in findings]
 
 
-def lint_subject(migration: Migration, dialect: str) -> "Subject":
-    """What the rules have to know of a migration."""
+def lint_subject(migration: Migration, dialect: str, statements: "Sequence[Statement] | None" = None) -> "Subject":
+    """What the rules have to know of a migration; its statements where it is split already."""
     from migrator.lint import Subject
 
     directives = migration.script.directives
@@ -218,6 +218,7 @@ def lint_subject(migration: Migration, dialect: str) -> "Subject":
         transaction=directives.transaction,
         reversible=directives.irreversible or migration.rollback is not None,
         allow=directives.allow,
+        statements=statements,
     )
 
 

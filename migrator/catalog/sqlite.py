@@ -66,6 +66,8 @@ def _foreign_keys(connection: Connection) -> Iterator[Item]:
 
 def _table(sql: str) -> dict[str, object]:
     """What only the text of CREATE TABLE tells: the options after the columns, or the module of a virtual table."""
+    if sql.rstrip().endswith(")") and not sql.upper().startswith("CREATE VIRTUAL"):
+        return {}
     tokens = list(lex(sql, "sqlite"))
     words = [sql[token.start : token.end].upper() for token in tokens]
     if words[:2] == ["CREATE", "VIRTUAL"]:
@@ -77,6 +79,8 @@ def _table(sql: str) -> dict[str, object]:
 
 def _checks(sql: str) -> list[str]:
     """The CHECK constraints of a CREATE TABLE, sorted; two that say the same count once."""
+    if "CHECK" not in sql.upper():
+        return []
     tokens = list(lex(sql, "sqlite"))
     found = set()
     for at, token in enumerate(tokens[:-1]):

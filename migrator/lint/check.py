@@ -1,13 +1,14 @@
 """Run the rules over a file."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from migrator.lexer import canonical_dialect
 from migrator.lint import locks, rows, transactions  # noqa: F401 - these fill the registry
-from migrator.lint.reading import Script, read
+from migrator.lint.reading import Reading, Script, read
 from migrator.lint.registry import RULES, Finding
 from migrator.lint.squawk import SQUAWK
+from migrator.statements import Statement
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Subject:
         transaction: False where its head says `transaction=off`.
         reversible: Whether a rollback stands beside it, or its head says `irreversible`.
         allow: The rules that its head allows.
+        statements: What `split` made of it, to be spared another reading.
     """
 
     file: str
@@ -29,6 +31,7 @@ class Subject:
     transaction: bool = True
     reversible: bool = True
     allow: Collection[str] = ()
+    statements: Sequence[Statement] | None = None
 
 
 def is_known_rule(name: str) -> bool:
@@ -44,8 +47,11 @@ def lint(subject: Subject) -> list[Finding]:
     """
     dialect = canonical_dialect(subject.dialect)
     transaction = subject.transaction and dialect != "mysql"
-    sql = subject.sql.removeprefix("\ufeff")
-    script = Script(read(sql, dialect, subject.file), dialect, transaction, subject.reversible)
+    if subject.statements is None:
+        readings = read(subject.sql.removeprefix("\ufeff"), dialect, subject.file)
+    else:
+        readings = [Reading(statement.text, statement.line, dialect) for statement in subject.statements]
+    script = Script(readings, dialect, transaction, subject.reversible)
     return sorted(
         Finding(subject.file, statement.line, rule.name, rule.level, f"{what}: {rule.reason}", rule.instead)
         for rule in RULES.values()

@@ -45,7 +45,7 @@ def _volatile_default(script: Script) -> Iterator[tuple[Reading, str]]:
     dialects=_POSTGRESQL,
 )
 def _index_not_concurrent(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.begins("CREATE", "?UNIQUE", "INDEX") and "CONCURRENTLY" not in each.flat[:4]:
             yield each, f"CREATE INDEX on {each.target} without CONCURRENTLY"
 
@@ -97,7 +97,7 @@ def _constraint_builds_index(script: Script) -> Iterator[tuple[Reading, str]]:
     dialects=_POSTGRESQL,
 )
 def _set_not_null(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             if starts(clause, "ALTER") and contains(clause, "SET", "NOT", "NULL"):
                 yield each, f"SET NOT NULL on {each.target}"
@@ -111,7 +111,7 @@ def _set_not_null(script: Script) -> Iterator[tuple[Reading, str]]:
     dialects=("postgresql", "mysql"),
 )
 def _change_column_type(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             typed = starts(clause, "ALTER") and "TYPE" in clause
             if typed or (script.dialect == "mysql" and starts(clause, "MODIFY|CHANGE")):
@@ -125,7 +125,7 @@ def _change_column_type(script: Script) -> Iterator[tuple[Reading, str]]:
     instead="Add a new column, write both, and drop the old one in a later release.",
 )
 def _rename_column(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             if starts(clause, "RENAME") and not starts(clause, "RENAME", "TO|AS|INDEX|KEY|CONSTRAINT"):
                 yield each, f"RENAME COLUMN of {each.target}"
@@ -138,7 +138,7 @@ def _rename_column(script: Script) -> Iterator[tuple[Reading, str]]:
     instead="Make a view with the old name in the same migration, or a new table.",
 )
 def _rename_table(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if any(starts(clause, "RENAME", "TO|AS") for clause in each.clauses):
             yield each, f"RENAME TABLE {each.target}"
     for each in script.statements:
@@ -165,7 +165,7 @@ def _exclusive_rebuild(script: Script) -> Iterator[tuple[Reading, str]]:
 def _added_columns(script: Script) -> Iterator[tuple[Reading, list[str]]]:
     """Clauses that add a column to a table that was there before."""
     others = "CONSTRAINT|INDEX|KEY|PRIMARY|UNIQUE|FOREIGN|CHECK|EXCLUDE|FULLTEXT|SPATIAL|PARTITION|GENERATED"
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             if starts(clause, "ADD") and not starts(clause, "ADD", others):
                 yield each, clause
@@ -173,7 +173,7 @@ def _added_columns(script: Script) -> Iterator[tuple[Reading, list[str]]]:
 
 def _added_constraints(script: Script) -> Iterator[tuple[Reading, list[str]]]:
     """Clauses that add a constraint to a table that was there before."""
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             if starts(clause, "ADD", "CONSTRAINT|FOREIGN|CHECK|UNIQUE|PRIMARY|EXCLUDE"):
                 yield each, clause

@@ -1,6 +1,6 @@
 """A file as rules read it: statements as words, with what stands in parentheses folded away."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,7 +63,7 @@ class Reading:
                 found[-1].append(word)
         return found
 
-    @property
+    @cached_property
     def target(self) -> str:
         """The table that CREATE TABLE, ALTER TABLE, DROP TABLE, UPDATE, DELETE or CREATE INDEX is about."""
         start = self._target_start
@@ -118,14 +118,16 @@ class Script:
     transaction: bool
     reversible: bool
 
-    def on_old_tables(self) -> Iterator[Reading]:
+    @cached_property
+    def on_old_tables(self) -> Sequence[Reading]:
         """Statements about a table that the file has not made itself: one that is read already, and not empty."""
-        made = set()
+        made, old = set(), []
         for each in self.statements:
             if each.begins(*_HEADS[0][:6]):
                 made.add(each.target)
             elif each.target and each.target not in made:
-                yield each
+                old.append(each)
+        return old
 
     @cached_property
     def rebuilt(self) -> frozenset[str]:

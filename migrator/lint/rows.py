@@ -13,7 +13,7 @@ from migrator.lint.registry import rule
     instead="Say which rows; WHERE TRUE says that all are meant.",
 )
 def _update_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.begins("UPDATE") and "WHERE" not in each.flat:
             yield each, f"UPDATE {each.target} without WHERE"
 
@@ -25,7 +25,7 @@ def _update_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
     instead="Say which rows; WHERE TRUE says that all are meant.",
 )
 def _delete_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.begins("DELETE", "FROM") and "WHERE" not in each.flat:
             yield each, f"DELETE FROM {each.target} without WHERE"  # noqa: S608
 
@@ -38,7 +38,7 @@ def _delete_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
 )
 def _destructive_without_rollback(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.reversible:
-        for each in script.on_old_tables():
+        for each in script.on_old_tables:
             if (what := _destroys(each)) and each.target not in script.rebuilt:
                 yield each, what
 
@@ -50,7 +50,7 @@ def _destructive_without_rollback(script: Script) -> Iterator[tuple[Reading, str
     instead="Stop using it in one release, rename it in the next, and drop it in a later one.",
 )
 def _drop_table(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.begins("DROP", "TABLE") and each.target not in script.rebuilt:
             yield each, f"DROP TABLE {each.target}"
 
@@ -62,7 +62,7 @@ def _drop_table(script: Script) -> Iterator[tuple[Reading, str]]:
     instead="Stop using it in one release, and drop it in the next.",
 )
 def _drop_column(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         for clause in each.clauses:
             if _drops_column(clause):
                 yield each, f"{' '.join(clause[:2])} of {each.target}"
@@ -88,7 +88,7 @@ def _drop_database(script: Script) -> Iterator[tuple[Reading, str]]:
     dialects=("postgresql", "mysql"),
 )
 def _truncate(script: Script) -> Iterator[tuple[Reading, str]]:
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.begins("TRUNCATE"):
             yield each, f"TRUNCATE {each.target}"
 
@@ -132,7 +132,7 @@ def _backfill_with_schema(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.transaction:
         return
     altered: set[str] = set()
-    for each in script.on_old_tables():
+    for each in script.on_old_tables:
         if each.clauses:
             altered.add(each.target)
         elif each.begins("UPDATE|DELETE") and each.target in altered:

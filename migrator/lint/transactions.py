@@ -71,7 +71,7 @@ def _several_ddl(script: Script) -> Iterator[tuple[Reading, str]]:
 )
 def _rows_and_schema(script: Script) -> Iterator[tuple[Reading, str]]:
     if any(each.begins("|".join(_DDL)) for each in script.statements):
-        for each in script.on_old_tables():
+        for each in script.on_old_tables:
             if each.begins("|".join(_ROWS)):
                 yield each, f"{each.flat[0]} beside a change of the schema"
                 return
