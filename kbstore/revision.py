@@ -14,14 +14,17 @@ r"""Revisions: the ways in which people name a version.
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from unicodedata import normalize
 
 from kbstore.clock import parse_time
 from kbstore.errors import RevisionError
 
-_VERSION = re.compile(r"v(\d{1,18})(?:_([0-9_]{0,15}))?\Z")
+_VERSION = re.compile(r"v([0-9]{1,18})(?:_([0-9_]{0,15}))?\Z")
 _ID = re.compile(r"[0-9a-f]{4,64}\Z")
-_BACK = re.compile(r"(.*?)~(\d{0,9})\Z", re.DOTALL)
+_BACK = re.compile(r"(.*?)~([0-9]{0,9})\Z", re.DOTALL)
 _NAME = re.compile(r"[^\W_][\w.+-]*(?:/[^\W_][\w.+-]*)*\Z")
+_UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5")
+"""Letters that are drawn as nothing; all others of the kind have another spelling or are not printable."""
 MAX_NAME_LENGTH = 100
 
 
@@ -85,8 +88,18 @@ def parse_range(text: str) -> tuple[str, str] | None:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text has the form of a tag or branch name."""
-    return len(text) <= MAX_NAME_LENGTH and _NAME.match(text) is not None and ".." not in text and text.isprintable()
+    """Whether a text has the form of a tag or branch name: printable, visible, and written in one way only."""
+    return (
+        len(text) <= MAX_NAME_LENGTH
+        and _NAME.match(text) is not None
+        and ".." not in text
+        and (text.isascii() or _is_plain(text))
+    )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text has no second spelling (wide letters, ligatures, accents apart) and no letter that is not seen."""
+    return text.isprintable() and normalize("NFKC", text) == text and not _UNSEEN.intersection(text)
 
 
 def check_name(text: str) -> None:
