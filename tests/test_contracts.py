@@ -33,6 +33,7 @@ def copy(tmp_path: Path) -> Path:
         ("kbstore/store.py", "import boto3", "boto3 is known"),
         ("migrator/__init__.py", "import kbstore", "are strangers"),
         ("migrator/plan.py", "import migrator.runner", "Inside the migrator"),
+        ("health/model.py", "import health.engine", "Inside health"),
         ("backends/errors.py", "import click", "The terminal is not"),
     ],
 )
