@@ -150,7 +150,7 @@ kb.close()
 
 @pytest.mark.parametrize("free", [0, 3000, 50_000, 300_000])
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, free: int) -> None:
-    """Where a file cannot grow, a commit is refused with a hint, reading goes on, and with room again so does writing."""
+    """Where a file cannot grow, a commit is refused with a hint; reading goes on, and later writing too."""
     path = tmp_path / "kb.db"
     Store.create(path, {**articles(50, 10), "more": os.urandom(40_000).hex()}).close()
     done = subprocess.run(
