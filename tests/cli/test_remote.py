@@ -1,0 +1,136 @@
+"""clone, push and pull between stores on this machine; tests/s3 has the same to S3 and back."""
+
+from pathlib import Path
+
+import pytest
+
+from kbstore import Store
+from kbstore.errors import KBStoreError
+from kbstore.replicate import replicate
+from tests.cli.support import Shell
+
+
+@pytest.fixture
+def rich(kb: Shell) -> Shell:
+    """Three versions, a tag, a branch with a version of its own, and a long value."""
+    kb.ok("tag", "stable", "v2")
+    kb.ok("branch", "side", "v2")
+    with Store.open(kb.folder / ".kbstore" / "kb.db", branch="side", author="b") as side:
+        side.commit(patch=[{"op": "add", "path": "/problems/p1/notes", "value": "long " * 5000}], message="on the side")
+    return kb
+
+
+def lines(shell: Shell, store: str) -> bytes:
+    """All that a store holds, as it is exported."""
+    return shell.ok("export", "--store", store).raw
+
+
+def test_a_clone_is_the_same_history(rich: Shell) -> None:
+    """Ids, documents, tags and branches are the same, and it is whole."""
+    result = rich.ok("clone", ".kbstore", "copy.db", "--json").object
+    assert (result["versions"], result["refs"]) == (4, 2)
+    assert lines(rich, "copy.db") == lines(rich, ".kbstore")
+    assert rich.ok("tag", "--store", "copy.db").raw == rich.ok("tag").raw
+    assert rich.ok("verify", "--store", "copy.db").lines[0].startswith("whole: 4 versions")
+    with Store.open(rich.folder / "copy.db", branch="side") as side:
+        assert side.checkout()["problems"]["p1"]["notes"] == "long " * 5000
+
+
+def test_cloning_again_copies_nothing(rich: Shell) -> None:
+    """A clone that is whole stays as it is."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    assert rich.ok("clone", ".kbstore", "copy.db", "--json").object["versions"] == 0
+    assert rich.ok("push", "copy.db").lines[0].startswith("nothing to copy")
+
+
+def test_a_clone_that_was_cut_short_goes_on(rich: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch that landed stays, and the next clone begins behind it."""
+    monkeypatch.setattr("kbstore.replicate._BATCH_EVENTS", 1)
+    original = Store.graft
+    calls = []
+
+    def failing(self: Store, events: object) -> None:
+        calls.append(events)
+        if len(calls) == 3:
+            raise KBStoreError("the line went dead")
+        original(self, events)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "graft", failing)
+    rich.fails(3, "clone", ".kbstore", "copy.db")
+    with Store.open(rich.folder / "copy.db") as copy:
+        assert copy.head().seq == 2
+    assert rich.ok("clone", ".kbstore", "copy.db", "--json").object["versions"] == 2
+    assert lines(rich, "copy.db") == lines(rich, ".kbstore")
+
+
+def test_push_and_pull_go_forward_only(rich: Shell) -> None:
+    """What one side has more is copied; the side that is behind takes nothing away; the file follows a pull."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    rich.edit("p1", votes=11)
+    rich.ok("commit", "-m", "eleven")
+    assert rich.ok("push", "copy.db", "--json").object["versions"] == 1
+    with Store.open(rich.folder / "copy.db", author="other") as copy:
+        copy.commit(patch=[{"op": "replace", "path": "/problems/p2/votes", "value": 99}], message="from elsewhere")
+        copy.tag("newest")
+    assert rich.ok("push", "copy.db", "--json").object["versions"] == 0
+    result = rich.ok("pull", "copy.db", "--json").object
+    assert (result["versions"], result["refs"]) == (1, 1)
+    assert rich.read()["problems"]["p2"]["votes"] == 99
+    assert rich.ok("status").lines[-1] == "nothing changed"
+
+
+def test_a_pull_leaves_uncommitted_changes(rich: Shell) -> None:
+    """The store gets the versions, the file stays as it is."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    with Store.open(rich.folder / "copy.db", author="other") as copy:
+        copy.commit(patch=[{"op": "replace", "path": "/problems/p2/votes", "value": 99}], message="from elsewhere")
+    rich.edit("p1", votes=12)
+    before = rich.file.read_bytes()
+    assert "uncommitted" in rich.ok("pull", "copy.db").err
+    assert rich.file.read_bytes() == before
+
+
+def test_histories_that_parted_are_a_conflict(rich: Shell) -> None:
+    """Exit code 11, the last version that both have is named, and nothing is copied."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    with Store.open(rich.folder / "copy.db", author="other") as copy:
+        copy.commit(patch=[{"op": "replace", "path": "/problems/p2/votes", "value": 99}], message="there")
+    rich.edit("p1", votes=12)
+    rich.ok("commit", "-m", "here")
+    before = lines(rich, "copy.db")
+    for command in ("push", "pull"):
+        assert "parted after v3" in rich.fails(11, command, "copy.db").err
+    assert lines(rich, "copy.db") == before
+    rich.ok("import", "-", "--store", "other.db", stdin=b'{"document": {"other": true}}\n')
+    assert "from the beginning" in rich.fails(11, "clone", ".kbstore", "other.db").err
+
+
+def test_tags_that_parted_are_a_conflict(rich: Shell) -> None:
+    """Also where the versions are the same."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    rich.ok("tag", "here", "v1")
+    rich.ok("tag", "there", "v1", "--store", "copy.db")
+    rich.fails(11, "push", "copy.db")
+
+
+def test_what_is_not_there(rich: Shell) -> None:
+    """A source or a target of push that is no store: exit code 10."""
+    rich.fails(10, "clone", "nope.db", "copy.db")
+    rich.fails(10, "push", "nope.db")
+    rich.fails(10, "pull", "nope.db")
+
+
+def test_a_damaged_source_is_not_copied(rich: Shell, tmp_path: Path) -> None:
+    """What does not follow from its events is refused, and the copy ends before it."""
+    with Store.open(rich.folder / ".kbstore" / "kb.db", read_only=True) as source:
+        original = source.line.bodies
+
+        def forged(numbers):  # type: ignore[no-untyped-def]
+            for seq, body in original(numbers):
+                yield seq, b'[{"op":"replace","path":"/name","value":"forged"}]' if seq == 2 else body
+
+        source.line.bodies = forged  # type: ignore[method-assign]
+        with Store.create(tmp_path / "copy.db") as target:
+            with pytest.raises(KBStoreError, match="v2"):
+                replicate(source, target)
+            assert target.head().seq == 0
