@@ -1,0 +1,90 @@
+"""Statements that end, or only at its end break, the transaction that they run in: nothing of their file stays."""
+
+import pytest
+
+from migrator import Settings, StatementFailed
+from tests.migrator.support import Folder, events, rows, states
+
+TABLE = "CREATE TABLE t (a INTEGER PRIMARY KEY);\n"
+
+
+def fails_whole(folder: Folder, url: str, first: str, second: str, message: str) -> StatementFailed:
+    """Apply `first`, then fail with `second`: nothing of it is there, it is pending, and the log has the failure."""
+    migrator = folder.write(v001_first=first, v002_second=second).migrator(url, Settings(lint=False))
+    with pytest.raises(StatementFailed, match=message) as caught:
+        migrator.up()
+    before = migrator.dump()
+    assert "made" not in before
+    assert states(migrator) == {"001_first.sql": "applied", "002_second.sql": "pending"}
+    assert events(migrator) == [("applied", "001_first.sql"), ("failed", "002_second.sql")]
+    assert "nothing of 002_second.sql" in caught.value.outcome
+    assert migrator.doctor() == []
+    folder.write(v002_second="CREATE TABLE made (a INTEGER);")
+    assert [result.state for result in migrator.up()] == ["applied"]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            TABLE,
+            "INSERT INTO t (a) VALUES (1);\nINSERT OR ROLLBACK INTO t (a) VALUES (1);\nCREATE TABLE made (a INTEGER);",
+            r"002_second\.sql:2: statement 2 of 3 failed: UNIQUE constraint",
+        ),
+        (
+            TABLE + "CREATE TRIGGER g BEFORE INSERT ON t BEGIN SELECT RAISE(ROLLBACK, 'no entry'); END;",
+            "CREATE TABLE made (a INTEGER);\nINSERT INTO t (a) VALUES (1);",
+            r"002_second\.sql:2: statement 2 of 2 failed: no entry",
+        ),
+        (
+            TABLE,
+            "CREATE TABLE made (a INTEGER);\nDROP TABLE schema_migrations;",
+            r"002_second\.sql: failed: no such table: main\.schema_migrations",
+        ),
+    ],
+)
+def test_sqlite_statements_that_roll_back_themselves(
+    folder: Folder, sqlite: str, first: str, second: str, message: str
+) -> None:
+    """What SQLite itself rolled back is not gone on with outside of a transaction."""
+    fails_whole(folder, sqlite, first, second, message)
+    assert rows(sqlite, "SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            "CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER REFERENCES t DEFERRABLE INITIALLY DEFERRED);",
+            "CREATE TABLE made (a INTEGER);\nINSERT INTO t VALUES (1, 2);",
+            r"002_second\.sql: failed: insert or update on table \"t\" violates foreign key",
+        ),
+        (
+            TABLE,
+            "CREATE TABLE made (a INTEGER);\nDO $$ BEGIN COMMIT; END $$;",
+            r"002_second\.sql:2: statement 2 of 2 failed: invalid transaction termination",
+        ),
+        (
+            TABLE + "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN ROLLBACK; END $$;",
+            "CREATE TABLE made (a INTEGER);\nCALL p();",
+            r"002_second\.sql:2: statement 2 of 2 failed: invalid transaction termination",
+        ),
+        (
+            TABLE,
+            "CREATE TABLE made (a INTEGER);\nDISCARD ALL;",
+            r"002_second\.sql:2: statement 2 of 2 failed: DISCARD ALL cannot run inside",
+        ),
+        (
+            TABLE,
+            "CREATE TABLE made (a INTEGER);\nDROP TABLE schema_migrations;",
+            r"002_second\.sql: failed: relation \"public\.schema_migrations\" does not exist",
+        ),
+    ],
+)
+def test_postgresql_statements_that_break_the_transaction(
+    folder: Folder, postgresql: str, first: str, second: str, message: str
+) -> None:
+    """Also a fault that only COMMIT finds is one of the whole file."""
+    fails_whole(folder, postgresql, first, second, message)
+    assert rows(postgresql, "SELECT count(*) FROM t") == [(0,)]
