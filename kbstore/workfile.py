@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from kbstore.canonical import JSON, loads
+from kbstore.canonical import JSON, loads, same
 from kbstore.errors import InvalidJSON, KBStoreError
 from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
 
 _TRIES = 100
+_KEPT_BYTES = 32 << 20
 
 
 class WorkFileError(KBStoreError):
@@ -34,11 +35,13 @@ class FileContent:
         value: The document; members in the file's order.
         digest: SHA-256 of its bytes, hexadecimal.
         style: How it is laid out.
+        data: Its bytes; empty where they are too many to be kept.
     """
 
     value: JSON
     digest: str
     style: FileStyle
+    data: bytes = b""
 
 
 class WorkFile:
@@ -76,7 +79,8 @@ class WorkFile:
             raise InvalidJSON(
                 f"{self.path}: {fault}", pointer=fault.pointer, line=fault.line, column=fault.column, hint=fault.hint
             ) from None
-        return FileContent(value, sha256(data).hexdigest(), style_of(data))
+        kept = data if len(data) <= _KEPT_BYTES else b""
+        return FileContent(value, sha256(data).hexdigest(), style_of(data), kept)
 
     def digest(self) -> str | None:
         """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
@@ -121,12 +125,21 @@ class WorkFile:
 
 
 def printed(value: JSON, like: FileContent | None) -> bytes:
-    """A document as a file: laid out, and its members ordered, as in another one where that is given."""
+    """A document as a file: laid out, and its members ordered, as in another one where that is given.
+
+    What both say has the same characters, up to files of 32 MiB; a larger one is printed anew in its style.
+    """
     if like is None:
         return print_json(value, DEFAULT_STYLE)
     from kbstore.memberorder import in_order_of
+    from kbstore.retouch import retouched
 
-    return print_json(in_order_of(value, like.value), like.style)
+    value = in_order_of(value, like.value)
+    if like.data:
+        data = retouched(like.data, like.value, value, like.style)
+        if same(loads(data), value):  # what is written over somebody's file is looked at twice
+            return data
+    return print_json(value, like.style)
 
 
 def replace_file(path: Path, data: bytes) -> None:
