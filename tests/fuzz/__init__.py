@@ -1,0 +1,1 @@
+"""Random input against references: what is read, patched and named, at length in `make test-long`."""
