@@ -98,7 +98,7 @@ class _Painter:
         self, old: list[Any], new: list[Any], parts: list[_Part], inner: str | None, beside: str | None
     ) -> Iterator[tuple[int | None, str]]:
         """The same for elements; they are known by their id-like member, else by their content."""
-        places: dict[Any, list[int]] = defaultdict(list)
+        places: dict[tuple[str | None, bytes], list[int]] = defaultdict(list)
         key = id_key(new)
         for at in reversed(range(len(old))):
             places[_name(old[at], key)].append(at)
@@ -139,11 +139,11 @@ class _Painter:
         return parts
 
 
-def _name(value: Any, key: str | None) -> Any:
+def _name(value: Any, key: str | None) -> tuple[str | None, bytes]:
     """What an element is known by: its id-like member, else its content."""
     if key is not None and isinstance(value, dict) and key in value:
-        return value[key]
-    return encode(value)
+        return key, encode(value[key])
+    return None, encode(value)
 
 
 def _skip(text: str, at: int) -> int:

@@ -131,6 +131,13 @@ def shared(one: str, other: str) -> int:
     return next(differ, min(len(one), len(other)))
 
 
+def test_an_id_of_any_kind() -> None:
+    """Elements whose id is a list or an object, or 1 here and true there, are told apart all the same."""
+    for one in ([], {}, 1, True, 1.0, None, "1"):
+        for other in ([], {}, 1, True, 1.0, None, "1"):
+            written(json.dumps([{"id": one, "x": 1}]), [{"id": other, "x": 2}])
+
+
 @given(old=documents, new=documents, layout=st.integers(0, 2**32), kind=st.integers(0, 4))
 def test_it_says_exactly_the_new_document(old: Any, new: Any, layout: int, kind: int) -> None:
     """For any two documents and any layout; and the old one over its own text is that text."""
