@@ -26,7 +26,8 @@ MARKER = "kbstore"
 _DIGITS = string.digits + string.ascii_lowercase
 _NUMBER = 12
 _LOG = 16
-_LONGEST_SEGMENT = 240
+_LONGEST_SEGMENT = 200
+_LONGEST_NAME = 500
 _TOKEN = 16
 _LEAD = 8
 _LONGEST_DETAIL = 4096
@@ -122,14 +123,16 @@ def snapshot_key(log: str, name: SnapshotName) -> str:
     sizes = (name.size_bytes, name.index_bytes, name.leads_bytes, name.inner_bytes)
     numbers = ",".join(map(str, (*sizes, *name.requires))).encode()
     detail = bytes([len(name.lead)]) + name.lead + bytes([len(numbers)]) + numbers
-    segment = f"{head}{_letters(_deflate(detail + b'y' + (name.note or b'')))}"
-    if len(segment) > _LONGEST_SEGMENT or name.note is None:
-        segment = f"{head}{_letters(_deflate(detail + b'n'))}"
-    return f"snap/{log_segment(log)}/{segment}"
+    text = f"{head}{_letters(_deflate(detail + b'y' + (name.note or b'')))}"
+    if len(text) > _LONGEST_NAME or name.note is None:
+        text = f"{head}{_letters(_deflate(detail + b'n'))}"
+    segments = [text[at : at + _LONGEST_SEGMENT] for at in range(0, len(text), _LONGEST_SEGMENT)]
+    return f"snap/{log_segment(log)}/{'/'.join(segments)}"
 
 
-def snapshot_of(segment: str) -> SnapshotName | None:
-    """What the last segment of a snapshot's key tells; None where it is none of ours."""
+def snapshot_of(key: str) -> SnapshotName | None:
+    """What a snapshot's key tells, behind the log's segment; None where it is none of ours."""
+    segment = key.replace("/", "")
     number = number_of(segment[:_NUMBER])
     start = _NUMBER + 1 + _TOKEN
     raw = _bytes(segment[start:])

@@ -216,6 +216,9 @@ class Log:
 
     def cover(self, low: int, high: int, *, bodies: bool) -> list[Source]:
         """What to read for records `low` to `high`, in order."""
+        near = self._near(low) if low == high else None
+        if near is not None:
+            return [near]
         hint = self.hint or NO_HINT
         found: list[Source] = []
         starts = (*hint.large, *hint.small, hint.next)
@@ -237,6 +240,16 @@ class Log:
             first_slot, last_slot = self._slot_of(max(low, hint.next)), self._slot_of(high)
             found.extend(range(first_slot, last_slot + 1))
         return found
+
+    def _near(self, number: int) -> int | None:
+        """The slot of a record, where that slot is in memory."""
+        with self._lock:
+            at = bisect_right(self._order, number, key=lambda slot: self._places[slot].first) - 1
+            if at < 0:
+                return None
+            slot = self._order[at]
+            place = self._places[slot]
+            return slot if slot in self._runs and number < place.first + place.records else None
 
     def _cover_slots(self, slots: Sequence[int]) -> list[Source]:
         """What to read for the write ids of these slots."""

@@ -65,7 +65,7 @@ class Snapshots:
         folder = f"snap/{keys.log_segment(log)}/"
         best: dict[int, tuple[tuple[int, str], str, SnapshotName]] = {}
         for listed in self._client.listing(folder):
-            name = keys.snapshot_of(listed.key.rpartition("/")[2])
+            name = keys.snapshot_of(listed.key[len(folder) :])
             if name is not None:
                 rank = (name.tier, name.token)
                 if name.number not in best or best[name.number][0] < rank:

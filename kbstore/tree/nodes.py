@@ -32,15 +32,20 @@ class Nodes:
         self.trusted = trusted
         self._at_hand: dict[bytes, Found] = {}
 
-    def load(self, ref: Ref) -> Node:
+    def load(self, ref: Ref, *, ahead: bool = False) -> Node:
         """The node that `ref` refers to, remembered in it.
+
+        Args:
+            ref: The node.
+            ahead: Those behind it in the order of writing will be asked for too.
 
         Raises:
             MissingNode: It is not stored.
         """
         address = ref.address
         at_hand = self._at_hand.pop(address, None)
-        for found in self._backend.get_chunks([address]) if at_hand is None else (at_hand,):
+        ahead = ahead and self._backend.remote
+        for found in self._backend.get_chunks([address], in_order=ahead) if at_hand is None else (at_hand,):
             if found.address == address:
                 ref.node = self._parse(address, found.data, found.tier, found.owner)
                 return ref.node
@@ -122,7 +127,7 @@ def unsaved(root: Ref, nodes: Nodes, *, below: int, mark: int) -> Iterator[Chunk
     if node is None:
         if root.floor >= below:
             return
-        node = nodes.load(root)
+        node = nodes.load(root, ahead=True)
         root.node = None
     if node.tier >= below:
         return
