@@ -6,7 +6,8 @@ Rules, each with the damage that it prevents:
 2. A connection is never carried over a fork: two processes on one would corrupt the file. The child opens its own.
 3. Before each use the file is looked at: a deleted or replaced one is reported, not written into the void.
 4. After a failed COMMIT the connection is thrown away, since what it thinks and what the disk holds may differ. A
-   failed sync is never repeated: the kernel may report success the second time without having written.
+   failed sync is never repeated: the kernel may report success the second time without having written. The next
+   connection first moves what the log holds into the file, so that nothing later leans on what was not synced.
 """
 
 import os
@@ -36,6 +37,7 @@ class Connection:
         self._connection: sqlite3.Connection | None = None
         self._reader: file.ReadOnlyConnection | None = None
         self._identity: tuple[int, ...] = ()
+        self._doubtful = False
         with self.lock:
             self.get()
 
@@ -71,9 +73,20 @@ class Connection:
             self._connection = self._reader.connection
         else:
             self._connection = file.connect(self.path)
+            if self._doubtful:
+                self._settle(self._connection)
         self._pid = os.getpid()
         self._identity = self._identify(found)
         return self._connection
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Write what the log holds into the file, and sync that, before anything is written behind it."""
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            self.discard()
+            raise translated(error, str(self.path)) from error
+        self._doubtful = False
 
     def _frozen(self) -> bool:
         return self._reader is not None and self._reader.frozen
@@ -93,9 +106,14 @@ class Connection:
             self._connection.close()
         self._connection = self._reader = None
 
-    def discard(self) -> None:
-        """Throw the connection away after a failure; the next use opens another."""
+    def discard(self, *, doubtful: bool = False) -> None:
+        """Throw the connection away after a failure; the next use opens another.
+
+        Args:
+            doubtful: What was last written may be in the log and not on the disk.
+        """
         with self.lock:
+            self._doubtful |= doubtful
             try:
                 self._let_go()
             except sqlite3.Error:
@@ -170,7 +188,7 @@ class Use:
         try:
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._owner.discard()
+            self._owner.discard(doubtful=True)
             # No room means that the frame which commits was not written whole: nothing is there. After any other
             # failure it may be there, whole, and not yet on the disk.
             if self._write_id is not None and code_of(error) != sqlite3.SQLITE_FULL:
