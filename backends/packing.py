@@ -18,7 +18,7 @@ import zstandard
 from backends.contract import Chunk
 from backends.errors import CorruptStore
 
-FRESH_RAW_BYTES = 128 * 1024
+FRESH_RAW_BYTES = 64 * 1024
 """Raw bytes in a pack written with a slot or snapshot: a cold read of one chunk undoes at most this much."""
 COLD_RAW_BYTES = 256 * 1024
 """Raw bytes in a pack written by a collection of garbage, where room counts for more than one read's time."""

@@ -26,6 +26,7 @@ from kbstore.tree.read import materialise
 
 _KEPT_STATES = 16
 _GROUP = 1024
+_NEW_EVENTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class States:
         self._on_damage = on_damage
         self._kept: OrderedDict[int, State] = OrderedDict()
         self._from_truth = False
+        self._places: list[Start] = []
+        self._places_at = 0
 
     def keep(self, state: State) -> None:
         """Remember a state that is at hand, as a place to start from."""
@@ -72,6 +75,7 @@ class States:
     def forget(self) -> None:
         """Drop all states in memory."""
         self._kept.clear()
+        self._places = []
 
     @contextmanager
     def from_truth(self) -> Iterator[None]:
@@ -84,7 +88,18 @@ class States:
             self._from_truth = False
 
     def _starts(self, seq: int, dropped: Iterable[int] = ()) -> list[Start]:
-        return [Start(0, None, 0)] if self._from_truth else starts(self._backend, self._line, seq, dropped)
+        if self._from_truth:
+            return [Start(0, None, 0)]
+        if dropped:
+            return starts(self._backend, self._line, seq, dropped)
+        if not self._places or seq > self._places_at + _NEW_EVENTS:
+            self._look(seq)
+        return self._places
+
+    def _look(self, seq: int) -> None:
+        """Learn which snapshots there are. Newer ones only save work, so this is not done for every state."""
+        self._places = starts(self._backend, self._line, max(seq, self._places_at))
+        self._places_at = max(seq, self._places_at, self._places[-1].seq)
 
     def tree(self, event: Event) -> State:
         """The tree after an event of this line.
@@ -160,6 +175,7 @@ class States:
                 return True
         if start.root is None:
             return False
+        self._places = []
         dropped.add(start.seq)
         if start.log is not None and all(s.number != start.number for s in self._backend.snapshots(start.log)):
             return True  # it was collected while it was read, which is no damage

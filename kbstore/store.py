@@ -497,6 +497,9 @@ class Store(Reader):
             if not dry_run:
                 self._refuse_read_only()
             keep = {log: worth_keeping(self._backend.snapshots(log)) for log in self._backend.logs()}
+            if not dry_run:
+                self._touched.collect()
+                self._states.forget()
             return self._backend.collect(keep, dry_run=dry_run)
 
     # ---- within ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from kbstore.log import Line
 BLOCK_EVENTS: Final = 128
 _NAME = "touched/"
 _KEPT_BLOCKS = 512
+_WORTH_KEEPING = 2048
 _NEAR_EVENTS = 4 * BLOCK_EVENTS
 _MOVING = frozenset({"add", "remove", "move", "copy"})
 
@@ -107,6 +108,13 @@ class Touched:
             if number not in there:
                 self._put(segment.log, number, building=True)
         self._built[segment.log] = end
+
+    def collect(self) -> None:
+        """Drop the blocks of short logs, which are built again sooner than their room is worth."""
+        for log in self._backend.logs():
+            if self._backend.tail(log).number < _WORTH_KEEPING:
+                self._backend.drop_notes(_NAME + log)
+        self._built.clear()
 
     def _put(self, log: str, number: int, *, building: bool = False) -> bytes:
         start = number * BLOCK_EVENTS + 1

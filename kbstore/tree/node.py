@@ -199,7 +199,7 @@ class Index:
         tier: As `Leaf.tier`.
     """
 
-    __slots__ = ("_ends", "_firsts", "children", "is_object", "level", "tier")
+    __slots__ = ("_ends", "_firsts", "_stale", "_text", "children", "is_object", "level", "tier")
 
     def __init__(self, is_object: bool, level: int, children: list[Ref], tier: int = 0) -> None:
         self.is_object = is_object
@@ -208,6 +208,8 @@ class Index:
         self.tier = tier
         self._firsts: list[str] | None = None
         self._ends: list[int] | None = None
+        self._text: bytes | None = None
+        self._stale: dict[int, Ref] = {}
 
     @property
     def firsts(self) -> list[str]:
@@ -229,12 +231,23 @@ class Index:
         children[at] = child
         changed = Index(self.is_object, self.level, children)
         changed._firsts = self._firsts
+        changed._text = self._text
+        changed._stale = self._stale if at in self._stale else {**self._stale, at: self.children[at]}
         return changed
 
     def encode(self) -> bytes:
         """The bytes that are stored and hashed."""
-        kind = b"O" if self.is_object else b"A"
-        return kind + b"%d\n[" % self.level + b",".join([c._entry or c.entry() for c in self.children]) + b"]"
+        text = self._text
+        if text is None:
+            kind = b"O" if self.is_object else b"A"
+            text = kind + b"%d\n[" % self.level + b",".join([c._entry or c.entry() for c in self.children]) + b"]"
+        else:
+            # Few children differ from those that the text has. No entry stands in it twice, since each begins with a
+            # key of its own; nor inside a key, where a quotation mark never follows a bracket unescaped.
+            for at, old in self._stale.items():
+                text = text.replace(old.entry(), self.children[at].entry(), 1)
+        self._text, self._stale = text, {}
+        return text
 
     def refs(self) -> list[Ref]:
         """References to the nodes below."""
@@ -279,7 +292,9 @@ def parse_node(data: bytes, tier: int) -> Node:
             children = [Ref(OBJECT, bytes.fromhex(a), n, size, first, None, tier) for first, a, n, size in rows]
         else:
             children = [Ref(ARRAY, bytes.fromhex(a), n, size, None, None, tier) for a, n, size in rows]
-        return Index(kind == b"O", int(head), children, tier)
+        index = Index(kind == b"O", int(head), children, tier)
+        index._text = data
+        return index
     if kind == b"o":
         keys, names, values = split_members(body)
         if head:
