@@ -101,7 +101,7 @@ def test_a_warm_commit_is_one_request(stores: dict[int, Path]) -> None:
 
 
 def test_a_log_reads_no_bodies_and_an_index_no_version_twice(stores: dict[int, Path]) -> None:
-    """Headers are read without patches; the log of a path reads what the index names, and what it does not cover yet."""
+    """Headers are read without patches; the log of a path reads what the index names, and what is newer than it."""
     backend = CountingBackend(open_backend(stores[10_000]))
     with Store(backend, clock=Ticks()) as kb:
         list(kb.log(path="/problems/p7/votes"))
