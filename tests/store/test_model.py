@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 import kbstore
 from backends import memory
 from kbstore import Change, ConflictError, PatchError, PointerError, RevisionError, Store, Version
-from kbstore.transfer import export_events, import_lines
+from kbstore.transfer import export_all, export_events, import_lines
 from tests.conftest import LONG
 from tests.json.values import VALUES, exactly
 from tests.store.support import Ticks, articles, eager_snapshots
@@ -370,6 +370,24 @@ class StoreMachine(RuleBasedStateMachine):
             assert [v.id for v in copy.log(newest_first=False)] == [k.id for k in self.line]
             assert exactly(copy.checkout()) == exactly(self.line[-1].document)
             assert copy.verify().ok
+
+    @rule()
+    def carry_all_over(self) -> None:
+        """Exported and imported whole, every branch, tag and id is there, and holds; twice adds nothing."""
+        with Store.open(self.location, clock=self.clock) as main:
+            lines = list(export_all(main))
+        with Store.create("memory:") as copy:
+            import_lines(copy, lines)
+            again = import_lines(copy, lines)
+            assert (again.versions, again.refs) == (0, 0)
+            assert copy.branches() == sorted(self.model.lines)
+            assert {name: v.id for name, v in copy.tags().items()} == self.model.tags
+            for branch, line in self.model.lines.items():
+                kb = Store(copy.backend, branch=branch)
+                assert [v.id for v in kb.log(newest_first=False)] == [kept.id for kept in line]
+                assert exactly(kb.checkout()) == exactly(line[-1].document)
+            report = copy.verify(head=self.model.lines["main"][-1].id)
+            assert (report.problems, report.caches) == ([], [])
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
