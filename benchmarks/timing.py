@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -68,11 +69,12 @@ def in_child(task: str, *arguments: object) -> dict[str, Any]:
     """Run a task of `benchmarks.child` in a process of its own; returns what it printed.
 
     ``peak_bytes`` is the most that was resident, ``cpu_s`` the CPU of the whole process, interpreter and imports
-    included.
+    included; compiled modules are kept, as they are where kbstore is installed.
     """
     command = [sys.executable, "-m", "benchmarks.child", task, *map(str, arguments)]
     root = Path(__file__).resolve().parents[1]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root, env=kept).stdout
     return dict(json.loads(answer))
 
 
