@@ -1,5 +1,6 @@
 """Base and rebase: a change is carried over to what others wrote, or refused by pointer, and lands once."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,9 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import create_backend
-from kbstore import Change, ConflictError, KBStoreError, OutcomeUnknown, PatchError, PointerError, Store, apply_patch
+from backends.faults import FaultyBackend, Rates
+from kbstore import (
+    Change,
+    ConflictError,
+    KBStoreError,
+    OutcomeUnknown,
+    PatchError,
+    PointerError,
+    Store,
+    StoreUnavailable,
+    apply_patch,
+)
 from kbstore.canonical import MISSING
-from tests.store.support import Interrupted, articles, exact, replacing
+from tests.store.support import Interrupted, Ticks, articles, exact, replacing
 
 SAME = [{"op": "test", "path": "/s", "value": "s"}]
 
@@ -318,3 +330,27 @@ def test_what_changes_nothing_on_an_old_head_is_looked_at_on_the_new_one(locatio
         again = kb.commit({"a": 1, "b": 2}, base="v2")
         assert (again.created, again.seq) == (False, 3)
         assert kb.checkout() == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_caller_that_repeats_what_it_doubts_lands_each_change_once(seed: int) -> None:
+    """Answers and requests are lost at random: repeated with the same write id, each commit is there once."""
+    backend = FaultyBackend(create_backend("memory:"), random.Random(seed), Rates())
+    kb = Store(backend, author="ann", clock=Ticks())
+    kb.commit({"n": 0})
+    backend.rates = Rates(lost=0.3, vanished=0.3, unavailable=0.05)
+    acknowledged = []
+    for n in range(1, 41):
+        write_id = f"write {n}"
+        for _ in range(1000):
+            try:
+                acknowledged.append(kb.commit(patch=replacing("/n", n), write_id=write_id).id)
+                break
+            except (OutcomeUnknown, StoreUnavailable):
+                continue
+    backend.rates = Rates()
+    assert [v.id for v in kb.log(newest_first=False)][1:] == acknowledged
+    assert [kb.get("/n", at=seq) for seq in range(1, 42)] == list(range(41))
+    assert backend.injected["lost"] > 3
+    assert backend.injected["vanished"] > 3
+    assert kb.verify().ok
