@@ -1,4 +1,4 @@
-"""The disposable process in which checks run: ``python -m health._worker FD``.
+"""The disposable process in which checks run: ``python -m health._worker FD [MODULE...]``.
 
 It obeys commands, one JSON object a line on stdin, and reports on the file descriptor FD in the same way::
 
@@ -7,7 +7,8 @@ It obeys commands, one JSON object a line on stdin, and reports on the file desc
     {"do": "run", "check": "name", "origin": "module:qualname", ...}          -> {"is": "started"}, {"is": "done", ...}
 
 It decides nothing. Each check has a thread; whoever started the process kills it, with all that it started, when it
-has heard enough. The end of stdin means that nobody listens any more: the process then kills its own group.
+has heard enough. The MODULEs are imported meanwhile. The end of stdin means that nobody listens any more: the process
+then kills its own group.
 """
 
 import json
@@ -15,7 +16,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from health.callcheck import call_at, crashed
@@ -50,6 +52,7 @@ class Reporter:
 def main() -> None:
     """Obey until stdin ends."""
     reporter = Reporter(int(sys.argv[1]))
+    threading.Thread(target=_warm, args=(sys.argv[2:],), daemon=True).start()
     base = Context()
     for line in sys.stdin.buffer:
         command = json.loads(line)
@@ -64,6 +67,15 @@ def main() -> None:
             _limit_time(command["seconds_left"])
             threading.Thread(target=_run, args=(reporter, base, command), daemon=True).start()
     os.killpg(0, signal.SIGKILL)
+
+
+def _warm(modules: Sequence[str]) -> None:
+    """Import what checks will probably need, while nobody knows yet which will run."""
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception:  # noqa: BLE001 - the check that needs it will say so
+            return
 
 
 def load(plugin: str, value: str) -> dict[str, Any]:

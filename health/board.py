@@ -28,6 +28,9 @@ class Board:
     Args:
         make_engine: Gives an engine of its own to each lane.
         say: Told in one line of what went wrong beside the checks.
+
+    Attributes:
+        version: Grows with each outcome that is shown.
     """
 
     def __init__(self, make_engine: Callable[[], Engine], say: Callable[[str], None]) -> None:
@@ -35,6 +38,7 @@ class Board:
         self._say = say
         self._lock = threading.Lock()
         self._outcomes: dict[str, Outcome] = {}
+        self.version = 0
         self._seen: dict[str, float] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._stop = threading.Event()
@@ -118,6 +122,7 @@ class Board:
                     )
                     self._outcomes[outcome.name] = replace(outcome, since=since)
                     self._seen[outcome.name] = monotonic()
+                    self.version += 1
 
         try:
             report = engine.run(due, every_plugin=lane == "quick", on_outcome=show)

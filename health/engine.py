@@ -15,7 +15,7 @@ from health import plugins
 from health.context import Context
 from health.errors import ConfigError, RegistryError, StateError
 from health.model import Outcome, Report, Status
-from health.process import Event, Worker
+from health.process import Early, Event, Worker
 from health.rounds import Round, Task, default_deadline_s
 from health.scrub import Scrubber, secrets_of
 from health.select import select
@@ -48,6 +48,7 @@ class Engine:
         checks: Where checks are declared.
         clock: Gives the time and random names.
         environ: Where more secrets may stand.
+        early: A worker that was started before anything was known, by `start_early`.
 
     Attributes:
         scrubber: Takes the secrets of this configuration out of texts.
@@ -63,6 +64,7 @@ class Engine:
         checks: Registry = registry,
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
+        early: Early | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
@@ -71,7 +73,7 @@ class Engine:
         self._isolate = isolate
         self._registry = checks
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._early: Worker | None = None
+        self._early = early
         self._round: Round | None = None
         self.catalogue_of_last_round: Mapping[str, Spec] = {}
 
@@ -86,7 +88,7 @@ class Engine:
     def close(self) -> None:
         """Release the history, and a worker that was not needed."""
         if self._early is not None:
-            self._early.stop()
+            self._early.worker.stop()
             self._early = None
         if self.state is not None:
             self.state.close()
@@ -132,7 +134,6 @@ class Engine:
             ConfigError: The configuration names a check that is not there.
         """
         time, began = self.clock.now(), monotonic()
-        self._events = self._events if self._early is not None else SimpleQueue()
         warnings: list[str] = []
         loaded = self._load(() if every_plugin else names)
         try:
@@ -167,7 +168,7 @@ class Engine:
         """Declare the built-in checks and load plug-ins, unless all that is asked for is there without them."""
         if self._registry is registry:
             registry.load_built_in()
-        worker, self._early = self._early, None
+        worker = self._take_early()
         if self._registry is not registry or (names and all(name in self._registry.specs for name in names)):
             return plugins.Loaded(worker=worker)
         found = plugins.installed()
@@ -229,10 +230,15 @@ class Engine:
 
     # ---- where ----------------------------------------------------------------------------------------------------
 
-    def start_early(self) -> None:
-        """Start a worker now, before it is known what it is to do: its start then costs no time later."""
-        if self._isolate and self._early is None:
-            self._early = self._spawn_or_none()
+    def _take_early(self) -> Worker | None:
+        """The worker that was started early, told its context; and a fresh queue where there is none."""
+        self._events = SimpleQueue()
+        if self._early is None:
+            return None
+        early, self._early = self._early, None
+        self._events = early.events
+        self._begin(early.worker)
+        return early.worker
 
     def _base(self) -> Context:
         return Context(self.settings.targets, self.settings.thresholds, clock=self.clock)
@@ -246,13 +252,16 @@ class Engine:
 
     def _spawn(self) -> Worker:
         worker = Worker(self.clock.token(), self._events)
+        self._begin(worker)
+        return worker
+
+    def _begin(self, worker: Worker) -> None:
         settings = self.settings
         worker.tell(
             do="begin",
             context={"targets": asdict(settings.targets), "thresholds": asdict(settings.thresholds)},
             memory_limit_mb=settings.memory_limit_mb,
         )
-        return worker
 
     # ---- afterwards -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ An entry point names a module whose import adds checks to `health.registry`, or 
 registry. A plug-in that cannot be loaded, or does not come back from loading, becomes an unhealthy check of its own.
 """
 
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -38,9 +40,31 @@ class Loaded:
 
 def installed() -> list[tuple[str, str]]:
     """Name and value of each plug-in's entry point, in order; imports none of them."""
+    if not _any_entry_points():
+        return []
     from importlib.metadata import entry_points
 
     return sorted({(point.name, point.value) for point in entry_points(group=GROUP)})
+
+
+def _any_entry_points() -> bool:
+    """Whether any installed distribution names our group: a quick look, since importlib.metadata costs 80 ms of CPU."""
+    for place in sys.path:
+        try:
+            names = os.listdir(place or os.curdir)  # noqa: PTH208 - 5 times as fast, and asked of every start
+        except NotADirectoryError:
+            return True  # an archive, into which only importlib.metadata can look
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                try:
+                    with open(os.path.join(place, name, "entry_points.txt"), "rb") as file:  # noqa: PTH118, PTH123
+                        if GROUP.encode() in file.read():
+                            return True
+                except OSError:
+                    continue
+    return False
 
 
 def load_in_worker(

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -38,15 +40,17 @@ class Worker:
     Args:
         token: A random name that marks it and its descendants.
         events: Gets each line that it reports, as (worker, fields), and (worker, None) when it will report no more.
+        warm: Modules that it imports meanwhile, in the hope that checks need them.
 
     Attributes:
         ready_at: When (`time.monotonic`) it said that it had come up; None before.
     """
 
-    def __init__(self, token: str, events: "SimpleQueue[Event]") -> None:
+    def __init__(self, token: str, events: "SimpleQueue[Event]", warm: Sequence[str] = ()) -> None:
         self._token = token
         self._events = events
         self.ready_at: float | None = None
+        self._stopped = False
         self._tail = b""
         self._outgoing = bytearray()
         self._lock = threading.Lock()
@@ -54,7 +58,7 @@ class Worker:
         self._wake_read, self._wake = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "health._worker", str(child_report)],
+                [sys.executable, "-P", "-m", "health._worker", str(child_report), *warm],
                 stdin=subprocess.PIPE,
                 bufsize=0,
                 stdout=subprocess.PIPE,
@@ -113,7 +117,13 @@ class Worker:
         return self._tail.decode(errors="replace").strip()
 
     def stop(self) -> list[str]:
-        """Kill the group and whatever left it; returns what survived, one sentence each. Takes under a second."""
+        """Kill the group and whatever left it; returns what survived, one sentence each. Takes under a second.
+
+        Stopping again does nothing.
+        """
+        if self._stopped:
+            return []
+        self._stopped = True
         try:
             # The leader is not waited for yet, so its id cannot have been given to somebody else.
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -185,6 +195,30 @@ class Worker:
             chooser.register(commands, selectors.EVENT_WRITE)
         elif registered and not waiting:
             chooser.unregister(commands)
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A worker that was started before it was known what it is to do, and where it reports."""
+
+    worker: Worker
+    events: "SimpleQueue[Event]"
+
+
+def start_early(token: str) -> Early | None:
+    """Start a worker now: its start, and the import of the store, then cost no time later.
+
+    Args:
+        token: A random name.
+
+    Returns:
+        It, to be given to an `Engine`; None where no process can be started, which the engine will report.
+    """
+    events: SimpleQueue[Event] = SimpleQueue()
+    try:
+        return Early(Worker(token, events, ("kbstore.store",)), events)
+    except OSError:
+        return None
 
 
 class _Lines:

@@ -8,6 +8,7 @@ import hmac
 import json
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from health.formats import health_json, openmetrics
 from health.model import Report, Status
 
 _NO_STORE = {"Cache-Control": "no-store"}
+_KEPT_S = 1.0
+"""For how long an answer is good while nothing new is known: only the ages in it change."""
+
 _Handle = Callable[[Request], Response]
 _Render = Callable[[Report, bool], str]
 
@@ -37,10 +41,18 @@ def application(board: Board, token: str) -> Starlette:
         return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
     def answer(tag: str | None, render: _Render, media_type: str) -> _Handle:
+        kept: dict[bool, tuple[int, float, str, int]] = {}
+
         def handle(request: Request) -> Response:
-            report = board.report(tag)
-            code = 503 if report.overall is Status.UNHEALTHY else 200
-            return Response(render(report, trusted(request)), code, _NO_STORE, media_type)
+            details = trusted(request)
+            version, until, text, code = kept.get(details, (-1, 0.0, "", 0))
+            if version != board.version or monotonic() >= until:
+                version = board.version
+                report = board.report(tag)
+                text = render(report, details)
+                code = 503 if report.overall is Status.UNHEALTHY else 200
+                kept[details] = (version, monotonic() + _KEPT_S, text, code)
+            return Response(text, code, _NO_STORE, media_type)
 
         return handle
 

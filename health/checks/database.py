@@ -47,7 +47,18 @@ def pending(ctx: Context) -> Result:
 @built_in("migrations.dirty", tags={"ready"}, timeout=10, needs=("db.connect",), fall=1)
 def dirty(ctx: Context) -> Result:
     """No migration stands half done."""
-    return _of_kinds(ctx, {"half-done"}, "no migration is half done")
+    from migrator.history import HALF_DONE
+
+    half = [entry for entry in _migrator(ctx).status() if entry.state in HALF_DONE]
+    if not half:
+        return Result.healthy("no migration is half done")
+    first = half[0]
+    text = f"{first.name} is half done ({first.state}, {first.statements_done or 0} statements)"
+    return Result.unhealthy(
+        text + (f": {first.error}" if first.error else "") + _more(half),
+        details={"half_done": [entry.as_dict() for entry in half[:_SHOWN]]},
+        hint=f"migrator doctor says what is there; then migrator repair {first.name} --retry, or settle it by hand",
+    )
 
 
 @built_in("migrations.checksum", timeout=10, needs=("db.connect",), impact="degraded")
@@ -119,15 +130,6 @@ def _migrator(ctx: Context) -> "DatabaseMigrator":
     from migrator import DatabaseMigrator
 
     return DatabaseMigrator(url, ctx.targets.migrations)
-
-
-def _of_kinds(ctx: Context, kinds: set[str], well: str) -> Result:
-    found = [problem for problem in _migrator(ctx).doctor() if problem.kind in kinds]
-    if not found:
-        return Result.healthy(well)
-    return Result.unhealthy(
-        found[0].message + _more(found), details={"found": [p.as_dict() for p in found[:_SHOWN]]}, hint=found[0].hint
-    )
 
 
 def _more(found: Sized) -> str:

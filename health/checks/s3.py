@@ -25,10 +25,10 @@ _PATIENCE_S = 5.0
 )
 def latency(ctx: Context) -> Result:
     """Small requests are answered quickly: the 95th percentile of some."""
-    from backends.s3 import probe
-
     limits = ctx.thresholds
     with open_client(ctx) as client:
+        from backends.s3 import probe
+
         # The first also makes the connection, which later ones do not pay for.
         probe.read_marker(client)
         taken = []
@@ -51,9 +51,9 @@ def latency(ctx: Context) -> Result:
 @built_in("s3.conditional", timeout=15, every=3600, needs=("s3.latency",), fall=1)
 def conditional(ctx: Context) -> Result:
     """The server refuses to create the store's marker a second time; a server that does not could lose commits."""
-    from backends.s3 import probe
-
     with open_client(ctx) as client:
+        from backends.s3 import probe
+
         probe.require_still(client)
     return Result.healthy("a second create of the same object is refused")
 
@@ -64,9 +64,9 @@ def bucket(ctx: Context) -> Result:
 
     Options: ``versioning = "optional"`` where it is not wanted.
     """
-    from backends.s3.bucket import read_bucket
-
     with open_client(ctx) as client:
+        from backends.s3.bucket import read_bucket
+
         state = read_bucket(client)
         place = client.options.place
     if state.expiring:

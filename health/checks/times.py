@@ -52,10 +52,11 @@ def _newest_version(ctx: Context) -> Time | None:
 
 
 def _s3(ctx: Context) -> Time | None:
-    from backends.s3.bucket import server_time
     from health.checks.s3 import open_client
 
     with open_client(ctx) as client:
+        from backends.s3.bucket import server_time
+
         before = ctx.clock.now()
         there = server_time(client)
         after = ctx.clock.now()

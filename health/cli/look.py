@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import click
 
@@ -9,6 +10,7 @@ from health import formats
 from health.cli.exits import code_of
 from health.cli.session import command, session_of
 from health.cli.terminal import say, wants_color, width
+from health.engine import Engine
 from health.model import Status
 from health.specs import TAGS
 
@@ -46,14 +48,11 @@ def check_command(
       health check store.head store.disk
       health check --tag ready --format nagios
     """
-    from dataclasses import replace
-
-    from health.engine import Engine
-
-    settings = session_of(ctx).settings()
+    session = session_of(ctx)
+    settings = session.settings()
     if deadline is not None:
         settings = replace(settings, deadline=deadline)
-    with Engine(settings) as engine:
+    with Engine(settings, early=session.take_early()) as engine:
         report = engine.run(names, tag, record=not no_record)
     sys.stdout.write(formats.render(report, form, color=wants_color(), width=width()))
     ctx.exit(code_of(report.overall, Status(fail_on)))

@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from health.cli import exits
-from health.cli.session import shared_options
+from health.cli.session import Session, shared_options
+from health.process import Early
 
 COMMANDS = {
     "check": "look",
@@ -97,14 +98,21 @@ def commands() -> None:
     """
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (by default this process's); returns its exit code."""
+def run(arguments: Sequence[str] | None = None, *, early: Early | None = None) -> int:
+    """Run one command line (by default this process's); returns its exit code.
+
+    Args:
+        arguments: The command line, without the program's name.
+        early: A worker that was started in the hope that the command needs one; it stays the caller's to stop.
+    """
+    session = Session()
+    session.early = early
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = commands.main(
-            args=None if arguments is None else list(arguments), prog_name="health", standalone_mode=False
+            args=None if arguments is None else list(arguments), prog_name="health", standalone_mode=False, obj=session
         )
         sys.stdout.flush()
     except BrokenPipeError:
@@ -118,8 +126,3 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as fault:
         return exits.report(fault)
     return code if isinstance(code, int) else exits.HEALTHY
-
-
-def main() -> NoReturn:
-    """The console script."""
-    sys.exit(run())

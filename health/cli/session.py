@@ -9,6 +9,7 @@ import click
 
 from health.engine import Engine
 from health.errors import StateError
+from health.process import Early
 from health.settings import Settings
 from health.state import State
 
@@ -23,9 +24,11 @@ class Session:
         config: What ``--config`` said.
         store: What ``--store`` said.
         database: What ``--db`` said.
+        early: A worker that was started in the hope that this command needs one.
     """
 
     def __init__(self) -> None:
+        self.early: Early | None = None
         self.config: str | None = None
         self.store: str | None = None
         self.database: str | None = None
@@ -46,6 +49,11 @@ class Session:
             database=self.database,
         )
 
+    def take_early(self) -> Early | None:
+        """The worker that was started early, once."""
+        early, self.early = self.early, None
+        return early
+
     def engine(self) -> Engine:
         """An engine over the configuration, to be closed."""
         return Engine(self.settings())
@@ -55,9 +63,9 @@ def session_of(ctx: click.Context) -> Session:
     """The session of this run."""
     root = ctx.find_root()
     if _KEY not in root.meta:
-        session = Session()
+        session = root.obj if isinstance(root.obj, Session) else Session()
         # Under `kbstore health`, what was said before the word health counts as well.
-        session.store = getattr(root.obj, "store_option", None)
+        session.store = session.store or getattr(root.obj, "store_option", None)
         root.meta[_KEY] = session
     found: Session = root.meta[_KEY]
     return found
