@@ -53,6 +53,7 @@ class MySQLEngine(Engine):
         """A second connection."""
         other = MySQLEngine(self.url)
         other.open()
+        other.set_limits(Limits())  # it may meet what this one has locked, and waits a day for that otherwise
         return other
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator import Settings, StatementFailed
+from migrator import LockTimeout, Settings, StatementFailed
 from tests.migrator.support import Folder, events, rows, states
 
 TABLE = "CREATE TABLE t (a INTEGER PRIMARY KEY);\n"
@@ -88,3 +88,26 @@ def test_postgresql_statements_that_break_the_transaction(
     """Also a fault that only COMMIT finds is one of the whole file."""
     fails_whole(folder, postgresql, first, second, message)
     assert rows(postgresql, "SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.long
+def test_a_mariadb_file_that_locks_the_history_ends(folder: Folder, mariadb: str) -> None:
+    """The runner does not wait for what it has locked itself; the history says that the file was begun."""
+    folder.write(v001_locks="LOCK TABLES schema_migrations READ;", v002_more=TABLE)
+    migrator = folder.migrator(mariadb, Settings(lint=False))
+    with pytest.raises(LockTimeout, match=r"001_locks\.sql:1: statement 1 of 1 failed"):
+        migrator.up()
+    assert states(migrator) == {"001_locks.sql": "running", "002_more.sql": "pending"}
+    migrator.repair("001", "mark-pending")
+    folder.write(v001_locks="CREATE TABLE other (a INTEGER);")
+    assert [result.state for result in migrator.up()] == ["applied", "applied"]
+
+
+def test_a_mariadb_file_may_lock_its_own_tables(folder: Folder, mariadb: str) -> None:
+    """LOCK TABLES takes the session's right to write elsewhere; the journal is kept by another connection."""
+    text = f"{TABLE}LOCK TABLES t WRITE;\nINSERT INTO t (a) VALUES (1);\nUNLOCK TABLES;\nALTER TABLE t ADD b INTEGER;\n"
+    migrator = folder.write(v001_locks=text, v002_more="CREATE TABLE more (a INTEGER);").migrator(mariadb)
+    assert [result.state for result in migrator.up()] == ["applied", "applied"]
+    assert rows(mariadb, "SELECT a, b FROM t") == [(1, None)]
+    assert migrator.status()[0].statements_done == 5
+    assert migrator.doctor() == []
