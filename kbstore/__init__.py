@@ -10,6 +10,7 @@ from kbstore._version import __version__
 
 if TYPE_CHECKING:
     from kbstore.canonical import dumps, loads
+    from kbstore.change import Change
     from kbstore.diff import Diff
     from kbstore.errors import (
         BackendError,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
         UnsupportedFormat,
     )
     from kbstore.patch import apply_patch
-    from kbstore.store import Change, Store
+    from kbstore.store import Store
     from kbstore.valuediff import make_patch
     from kbstore.version import Version
     from kbstore.versioner import KnowledgeBaseVersioner
 
 _HOMES = {
-    "Change": "store",
+    "Change": "change",
     "Diff": "diff",
     "KnowledgeBaseVersioner": "versioner",
     "Store": "store",

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
 from kbstore.canonical import MISSING, check, encode
+from kbstore.change import UNSET
 from kbstore.clock import format_time
 from kbstore.collection import entry_key, find_collection
 from kbstore.diff import Diff
@@ -31,9 +32,6 @@ from kbstore.version import Version
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound="Reader")
-
-UNSET: Any = object()
-"""Stands for an argument that was not given, where None is a value."""
 
 _SPARSE = 4
 """Where fewer than one version in so many is wanted, each is read by itself."""

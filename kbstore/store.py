@@ -7,21 +7,20 @@ values: changing them changes nothing until they are committed.
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
-from backends.names import MAX_WRITE_ID
 from kbstore.canonical import check
+from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
 from kbstore.clock import Clock, SystemClock, format_time
-from kbstore.errors import KBStoreError, PatchError, ReadOnlyStore, RevisionError
+from kbstore.errors import PatchError, ReadOnlyStore, RevisionError
 from kbstore.event import store_values
 from kbstore.log import MAIN_BRANCH, Entry
 from kbstore.patch import Operation, parse_patch
-from kbstore.reader import UNSET, Reader, refolding, root_of
+from kbstore.reader import Reader, refolding, root_of
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
@@ -35,34 +34,7 @@ from kbstore.version import Version
 from kbstore.writer import Foreign, Proposal, Writer
 
 if TYPE_CHECKING:
-    import jsonpatch
-
-    PatchLike = Iterable[Mapping[str, Any]] | jsonpatch.JsonPatch | bytes | str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change for `Store.commit_many`: a document, or a patch.
-
-    Attributes:
-        document: The whole new document.
-        patch: RFC 6902 operations, instead of a document.
-        message: Why.
-        author: Who; the store's default author where it is empty.
-        tags: Labels.
-        authored: When it was written, if that is not now.
-        meta: Free, for integrations.
-        allow_empty: Make a version also where nothing changes.
-    """
-
-    document: Any = field(default=UNSET)
-    patch: "PatchLike | None" = None
-    message: str = ""
-    author: str = ""
-    tags: Sequence[str] = ()
-    authored: datetime | None = None
-    meta: Mapping[str, Any] | None = None
-    allow_empty: bool = False
+    from kbstore.change import PatchLike
 
 
 class Store(Reader):
@@ -243,7 +215,7 @@ class Store(Reader):
                 return []
             token = write_id if write_id is not None else self._clock.token()
             if write_id is not None:
-                _check_write_id(write_id)
+                check_write_id(write_id)
                 self._begin()  # the head is learned first, so that what lands from here on stands behind it
                 landed = self._backend.find_write(self._line.log, write_id)
                 if landed is not None:
@@ -293,7 +265,7 @@ class Store(Reader):
                 operations = self._operations_to(root, wanted)
                 root = self._applied(root, operations) if operations else root
             author = change.author or self._author or default_author()
-            _check_text(author, change.message, change.tags)
+            check_text(author, change.message, change.tags)
             if change.meta is not None:
                 check(dict(change.meta))
             proposals.append(
@@ -387,7 +359,7 @@ class Store(Reader):
             version = self._version(entry)
             note = message if message is not None else f"Restore {version.name}"
             author = author or self._author or default_author()
-            _check_text(author, note, tags)
+            check_text(author, note, tags)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
             token = self._clock.token()
             return self._committed(self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token))[0]
@@ -455,7 +427,7 @@ class Store(Reader):
         log: str | None = None,
     ) -> RefEvent:
         author = author or self._author or default_author()
-        _check_text(author, "", ())
+        check_text(author, "", ())
         return RefEvent(
             kind=kind,
             name=name,
@@ -523,31 +495,3 @@ class Store(Reader):
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:
             raise ReadOnlyStore(f"{self.location} was opened for reading only")
-
-
-def _check_text(author: str, message: str, tags: Sequence[str]) -> None:
-    if isinstance(tags, str):
-        raise KBStoreError("tags is one text; give a list of texts")
-    for what, text in (("author", author), ("message", message), *(("tag", t) for t in tags)):
-        if not isinstance(text, str):
-            raise KBStoreError(f"the {what} is not text but {type(text).__name__}")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise KBStoreError(f"the {what} holds a lone surrogate, which no JSON text can") from None
-
-
-def _check_write_id(write_id: str) -> None:
-    if not 0 < len(write_id) <= MAX_WRITE_ID or any("\ud800" <= c <= "\udfff" for c in write_id):
-        raise KBStoreError(f"a write id is 1 to {MAX_WRITE_ID} characters of text", hint="a random one of 16 will do")
-
-
-def default_author() -> str:
-    """``user@host``: who commits where nobody says."""
-    import getpass
-    import socket
-
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):
-        return f"uid{os.getuid()}@{socket.gethostname()}"

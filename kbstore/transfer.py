@@ -212,7 +212,7 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
 
 
 def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
-    from kbstore.store import Change
+    from kbstore.change import Change
 
     changes = []
     for number, value in batch:

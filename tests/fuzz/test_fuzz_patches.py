@@ -8,11 +8,10 @@ import jsonpatch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore import PatchError, apply_patch, make_patch
+from kbstore import Change, PatchError, Store, apply_patch, make_patch
 from kbstore.canonical import dumps
 from kbstore.event import decode_body, encode_body, plain_body, store_values
 from kbstore.patch import parse_patch
-from kbstore.store import Change, Store
 from kbstore.tree.draft import Draft
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
