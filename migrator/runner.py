@@ -10,7 +10,7 @@ together with its entry in the journal; for any other the moment between the two
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -246,12 +246,16 @@ class Runner:
                 try:
                     self._do(item, records.get(item.migration.name), direction, place, snapshot=False)
                 except DatabaseFault as fault:
-                    self.engine.rollback()
+                    self._undo()
+                    if fault.kind == "lock":
+                        raise LockTimeout(
+                            f"{item.script.file}: {fault}. This was a dry run: nothing changed"
+                        ) from fault
                     raise self._failure(item, place, fault, _REHEARSED, direction) from fault
                 took = elapsed_ms(started)
                 results.append(Result(item.migration.name, "executed and rolled back", "executed", took))
         finally:
-            self.engine.rollback()
+            self._undo()
             for item in items:
                 self.engine.reset(item.script.text)
         return results
@@ -281,12 +285,16 @@ class Runner:
     def _in_transaction(self, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool) -> Result:
         started = stopwatch()
         place = _Place(item.script)
-        self.engine.begin(self._limits(item))
         try:
+            self.engine.begin(self._limits(item))
             if self.engine.changed_by_others():
                 raise Taken
-            self._do(item, before, direction, place, snapshot=snapshot)
-            self._commit({item.migration.name: direction.done})
+            self._claim(item, before, direction)
+            began = stopwatch()
+            self._execute(item, place)
+            with self._committing({item.migration.name: direction.done}), self._batch(snapshot):
+                self._finish(item, direction, elapsed_ms(began), snapshot=snapshot)
+                self.engine.commit()
         except DatabaseFault as fault:
             self._undo()
             if fault.kind == "lock":
@@ -313,7 +321,8 @@ class Runner:
                 self.engine.set_limits(self._limits(item))
                 self._do(item, records.get(item.migration.name), UP, place, snapshot=number == len(items))
                 results.append(Result(item.migration.name, UP.verb, UP.done, elapsed_ms(started)))
-            self._commit({each.migration.name: UP.done for each in items})
+            with self._committing({each.migration.name: UP.done for each in items}):
+                self.engine.commit()
         except DatabaseFault as fault:
             self._undo()
             if fault.kind == "lock":
@@ -331,9 +340,18 @@ class Runner:
         self, item: Prepared, before: Record | None, direction: Direction, place: _Place, *, snapshot: bool
     ) -> None:
         """Everything between BEGIN and COMMIT."""
-        started = stopwatch()
         place.enter(item.script, ())
+        self._claim(item, before, direction)
+        started = stopwatch()
+        self._execute(item, place)
+        self._finish(item, direction, elapsed_ms(started), snapshot=snapshot)
+
+    def _claim(self, item: Prepared, before: Record | None, direction: Direction) -> None:
+        """Write the row first: its key keeps another runner out."""
         self.history.put(item.migration, direction.done, before, checksum=_checksum(item, before, direction))
+
+    def _execute(self, item: Prepared, place: _Place) -> None:
+        """The statements, and the looks at what they left."""
         place.enter(item.script, item.statements)
         for number, statement in enumerate(item.statements, 1):
             place.number = number
@@ -344,12 +362,12 @@ class Runner:
         if not self.engine.in_transaction():
             raise DatabaseFault("the file ended the transaction that it was run in")
         self.engine.before_commit()
-        self._finish(item, direction, elapsed_ms(started), snapshot=snapshot)
 
-    def _commit(self, expected: Mapping[str, str]) -> None:
-        """COMMIT; where the connection is lost over it, ask by another one whether it took effect."""
+    @contextmanager
+    def _committing(self, expected: Mapping[str, str]) -> Iterator[None]:
+        """Where the connection is lost over the COMMIT inside, ask by another one whether it took effect."""
         try:
-            self.engine.commit()
+            yield
         except DatabaseFault as fault:
             if fault.kind != "lost":
                 raise
@@ -460,6 +478,10 @@ class Runner:
 
     # Both
 
+    def _batch(self, snapshot: bool) -> AbstractContextManager[None]:
+        """One journey to the server, where nothing has to be read in between."""
+        return nullcontext() if snapshot else self.engine.batch()
+
     def _verify(self, item: Prepared, place: _Place) -> None:
         """Run the verify script; whatever it does is undone."""
         if item.verify is None:
@@ -471,7 +493,7 @@ class Runner:
                 check_answer(self.engine.run(statement.text, statement.data))
 
     def _finish(self, item: Prepared, direction: Direction, duration_ms: int, *, snapshot: bool) -> None:
-        """Record that all is done: the row, the catalog, the log."""
+        """Record that all is done: the catalog, the row, the log."""
         name = item.migration.name
         fields: dict[str, Any] = {"duration_ms": duration_ms, "statements_done": len(item.statements)}
         fields["statement_hashes"] = hashes_of([statement.text for statement in item.statements])

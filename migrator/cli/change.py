@@ -27,7 +27,7 @@ from migrator.runner import Result
 @as_json_option
 @click.pass_obj
 def new_command(session: Session, name: str, from_stdin: bool, as_json: bool) -> None:
-    r"""Make the file of a new migration, and print its name.
+    """Make the file of a new migration, and print its name.
 
     A NAME that ends in _rollback or _verify makes the companion of the newest migration whose name is the rest.
 
@@ -60,7 +60,7 @@ def new_command(session: Session, name: str, from_stdin: bool, as_json: bool) ->
 def up_command(
     session: Session, to: str | None, dry_run: bool, tx: Literal["each", "all"], no_lint: bool, as_json: bool
 ) -> None:
-    r"""Run what is pending, in order.
+    """Run what is pending, in order.
 
     Everything is looked at first: order, changed files, text that cannot be split, lint. A failure says what is in
     the database now, and what to do.
@@ -89,7 +89,7 @@ def up_command(
 @as_json_option
 @click.pass_obj
 def down_command(session: Session, name: str, dry_run: bool, as_json: bool) -> None:
-    r"""Undo an applied migration by its _rollback companion. It is pending afterwards.
+    """Undo an applied migration by its _rollback companion. It is pending afterwards.
 
     \b
     Example:

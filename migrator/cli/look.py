@@ -15,7 +15,7 @@ from migrator.history import HALF_DONE
 @as_json_option
 @click.pass_context
 def status_command(ctx: click.Context, check: bool, as_json: bool) -> None:
-    r"""Tell how each migration stands.
+    """Tell how each migration stands.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def _code(states: set[str]) -> int:
 @as_json_option
 @click.pass_context
 def verify_command(ctx: click.Context, as_json: bool) -> None:
-    r"""Run the _verify scripts of what is applied, without effect, and compare the files with what was applied.
+    """Run the _verify scripts of what is applied, without effect, and compare the files with what was applied.
 
     \b
     Example:
@@ -80,7 +80,7 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
 @as_json_option
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
-    r"""Compare the database with what the migrations left, and name every object that differs.
+    """Compare the database with what the migrations left, and name every object that differs.
 
     \b
     Example:
@@ -107,7 +107,7 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
 @as_json_option
 @click.pass_context
 def lint_command(ctx: click.Context, strict: bool, as_json: bool) -> None:
-    r"""Tell what may go wrong with the migrations of the folder; nothing is run. Exits with 7 where there is an error.
+    """Tell what may go wrong with the migrations of the folder; nothing is run. Exits with 7 where there is an error.
 
     \b
     Example:
@@ -130,7 +130,7 @@ def lint_command(ctx: click.Context, strict: bool, as_json: bool) -> None:
 @command("dump")
 @click.pass_obj
 def dump_command(session: Session) -> None:
-    r"""Print what is in the database now: a line for each object, fit for diff.
+    """Print what is in the database now: a line for each object, fit for diff.
 
     \b
     Example:
@@ -143,7 +143,7 @@ def dump_command(session: Session) -> None:
 @as_json_option
 @click.pass_obj
 def history_command(session: Session, as_json: bool) -> None:
-    r"""Print everything that was ever done here, oldest first; failures and decisions too.
+    """Print everything that was ever done here, oldest first; failures and decisions too.
 
     \b
     Example:

@@ -63,7 +63,7 @@ class Commands(click.Group):
 @shared_options
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    r"""SQL migrations that cannot be half-recorded.
+    """SQL migrations that cannot be half-recorded.
 
     \b
     Example:
@@ -80,22 +80,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    code = exits.DONE
     try:
-        code = commands.main(
-            args=None if arguments is None else list(arguments), prog_name="migrator", standalone_mode=False
-        )
-        sys.stdout.flush()
+        # Not `commands.main()`, which ends with 1 where whoever reads the output has enough of it.
+        with commands.make_context("migrator", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            commands.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as bare:
+        sys.stderr.write(bare.format_message() + "\n")
+        code = exits.USAGE
+    except click.exceptions.Exit as end:
+        code = end.exit_code
     except BrokenPipeError:
-        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
-    except Exception as fault:
+        return _quietly(exits.DONE)
+    except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("MIGRATOR_TRACEBACK"):
             raise
-        return exits.report(fault)
-    except KeyboardInterrupt as fault:
-        return exits.report(fault)
-    return code if isinstance(code, int) else exits.DONE
+        code = exits.report(fault)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _quietly(code)
+    return code
+
+
+def _quietly(code: int) -> int:
+    """Whoever read had enough: nothing more may be written, not even by Python on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def main() -> NoReturn:

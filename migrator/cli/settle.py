@@ -21,7 +21,7 @@ from migrator.runner import Result
 def repair_command(
     session: Session, name: str, action: Literal["retry", "mark-applied", "mark-pending"] | None, as_json: bool
 ) -> None:
-    r"""Settle a migration that is half done, or whose file changed or is gone.
+    """Settle a migration that is half done, or whose file changed or is gone.
 
     --retry goes on only if the file still begins with the statements that were run. The other two run nothing: look
     at the database first (migrator doctor).
@@ -49,7 +49,7 @@ def repair_command(
 def baseline_command(
     session: Session, version: str | None, tool: Literal["dbmate", "golang-migrate"] | None, as_json: bool
 ) -> None:
-    r"""Begin the history of a database that has its schema already. Nothing is run.
+    """Begin the history of a database that has its schema already. Nothing is run.
 
     Every migration up to VERSION is taken for applied.
 

@@ -115,6 +115,13 @@ class Engine(ABC):
             Its rows, if it has any.
         """
 
+    def batch(self) -> AbstractContextManager[None]:
+        """Send what is done inside together, where that saves journeys to the server.
+
+        Answers are not known before its end: `query` may not be used inside, nor what `change` returns.
+        """
+        return nullcontext()
+
     @abstractmethod
     def begin(self, limits: Limits) -> None:
         """Begin a transaction."""

@@ -21,11 +21,26 @@ from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
 from migrator.urls import DatabaseUrl
 
 _LOCK_CLASS = 0x6D696772  # "migr"
+_FRESH = (  # DISCARD ALL in parts, since as a whole it must stand alone
+    "CLOSE ALL",
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "DEALLOCATE ALL",
+    "UNLISTEN *",
+    "DISCARD TEMP",
+    "DISCARD SEQUENCES",
+)
 _POLL_S = 0.05
 _SLOWEST_POLL_S = 1.0
 _CONNECT_TIMEOUT_S = 10
 _CHECKS_CLIENTS = 140000  # from this version on a server can notice in a long statement that its client has died
 _CHECK_CLIENT_MS = 1000
+# What may leave something in the session; a file of plain DDL cannot. ("SET" also begins ON DELETE SET NULL: no harm.)
+_WEARS = re.compile(
+    r"(?i)\b(set|reset|set_config|role|authorization|temp|temporary|prepare|listen|declare|load|do|call|select|execute"
+    r"|insert|update|delete|merge|copy|refresh|values|nextval|discard)\b"
+)
 _SETS_SESSION = re.compile(r"(?i)\b(set|set_config|role|authorization|do|call)\b")
 _LOCKED = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
 _TAKEN = {"23505", "42P07"}  # unique_violation, duplicate_table: what racing CREATE TABLE IF NOT EXISTS give
@@ -42,11 +57,13 @@ class PostgreSQLEngine(Engine):
     def __init__(self, url: DatabaseUrl) -> None:
         super().__init__(url)
         self._connection: Any = None
+        self._cursor: Any = None  # one for all: making them is dear, and nothing is read twice
         self._schema = ""
+        self._worn = False
 
     def open(self, *, create: bool = False) -> None:  # noqa: ARG002
         """Connect, and learn the schema of the history: where it is on the search_path, else the first one there."""
-        self._connection = self._connect()
+        self._join(self._connect())
         schema, existing = self.query(
             "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
             " ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass('schema_migrations'))"
@@ -66,7 +83,7 @@ class PostgreSQLEngine(Engine):
     def beside(self) -> "PostgreSQLEngine":
         """A second connection."""
         other = PostgreSQLEngine(self.url)
-        other._connection = other._connect()
+        other._join(other._connect())
         other._schema = self._schema
         return other
 
@@ -83,24 +100,31 @@ class PostgreSQLEngine(Engine):
     def run(self, text: str, data: str | None = None) -> list[Row]:
         """Run one statement as it is: without parameters psycopg looks at nothing in it."""
         with self.faults():
-            cursor = self._connection.cursor()
             if data is not None:
-                with cursor.copy(text.encode()) as copy:
+                with self._cursor.copy(text.encode()) as copy:
                     copy.write(data.encode())
                 return []
-            cursor.execute(text.encode())
-            return list(cursor.fetchall()) if cursor.description is not None else []
+            self._cursor.execute(text.encode())
+            return list(self._cursor.fetchall()) if self._cursor.description is not None else []
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Pipeline mode: one journey for all."""
+        with self.faults(), self._connection.pipeline():
+            yield
 
     def begin(self, limits: Limits) -> None:
-        """BEGIN with limits that end with the transaction."""
-        with self.faults():
-            self._connection.execute(f"BEGIN; {self._settings('SET LOCAL', limits)}".encode())
+        """BEGIN with limits that end with the transaction; what the file before set in this session goes first."""
+        self._send([*(_FRESH if self._worn else ()), "BEGIN", *self._settings("SET LOCAL", limits)])
 
     def commit(self) -> None:
         """COMMIT; a transaction that an error had ended says ROLLBACK instead, which is a fault here."""
         with self.faults():
-            if self._connection.execute(b"COMMIT").statusmessage != "COMMIT":
+            answer = self._cursor.execute(b"COMMIT").statusmessage
+            # In a pipeline there is no answer yet, and an error before is raised at its end.
+            if answer not in ("COMMIT", None):
                 raise DatabaseFault("the transaction was ended by an error before")
+        self._worn = False
 
     def rollback(self) -> None:
         """ROLLBACK, where there is a transaction on a living connection."""
@@ -114,10 +138,12 @@ class PostgreSQLEngine(Engine):
         return bool(self._connection.info.transaction_status == 2)  # INTRANS
 
     def set_limits(self, limits: Limits) -> None:
-        """Limits of the transaction, or of the session where there is none."""
-        with self.faults():
-            word = "SET LOCAL" if self.in_transaction() else "SET"
-            self._connection.execute(self._settings(word, limits).encode())
+        """Limits of the transaction, or of a session that is as new where there is none."""
+        if self.in_transaction():
+            self._send(self._settings("SET LOCAL", limits))
+            return
+        self._send([*(_FRESH if self._worn else ()), *self._settings("SET", limits)])
+        self._worn = False
 
     def table(self, name: str) -> str:
         """In the history's schema, whatever the search_path says."""
@@ -135,6 +161,8 @@ class PostgreSQLEngine(Engine):
     def lock(self, wait_s: float, clock: Clock) -> Iterator[None]:
         """pg_advisory_lock, polled on an idle connection of its own; the server frees it when that ends."""
         holder = self.beside()
+        if holder._connection.info.server_version >= _CHECKS_CLIENTS:
+            holder.change("SET idle_session_timeout = 0")
         key = (_LOCK_CLASS, zlib.crc32(self._schema.encode()) - 2**31)
         try:
             waited, pause = 0.0, _POLL_S
@@ -169,11 +197,9 @@ class PostgreSQLEngine(Engine):
             with self.faults():
                 self._connection.execute(b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL")
 
-    def reset(self, text: str) -> None:  # noqa: ARG002
-        """DISCARD ALL: settings, roles, temporary tables, prepared statements, sequences."""
-        if not self._connection.closed:
-            with self.faults():
-                self._connection.execute(b"DISCARD ALL")
+    def reset(self, text: str) -> None:
+        """What DISCARD ALL does, together with the next `begin`; it has to be done again where that is rolled back."""
+        self._worn = self._worn or _WEARS.search(text) is not None
 
     def broken_indexes(self) -> list[str]:
         """Those that a failed CREATE INDEX CONCURRENTLY left; not one that another session is making now."""
@@ -214,17 +240,26 @@ class PostgreSQLEngine(Engine):
             )
         return target
 
-    def _settings(self, word: str, limits: Limits) -> str:
+    def _settings(self, word: str, limits: Limits) -> list[str]:
         lock, statement = round(limits.lock_timeout_s * 1000), round(limits.statement_timeout_s * 1000)
-        settings = f"{word} lock_timeout = {lock:d}; {word} statement_timeout = {statement:d}"
+        settings = [f"{word} lock_timeout = {lock:d}", f"{word} statement_timeout = {statement:d}"]
         if self._connection.info.server_version >= _CHECKS_CLIENTS:
-            settings += f"; {word} client_connection_check_interval = {_CHECK_CLIENT_MS:d}"
+            settings.append(f"{word} client_connection_check_interval = {_CHECK_CLIENT_MS:d}")
         return settings
+
+    def _send(self, statements: Sequence[str]) -> None:
+        """Run statements without answers, in one journey."""
+        with self.faults():
+            self._cursor.execute("; ".join(statements).encode())
 
     def _parameters(self) -> dict[str, Any]:
         url = self.url
         given = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, "dbname": url.database}
         return {**{key: value for key, value in given.items() if value}, **url.options}
+
+    def _join(self, connection: Any) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
 
     def _connect(self) -> Any:
         try:
@@ -246,8 +281,8 @@ class PostgreSQLEngine(Engine):
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
         if not parameters:
-            return self._connection.execute(sql.encode())
-        return self._connection.execute(sql.replace("%", "%%").replace("?", "%s").encode(), parameters)
+            return self._cursor.execute(sql.encode())
+        return self._cursor.execute(sql.replace("%", "%%").replace("?", "%s").encode(), parameters)
 
     @property
     def connection(self) -> Any:

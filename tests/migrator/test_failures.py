@@ -3,7 +3,8 @@
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -324,12 +325,12 @@ def test_settings_of_a_file_do_not_reach_the_next(folder: Folder, database: str)
     sets = {
         "sqlite": "PRAGMA recursive_triggers = ON;",
         "postgresql": "SET statement_timeout = 12345;",
-        "mariadb": "SET SESSION sql_mode = 'ANSI_QUOTES';",
+        "mariadb": "SET SESSION max_join_size = 12345;",
     }
     asks = {
         "sqlite": "SELECT recursive_triggers = 0 FROM pragma_recursive_triggers;",
         "postgresql": "SELECT current_setting('statement_timeout') = '0';",
-        "mariadb": "SELECT @@sql_mode <> 'ANSI_QUOTES';",
+        "mariadb": "SELECT @@max_join_size <> 12345;",
     }
     kind = next(name for name in sets if database.startswith(name))
     folder.write(
@@ -447,17 +448,21 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
     from migrator.engines.postgresql import PostgreSQLEngine
 
     folder.write(v001_users=USERS, v002_more="CREATE TABLE more (id INTEGER);")
-    commit = PostgreSQLEngine.commit
+    batch = PostgreSQLEngine.batch
     lost: list[int] = []
 
-    def losing(self: PostgreSQLEngine) -> None:
-        commit(self)
-        if self.query("SELECT to_regclass('users') IS NOT NULL")[0][0] and not lost:
-            lost.append(1)
+    @contextmanager
+    def losing(self: PostgreSQLEngine) -> Iterator[None]:
+        with batch(self):
+            yield
+        made = rows(postgresql, "SELECT 1 FROM pg_tables WHERE tablename = 'users'")
+        if made and not self.in_transaction() and not lost:
             self.close()
+            lost.append(1)
             raise DatabaseFault("server closed the connection unexpectedly", kind="lost")
 
-    monkeypatch.setattr(PostgreSQLEngine, "commit", losing)
+    monkeypatch.setattr(PostgreSQLEngine, "batch", losing)
+    monkeypatch.setattr("migrator.applying.ALL_SNAPSHOTS_UP_TO", 0)
     migrator = folder.migrator(postgresql)
     assert [result.state for result in migrator.up()] == ["applied", "applied"]
     assert lost == [1]
