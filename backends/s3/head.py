@@ -83,15 +83,18 @@ def newest_slot(probe: Probe, jump: Callable[[int], tuple[int, bool]], known: in
             return known
         low = known + 1
     elif hinted:
-        found = probe(range(hinted, hinted + WINDOW + 1))
+        window = range(hinted, hinted + WINDOW + 2)
+        found = probe(window)
         low = max(found, default=0)
-        if 0 < len(found) <= WINDOW:
+        if 0 < len(found) < len(window):
             return low
         if found:
             low = _jumped(probe, jump, low)
     while True:
-        found = probe(range(low + 1, low + WINDOW + 1))
-        if len(found) < WINDOW:
+        # With the one that was listed, since it is to be read.
+        window = range(max(low, 1), low + WINDOW + 2)
+        found = probe(window)
+        if len(found) < len(window):
             return max(found, default=low)
         low = _jumped(probe, jump, max(found))
 

@@ -111,7 +111,9 @@ class Keeper:
 
     def _make_small(self, ident: PackId) -> list[Run]:
         runs = self._log.load(ident.slots)
-        self._client.put(ident.key, self._packed(ident, runs, headers=True, bodies=True))
+        data = self._packed(ident, runs, headers=True, bodies=True)
+        self._client.put(ident.key, data)
+        self._log.made(ident, data)
         return runs
 
     def _make_large(self, index: int) -> None:

@@ -96,6 +96,10 @@ class Log:
             self._looked = True
             self._searched.add(run.places[0].slot)
 
+    def made(self, pack: PackId, data: bytes) -> None:
+        """Take in a pack that we wrote."""
+        self._remember(pack, decode_pack(pack, data))
+
     def _probe(self, slots: Sequence[int]) -> set[int]:
         got = self._client.get_many([Want(keys.slot_key(self.name, slot), 0, FIRST_BYTES) for slot in slots])
         found = {slot: answer.data for slot, answer in zip(slots, got, strict=True) if answer is not None}

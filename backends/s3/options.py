@@ -57,7 +57,7 @@ class Options:
     connect_timeout: float = 2.0
     read_timeout: float = 10.0
     timeout: float = 60.0
-    threads: int = 20
+    threads: int = 48
     grace: float = 3600.0
     cache: str = ""
     cache_mb: float = 512.0
