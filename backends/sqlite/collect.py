@@ -73,7 +73,8 @@ def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterabl
         if (start := logs.start_of(connection, log)) is not None
         for number in numbers
     }
-    rows = connection.execute("SELECT id, bytes FROM snapshots").fetchall()
+    # Newest first: what builds on another goes before it, so a kill in between leaves none that lacks its ground.
+    rows = connection.execute("SELECT id, bytes FROM snapshots ORDER BY id DESC").fetchall()
     return _Plan(
         [(ident, size) for ident, size in rows if ident not in kept],
         connection.execute(_UNCLAIMED, (TRUTH,)).fetchall(),

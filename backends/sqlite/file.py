@@ -212,10 +212,22 @@ def connect(path: Path) -> sqlite3.Connection:
                     hint="keep it on a local disk, or on an S3 bucket",
                 )
             _probe(connection)
+            if not _waiting_bytes(path):
+                _sync_names(path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _sync_names(path: Path) -> None:
+    """Make the name of a new WAL durable before anything stands in it: SQLite does too, and passes over a failure."""
+    try:
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the folder of {path} cannot be synced: {error.strerror}", hint="check the disk, then try again"
+        ) from error
 
 
 class ReadOnlyConnection:
