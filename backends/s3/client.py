@@ -409,6 +409,9 @@ class Client:
             return Refused(request.status, code, request.status >= 500 or request.status == 408, fault)
         except (BotoCoreError, HTTPClientError, OSError) as fault:
             return Refused(0, type(fault).__name__, type(fault).__name__ not in _NEVER_SENT, fault)
+        except RecursionError as fault:
+            # botocore follows redirects to other regions, also where they lead in a circle.
+            return Refused(301, "PermanentRedirect", False, fault)
         except Exception as fault:
             # urllib3's own errors reach us while a body is read; anything else is a fault of ours.
             if type(fault).__module__.startswith(("urllib3", "http.", "ssl")):

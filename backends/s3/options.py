@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from backends.errors import StoreNotFound
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_SECRET = re.compile(r"//[^/]*@")
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
 _LONGEST_PREFIX = 400
 
@@ -97,6 +98,8 @@ def parse_location(location: str) -> Options:
         StoreNotFound: It is no such URL.
     """
     parts = urlsplit(location)
+    # Nothing in front of an @, and no option, is repeated in a message: somebody may have put a secret there.
+    location = _SECRET.sub("//", location.partition("?")[0])
     if parts.scheme.lower() != "s3" or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
         raise _wrong(location, "it is not of the form s3://bucket/prefix")
     bucket = parts.netloc
@@ -114,8 +117,8 @@ def parse_location(location: str) -> Options:
     kinds = {field.name: field.type for field in fields(Options)}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds or name in ("bucket", "prefix"):
-            raise _wrong(location.partition("?")[0], f"there is no option {name!r}")
-        values[name] = _value(location.partition("?")[0], name, kinds[name], text)
+            raise _wrong(location, f"there is no option {name!r}")
+        values[name] = _value(location, name, kinds[name], text)
     options = Options(bucket, f"{prefix}/" if prefix else "", **values)  # type: ignore[arg-type]
     if options.sse and options.sse not in _SSE:
         raise _wrong(options.place, f"sse is one of {', '.join(_SSE)}")

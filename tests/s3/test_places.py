@@ -1,0 +1,180 @@
+"""Places that are no store, or cannot be used: one line, a hint, no secret, and an exit code from the table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backends import create_backend, open_backend
+from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
+from backends.s3.options import parse_location
+from kbstore import Store
+from tests.cli.support import DOCUMENT, Shell
+from tests.s3.servers import READER_KEY, READER_SECRET, SECRET_KEY, MotoServer, raw_client
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A folder to run commands in."""
+    return Shell(tmp_path, monkeypatch)
+
+
+def told(shell: Shell, code: int, location: str) -> str:
+    """What `kbstore log` says of a location."""
+    result = shell.fails(code, "log", "--store", location)
+    assert "hint: " in result.err
+    for secret in (SECRET_KEY, READER_SECRET, "verysecret"):
+        assert secret not in result.err + result.out
+    return result.err
+
+
+# ---- on the real server ----------------------------------------------------------------------------------------------
+
+
+def test_wrong_credentials(shell: Shell, real_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown key, a wrong secret, none at all."""
+    location = f"s3://{real_bucket}/kb?timeout=5"
+    Store.create(location, {}).close()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret-and-wrong")
+    assert "SignatureDoesNotMatch" in told(shell, 3, location)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    assert "InvalidAccessKeyId" in told(shell, 3, location)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "no AWS credentials" in told(shell, 3, location)
+
+
+def test_a_policy_that_only_reads(shell: Shell, real_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is read; a commit says that it is not allowed, and nothing was written."""
+    location = f"s3://{real_bucket}/kb"
+    Store.create(location, {"n": 1}, author="a").close()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+    assert len(shell.ok("log", "--json", "--store", location).objects) == 1
+    assert json.loads(shell.ok("get", "/n", "--store", location).out) == 1
+    patch = b'[{"op":"replace","path":"/n","value":2}]'
+    result = shell.fails(3, "apply", "-", "-m", "x", "--store", location, stdin=patch)
+    assert "do not allow" in result.err
+    assert "docs/s3.md" in result.err
+    assert len(shell.ok("log", "--json", "--store", location).objects) == 1
+
+
+def test_no_bucket_and_no_store(shell: Shell, real_bucket: str) -> None:
+    """Exit code 10 both."""
+    assert "no bucket" in told(shell, 10, "s3://there-is-none/kb")
+    assert "no store" in told(shell, 10, f"s3://{real_bucket}/nothing")
+
+
+# ---- on moto ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_that_holds_something_else(shell: Shell, bucket: str, moto_url: str) -> None:
+    """It is not made a store, unless below a prefix of its own; what is there stays."""
+    client = raw_client(moto_url)
+    client.put_object(Bucket=bucket, Key="photos/cat.jpg", Body=b"cat")
+    with pytest.raises(StoreExists, match=r"photos/cat\.jpg"):
+        create_backend(f"s3://{bucket}")
+    shell.write(DOCUMENT)
+    shell.fails(3, "init", "kb.json", "--store", f"s3://{bucket}")
+    assert "no store" in told(shell, 10, f"s3://{bucket}")
+    create_backend(f"s3://{bucket}/kb").close()
+    client.put_object(Bucket=bucket, Key="odd/kbstore", Body=b"{}")
+    with pytest.raises(CorruptStore, match="marker"):
+        open_backend(f"s3://{bucket}/odd")
+    client.put_object(Bucket=bucket, Key="new/kbstore", Body=b'{"format":99,"id":"x","kind":"kbstore"}')
+    with pytest.raises(UnsupportedFormat, match="99"):
+        open_backend(f"s3://{bucket}/new")
+
+
+def test_a_server_that_ignores_conditions_is_refused(bucket: str, moto_server: MotoServer) -> None:
+    """At creation, and before the first write to a store that was made elsewhere, with the reason."""
+    location = f"s3://{bucket}/kb"
+    Store.create(location, {"n": 0}, author="a").close()
+
+    def ignoring(environ):  # type: ignore[no-untyped-def]
+        environ.pop("HTTP_IF_NONE_MATCH", None)
+
+    moto_server.app.before = ignoring
+    with pytest.raises(StoreUnavailable, match="ignores If-None-Match"):
+        Store.create(f"s3://{bucket}/other", {})
+    with Store.open(location, author="b") as kb:
+        assert kb.checkout() == {"n": 0}
+        with pytest.raises(StoreUnavailable, match="ignores If-None-Match"):
+            kb.commit({"n": 1})
+    moto_server.app.before = None
+    with Store.open(location) as kb:
+        assert kb.head().seq == 1
+        assert kb.verify().ok
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        ("301 Moved Permanently", "PermanentRedirect", "another region"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "another region"),
+        ("403 Forbidden", "AccessDenied", "do not allow"),
+        ("403 Forbidden", "ExpiredToken", "refused the credentials"),
+        ("503 Slow Down", "SlowDown", "SlowDown"),
+    ],
+)
+def test_refusals(shell: Shell, bucket: str, moto_server: MotoServer, status: str, code: str, words: str) -> None:
+    """What the server refuses is told in words, with what to do."""
+    location = f"s3://{bucket}/kb?timeout=0.3"
+    create_backend(location).close()
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>verysecret</Message></Error>".encode()
+    moto_server.app.before = lambda environ: (status, text)
+    assert words in told(shell, 3, location)
+
+
+def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """A port where nobody listens."""
+    assert "cannot be reached" in told(shell, 3, f"s3://{bucket}/kb?endpoint=http://127.0.0.1:9&connect_timeout=1")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://",
+        "s3:bucket",
+        "s3:///kb",
+        "s3://key:verysecret@bucket/kb",
+        "s3://bucket/a/../b",
+        "s3://bucket/kb?nope=1",
+        "s3://bucket/kb?threads=many",
+        "s3://bucket/kb?sse=rot13",
+        "s3://bucket/kb?kms_key=x",
+        "s3://bucket/kb#x",
+    ],
+)
+def test_urls_that_name_no_store(shell: Shell, location: str) -> None:
+    """Exit code 10, and what is wrong with it."""
+    assert "names no store" in told(shell, 10, location)
+
+
+def test_options_are_sent(bucket: str, moto_server: MotoServer, moto_url: str) -> None:
+    """Encryption, storage class and request payer reach every write, and the URL is shown as it was given."""
+    seen: list[dict[str, str]] = []
+    moto_server.app.before = lambda environ: seen.append(environ)  # type: ignore[func-returns-value]
+    location = f"s3://{bucket}/kb?sse=aws:kms&kms_key=abc&storage_class=STANDARD_IA&requester_pays=true"
+    with Store.create(location, {"n": 0}, author="a") as kb:
+        assert kb.location == location
+        kb.commit({"n": 1})
+    puts = [e for e in seen if e["REQUEST_METHOD"] == "PUT"]
+    assert puts
+    for environ in puts:
+        assert environ["HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"] == "aws:kms"
+        assert environ["HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID"] == "abc"
+        assert environ["HTTP_X_AMZ_STORAGE_CLASS"] == "STANDARD_IA"
+        assert "HTTP_X_AMZ_CHECKSUM_CRC32" in environ
+    assert all(e["HTTP_X_AMZ_REQUEST_PAYER"] == "requester" for e in seen if "list-type" not in e["QUERY_STRING"])
+    with pytest.raises(StoreUnavailable):
+        Store.open(f"s3://{bucket}/kb?endpoint=https://127.0.0.1:9&ca=/nowhere/ca.pem")
+
+
+def test_a_location_comes_back_as_given() -> None:
+    """Options that have their usual value are not shown."""
+    given = "s3://bucket/a/b?region=eu-central-1&threads=4&group=false"
+    assert parse_location(given).location == given
+    assert parse_location("s3://bucket/").location == "s3://bucket"
+    with pytest.raises(StoreNotFound):
+        parse_location("s3://a/kb")
