@@ -12,7 +12,7 @@ from health import process as processes
 from health.rounds import Round
 from health.settings import CheckSettings
 from tests.health import hangs
-from tests.health.support import alive, registry_of, run
+from tests.health.support import alive, registry_of, run, wait_for
 
 SLACK_S = 1.0
 """What a report may take beyond its deadline; the machine that runs the tests may be busy, hence more in tests."""
@@ -62,7 +62,7 @@ def test_the_guilty_one_is_named_and_the_others_are_heard(tmp_path: Path, guilty
     assert report.overall is Status.UNHEALTHY
     assert report.survivors == ()
     if guilty is hangs.ignores_signals:
-        assert not any(alive(pid) for pid in pids(tmp_path, "guilty"))
+        wait_for(lambda: not any(alive(pid) for pid in pids(tmp_path, "guilty")))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_is_merely_untidy_is_heard_and_tidied(tmp_path: Path, check: Any, m
     assert len(str(report.as_dict())) < 100_000
     if check is hangs.leaves_a_daemon:
         (daemon,) = pids(tmp_path, "untidy")
-        assert not alive(daemon)
+        wait_for(lambda: not alive(daemon))
 
 
 def test_the_deadline_holds_where_everything_hangs(tmp_path: Path) -> None:
@@ -175,4 +175,4 @@ def test_no_worker_is_left_when_the_program_is_interrupted(tmp_path: Path, monke
     with Engine(settings, checks=checks) as engine, pytest.raises(KeyboardInterrupt):
         engine.run()
     (child,) = [int(line) for line in file.read_text().split()]
-    assert not alive(child)
+    wait_for(lambda: not alive(child))
