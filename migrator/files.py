@@ -29,10 +29,11 @@ _READS = {  # a dialect's own files, the nearest first
     "mysql": ("mysql",),
     "mariadb": ("mariadb", "mysql"),
 }
-_DIRECTIVE = re.compile(r"[ \t]*--[ \t]*migrator:[ \t]*(.*)")
-_DURATION = re.compile(r"(\d+)(ms|s|min)?")
+# Patterns that most files never meet are compiled when one does.
+_DIRECTIVE = r"[ \t]*--[ \t]*migrator:[ \t]*(.*)"
+_DURATION = r"(\d+)(ms|s|min)?"
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_TRAILING = r"(?m)[ \t]+$"
 
 
 class Directives(NamedTuple):
@@ -176,7 +177,7 @@ def checksum(text: str) -> str:
     """``sha256:`` and the digest of a text, in which trailing blanks and line ends do not count."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     if " \n" in plain or "\t\n" in plain or plain[-1:] in (" ", "\t"):
-        plain = _TRAILING.sub("", plain)
+        plain = re.sub(_TRAILING, "", plain)
     return f"{CHECKSUM}:{hashlib.sha256(plain.rstrip(chr(10)).encode()).hexdigest()}"
 
 
@@ -292,7 +293,7 @@ def _directives(text: str, file: str) -> Directives:
     head = True
     for number, line in enumerate(text.split("\n"), 1):
         head = head and (not line.strip() or line.lstrip().startswith("--"))
-        match = _DIRECTIVE.fullmatch(line)
+        match = re.fullmatch(_DIRECTIVE, line)
         if match is None:
             continue
         if not head:
@@ -325,7 +326,7 @@ def _directive(key: str, value: str, file: str, line: int) -> object:
     listed = tuple(part for part in value.split(",") if part)
     if key == "transaction" and value in ("on", "off"):
         return value == "on"
-    if key in ("lock_timeout", "statement_timeout") and (match := _DURATION.fullmatch(value)):
+    if key in ("lock_timeout", "statement_timeout") and (match := re.fullmatch(_DURATION, value)):
         return int(match[1]) * _SECONDS[match[2]]
     if key == "requires" and listed:
         return listed

@@ -17,7 +17,7 @@ _DRIVERS = {
 }
 _SECRET_OPTIONS = {"password", "passwd", "sslpassword"}
 # CREATE ROLE ... PASSWORD '...' and IDENTIFIED BY '...', as they would stand in a statement that is shown.
-_SECRET_SQL = re.compile(
+_SECRET_SQL = (
     r"(?i)(\bpassword\s*(?:\(|=|:=)?\s*|\bidentified\s+by\s+(?:password\s+)?|://[^:@/\s']+:)('[^']*'|[^\s'@]+(?=@))"
 )
 
@@ -59,7 +59,7 @@ class DatabaseUrl:
 
 def redact_sql(text: str) -> str:
     """`text` with each password that SQL gives in quotes, or a URL in it, replaced by three stars."""
-    return _SECRET_SQL.sub(r"\1'***'", text)
+    return re.sub(_SECRET_SQL, r"\1'***'", text)
 
 
 def parse_url(text: str) -> DatabaseUrl:

@@ -1,5 +1,6 @@
 """Runs one command: finds it, runs it, and turns whatever happens into an exit code."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -111,4 +112,5 @@ def _quietly(code: int) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    gc.disable()  # a command is short, and leaves no cycles worth looking for; looking is a tenth of its time
     sys.exit(run())

@@ -1,6 +1,5 @@
 """Options that several commands share, what they come to, and how output is printed."""
 
-import json
 import os
 import re
 import sys
@@ -23,7 +22,7 @@ SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|)")
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|min|)"
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0}
 
 
@@ -58,6 +57,8 @@ def note(text: str) -> None:
 
 def say_json(fields: Mapping[str, Any]) -> None:
     """Print one JSON object on one line, with its `schema_version`."""
+    import json
+
     sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION, **fields}, default=str) + "\n")
 
 
@@ -68,7 +69,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds."""
-        match = _DURATION.fullmatch(str(value))
+        match = re.fullmatch(_DURATION, str(value))
         if match is None:
             self.fail(f"{value!r} is no duration; write it as 5s, 500ms or 2min", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]

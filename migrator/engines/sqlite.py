@@ -23,7 +23,7 @@ from migrator.urls import DatabaseUrl
 KEPT_BACKUPS = 5
 
 _POLL_S = 0.05
-_SETS_SESSION = re.compile(r"(?i)\b(pragma|attach|detach|temp|temporary)\b")
+_SETS_SESSION = r"(?i)\b(pragma|attach|detach|temp|temporary)\b"
 _STEPS_BETWEEN_CHECKS = 10_000
 
 
@@ -193,7 +193,7 @@ class SQLiteEngine(Engine):
 
     def sets_session(self, text: str) -> bool:
         """Whether it speaks of a pragma, of attaching a database or of something temporary."""
-        return _SETS_SESSION.search(text) is not None
+        return re.search(_SETS_SESSION, text) is not None
 
     def reset(self, text: str) -> None:
         """Begin anew, where the file may have changed the session."""
