@@ -43,6 +43,11 @@ class Context:
             raise NotConfigured("no store is configured, and there is none here")
         return self.targets.store
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is on a server, where each look costs requests."""
+        return self.store_location.startswith("s3:")
+
     def open_store(self) -> "Store":
         """The store, opened anew for this check, to be closed by it; it is not written to unless the check does.
 

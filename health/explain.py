@@ -59,6 +59,8 @@ def _past(engine: Engine, name: str) -> Iterator[str]:
     now = engine.clock.now()
     if silence := engine.state.silences(now).get(name):
         yield f"  silenced   until {rfc3339(silence.until)}: {visible(silence.reason)}"
+    if (standing := engine.state.standings().get(name)) is not None and standing["flapping"]:
+        yield "  flapping   it changes too often; single changes are not told"
     past = engine.state.history(name, since=now - timedelta(days=engine.settings.watch.keep_days), limit=_RECENT)
     for one in reversed(past):
         yield f"  {rfc3339(one.time)}  {one.status}: {visible(one.message)}"

@@ -11,7 +11,14 @@ from health.model import Result, Status
 _MAGIC = b"SQLite format 3\0"
 
 
-@built_in("store.size", timeout=5, needs=("store.reachable",), impact="degraded", thresholds=("store_degraded_bytes",))
+@built_in(
+    "store.size",
+    timeout=15,
+    every=900,
+    needs=("store.reachable",),
+    impact="degraded",
+    thresholds=("store_degraded_bytes",),
+)
 def size(ctx: Context) -> Result:
     """The store is not larger than somebody expects it to be."""
     with ctx.open_store() as store:

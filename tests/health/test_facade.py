@@ -1,13 +1,15 @@
 """The guide's object: one call, a plain dict of the promised shape."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import health
 from health import TroubleshootingHealthCheck
-from tests.health.support import demo_store
+from tests.health.support import demo_store, environment
 
 
 def test_the_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +30,32 @@ def test_nothing_to_check_is_not_well(tmp_path: Path, monkeypatch: pytest.Monkey
     assert results["overall_status"] == "unhealthy"
     assert results["checks"] == {}
     assert "no check ran" in results["reason"]
+
+
+MAIN = """
+from health import Check, Result, TroubleshootingHealthCheck, registry
+
+@registry.add("kb.freshness", tags={"ready"}, timeout=10, every=300, impact="degraded", needs=("store.reachable",),
+              rise=1, fall=2, runbook="https://runbooks.example/kb", remedy=("kbstore", "gc"))
+def freshness(ctx): return Result.healthy("last version 3 h ago", metrics={"age_s": 10_800})
+
+check: Check = freshness
+results = TroubleshootingHealthCheck("kb.db").run_all_checks()
+print(results["overall_status"], results["checks"]["kb.freshness"])
+"""
+
+
+def test_a_check_of_the_program_itself(tmp_path: Path) -> None:
+    """A script declares a check beside its call, as the documentation shows: it runs there, and says so."""
+    demo_store(tmp_path)
+    (tmp_path / "script.py").write_text(MAIN)
+    env = environment({"XDG_STATE_HOME": str(tmp_path / "state")})
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout.startswith("healthy {'status': 'healthy', 'message': 'last version 3 h ago'"), done.stderr
+    assert "'isolated': False" in done.stdout
+    assert "'impact': 'degraded'" in done.stdout
 
 
 def test_every_public_name_is_there() -> None:

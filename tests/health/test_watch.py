@@ -17,6 +17,7 @@ import pytest
 
 from health import ConfigError, Engine, Result, Settings, StateError, Status
 from health.context import Context
+from health.explain import explain
 from health.settings import Remedies, Sink, Targets
 from health.settings import Watch as WatchSettings
 from health.sinks import send
@@ -314,6 +315,16 @@ def test_a_remedy_runs_by_itself_where_that_is_wanted(tmp_path: Path, patient: P
         assert engine.state
         assert len(engine.state.remedies("patient")) == 1
     assert file.read_text() == "x"
+
+
+def test_a_flapping_check_is_marked(tmp_path: Path, patient: Patient) -> None:
+    """`health explain` says that a check is flapping, from what is on disk."""
+    watch, engine, _ = watch_of(tmp_path, patient, interval=1.0, flap_changes=3)
+    with engine:
+        for status in (Status.HEALTHY, Status.UNHEALTHY) * 3:
+            patient.status = status
+            watch.run(1)
+        assert any("flapping" in line for line in explain(engine, "patient"))
 
 
 def test_two_watches_do_not_share_a_state(tmp_path: Path, patient: Patient) -> None:
