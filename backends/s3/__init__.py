@@ -81,6 +81,7 @@ class S3Backend:
         self._cache = Cache(folder, int(options.cache_mb * 1e6)) if folder is not None else None
         self._chunks = Chunks(self.client, self._cache)
         self._chunks.search = self._search
+        self._chunks.distrust = self._distrust
         self._snapshots = Snapshots(self.client, self._chunks)
         self._notes = Notes(self.client)
         self._searched: dict[str, int] = {}
@@ -332,6 +333,16 @@ class S3Backend:
         if turn == 2:
             self._snapshots.open_all(logs)
             return True
+        return False
+
+    def _distrust(self, key: str) -> bool:
+        """A piece of this object is damaged: where that is a pack, its slots are read instead."""
+        with self._lock:
+            logs = list(self._logs.values())
+        for log in logs:
+            if log.distrust(key):
+                self._searched.pop(log.name, None)
+                return True
         return False
 
     def _expect_bodies(self, log: str, numbers: Sequence[int]) -> None:

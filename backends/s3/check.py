@@ -12,10 +12,10 @@ from backends.contract import Damage
 from backends.errors import CorruptStore, StoreUnavailable
 from backends.s3 import head, keys
 from backends.s3.chunks import undo_piece
-from backends.s3.client import Client, Listed, Want
+from backends.s3.client import Client, Got, Listed, Want
 from backends.s3.objects import checked, read_pieces
 from backends.s3.packs import SLOTS, PackId, decode_pack
-from backends.s3.slots import Piece, Run, decode_slot, split_bodies
+from backends.s3.slots import Piece, Run, decode_slot, split_bodies, whole
 from backends.s3.snapshots import Notes, read_index
 
 _AT_ONCE = 32
@@ -56,18 +56,33 @@ def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
             if slot != expected:
                 yield Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False)
             expected = slot + 1
-            try:
-                if answer is None:
-                    raise CorruptStore(f"slot {slot} of log {log} is missing")
-                run = decode_slot(log, slot, answer.data)
-                if len(answer.data) != run.size:
-                    raise CorruptStore(f"slot {slot} of log {log} has {len(answer.data)} bytes, not {run.size}")
+            run, damage = _read_slot(client, log, slot, answer, records)
+            yield from damage
+            if run is not None:
                 if run.first != number:
-                    raise CorruptStore(f"slot {slot} of log {log} begins with record {run.first}, not {number}")
+                    yield Damage(f"slot {slot} of log {log} begins with record {run.first}, not {number}", cache=False)
                 number = run.last + 1
-                _read_all(client, run, records)
-            except CorruptStore as fault:
-                yield Damage(str(fault), cache=False)
+
+
+def damage_of_slot(client: Client, log: str, slot: int) -> Iterator[Damage]:
+    """What is not as it was written in one slot."""
+    _, damage = _read_slot(client, log, slot, client.get(keys.slot_key(log, slot)), {})
+    yield from damage
+
+
+def _read_slot(
+    client: Client, log: str, slot: int, answer: Got | None, records: _Records
+) -> tuple[Run | None, list[Damage]]:
+    try:
+        if answer is None:
+            raise CorruptStore(f"slot {slot} of log {log} is missing")
+        run = whole(lambda _: b"", lambda data: decode_slot(log, slot, data), answer.data)
+        if len(answer.data) != run.size:
+            raise CorruptStore(f"slot {slot} of log {log} has {len(answer.data)} bytes, not {run.size}")
+        _read_all(client, run, records)
+    except CorruptStore as fault:
+        return None, [Damage(str(fault), cache=False)]
+    return run, []
 
 
 def _packs(client: Client, log: str, records: _Records) -> Iterator[Damage]:
@@ -80,7 +95,8 @@ def _packs(client: Client, log: str, records: _Records) -> Iterator[Damage]:
                 yield Damage(f"there is something that is no pack: {one.key}", cache=True)
                 continue
             try:
-                run = decode_pack(PackId(log, tier, index), got.data)
+                ident = PackId(log, tier, index)
+                run = whole(lambda _: b"", lambda data, i=ident: decode_pack(i, data), got.data)  # type: ignore[misc]
                 told: _Records = {}
                 _read_all(client, run, told)
                 _compare(run, told, records, tier)

@@ -74,6 +74,7 @@ class Chunks:
         self._fetched: OrderedDict[Piece, bytes] = OrderedDict()
         self._fetched_bytes = 0
         self._shelves: dict[tuple[str, int], Shelf] = {}
+        self.distrust: Callable[[str], bool] = lambda key: False  # noqa: ARG005 - nobody hears it until told otherwise
         self.search: Search = lambda leads, round_: False  # noqa: ARG005 - nothing more is known until told otherwise
 
     # ---- what there is -----------------------------------------------------------------------------------------------
@@ -159,6 +160,9 @@ class Chunks:
             except CorruptStore as fault:
                 damaged = fault
                 read = self._read_each(wanted_pieces)
+                for chunk_piece in wanted_pieces:
+                    if chunk_piece.piece not in read and self.distrust(chunk_piece.piece.key):
+                        turn = 0
             for chunk_piece, spot in wanted_pieces.items():
                 pack = read.get(chunk_piece.piece)
                 if pack is None:
@@ -203,18 +207,41 @@ class Chunks:
             runs, self._unread = self._unread, []
         if not runs:
             return False
-        held = {r.leads: Log.held(r, r.leads) for r in runs if r.leads is not None}
-        fetched = read_pieces(self._client, [piece for piece, data in held.items() if data is None])
+        held: dict[Piece, bytes | None] = {}
+        for run in runs:
+            if run.leads is not None:
+                held[run.leads] = self._held(run, run.leads)
+        fetched = self._read_sound([piece for piece, data in held.items() if data is None])
         for run in runs:
             leads = (held[run.leads] or fetched.get(run.leads)) if run.leads is not None else None
-            if leads is not None:
-                shelf = Shelf(TRUTH, None, run.chunks)
-                self.add(shelf, leads)
-                for chunk in run.chunks:
-                    data = Log.held(run, chunk.piece)
-                    if data is not None:
-                        self._keep_bytes(chunk.piece, data)
+            if leads is None:
+                continue  # damaged: what stands there is found elsewhere, or missed when it is asked for
+            self.add(Shelf(TRUTH, None, run.chunks), leads)
+            for chunk in run.chunks:
+                data = self._held(run, chunk.piece)
+                if data is not None:
+                    self._keep_bytes(chunk.piece, data)
         return True
+
+    def _held(self, run: Run, piece: Piece) -> bytes | None:
+        try:
+            return Log.held(run, piece)
+        except CorruptStore:
+            self.distrust(run.key)
+            return None
+
+    def _read_sound(self, pieces: Sequence[Piece]) -> dict[Piece, bytes | None]:
+        """These pieces, as far as they are sound."""
+        try:
+            return read_pieces(self._client, pieces)
+        except CorruptStore:
+            found: dict[Piece, bytes | None] = {}
+            for piece in pieces:
+                try:
+                    found.update(read_pieces(self._client, [piece]))
+                except CorruptStore:
+                    self.distrust(piece.key)
+            return found
 
     def _from_cache(self, chosen: dict[bytes, _Spot]) -> dict[bytes, bytes]:
         with self._lock:
@@ -257,7 +284,7 @@ class Chunks:
         """Have the bytes of these pieces at hand."""
         with self._lock:
             missing = [piece for piece in pieces if not self._at_hand(piece)]
-        for piece, data in read_pieces(self._client, missing).items():
+        for piece, data in self._read_sound(missing).items():
             if data is not None:
                 self._keep_bytes(piece, data)
 

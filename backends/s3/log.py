@@ -15,7 +15,7 @@ from backends.s3 import head, keys
 from backends.s3.client import Client, Got, Want
 from backends.s3.head import NO_HINT, Hint, newest_slot
 from backends.s3.objects import checked, read_pieces
-from backends.s3.packs import LARGE, SMALL, PackId, decode_pack
+from backends.s3.packs import LARGE, SMALL, PackId, decode_pack, pack_of
 from backends.s3.slots import FIRST_BYTES, Bodies, Piece, Place, Run, decode_slot, split_bodies, whole
 
 Source = int | PackId
@@ -56,6 +56,7 @@ class Log:
         self._order: list[int] = []
         self._writes: dict[str, tuple[int, int]] = {}
         self._searched: set[int] = set()
+        self._bad: set[PackId] = set()
 
     # ---- the head ----------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,27 @@ class Log:
             return self.load(sources)
         return []
 
+    def distrust(self, key: str) -> bool:
+        """Read no pack under this key any more, since it was found damaged; False where it is no pack of this log."""
+        pack = pack_of(self.name, key)
+        if pack is None:
+            return False
+        with self._lock:
+            known = pack not in self._bad
+            self._bad.add(pack)
+            self._runs.pop(pack, None)
+        return known
+
     def _bodies(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        while True:
+            damaged: list[str] = []
+            try:
+                return self._bodies_once(numbers, damaged)
+            except CorruptStore:
+                if not damaged or not self.distrust(damaged[0]):
+                    raise
+
+    def _bodies_once(self, numbers: Sequence[int], damaged: list[str]) -> dict[int, bytes]:
         if numbers[0] < 1 or numbers[-1] > max(self._known.number, (self.hint or NO_HINT).next - 1):
             wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
             raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="see what verify reports")
@@ -171,10 +192,15 @@ class Log:
             for group in run.bodies:
                 if any(n in asked for n in range(group.first, group.first + group.records)):
                     groups[group.piece] = (run, group)
-        held = {piece: self.held(run, piece) for piece, (run, _) in groups.items()}
+        held: dict[Piece, bytes | None] = {}
+        for piece, (run, _) in groups.items():
+            damaged[:] = [run.key]
+            held[piece] = self.held(run, piece)
+        damaged[:] = [run.key for run, _ in groups.values() if run.key.startswith("pack/")]
         fetched = read_pieces(self._client, [piece for piece, data in held.items() if data is None])
         found: dict[int, bytes] = {}
         for piece, (run, group) in groups.items():
+            damaged[:] = [run.key]
             data = held[piece] or fetched.get(piece)
             if data is None:
                 raise CorruptStore(
@@ -346,6 +372,8 @@ class Log:
 
     def _read_pack(self, pack: PackId) -> Run | None:
         """A pack; None where it is gone, damaged or not what the hint promised: a cache."""
+        if pack in self._bad:
+            return None
         got = self._client.get(pack.key, 0, _PACK_FIRST_BYTES)
         if got is None:
             return None

@@ -42,6 +42,14 @@ class PackId(NamedTuple):
         return range(self.at * size + 1, (self.at + 1) * size + 1)
 
 
+def pack_of(log: str, key: str) -> PackId | None:
+    """The pack of a log that has this key; None where none has."""
+    _, _, rest = key.partition(f"pack/{keys.log_segment(log)}/")
+    tier, _, number = rest.partition("/")
+    at = keys.number_of(number)
+    return PackId(log, tier, at) if tier in SLOTS and at is not None else None
+
+
 class PackedBodies(NamedTuple):
     """Bodies for a pack: their bytes, or where they stay."""
 

@@ -34,12 +34,17 @@ def moto_url(moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Iterat
     moto_server.app.delay_s, moto_server.app.before = 0.0, None
 
 
+def new_bucket(url: str) -> str:
+    """A bucket of a new name on a server."""
+    name = f"bucket-{next(_counter)}"
+    raw_client(url).create_bucket(Bucket=name)
+    return name
+
+
 @pytest.fixture
 def bucket(moto_url: str) -> str:
     """A new bucket on moto."""
-    name = f"moto-{next(_counter)}"
-    raw_client(moto_url).create_bucket(Bucket=name)
-    return name
+    return new_bucket(moto_url)
 
 
 @pytest.fixture
@@ -47,6 +52,4 @@ def real_bucket(seaweed_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket on SeaweedFS."""
     use_credentials(monkeypatch, seaweed_url)
     monkeypatch.setenv("KBSTORE_CACHE", "off")
-    name = f"weed-{next(_counter)}"
-    raw_client(seaweed_url).create_bucket(Bucket=name)
-    return name
+    return new_bucket(seaweed_url)
