@@ -1,5 +1,7 @@
 """Takes the snapshots that `kbstore.snapshots` says are due, after the commit that made them due was acknowledged."""
 
+from contextlib import suppress
+
 from backends.contract import TRUTH, Backend
 from backends.errors import BackendError
 from kbstore.log import Line
@@ -73,14 +75,19 @@ class Snapshotter:
         denses = sum(1 for tier, _ in self._chain if tier == DENSE)
         tier = due_tier(self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes)
         if tier:
-            try:
+            with suppress(BackendError):  # the commit stands whatever becomes of a cache
                 self.take(state, COMPLETE if self._uncertain else tier)
-            except BackendError:  # the commit stands whatever becomes of a cache; what was marked may not be stored
-                self._uncertain = True
-                self._chain = []
 
     def take(self, state: State, tier: int) -> None:
         """Write a snapshot of this state now, and drop those that it makes superfluous."""
+        try:
+            self._take(state, tier)
+        except BaseException:
+            self._uncertain = True  # nodes are marked as stored that may not be: the next one is complete
+            self._chain = []
+            raise
+
+    def _take(self, state: State, tier: int) -> None:
         assert state.root is not None
         log, number = self._line.log, self._line.record_number(state.seq)
         if number < 1 or any(n == number for _, n in self._chain):
@@ -102,7 +109,7 @@ class Snapshotter:
         )
         if not written:  # somebody dropped what this one was to build on: start again from truth alone
             self._chain = []
-            self.take(state, COMPLETE)
+            self._take(state, COMPLETE)
             return
         self._touched.build(max(1, state.seq - _TOUCHED_BACK), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]

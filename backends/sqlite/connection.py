@@ -7,7 +7,7 @@ Rules, each with the damage that it prevents:
 3. Before each use the file is looked at: a deleted or replaced one is reported, not written into the void.
 4. After a failed COMMIT the connection is thrown away, since what it thinks and what the disk holds may differ. A
    failed sync is never repeated: the kernel may report success the second time without having written. The next
-   connection first moves what the log holds into the file, so that nothing later leans on what was not synced.
+   connection first writes the log once more, so that nothing later leans on what was not synced.
 """
 
 import os
@@ -80,12 +80,17 @@ class Connection:
         return self._connection
 
     def _settle(self, connection: sqlite3.Connection) -> None:
-        """Write what the log holds into the file, and sync that, before anything is written behind it."""
+        """Write the log once more, so that nothing written behind it leans on what a failed sync left unwritten."""
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            connection.execute("BEGIN IMMEDIATE")  # nobody else appends meanwhile
+            file.rewrite_log(self.path)
+            connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             self.discard()
             raise translated(error, str(self.path)) from error
+        except BaseException:
+            self.discard()
+            raise
         self._doubtful = False
 
     def _frozen(self) -> bool:

@@ -26,6 +26,7 @@ FILE_NAME = "kb.db"
 BUSY_TIMEOUT_S = 30.0
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_REWRITE_BYTES = 256 * 1024
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -228,6 +229,36 @@ def _sync_names(path: Path) -> None:
         raise StoreUnavailable(
             f"the folder of {path} cannot be synced: {error.strerror}", hint="check the disk, then try again"
         ) from error
+
+
+def rewrite_log(path: Path) -> None:
+    """Write the bytes of the WAL over themselves and sync them; the caller holds the lock for writing.
+
+    After a sync that failed the kernel may take pages for written that are not. Written once more, they are again to be
+    written, and the sync tells the truth. Its file carries no locks, so it may be opened beside SQLite.
+
+    Raises:
+        StoreUnavailable: The disk fails still.
+    """
+    try:
+        handle = os.open(path.with_name(path.name + "-wal"), os.O_RDWR)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the log of {path} cannot be opened: {error.strerror}", hint="check the disk"
+        ) from error
+    try:
+        at = 0
+        while data := os.pread(handle, _REWRITE_BYTES, at):
+            at += os.pwrite(handle, data, at)
+        os.fsync(handle)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the disk failed under {path}: {error.strerror}", hint="check the disk, then try again"
+        ) from error
+    finally:
+        os.close(handle)
 
 
 class ReadOnlyConnection:
