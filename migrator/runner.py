@@ -98,7 +98,15 @@ class Runner:
     rehearsing: bool = False
     done_before: list[str] = field(default_factory=list)
 
-    def run(self, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool = True) -> Result:
+    def run(
+        self,
+        item: Prepared,
+        before: Record | None,
+        direction: Direction,
+        *,
+        snapshot: bool = True,
+        durable: bool = True,
+    ) -> Result:
         """Run one migration or rollback to its end, and record it.
 
         Args:
@@ -106,6 +114,7 @@ class Runner:
             before: Its row, as it was read.
             direction: `UP` or `DOWN`.
             snapshot: Whether to record the catalog after it.
+            durable: Whether to wait for the disk; False only where another one follows that does.
 
         Raises:
             StatementFailed: The database refused a statement; the message says what is there now.
@@ -113,7 +122,9 @@ class Runner:
             Taken: Another runner was first, or changed the history.
         """
         if self.engine.transactional and item.transaction:
-            result = self._patiently(item, lambda: self._in_transaction(item, before, direction, snapshot=snapshot))
+            result = self._patiently(
+                item, lambda: self._in_transaction(item, before, direction, snapshot=snapshot, durable=durable)
+            )
         else:
             with self.engine.journal_lock(self.wait_s, self.clock):
                 self.history.put(item.migration, direction.doing, before, checksum=_checksum(item, before, direction))
@@ -145,7 +156,10 @@ class Runner:
             if not done:
                 item = items[number]
                 name = item.migration.name
-                done = [self.run(item, records.get(name), UP, snapshot=name in recorded)]
+                # Only the last commit waits for the disk: what was committed before it is durable with it. A failure
+                # is logged by a commit of its own, so the same holds for a run that ends early.
+                last = number == len(items) - 1
+                done = [self.run(item, records.get(name), UP, snapshot=name in recorded, durable=last)]
                 together = together or (self.engine.groups_commits and not self._groups(item))
             number += len(done)
             yield from done
@@ -282,11 +296,13 @@ class Runner:
             pause = min(pause * 2, _SLOWEST_PAUSE_S)
         raise AssertionError("a loop that returns or raises")
 
-    def _in_transaction(self, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool) -> Result:
+    def _in_transaction(
+        self, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool, durable: bool
+    ) -> Result:
         started = stopwatch()
         place = _Place(item.script)
         try:
-            self.engine.begin(self._limits(item))
+            self.engine.begin(self._limits(item), durable=durable)
             if self.engine.changed_by_others():
                 raise Taken
             self._claim(item, before, direction)

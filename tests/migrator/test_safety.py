@@ -185,3 +185,27 @@ def test_a_file_in_wal_mode_stays_in_it(folder: Folder, sqlite: str) -> None:
     folder.write(v001_users=USERS)
     folder.migrator(sqlite).up()
     assert rows(sqlite, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_only_the_last_commit_of_a_run_waits_for_the_disk(
+    folder: Folder, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the ones before it are durable with it; a run of one waits."""
+    from migrator.engines import Limits
+    from migrator.engines.postgresql import PostgreSQLEngine
+
+    begin = PostgreSQLEngine.begin
+    waits: list[object] = []
+
+    def noted(self: PostgreSQLEngine, limits: Limits, *, durable: bool = True) -> None:
+        begin(self, limits, durable=durable)
+        if self.columns("schema_migrations"):
+            waits.append(self.query("SHOW synchronous_commit")[0][0])
+
+    monkeypatch.setattr(PostgreSQLEngine, "begin", noted)
+    folder.write(v001_users=USERS, v002_b="CREATE TABLE b (id INTEGER);", v003_c="CREATE TABLE c (id INTEGER);")
+    folder.migrator(postgresql).up()
+    assert waits == ["off", "off", "on"]
+    folder.write(v004_d="CREATE TABLE d (id INTEGER);")
+    folder.migrator(postgresql).up()
+    assert waits[3:] == ["on"]
