@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from threading import Thread
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from health import plugins
 from health.context import Context
@@ -23,6 +24,9 @@ from health.settings import Settings
 from health.specs import Registry, Spec, registry
 from health.state import State
 from kbstore.clock import Clock, SystemClock
+
+_T = TypeVar("_T")
+_STATE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Engine:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._early = early
         self._round: Round | None = None
+        self._stuck = False
         self.catalogue_of_last_round: Mapping[str, Spec] = {}
 
     def __enter__(self) -> Self:
@@ -90,7 +95,7 @@ class Engine:
         if self._early is not None:
             self._early.worker.stop()
             self._early = None
-        if self.state is not None:
+        if self.state is not None and not self._stuck:
             self.state.close()
 
     def cancel(self) -> None:
@@ -135,7 +140,8 @@ class Engine:
         """
         time, began = self.clock.now(), monotonic()
         warnings: list[str] = []
-        loaded = self._load(() if every_plugin else names)
+        limit_s = self.settings.deadline
+        loaded = self._load(() if every_plugin else names, None if limit_s is None else began + limit_s / 2)
         try:
             specs = self._specs(loaded, names)
             self.catalogue_of_last_round = {**self.catalogue_of_last_round, **specs}
@@ -147,7 +153,7 @@ class Engine:
             if loaded.worker is not None:
                 loaded.worker.stop()
             raise
-        deadline_s = self.settings.deadline or default_deadline_s(chosen)
+        deadline_s = default_deadline_s(chosen) if limit_s is None else max(began + limit_s - monotonic(), 0.0)
         spawn = self._spawn if self._isolate else None
 
         def scrubbed(outcome: Outcome) -> Outcome:
@@ -164,7 +170,7 @@ class Engine:
 
     # ---- which ----------------------------------------------------------------------------------------------------
 
-    def _load(self, names: Sequence[str]) -> plugins.Loaded:
+    def _load(self, names: Sequence[str], until: float | None = None) -> plugins.Loaded:
         """Declare the built-in checks and load plug-ins, unless all that is asked for is there without them."""
         if self._registry is registry:
             registry.load_built_in()
@@ -173,7 +179,7 @@ class Engine:
             return plugins.Loaded(worker=worker)
         found = plugins.installed()
         if not found or self._isolate:
-            return plugins.load_in_worker(found, self._spawn, self._events, worker)
+            return plugins.load_in_worker(found, self._spawn, self._events, worker, until)
         return self._load_here(found)
 
     def _load_here(self, found: Sequence[tuple[str, str]]) -> plugins.Loaded:
@@ -214,7 +220,7 @@ class Engine:
         facts: Mapping[str, Any] = {}
         if self.state is not None:
             try:
-                remembered, facts = self.state.remembered(), self.state.facts()
+                remembered, facts = self._asked(lambda state: (state.remembered(), state.facts()))
             except StateError as fault:
                 warnings.append(self.scrubber.text(str(fault)))
         return [
@@ -263,6 +269,26 @@ class Engine:
             memory_limit_mb=settings.memory_limit_mb,
         )
 
+    def _asked(self, ask: Callable[[State], _T]) -> _T:
+        """What the history answers, in time: its folder may be on the disk that hangs.
+
+        Raises:
+            StateError: It cannot be used, or does not answer.
+        """
+        assert self.state is not None
+        if not self._stuck:
+            answers: SimpleQueue[_T | StateError] = SimpleQueue()
+            Thread(target=_answer, args=(ask, self.state, answers), name="health-state", daemon=True).start()
+            try:
+                answer = answers.get(timeout=_STATE_S)
+            except Empty:
+                self._stuck = True
+            else:
+                if isinstance(answer, StateError):
+                    raise answer
+                return answer
+        raise StateError(f"the history in {self.state.folder} does not answer", hint="look at its disk")
+
     # ---- afterwards -----------------------------------------------------------------------------------------------
 
     def _with_history(self, report: Report, *, record: bool) -> Report:
@@ -273,9 +299,10 @@ class Engine:
         notes: Mapping[str, str] = {}
         try:
             if record:
-                since = self.state.record(report, keep_days=self.settings.watch.keep_days)
+                keep_days = self.settings.watch.keep_days
+                since = self._asked(lambda state: state.record(report, keep_days=keep_days))
             if any(o.status.rank > Status.HEALTHY.rank for o in report.outcomes):
-                notes = {note.name: note.text for note in self.state.notes()}
+                notes = {note.name: note.text for note in self._asked(lambda state: state.notes())}
         except StateError as fault:
             text = self.scrubber.text(str(fault))
             warnings += [text] if text not in warnings else []
@@ -288,6 +315,15 @@ class Engine:
             for o in report.outcomes
         )
         return replace(report, outcomes=outcomes, warnings=tuple(warnings))
+
+
+def _answer(ask: Callable[[State], _T], state: State, answers: "SimpleQueue[_T | StateError]") -> None:
+    try:
+        answers.put(ask(state))
+    except StateError as fault:
+        answers.put(fault)
+    except Exception as fault:  # noqa: BLE001 - what a foreign hand wrote there may raise anything
+        answers.put(StateError(f"the history in {state.folder} cannot be read: {fault}", hint="remove health.db there"))
 
 
 def _configured(spec: Spec, settings: Settings, off: set[str]) -> Spec:

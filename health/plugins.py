@@ -72,6 +72,7 @@ def load_in_worker(
     spawn: Callable[[], Worker],
     events: "SimpleQueue[Event]",
     worker: Worker | None = None,
+    until: float | None = None,
 ) -> Loaded:
     """Load plug-ins one after the other in a worker; one that takes it down is left out of the next.
 
@@ -80,7 +81,9 @@ def load_in_worker(
         spawn: Starts a worker that has been told its context.
         events: Where workers put what they report.
         worker: One that is up already.
+        until: When (`time.monotonic`) there is no more time for it.
     """
+    end = until if until is not None else float("inf")
     done = Loaded(worker=worker)
     sound: list[tuple[str, str]] = []
     for plugin in plugins:
@@ -88,8 +91,8 @@ def load_in_worker(
             done.worker = spawn()
             for again in sound:
                 # These came up before; the worker handles commands in order.
-                _ask(done.worker, again, events)
-        answer = _ask(done.worker, plugin, events)
+                _ask(done.worker, again, events, end)
+        answer = _ask(done.worker, plugin, events, end)
         if isinstance(answer, list):
             sound.append(plugin)
             done.specs.update({spec.name: spec for spec in answer})
@@ -106,19 +109,21 @@ def broken(plugin: str, result: Result) -> Outcome:
     return Outcome("plugin." + (re.sub(r"[^a-z0-9_]+", "_", plugin.lower()) or "_"), result)
 
 
-def _ask(worker: Worker, plugin: tuple[str, str], events: "SimpleQueue[Event]") -> list[Spec] | Result:
+def _ask(worker: Worker, plugin: tuple[str, str], events: "SimpleQueue[Event]", end: float) -> list[Spec] | Result:
     """Have a worker load a plug-in: the checks that it added, or why it did not."""
     worker.tell(do="load", plugin=plugin[0], value=plugin[1])
     asked = time.monotonic()
     while True:
         began = max(asked, worker.ready_at) if worker.ready_at is not None else asked + _START_S
+        over = min(began + LOAD_TIMEOUT_S, end)
         try:
-            source, fields = events.get(timeout=max(0.0, min(began + LOAD_TIMEOUT_S - time.monotonic(), 0.2)))
+            source, fields = events.get(timeout=max(0.0, min(over - time.monotonic(), 0.2)))
         except Empty:
-            if time.monotonic() < began + LOAD_TIMEOUT_S:
+            if time.monotonic() < over:
                 continue
             return Result.unhealthy(
-                f"the plug-in {plugin[0]} ({plugin[1]}) did not load within {LOAD_TIMEOUT_S:g} s", reason=TIMEOUT
+                f"the plug-in {plugin[0]} ({plugin[1]}) did not load within {time.monotonic() - asked:.1f} s",
+                reason=TIMEOUT,
             )
         if source is not worker:
             continue

@@ -113,7 +113,7 @@ class State:
     def _open(self) -> sqlite3.Connection:
         self.folder.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            self.folder / FILE, timeout=2.0, isolation_level=None, check_same_thread=False, cached_statements=64
+            self.folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
             connection.execute("PRAGMA journal_mode=WAL")

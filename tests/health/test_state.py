@@ -1,5 +1,6 @@
 """History, notes and silences outlive a round, and their loss never costs a report."""
 
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,24 @@ def test_history_that_cannot_be_kept_is_a_warning(
         assert engine.state
         with pytest.raises(StateError):
             engine.state.history()
+
+
+def test_history_that_hangs_is_a_warning(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its disk does not answer the report comes out in time, and says so once."""
+    asked = []
+
+    def hangs(self: State) -> dict[str, Any]:
+        asked.append(1)
+        time.sleep(30)
+        return {}
+
+    monkeypatch.setattr(State, "remembered", hangs)
+    monkeypatch.setattr("health.engine._STATE_S", 0.2)
+    with engine_of(Patient(), tmp_path, clock) as engine:
+        report = engine.run()
+    assert report.overall is Status.HEALTHY
+    assert report.warnings == (f"the history in {tmp_path} does not answer",)
+    assert asked == [1]
 
 
 def test_the_strip_shows_the_worst_of_each_stretch(tmp_path: Path, clock: Clock) -> None:
