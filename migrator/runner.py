@@ -387,11 +387,15 @@ class Runner:
         except DatabaseFault as fault:
             if fault.kind != "lost":
                 raise
-            other = self.engine.beside()
             try:
-                records = History(other, self.clock, "").load()
-            finally:
-                other.close()
+                with self.engine.beside() as other:
+                    records = History(other, self.clock, "").load()
+            except MigrationError as silence:
+                raise MigrationError(
+                    f"the connection was lost over the COMMIT of {', '.join(expected)}, and the server does not answer "
+                    f"({silence}). It took effect whole, or not at all",
+                    hint="migrator status tells, once the server is back",
+                ) from fault
             if any(name not in records or records[name].state != state for name, state in expected.items()):
                 raise
             self.engine.close()

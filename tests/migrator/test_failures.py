@@ -11,14 +11,17 @@ import pytest
 
 from migrator import (
     ChangedError,
+    ConnectionFailed,
     LockTimeout,
+    MigrationError,
     MigrationFileError,
     NeedsRepair,
     Settings,
     SplitError,
     StatementFailed,
 )
-from migrator.engines import Limits, make_engine
+from migrator.engines import DatabaseFault, Limits, make_engine
+from migrator.engines.postgresql import PostgreSQLEngine
 from migrator.history import History
 from migrator.urls import parse_url
 from tests.migrator.connections import connect, execute
@@ -440,14 +443,9 @@ def test_an_index_that_was_invalid_before_is_told(folder: Folder, postgresql: st
     assert ("invalid-index", "by_name") in [(problem.kind, problem.subject) for problem in migrator.doctor()]
 
 
-def test_a_commit_whose_answer_is_lost_is_looked_up(
-    folder: Folder, postgresql: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The connection dies after COMMIT took effect: another one finds the row, and the run goes on; no second try."""
-    from migrator.engines.contract import DatabaseFault
-    from migrator.engines.postgresql import PostgreSQLEngine
-
-    folder.write(v001_users=USERS, v002_more="CREATE TABLE more (id INTEGER);")
+@pytest.fixture
+def losing_a_commit(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The connection dies once, right after the COMMIT that made the table users; the list tells that it did."""
     batch = PostgreSQLEngine.batch
     lost: list[int] = []
 
@@ -463,9 +461,37 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
     monkeypatch.setattr(PostgreSQLEngine, "batch", losing)
     monkeypatch.setattr("migrator.applying.ALL_SNAPSHOTS_UP_TO", 0)
+    return lost
+
+
+def test_a_commit_whose_answer_is_lost_is_looked_up(
+    folder: Folder, postgresql: str, losing_a_commit: list[int]
+) -> None:
+    """COMMIT took effect, and its answer never came: another connection finds the row, and the run goes on."""
+    folder.write(v001_users=USERS, v002_more="CREATE TABLE more (id INTEGER);")
+    assert [result.state for result in folder.migrator(postgresql).up()] == ["applied", "applied"]
+    assert losing_a_commit == [1]
+
+
+def test_a_commit_whose_outcome_nobody_can_tell_is_told_so(
+    folder: Folder, postgresql: str, losing_a_commit: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server does not answer any more, the error claims neither; `status` tells later."""
+    beside = PostgreSQLEngine.beside
+
+    def silent(self: PostgreSQLEngine) -> PostgreSQLEngine:
+        if losing_a_commit:
+            raise ConnectionFailed("no answer")
+        return beside(self)
+
+    monkeypatch.setattr(PostgreSQLEngine, "beside", silent)
+    folder.write(v001_users=USERS, v002_more="CREATE TABLE more (id INTEGER);")
     migrator = folder.migrator(postgresql)
-    assert [result.state for result in migrator.up()] == ["applied", "applied"]
-    assert lost == [1]
+    with pytest.raises(
+        MigrationError, match=r"over the COMMIT of 001_users\.sql.* It took effect whole, or not at all"
+    ):
+        migrator.up()
+    assert states(migrator) == {"001_users.sql": "applied", "002_more.sql": "pending"}
 
 
 def test_a_connection_lost_before_the_commit_leaves_nothing(folder: Folder, postgresql: str) -> None:
