@@ -75,12 +75,15 @@ def mariadb_server() -> Iterator[Path]:
     with _folder("kbmy") as folder:
         data, socket = folder / "data", folder / "socket"
         user = pwd.getpwuid(os.geteuid()).pw_name
+        # In a shared folder a server that starts removes the temporary tables of those that run.
+        environment = {**os.environ, "TMPDIR": str(folder)}
         install = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(
             [*install, f"--datadir={data}", f"--user={user}"],
             check=True,
             capture_output=True,
             cwd=folder,
+            env=environment,
         )
         command = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking"]
         command += [f"--user={user}", f"--pid-file={folder}/pid", "--innodb-flush-log-at-trx-commit=0"]
@@ -90,7 +93,7 @@ def mariadb_server() -> Iterator[Path]:
             with socket_module.socket(socket_module.AF_UNIX) as probe:
                 return probe.connect_ex(str(socket)) == 0
 
-        with _running(command, folder / "mariadb.log", answers, cwd=folder):
+        with _running(command, folder / "mariadb.log", answers, cwd=folder, env=environment):
             yield socket
 
 
