@@ -17,18 +17,32 @@ HIDDEN = "***"
 
 _MIN_CHARS = 4
 """A shorter secret would take ordinary words apart; it is still taken out of URLs, by its form."""
+_MIN_CHARS_OF_ENVIRONMENT = 8
+"""The same for variables that are only named like a secret: ``USE_TOKEN=true`` is none."""
 
-_SECRET_NAME = r"(?:[\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature)[\w.-]*)"
+# Every repetition is bounded, so that no text, however hostile, takes longer than its length allows.
+_SECRET_NAME = (
+    r"(?:[\w.-]{0,40}(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature)[\w.-]{0,40})"
+)
 _FORMS = (
-    # scheme://user:password@host: all up to the last @ before the path, since a password may hold one too.
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)([^\s/?#:@]*):([^\s]*)@(?=[^\s@]*)"), rf"\1\2:{HIDDEN}@"),
+    # scheme://user:password@host: all up to the last @ before the next blank, since a password may hold one too.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)([^\s/?#:@]{0,200}):([^\s]{0,1000})@"), rf"\1\2:{HIDDEN}@"),
     (re.compile(rf"(?i)([?&;]{_SECRET_NAME}=)[^&\s;#'\"]+"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)\b({_SECRET_NAME}['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;}}&)]+)"), rf"\1{HIDDEN}"),
-    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{4,}"), rf"\1{HIDDEN}"),
+    (
+        re.compile(rf"(?i)\b({_SECRET_NAME}['\"]?\s{{0,3}}[=:]\s{{0,3}})(?:'[^']*'|\"[^\"]*\"|[^\s,;}}&)]+)"),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s{1,3})[\w.~+/=-]{4,}"), rf"\1{HIDDEN}"),
     (re.compile(r"\b(?:AKIA|ASIA|AIDA|AROA)[A-Z0-9]{12,}\b"), HIDDEN),
-    (re.compile(r"(?<![A-Za-z0-9/+])(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])(?=[A-Za-z0-9/+]*[0-9])"
-                r"[A-Za-z0-9+]{1,39}[A-Za-z0-9/+]*[A-Za-z0-9+](?<=[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"), HIDDEN),
-)  # fmt: skip
+    # A secret key of AWS is 40 characters of base64; a path of that length begins with a slash.
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9/+])(?=[^A-Z]{0,39}[A-Z])(?=[^a-z]{0,39}[a-z])(?=[^0-9]{0,39}[0-9])"
+            r"[A-Za-z0-9+][A-Za-z0-9/+]{39}(?![A-Za-z0-9/+=])"
+        ),
+        HIDDEN,
+    ),
+)
 
 _ENVIRONMENT = re.compile(r"(?i)(password|passwd|secret|token|access_key)")
 
@@ -87,7 +101,8 @@ def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
                 found.append(urlsplit(url).password or "")
             except ValueError:
                 continue
-    found += [text for name, text in environ.items() if _ENVIRONMENT.search(name)]
+    least = _MIN_CHARS_OF_ENVIRONMENT
+    found += [text for name, text in environ.items() if _ENVIRONMENT.search(name) and len(text) >= least]
     return [secret for secret in found if secret]
 
 
