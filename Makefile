@@ -6,7 +6,7 @@ SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help venv demo test test-long lint format bench clean
+.PHONY: help venv demo test test-long lint format bench bench-s3 clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint       ruff, mypy --strict, import contracts"
 	@echo "make format     ruff format"
 	@echo "make bench      the figures of the README, measured here"
+	@echo "make bench-s3   requests and round trips of a store on S3"
 	@echo "make clean      remove what these made"
 
 venv: .venv/.made
@@ -53,6 +54,9 @@ format: .venv/.made
 
 bench: .venv/.made
 	@$(BIN)/python -m benchmarks
+
+bench-s3: .venv/.made
+	@$(BIN)/python -m benchmarks.s3
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

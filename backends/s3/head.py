@@ -30,21 +30,26 @@ class Hint(NamedTuple):
         large: Number of the first record of each pack of tiers ``h`` and ``b``, in order.
         small: The same for the packs of tier ``a`` behind those.
         next: Number of the first record behind all packs.
+        inner: For the newest large packs whose slots hold other than one record each: their number, and the numbers of
+            the first records of the small packs of the same slots.
     """
 
     slot: int = 0
     large: tuple[int, ...] = ()
     small: tuple[int, ...] = ()
     next: int = 1
+    inner: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 NO_HINT = Hint()
+MOST_INNER = 64
+"""Of so many large packs a hint tells what small ones begin with."""
 
 
 def encode_hint(log: str, hint: Hint) -> bytes:
     """The object of a hint."""
     fields = {"log": log, "slot": hint.slot, "next": hint.next}
-    packed = orjson.dumps([hint.large, hint.small])
+    packed = orjson.dumps([hint.large, hint.small, hint.inner[-MOST_INNER:]])
     return container.pack(KIND, fields, [("p", packed, None)])
 
 
@@ -52,11 +57,12 @@ def decode_hint(log: str, data: bytes) -> Hint:
     """A hint; `NO_HINT` where it is damaged or of another log."""
     try:
         contents = container.unpack(KIND, data, "the hint")
-        large, small = orjson.loads(container.part_in(contents.parts[0], data, "the hint"))
+        large, small, inner = orjson.loads(container.part_in(contents.parts[0], data, "the hint"))
         told = contents.description
         if told["log"] != log:
             return NO_HINT
-        hint = Hint(int(told["slot"]), tuple(map(int, large)), tuple(map(int, small)), int(told["next"]))
+        inside = tuple((int(at), tuple(map(int, starts))) for at, starts in inner)
+        hint = Hint(int(told["slot"]), tuple(map(int, large)), tuple(map(int, small)), int(told["next"]), inside)
     except (CorruptStore, Incomplete, ValueError, TypeError, KeyError, IndexError):
         return NO_HINT
     starts = (*hint.large, *hint.small, hint.next)

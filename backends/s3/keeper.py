@@ -12,7 +12,7 @@ from backends.contract import Tail
 from backends.errors import BackendError
 from backends.s3 import keys
 from backends.s3.client import Client
-from backends.s3.head import NO_HINT, WINDOW, Hint, encode_hint
+from backends.s3.head import MOST_INNER, NO_HINT, WINDOW, Hint, encode_hint
 from backends.s3.log import Log
 from backends.s3.objects import read_pieces
 from backends.s3.packs import LARGE, SMALL, PackedBodies, PackedChunks, PackId, encode_pack, is_copied
@@ -83,7 +83,9 @@ class Keeper:
                 hint = hint._replace(small=(*hint.small, first), next=end)
                 if len(hint.small) == LARGE // SMALL:
                     self._make_large(len(hint.large))
-                    hint = hint._replace(large=(*hint.large, hint.small[0]), small=())
+                    even = end - hint.small[0] == LARGE
+                    inner = hint.inner if even else (*hint.inner, (len(hint.large), hint.small))[-MOST_INNER:]
+                    hint = hint._replace(large=(*hint.large, hint.small[0]), small=(), inner=inner)
             if hint != before or self._log.known.slot - max(hint.slot, self._hinted) >= SMALL:
                 self.write_hint(hint)
             return packed

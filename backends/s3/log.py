@@ -259,11 +259,17 @@ class Log:
             a, b = max(low, start), min(high, end)
             if at >= len(hint.large):
                 found.append(PackId(self.name, "a", LARGE // SMALL * len(hint.large) + at - len(hint.large)))
-            elif b - a < _POINT and end - start + 1 == LARGE and PackId(self.name, "hb"[bodies], at) not in self._runs:
-                first = at * LARGE // SMALL
-                found.extend(
-                    PackId(self.name, "a", first + i) for i in range((a - start) // SMALL, (b - start) // SMALL + 1)
+            elif (
+                b - a < _POINT
+                and PackId(self.name, "hb"[bodies], at) not in self._runs
+                and (
+                    inner := dict(hint.inner).get(at)
+                    or (range(start, end + 1, SMALL) if end - start + 1 == LARGE else ())
                 )
+            ):
+                first = at * LARGE // SMALL
+                begin, stop = bisect_right(inner, a) - 1, bisect_right(inner, b)
+                found.extend(PackId(self.name, "a", first + i) for i in range(begin, stop))
             else:
                 found.append(PackId(self.name, "b" if bodies else "h", at))
         if high >= hint.next:
