@@ -210,7 +210,7 @@ class Use:
             self._owner.discard()
         lost = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         if isinstance(error, sqlite3.Error) and code_of(error) in lost:
-            self._owner.discard()
+            self._owner.discard(doubtful=True)  # a statement may have committed by itself: VACUUM does
         if isinstance(error, FAULTS):
             _raise(translated(error, str(self._owner.path)), error)
 
