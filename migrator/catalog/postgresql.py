@@ -37,10 +37,11 @@ SELECT 'column', rel.name || '.' || a.attname, json_build_object(
     'default', pg_get_expr(d.adbin, d.adrelid),
     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
     'generated', CASE to_json(a)->>'attgenerated' WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
-    'collation', (SELECT collname FROM pg_collation AS l JOIN pg_type AS t ON t.oid = a.atttypid
-        WHERE l.oid = a.attcollation AND a.attcollation <> t.typcollation)
+    'collation', l.collname
 )::text
 FROM rel JOIN pg_attribute AS a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type AS t ON t.oid = a.atttypid
+LEFT JOIN pg_collation AS l ON l.oid = a.attcollation AND a.attcollation <> t.typcollation
 LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE rel.relkind IN ('r', 'p', 'f')
 UNION ALL
@@ -71,13 +72,13 @@ SELECT 'rule', rel.name || '.' || r.rulename,
 FROM rel JOIN pg_rewrite AS r ON r.ev_class = rel.oid AND r.rulename <> '_RETURN'
 UNION ALL
 SELECT 'sequence', rel.name, json_build_object(
-    'table', (SELECT o.name FROM pg_depend AS d JOIN rel AS o ON o.oid = d.refobjid
-        WHERE d.objid = rel.oid AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-        AND d.deptype IN ('a', 'i') LIMIT 1),
-    'type', format_type(q.seqtypid, NULL), 'start', q.seqstart::text, 'increment', q.seqincrement::text,
+    'table', o.name, 'type', format_type(q.seqtypid, NULL), 'start', q.seqstart::text, 'increment', q.seqincrement::text,
     'cycle', q.seqcycle
 )::text
 FROM rel JOIN pg_sequence AS q ON q.seqrelid = rel.oid
+LEFT JOIN pg_depend AS d ON d.objid = rel.oid AND d.classid = 'pg_class'::regclass
+    AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+LEFT JOIN rel AS o ON o.oid = d.refobjid
 UNION ALL
 SELECT CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END,
     s.prefix || f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')',
