@@ -72,8 +72,8 @@ SELECT 'rule', rel.name || '.' || r.rulename,
 FROM rel JOIN pg_rewrite AS r ON r.ev_class = rel.oid AND r.rulename <> '_RETURN'
 UNION ALL
 SELECT 'sequence', rel.name, json_build_object(
-    'table', o.name, 'type', format_type(q.seqtypid, NULL), 'start', q.seqstart::text, 'increment', q.seqincrement::text,
-    'cycle', q.seqcycle
+    'table', o.name, 'type', format_type(q.seqtypid, NULL), 'start', q.seqstart::text,
+    'increment', q.seqincrement::text, 'cycle', q.seqcycle
 )::text
 FROM rel JOIN pg_sequence AS q ON q.seqrelid = rel.oid
 LEFT JOIN pg_depend AS d ON d.objid = rel.oid AND d.classid = 'pg_class'::regclass
