@@ -148,15 +148,21 @@ class Round:
     # ---- what is reported -----------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Take note of one thing that is reported, or of the time when something is due."""
+        """Take note of all that has been reported, or wait for it until something is due.
+
+        All of it, since what was reported in time must count, also where this process was slow to hear it.
+        """
+        wait_s = max(0.0, self._next_moment() - time.monotonic())
         try:
-            source, fields = self._events.get(timeout=max(0.0, self._next_moment() - time.monotonic()))
+            while True:
+                source, fields = self._events.get(timeout=wait_s)
+                wait_s = 0.0
+                if fields is not None and fields.get("is") == "done":
+                    self._done(source, fields)
+                elif fields is None and source in self._workers:
+                    self._lost(source)
         except Empty:
             return
-        if fields is not None and fields.get("is") == "done":
-            self._done(source, fields)
-        elif fields is None and source in self._workers:
-            self._lost(source)
 
     def _done(self, source: Worker | None, fields: Mapping[str, Any]) -> None:
         state = self._states.get(str(fields.get("check")))
