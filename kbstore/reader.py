@@ -75,7 +75,8 @@ class Reader:
         self._touched = Touched(self._backend, self._line)
         self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
         self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
-        self._opened_at = self._line.look()
+        # What is only read is never committed on.
+        self._opened_at: Callable[[], int] = (lambda: 0) if self._backend.read_only else self._line.look()
         self._handed_out = 0
 
     @property

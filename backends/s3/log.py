@@ -23,8 +23,8 @@ Source = int | PackId
 
 _KEPT_SLOTS = 2048
 _KEPT_BYTES = 32 * 1024 * 1024
-_POINT = 5 * SMALL
-"""Up to so many records of a large pack are rather read from small ones."""
+_POINT = 6
+"""Up to so many small packs are rather read than a large one."""
 _PACK_FIRST_BYTES = 512 * 1024
 _FIRST_BATCH = 64
 _MOST_AHEAD = 16
@@ -259,23 +259,27 @@ class Log:
             a, b = max(low, start), min(high, end)
             if at >= len(hint.large):
                 found.append(PackId(self.name, "a", LARGE // SMALL * len(hint.large) + at - len(hint.large)))
-            elif (
-                b - a < _POINT
-                and PackId(self.name, "hb"[bodies], at) not in self._runs
-                and (
-                    inner := dict(hint.inner).get(at)
-                    or (range(start, end + 1, SMALL) if end - start + 1 == LARGE else ())
-                )
-            ):
-                first = at * LARGE // SMALL
-                begin, stop = bisect_right(inner, a) - 1, bisect_right(inner, b)
-                found.extend(PackId(self.name, "a", first + i) for i in range(begin, stop))
+            elif small := self._small_ones(hint, at, (start, end), (a, b), bodies=bodies):
+                found.extend(small)
             else:
                 found.append(PackId(self.name, "b" if bodies else "h", at))
         if high >= hint.next:
             first_slot, last_slot = self._slot_of(max(low, hint.next)), self._slot_of(high)
             found.extend(range(first_slot, last_slot + 1))
         return found
+
+    def _small_ones(
+        self, hint: Hint, at: int, held: tuple[int, int], wanted: tuple[int, int], *, bodies: bool
+    ) -> list[PackId]:
+        """The small packs with some of the records that large pack `at` holds, where few do and it is not here."""
+        if PackId(self.name, "b" if bodies else "h", at) in self._runs:
+            return []
+        inner: Sequence[int] | None = dict(hint.inner).get(at)
+        if inner is None:
+            inner = range(held[0], held[1] + 1, SMALL) if held[1] - held[0] + 1 == LARGE else ()
+        begin, stop = bisect_right(inner, wanted[0]) - 1, bisect_right(inner, wanted[1])
+        first = at * LARGE // SMALL
+        return [PackId(self.name, "a", first + i) for i in range(begin, stop)] if stop - begin <= _POINT else []
 
     def _near(self, number: int) -> int | None:
         """The slot of a record, where that slot is in memory."""

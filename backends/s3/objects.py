@@ -8,7 +8,7 @@ from backends.s3.client import Client, Want
 from backends.s3.slots import Piece
 
 _MERGE_GAP_BYTES = 32 * 1024
-_LARGEST_RANGE_BYTES = 1024 * 1024
+_LARGEST_RANGE_BYTES = 4 * 1024 * 1024
 
 
 def read_pieces(client: Client, pieces: Iterable[Piece]) -> dict[Piece, bytes | None]:

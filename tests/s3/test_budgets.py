@@ -17,7 +17,7 @@ from tests.s3.fakes import Bucket, backend_on
 
 VERSIONS = 100_000 if LONG else 3_000
 ARTICLES = 10_000 if LONG else 2_000
-LATENCY_S = 0.06
+LATENCY_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def bucket() -> Bucket:
 def cold(bucket: Bucket) -> Callable[[Callable[[Store], Any]], tuple[int, list[Request]]]:
     """Opens the store in a new handle without caches and does one thing; gives round trips and requests."""
 
-    def run(act: Callable[[Store], Any]) -> tuple[int, list[Request]]:
+    def run(act: Callable[[Store], Any], enough: int = 99) -> tuple[int, list[Request]]:
         counted = []
-        for _ in range(3):  # a busy machine may start what should run together too late: the best of three
+        for _ in range(5):  # a busy machine may start what should run together too late: the best of five
             bucket.latency_s = LATENCY_S
             try:
                 backend = backend_on(bucket, read_only=True)
@@ -59,6 +59,8 @@ def cold(bucket: Bucket) -> Callable[[Callable[[Store], Any]], tuple[int, list[R
             requests = list(backend.client.meter.requests)
             counted.append((round_trips(requests), requests))
             backend.close()
+            if round_trips(requests) <= enough:
+                break
         return min(counted, key=lambda one: one[0])
 
     return run
@@ -71,7 +73,7 @@ def came(requests: list[Request]) -> int:
 
 def test_open_and_read_the_head(bucket: Bucket, cold: Any) -> None:
     """2 round trips where the hint is fresh."""
-    trips, requests = cold(lambda kb: kb.head())
+    trips, requests = cold(lambda kb: kb.head(), 2)
     assert trips <= 2
     assert came(requests) < 300_000
 
@@ -93,7 +95,7 @@ def test_open_with_a_hint_that_is_behind(bucket: Bucket, behind: int) -> None:
         found.objects[key] = hinted[key]
     found.latency_s = LATENCY_S
     best = 99
-    for _ in range(3):
+    for _ in range(5):
         backend = backend_on(found, read_only=True)
         assert Store(backend).head().seq == 64 + behind
         best = min(best, round_trips(backend.client.meter.requests))
@@ -103,7 +105,7 @@ def test_open_with_a_hint_that_is_behind(bucket: Bucket, behind: int) -> None:
 def test_checkout_of_any_version(cold: Any) -> None:
     """6 round trips, 80 requests."""
     for revision in ("HEAD", f"v{VERSIONS // 2 + 100}", f"v{VERSIONS // 3}", f"v{VERSIONS - 20}"):
-        trips, requests = cold(lambda kb: kb.checkout(revision))  # noqa: B023
+        trips, requests = cold(lambda kb: kb.checkout(revision), 6)  # noqa: B023
         assert trips <= 6, revision
         assert len(requests) <= 80, revision
 
@@ -111,14 +113,14 @@ def test_checkout_of_any_version(cold: Any) -> None:
 def test_get_of_one_pointer(cold: Any) -> None:
     """5 round trips, 300 KB."""
     for revision in ("HEAD", f"v{VERSIONS // 2 + 100}"):
-        trips, requests = cold(lambda kb: kb.get("/problems/p00077/votes", at=revision))  # noqa: B023
+        trips, requests = cold(lambda kb: kb.get("/problems/p00077/votes", at=revision), 5)  # noqa: B023
         assert trips <= 5, revision
         assert came(requests) <= 300_000, revision
 
 
 def test_the_newest_fifty_and_all_events(cold: Any) -> None:
     """4 round trips; 200 requests for 100,000 events."""
-    trips, _ = cold(lambda kb: list(kb.log(limit=50)))
+    trips, _ = cold(lambda kb: list(kb.log(limit=50)), 4)
     assert trips <= 4
     _, requests = cold(lambda kb: list(kb.log()))
     assert len(requests) <= 200
