@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         StatementFailed,
     )
     from migrator.inspection import Problem
-    from migrator.runner import Result
+    from migrator.outcome import Result
     from migrator.settings import Settings
     from migrator.statements import split_statements
 
@@ -35,7 +35,7 @@ _HOMES = {
     "DatabaseMigrator": "database",
     "Entry": "database",
     "Problem": "inspection",
-    "Result": "runner",
+    "Result": "outcome",
     "Settings": "settings",
     "split_statements": "statements",
 }

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from migrator.clock import Clock
+from migrator.context import Context, live_catalog
 from migrator.engines import Engine, Limits
 from migrator.errors import ChangedError, MigrationError, NeedsRepair, OrderError
 from migrator.files import Migration, find
 from migrator.history import DONE, HALF_DONE, History, Record, Taken
+from migrator.outcome import DOWN, UP, Direction, Result
 from migrator.plan import Plan, Prepared, half_done, make_plan, prepare_rollback
-from migrator.runner import DOWN, UP, Direction, Result, Runner, live_catalog
+from migrator.runner import Runner
 from migrator.settings import Settings
 
 ALL_SNAPSHOTS_UP_TO = 20
@@ -93,7 +95,8 @@ class Work:
         """What runs one."""
         chosen = self.settings
         limits = Limits(chosen.lock_timeout_s, chosen.statement_timeout_s)
-        return Runner(self.engine, self.history, self.clock, limits, chosen.retries, chosen.wait_s)
+        context = Context(self.engine, self.history, self.clock, limits, chosen.retries, chosen.wait_s)
+        return Runner(context)
 
     def _plan(self, to: int | None) -> tuple[dict[str, Record], Plan]:
         records = self.settled_records()
@@ -148,7 +151,7 @@ class Work:
             history.create()
             copy.changed_by_others()
             runner = replace(self, engine=copy, history=history).runner()
-            runner.rehearsing = True
+            runner.context.rehearsing = True
             done = [runner.run(item, records.get(item.migration.name), direction, snapshot=False) for item in items]
         return [Result(each.migration, "executed on a copy", "executed", each.duration_ms) for each in done]
 

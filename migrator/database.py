@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from migrator.applying import Work
     from migrator.inspection import Problem
     from migrator.lint import Finding
-    from migrator.runner import Result
+    from migrator.outcome import Result
 
 DEFAULT_DIRECTORY = "./migrations"
 
@@ -222,7 +222,7 @@ class DatabaseMigrator:
     def dump(self) -> str:
         """What is in the database now, as text: a line for each object, in the same order however it was made."""
         from migrator.catalog import dump
-        from migrator.runner import live_catalog
+        from migrator.context import live_catalog
 
         with self._opened() as (engine, _):
             return dump(live_catalog(engine))

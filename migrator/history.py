@@ -64,6 +64,7 @@ LOG_COLUMNS = (
     "detail",
     "tool_version",
 )
+_ATTEMPTS = 8
 _FOREIGN = {("version",): "dbmate", ("version", "dirty"): "golang-migrate"}
 
 
@@ -169,10 +170,10 @@ class History:
 
     def create(self) -> None:
         """Make the tables where they are not there, in a transaction; several runners may do so at once."""
-        for last in (False, False, True):
-            if self.exists():
-                return
+        for attempt in range(_ATTEMPTS):
             try:
+                if self.exists():
+                    return
                 self._engine.begin(Limits())
                 self.create_within()
                 self._engine.commit()
@@ -180,7 +181,7 @@ class History:
             except DatabaseFault as fault:
                 self._engine.rollback()
                 # PostgreSQL's IF NOT EXISTS can lose a race against itself; then the tables are there.
-                if last or fault.kind not in ("taken", "lock"):
+                if attempt == _ATTEMPTS - 1 or fault.kind not in ("taken", "lock"):
                     raise
 
     def create_within(self) -> None:

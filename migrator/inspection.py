@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from migrator.context import live_catalog
 from migrator.engines import DatabaseFault, Engine, Limits
 from migrator.files import Migration, read_script
 from migrator.history import DONE, HALF_DONE, History, Record
+from migrator.outcome import check_answer
 from migrator.plan import changes, half_done
-from migrator.runner import check_answer, live_catalog
 from migrator.statements import split
 
 Kind = Literal["half-done", "changed", "drift", "invalid-index", "orphans", "unrecorded", "verify"]

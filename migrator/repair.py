@@ -5,12 +5,14 @@ Nothing here runs SQL of a migration but `retry`; each decision is a line in the
 
 from collections.abc import Mapping, Sequence
 
+from migrator.context import record_catalog
 from migrator.engines import Engine, Limits
 from migrator.errors import ChangedError, MigrationError
 from migrator.files import Migration, find
 from migrator.history import DONE, HALF_DONE, History, Record, hashes_of
+from migrator.outcome import DOWN, UP, Direction, Result
 from migrator.plan import Prepared, prepare, prepare_rollback
-from migrator.runner import DOWN, UP, Direction, Result, Runner, record_catalog
+from migrator.runner import Runner
 
 
 def retry(runner: Runner, engine: Engine, migration: Migration, record: Record | None) -> Result:

@@ -18,7 +18,7 @@ from migrator.cli.options import (
     say_json,
 )
 from migrator.files import parse_version
-from migrator.runner import Result
+from migrator.outcome import Result
 
 
 @command("new")

@@ -16,7 +16,7 @@ from migrator.settings import DEFAULTS, Settings
 from migrator.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from migrator.runner import Result
+    from migrator.outcome import Result
 
 SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""

@@ -5,7 +5,7 @@ from typing import Literal
 import click
 
 from migrator.cli.options import Session, as_json_option, command, run_options, say, say_json
-from migrator.runner import Result
+from migrator.outcome import Result
 
 
 @command("repair")

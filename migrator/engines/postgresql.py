@@ -43,7 +43,11 @@ _WEARS = re.compile(
 )
 _SETS_SESSION = re.compile(r"(?i)\b(set|set_config|role|authorization|do|call)\b")
 _LOCKED = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
-_TAKEN = {"23505", "42P07"}  # unique_violation, duplicate_table: what racing CREATE TABLE IF NOT EXISTS give
+_TAKEN = {
+    "23505",
+    "42P07",
+    "42710",
+}  # unique_violation, duplicate table or object: what racing CREATE TABLE IF NOT EXISTS give
 
 
 class PostgreSQLEngine(Engine):
