@@ -151,13 +151,19 @@ def test_a_statement_knows_its_line_and_its_first_words() -> None:
     ]
 
 
+def test_first_words_are_at_most_eight() -> None:
+    """They stop there, or at the first token that is no word."""
+    assert split("a b c d e f g h i j", "sqlite")[0].words == tuple("ABCDEFGH")
+    assert split("a b, c", "sqlite")[0].words == ("A", "B")
+
+
 def test_rows_of_copy_stay_with_their_statement() -> None:
     """COPY ... FROM STDIN carries the lines up to `\\.`; what looks like SQL in them is data."""
-    sql = "COPY t (a, b) FROM stdin;\n1\t'\n;SELECT\t\\N\n\\.\nSELECT 2;\ncopy t from STDIN with csv; -- none\n\\.\n"
+    sql = "COPY t (a, b) FROM stdin;\n1\t'\n;SELECT\t\\N\n\\.\nSELECT 2;\ncopy t from STDOUT with csv; -- none\n\\.\n"
     assert split(sql, "postgresql") == [
         Statement("COPY t (a, b) FROM stdin", 1, ("COPY", "T"), "1\t'\n;SELECT\t\\N\n"),
         Statement("SELECT 2", 5, ("SELECT",)),
-        Statement("copy t from STDIN with csv", 6, ("COPY", "T", "FROM", "STDIN", "WITH", "CSV"), ""),
+        Statement("copy t from STDOUT with csv", 6, ("COPY", "T", "FROM", "STDOUT", "WITH", "CSV"), ""),
     ]
     assert split("COPY t FROM '/tmp/file'; COPY (SELECT 1 FROM stdin) TO stdout;", "postgresql")[1].data is None
 
@@ -179,6 +185,7 @@ def test_a_list_of_texts_does_not_lose_rows_in_silence() -> None:
         ("postgresql", "\nSELECT $a$ ; $b$", 2, r"\$a\$"),
         ("postgresql", "SELECT E'\\'", 1, "quote '"),
         ("postgresql", "SELECT 1;\nCREATE TABLE t (\na int;\nSELECT (1);", 2, "parenthesis"),
+        ("postgresql", "CREATE TABLE t (\na int;\nSELECT (1;", 1, "parenthesis"),
         ("postgresql", "CREATE FUNCTION f() RETURNS int\nBEGIN ATOMIC SELECT 1;", 2, "BEGIN"),
         ("postgresql", "SELECT 1;\n\\copy t from 'x'\n", 2, "copy"),
         ("postgresql", "SELECT 1 \\gset\n", 1, "gset"),
