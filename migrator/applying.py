@@ -11,7 +11,7 @@ from migrator.context import Context, live_catalog
 from migrator.engines import Engine, Limits
 from migrator.errors import ChangedError, MigrationError, NeedsRepair, OrderError
 from migrator.files import Migration, find
-from migrator.history import DONE, HALF_DONE, History, Record, Taken
+from migrator.history import DONE, HALF_DONE, History, Record, Taken, newest_of
 from migrator.outcome import DOWN, UP, Direction, Result
 from migrator.plan import Plan, Prepared, half_done, make_plan, prepare_rollback
 from migrator.runner import Runner
@@ -47,7 +47,7 @@ class Work:
             records, plan = self._plan(to)
             if not plan.items:
                 return results
-            self._before_change()
+            self._before_change(records)
             try:
                 for result in self._run(plan, records, tx):
                     results.append(result)
@@ -59,8 +59,9 @@ class Work:
     def down(self, name: str) -> Result:
         """Undo a migration; see `DatabaseMigrator.down`."""
         while True:
-            item, record = self._rollback_of(name, self.settled_records())
-            self._before_change()
+            records = self.settled_records()
+            item, record = self._rollback_of(name, records)
+            self._before_change(records)
             try:
                 result = self.runner().run(item, record, DOWN)
             except Taken:
@@ -123,7 +124,7 @@ class Work:
         recorded = frozenset(item.migration.name for item in (plan.items if few else plan.items[-1:]))
         yield from runner.run_each(plan.items, records, recorded)
 
-    def _before_change(self) -> None:
+    def _before_change(self, records: Mapping[str, Record]) -> None:
         """Save the database, make the history, and note what somebody else changed since it was recorded; once."""
         if self._began:
             return
@@ -134,6 +135,9 @@ class Work:
             if saved is not None:
                 self.notice(f"saved what was there to {saved}")
         self.history.create()
+        newest = newest_of(records)
+        if newest is None or newest.schema_hash is None:
+            return  # what was recorded is older than the last migration
         for message in _drift(self.engine, self.history):
             self.notice(f"changed by another hand since the last migration: {message}")
             self.history.add_line("", "drift", detail=message)

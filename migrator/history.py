@@ -21,7 +21,7 @@ runner out even where locks fail, and none of running, failed, reverting, revert
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from migrator._version import __version__
@@ -314,6 +314,11 @@ class History:
             return None
         rows = self._engine.query(f"SELECT name, schema_hash, catalog FROM {self._catalog}")  # noqa: S608
         return (str(rows[0][0]), str(rows[0][1]), str(rows[0][2])) if rows else None
+
+
+def newest_of(records: Mapping[str, Record]) -> Record | None:
+    """The row that was written last. Without a `schema_hash` the catalog was not recorded after it."""
+    return max(records.values(), key=lambda each: (each.applied_at, each.schema_hash is not None), default=None)
 
 
 def hash_of(statement: str) -> str:

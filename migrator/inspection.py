@@ -9,7 +9,7 @@ from typing import Any, Literal
 from migrator.context import live_catalog
 from migrator.engines import DatabaseFault, Engine, Limits
 from migrator.files import Migration, read_script
-from migrator.history import DONE, HALF_DONE, History, Record
+from migrator.history import DONE, HALF_DONE, History, Record, newest_of
 from migrator.outcome import check_answer
 from migrator.plan import changes, half_done
 from migrator.statements import split
@@ -99,7 +99,7 @@ def _drift(
             message = "no migration was run here yet that recorded the catalog, so there is nothing to compare with"
             yield Problem("unrecorded", "", message, f"migrator repair {done[-1].name} --mark-applied records it")
         return
-    newest = max(records.values(), key=lambda record: (record.applied_at, record.schema_hash is not None), default=None)
+    newest = newest_of(records)
     if newest is not None and newest.schema_hash is None:
         if newest.state not in HALF_DONE:
             message = f"the catalog was not recorded after {newest.name}: that run did not come to its end"

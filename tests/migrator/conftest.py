@@ -95,6 +95,14 @@ def database(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def transactional(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database that rolls back DDL: the test runs once for each kind."""
+    url = request.getfixturevalue(request.param)
+    assert isinstance(url, str)
+    return url
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs MariaDB where it is not installed: it comes from the system, not from pip."""
     if mariadb_is_installed():

@@ -30,14 +30,6 @@ from tests.migrator.support import QUICK, FakeClock, Folder, call, ended, events
 USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(40));"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def transactional(request: pytest.FixtureRequest) -> str:
-    """A database that rolls back DDL."""
-    url = request.getfixturevalue(request.param)
-    assert isinstance(url, str)
-    return url
-
-
 def test_a_clean_rollback_leaves_nothing_dirty(folder: Folder, transactional: str) -> None:
     """After a failure the file is mended and `up` is said again; there is no flag to clear. The log tells of it."""
     folder.write(v001_users=USERS, v002_more=f"CREATE TABLE more (id INTEGER);\n\n{USERS}")

@@ -148,6 +148,27 @@ def test_small_migrations_share_a_commit_and_fail_alone(folder: Folder, sqlite: 
     assert len(migrator.up()) == 3
 
 
+def test_a_long_run_that_ends_early_is_no_drift(
+    folder: Folder, transactional: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the catalog was not recorded after the last migration, nothing is taken for another hand's change."""
+    folder.write(v001_users=USERS)
+    migrator = folder.migrator(transactional)
+    migrator.up()
+    folder.clock.sleep(1)
+    monkeypatch.setattr("migrator.applying.ALL_SNAPSHOTS_UP_TO", 0)
+    folder.write(v002_b="CREATE TABLE b (id INTEGER);", v003_c="CREATE TABLE b (id INTEGER);")
+    with pytest.raises(StatementFailed):
+        migrator.up()
+    (problem,) = migrator.doctor()
+    assert (problem.kind, problem.subject) == ("unrecorded", "002_b.sql")
+    folder.write(v003_c="CREATE TABLE c (id INTEGER);")
+    folder.clock.sleep(1)
+    migrator.up()
+    assert not any("another hand" in notice for notice in folder.notices)
+    assert migrator.doctor() == []
+
+
 def test_many_migrations_share_few_commits(folder: Folder, sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer than one each, and the results come in order."""
     from migrator.engines.sqlite import SQLiteEngine
