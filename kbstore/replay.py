@@ -24,8 +24,15 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]]) -> JSON:
         op, text = operation["op"], operation["path"]
         above, _, token = text.rpartition("/")
         sets = op == "replace" or op == "add"
-        if near is not None and sets and above == near_path and "~" not in token and (op == "add" or token in near):
-            # Operations on the members of one object mostly follow each other.
+        if (
+            near is not None
+            and sets
+            and text
+            and above == near_path
+            and "~" not in token
+            and (op == "add" or token in near)
+        ):
+            # Operations on the members of one object mostly follow each other. (No text is the root, and no member.)
             near[token] = operation["value"]
             continue
         near = None

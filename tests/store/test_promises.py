@@ -167,3 +167,13 @@ def test_content_that_comes_back_costs_nothing(tmp_path: Path) -> None:
             kb.commit_many([Change({"a": 0}), Change({"a": value}), Change({"a": value, "b": value, "n": n})])
         kb.close()
         assert (tmp_path / "kb.db").stat().st_size < once + 60_000
+
+
+def test_the_root_is_no_member_of_itself(location: str) -> None:
+    """A patch that edits members and then replaces the whole document is folded as it was accepted."""
+    with Store.create(location, {"a": None}) as kb:
+        kb.commit(patch=[*[{"op": "add", "path": "/0", "value": 1}] * 2, {"op": "add", "path": "", "value": {"b": 1}}])
+        kb.commit(patch=[{"op": "add", "path": "/c", "value": 1}, {"op": "add", "path": "/", "value": 2}])
+        with Store.open(location) as fresh:
+            assert fresh.checkout("v2") == {"b": 1}
+            assert fresh.checkout("v3") == {"b": 1, "c": 1, "": 2}
