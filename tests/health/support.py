@@ -1,5 +1,6 @@
 """What the tests of health share: engines over a few checks, commands in a process, a look for orphans."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from health import Engine, Registry, Report, Settings
 from health.settings import CheckSettings
 from kbstore import Store
 
+_tokens = itertools.count(1)
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -23,14 +25,12 @@ class Clock:
 
     def __init__(self, now: datetime = datetime(2025, 1, 27, 12, tzinfo=UTC)) -> None:
         self.time = now
-        self._tokens = 0
 
     def now(self) -> datetime:
         return self.time
 
     def token(self) -> str:
-        self._tokens += 1
-        return f"{os.getpid():08x}{self._tokens:08x}"
+        return f"{os.getpid():08x}{next(_tokens):08x}"
 
     def pass_s(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
@@ -49,7 +49,9 @@ def run(checks: Registry, tmp_path: Path, *, deadline: float | None = None, **se
     """The report of one isolated round; checks that need a file for process ids have one in `tmp_path`."""
     options = {name: CheckSettings(options={"pids": str(tmp_path / f"{name}.pids")}) for name in checks.specs}
     isolate = settings.pop("isolate", True)
-    with Engine(Settings(deadline=deadline, checks=options, **settings), checks=checks, isolate=isolate) as engine:
+    chosen = Settings(deadline=deadline, checks=options, **settings)
+    # Its tokens are what `workers` knows the workers of this process by.
+    with Engine(chosen, checks=checks, isolate=isolate, clock=Clock()) as engine:
         return engine.run()
 
 

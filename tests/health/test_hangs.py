@@ -1,6 +1,7 @@
 """A round ends in time and says who is to blame, whatever its checks do, and leaves nothing behind."""
 
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from health import process as processes
 from health.rounds import Round
 from health.settings import CheckSettings
 from tests.health import hangs
-from tests.health.support import alive, registry_of, run, wait_for
+from tests.health.support import alive, registry_of, run, wait_for, workers
 
 SLACK_S = 1.0
 """What a report may take beyond its deadline; the machine that runs the tests may be busy, hence more in tests."""
@@ -176,3 +177,38 @@ def test_no_worker_is_left_when_the_program_is_interrupted(tmp_path: Path, monke
         engine.run()
     (child,) = [int(line) for line in file.read_text().split()]
     wait_for(lambda: not alive(child))
+
+
+ALL = {
+    hangs.well: ("healthy", None),
+    hangs.slow: ("healthy", None),
+    hangs.forks: ("healthy", None),
+    hangs.leaks_threads: ("healthy", None),
+    hangs.says_too_much: ("healthy", None),
+    hangs.blocks_in_c: ("unhealthy", "timeout"),
+    hangs.holds_the_gil: ("unhealthy", "timeout"),
+    hangs.ignores_signals: ("unhealthy", "timeout"),
+    hangs.floods: ("unhealthy", "timeout"),
+    hangs.exits: ("unhealthy", "crash"),
+    hangs.crashes: ("unhealthy", "crash"),
+    hangs.closes_everything: ("unhealthy", "crash"),
+    hangs.asks_to_exit: ("unhealthy", "exit"),
+    hangs.raises: ("unhealthy", "crash"),
+}
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 60))])
+def test_any_company_of_checks_is_judged_one_by_one(tmp_path: Path, seed: int) -> None:
+    """Whatever misbehaves beside whatever else: each check gets the outcome that it would get alone, in time."""
+    chance = random.Random(seed)
+    company = {f"c{number}": chance.choice(list(ALL)) for number in range(chance.randint(3, 6))}
+    hanging = {name for name, check in company.items() if ALL[check][1] == "timeout"}
+    checks = registry_of(**{n: (c, {"timeout": 2.0 if n in hanging else 20.0}) for n, c in company.items()})
+    began = time.monotonic()
+    report = run(checks, tmp_path, deadline=50, memory_limit_mb=1024)
+    assert time.monotonic() - began < 50 + SLACK_S * 3
+    assert {o.name: (str(o.status), o.result.reason) for o in report.outcomes} == {
+        n: ALL[c] for n, c in company.items()
+    }
+    assert report.survivors == ()
+    wait_for(lambda: not workers())
