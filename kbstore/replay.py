@@ -32,7 +32,7 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]]) -> JSON:
             and "~" not in token
             and (op == "add" or token in near)
         ):
-            # Operations on the members of one object mostly follow each other. (No text is the root, and no member.)
+            # Operations on the members of one object mostly follow each other; an empty text is the root, no member.
             near[token] = operation["value"]
             continue
         near = None
