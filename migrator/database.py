@@ -198,7 +198,10 @@ class DatabaseMigrator:
         Raises:
             MigrationFileError: A file cannot be taken as it is.
         """
-        if self._directory != DEFAULT_DIRECTORY and not open_directory(self._directory).is_dir():
+        return self._scan(must_exist=self._directory != DEFAULT_DIRECTORY)
+
+    def _scan(self, *, must_exist: bool = True) -> list[Migration]:
+        if must_exist and not open_directory(self._directory).is_dir():
             raise MigrationError(
                 f"there is no folder {self.directory}", hint="migrator new makes it with the first file"
             )
@@ -251,13 +254,19 @@ class DatabaseMigrator:
         """What rules find in the folder's migrations, in order; nothing is run, and no database is needed.
 
         On PostgreSQL the findings of squawk stand among them where it is installed.
+
+        Raises:
+            MigrationFileError: A file cannot be split; also a rollback, before the day on which it is needed.
         """
         from migrator.lint import lint, squawk
-        from migrator.plan import lint_subject
+        from migrator.plan import lint_subject, prepare, prepare_rollback
 
         findings = []
         for migration in self.migrations():
-            subject = lint_subject(migration, self._url.dialect)
+            item = prepare(migration, self._url.dialect)
+            if migration.rollback is not None:
+                prepare_rollback(migration, migration.rollback, self._url.dialect)
+            subject = lint_subject(migration, self._url.dialect, item.statements)
             found = lint(subject)
             if self._url.dialect == "postgresql":
                 found += squawk(subject.file, subject.sql, transaction=subject.transaction, allow=subject.allow)
@@ -328,7 +337,7 @@ class DatabaseMigrator:
     def _working(self, *, create: bool = False) -> "Iterator[Work]":
         from migrator.applying import Work
 
-        migrations = self.migrations()
+        migrations = self._scan()
         with self._opened(create=create) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
             yield Work(engine, history, migrations, self._settings, self._clock, self._progress, self._notice)
 

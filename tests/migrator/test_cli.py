@@ -193,9 +193,11 @@ def test_the_database_is_named_before_or_after_the_command(folder: Folder, sqlit
 
 
 def test_the_defaults_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """./migrations, which need not be there yet, and a SQLite file that nobody has to set up."""
+    """./migrations, where `up` refuses to find none in silence, and a SQLite file that nobody has to set up."""
     monkeypatch.chdir(tmp_path)
     assert call("status").out == "0 migrations, 0 pending, in sqlite:///migrator.db\n"
+    up = call("up")
+    assert (up.code, up.err.splitlines()[0]) == (1, "error: there is no folder ./migrations")
     assert list(tmp_path.iterdir()) == []
     name = call("new", "users").out.strip()
     (tmp_path / "migrations" / name).write_text(USERS)
