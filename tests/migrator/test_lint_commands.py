@@ -79,6 +79,15 @@ def test_the_command_tells_and_exits_with_7_for_errors(folder: Folder, sqlite: s
     assert call("up", "--db", sqlite, "--dir", str(folder.path), "--no-lint").code == 0
 
 
+@pytest.mark.parametrize("part", ["", "_rollback", "_verify"])
+def test_a_file_that_cannot_be_split_is_told_before_it_is_needed(folder: Folder, sqlite: str, part: str) -> None:
+    """Companions too: a rollback is no good whose text ends inside a quote."""
+    folder.write(v001_users=USERS).write(**{f"v001_users{part}": "SELECT 1;\nSELECT 'a"})
+    answer = call("lint", "--db", sqlite, "--dir", str(folder.path))
+    assert answer.code == 1
+    assert f"001_users{part}.sql:2: the quote ' is never closed" in answer.err
+
+
 @pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql://nobody@nowhere/x", "mariadb://nobody@nowhere/x"])
 def test_the_samples_are_clean(url: str) -> None:
     """Neither our rules nor squawk find fault with what comes with migrator; nothing connects."""
