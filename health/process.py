@@ -216,7 +216,7 @@ def start_early(token: str) -> Early | None:
     """
     events: SimpleQueue[Event] = SimpleQueue()
     try:
-        return Early(Worker(token, events, ("kbstore.store",)), events)
+        return Early(Worker(token, events, ("kbstore.store", "migrator.database")), events)
     except OSError:
         return None
 
