@@ -141,6 +141,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def shares_slots(self) -> bool:
+        """True where `append` takes several `writes`, so that commits that meet are one slot."""
+        ...
+
+    @property
     def remote(self) -> bool:
         """True where each call costs a round trip: a complete snapshot then holds truth too, to be read at once."""
         ...
@@ -168,7 +173,14 @@ class Backend(Protocol):
         ...
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """Create slot `slot` of `log` with these records and chunks, durably, all or nothing.
 
@@ -179,6 +191,8 @@ class Backend(Protocol):
             write_id: Up to 64 characters that identify this write, for `find_write`.
             chunks: Chunks that the records need, in reading order; they become truth, also where the same
                 chunk was there as a cache.
+            writes: Only where `shares_slots`: the ids of several writes, `write_id` first, each with how many of the
+                records it brings, in their order. Each is then found with its own records.
 
         Raises:
             SlotTaken: The slot exists (written by somebody else, or by an earlier try of this write), or a slot

@@ -56,6 +56,11 @@ class CountingBackend:
         return self.inner.read_only
 
     @property
+    def shares_slots(self) -> bool:
+        """As the inner backend."""
+        return self.inner.shares_slots
+
+    @property
     def remote(self) -> bool:
         """As the inner backend."""
         return self.inner.remote
@@ -73,12 +78,19 @@ class CountingBackend:
         self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """See `Backend.append`."""
         size = sum(len(header) + len(body) for header, body in records) + sum(len(chunk.data) for chunk in chunks)
         self._count("append", written_bytes=size)
-        self.inner.append(log, slot, records, write_id=write_id, chunks=chunks)
+        self.inner.append(log, slot, records, write_id=write_id, chunks=chunks, writes=writes)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:
         """See `Backend.tail`."""

@@ -81,6 +81,11 @@ class FaultyBackend:
         return self.inner.read_only
 
     @property
+    def shares_slots(self) -> bool:
+        """As the inner backend."""
+        return self.inner.shares_slots
+
+    @property
     def remote(self) -> bool:
         """As the inner backend."""
         return self.inner.remote
@@ -98,7 +103,14 @@ class FaultyBackend:
         self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """See `Backend.append`, and the module's text for how it fails."""
         self._maybe_unavailable()
@@ -107,7 +119,7 @@ class FaultyBackend:
                 self.inner.append(log, slot, self._rival(log, slot), write_id=f"rival-{self.injected.total()}")
         if self._happens("vanished", self.rates.vanished):
             raise OutcomeUnknown("injected: the request was lost", write_id=write_id)
-        self.inner.append(log, slot, records, write_id=write_id, chunks=chunks)
+        self.inner.append(log, slot, records, write_id=write_id, chunks=chunks, writes=writes)
         if self._happens("lost", self.rates.lost):
             raise OutcomeUnknown("injected: the answer was lost", write_id=write_id)
 

@@ -106,6 +106,11 @@ class MemoryBackend:
         return self._read_only
 
     @property
+    def shares_slots(self) -> bool:
+        """False: a slot costs little."""
+        return False
+
+    @property
     def remote(self) -> bool:
         """False: a call costs little."""
         return False
@@ -122,7 +127,14 @@ class MemoryBackend:
         """Nothing to do: asking costs little. See `Backend.expect`."""
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """Create slot `slot` of `log`; see `Backend.append`."""
         self._check_writable()
@@ -130,6 +142,8 @@ class MemoryBackend:
         check_write_id(write_id)
         if not records:
             raise ValueError("a slot holds at least one record")
+        if writes:
+            raise ValueError("a slot of this backend holds one write")
         for record in records:
             _check_bytes(record.header, "a header")
             _check_bytes(record.body, "a body")

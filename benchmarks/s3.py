@@ -70,11 +70,12 @@ def measured(proxy: Proxy, location: str, act: Callable[[Store], object]) -> tup
 def warm(proxy: Proxy, location: str, count: int) -> tuple[float, float]:
     """Requests to create slots, and all others, for each of many commits in one process."""
     with Store.open(location, author="bench") as kb:
-        kb.commit(patch=[{"op": "replace", "path": "/problems/p00001/votes", "value": -1}])
+        for n in range(50):
+            kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n:05d}/votes", "value": -1}])
         kb.backend.settle()  # type: ignore[attr-defined]
         proxy.seen, proxy.counting = [], True
         for n in range(count):
-            kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n:05d}/votes", "value": n + 10**7}])
+            kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 50:05d}/votes", "value": n + 10**7}])
         kb.backend.settle()  # type: ignore[attr-defined]
         proxy.counting = False
     slots = sum(_is_slot(one) for one in proxy.seen)

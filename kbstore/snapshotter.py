@@ -13,6 +13,8 @@ from kbstore.tree.nodes import Nodes, unsaved
 _OPERATIONS_PER_EVENT = 6
 _TOUCHED_BACK = 4096
 """How far back the index is brought up to date: further than any two larger snapshots stand apart."""
+_TOUCHED_BACK_REMOTE = 1024
+"""The same where each part of it costs a request; every snapshot brings it up to date there."""
 
 
 class Snapshotter:
@@ -111,7 +113,8 @@ class Snapshotter:
             self._chain = []
             self._take(state, COMPLETE)
             return
-        self._touched.build(max(1, state.seq - _TOUCHED_BACK), state.seq)
+        back = _TOUCHED_BACK_REMOTE if self._backend.remote else _TOUCHED_BACK
+        self._touched.build(max(1, state.seq - back), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
         self._chain = [*base, (tier, number)]
         self._operations_since_any = 0

@@ -16,8 +16,9 @@ from backends.contract import Backend, Collection
 from kbstore.canonical import check
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
 from kbstore.clock import Clock, SystemClock, format_time
-from kbstore.errors import PatchError, ReadOnlyStore, RevisionError
+from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.event import store_values
+from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry
 from kbstore.patch import Operation, parse_patch
 from kbstore.reader import Reader, refolding, root_of
@@ -31,7 +32,7 @@ from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.valuediff import patch_of
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
-from kbstore.writer import Foreign, Proposal, Writer
+from kbstore.writer import Foreign, Proposal
 
 if TYPE_CHECKING:
     from kbstore.change import PatchLike
@@ -60,7 +61,8 @@ class Store(Reader):
 
     def _write_branch(self) -> None:
         self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched)
-        self._writer = Writer(self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
+        self._queue = Queue()
+        self._writer = GroupWriter(self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
         self._began = False
         self._pid = os.getpid()
 
@@ -197,6 +199,9 @@ class Store(Reader):
             One version for each change.
         """
         given = [c if isinstance(c, Change) else Change(**c) for c in changes]
+        patches = all(c.patch is not None and c.document is UNSET for c in given)
+        if self._backend.shares_slots and base is None and rebase and given and patches:
+            return self._commit_together(Member(given, write_id))
         return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
 
     @refolding
@@ -225,6 +230,50 @@ class Store(Reader):
             proposals = self._proposals(given, base_seq, checked=checked)
             entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
             return self._committed(entries)
+
+    def _commit_together(self, member: Member) -> list[Version]:
+        """Commit patches along with those of other threads that wait, by whoever comes first."""
+        if self._queue.join(member):
+            taken: list[Member] = []
+            try:
+                with self._lock:
+                    taken = self._queue.take()
+                    self._refolded(lambda: self._commit_group(taken))
+                    for one in taken:
+                        if one.fault is None and one.result is None:
+                            one.result = self._committed(one.entries)
+            except BaseException as fault:  # noqa: BLE001 - every caller is told, this one too
+                fail_all(taken or [member], fault)
+            finally:
+                self._queue.leave(taken)
+        if member.fault is not None:
+            raise member.fault
+        found: list[Version] = member.result
+        return found
+
+    def _commit_group(self, members: Sequence[Member]) -> None:
+        self._refuse_read_only()
+        self._begin()
+        ready = []
+        for member in members:
+            member.fault = None
+            try:
+                if member.write_id is not None:
+                    check_write_id(member.write_id)
+                    landed = self._backend.find_write(self._line.log, member.write_id)
+                    if landed is not None:
+                        member.result = self._landed(landed, len(member.given))
+                        continue
+                member.proposals = self._proposals(member.given, self._base, checked=False)
+            except CorruptStore:
+                raise
+            except (KBStoreError, TypeError, ValueError) as fault:
+                member.fault = fault
+                continue
+            member.write_id = member.write_id or self._clock.token()
+            ready.append(member)
+        if ready:
+            self._writer.commit_group(ready, self._base)
 
     def _committed(self, entries: Sequence[Entry | None]) -> list[Version]:
         head = self._writer.known_head()

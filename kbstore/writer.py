@@ -183,7 +183,7 @@ class Writer:
                     ours = self._footprint([op for p in proposals for op in p.operations], base)
                 self._refuse_collisions(proposals, ours, checked, head)
                 checked = head.seq
-            entries, state = self._events(proposals, head, extra_parent)
+            entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
                 if self.head().seq == head.seq:
@@ -271,10 +271,9 @@ class Writer:
         return chunks
 
     def _events(
-        self, proposals: Sequence[Proposal], head: Head, extra_parent: str | None
+        self, proposals: Sequence[Proposal], root: Ref | None, parent: Entry | None, extra_parent: str | None
     ) -> tuple[list[Entry | None], State]:
-        root = self.state(head).root
-        parent = head.entry
+        """The events that these changes become on top of a state and its event, and what they lead to."""
         entries: list[Entry | None] = []
         now = self._clock.now()
         stamp = format_time(now)

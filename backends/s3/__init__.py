@@ -105,6 +105,11 @@ class S3Backend:
         return self._read_only
 
     @property
+    def shares_slots(self) -> bool:
+        """True, unless the URL says ``group=false``."""
+        return self._options.group
+
+    @property
     def remote(self) -> bool:
         """True: what a snapshot leaves to truth would be read from as many slots as wrote it."""
         return True
@@ -139,22 +144,31 @@ class S3Backend:
     # ---- logs --------------------------------------------------------------------------------------------------------
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """Create slot `slot` of `log`; see `Backend.append`. Warm and uncontended it is one request."""
         self._check_writable()
         state = self._log(check_log(log))
-        check_write_id(write_id)
-        if not records:
-            raise ValueError("a slot holds at least one record")
-        known = state.tail(fresh=False)
+        writes = writes or [(write_id, len(records))]
+        for ident, _ in writes:
+            check_write_id(ident)
+        if not records or sum(count for _, count in writes) != len(records) or writes[0][0] != write_id:
+            raise ValueError("a slot holds at least one record, and each belongs to one write")
+        known = state.known if state.known.slot else state.tail()
         if slot > known.slot + 1:
             known = state.tail()
         if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
             raise _taken(log, slot, known.slot)
         self._require_conditions()
         fresh = [chunk for chunk in chunks if not self._chunks.is_truth(chunk.address)]
-        written = encode_slot(log, slot, known.number + 1, records, fresh, [(write_id, len(records))])
+        written = encode_slot(log, slot, known.number + 1, records, fresh, writes)
         self.client.map(lambda blob: self.client.put(*blob), list(written.blobs.items()))
         key = keys.slot_key(log, slot)
         there = create_slot(self.client, key, written.data, write_id=write_id, look_bytes=FIRST_BYTES)

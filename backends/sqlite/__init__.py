@@ -58,6 +58,11 @@ class SQLiteBackend:
         return self._connection.read_only
 
     @property
+    def shares_slots(self) -> bool:
+        """False: a slot costs little."""
+        return False
+
+    @property
     def remote(self) -> bool:
         """False: a call costs little."""
         return False
@@ -74,9 +79,18 @@ class SQLiteBackend:
         """Nothing to do: asking costs little. See `Backend.expect`."""
 
     def append(
-        self, log: str, slot: int, records: Sequence[Record], *, write_id: str, chunks: Sequence[Chunk] = ()
+        self,
+        log: str,
+        slot: int,
+        records: Sequence[Record],
+        *,
+        write_id: str,
+        chunks: Sequence[Chunk] = (),
+        writes: Sequence[tuple[str, int]] = (),
     ) -> None:
         """Create slot `slot` of `log`; see `Backend.append`. Costs one transaction with one sync."""
+        if writes:
+            raise ValueError("a slot of this backend holds one write")
         framed = list(packs.framed(self._chunks.without_truth(chunks))) if chunks else ()
         self._logs.append(log, slot, records, write_id=write_id, packs=framed, store_packs=packs.insert_truth)
 

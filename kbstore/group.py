@@ -1,0 +1,164 @@
+"""Group commit: patches that several threads commit at once share one slot, where each slot costs a round trip.
+
+While one thread waits for its slot, others queue up; the next one takes them all along. Each stays a commit of its own:
+its own event, its own write id, its own conflict.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from backends.contract import Chunk, Record
+from backends.errors import OutcomeUnknown, SlotTaken
+from kbstore.errors import ConflictError, PatchError
+from kbstore.log import Entry
+from kbstore.writer import Head, Proposal, Writer
+
+_TRIES = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One commit of a group.
+
+    Attributes:
+        given: What was asked for.
+        write_id: Identifies it; None until it has one.
+        proposals: The same, ready to become events.
+        entries: Its events, None where a change made none; set when it landed.
+        result: What its caller gets.
+        fault: What its caller is told instead.
+        done: Whether it was seen to.
+    """
+
+    given: Sequence[Any]
+    write_id: str | None
+    proposals: list[Proposal] = field(default_factory=list)
+    entries: list[Entry | None] = field(default_factory=list)
+    result: Any = None
+    fault: BaseException | None = None
+    done: bool = False
+
+
+class Queue:
+    """Commits that wait for somebody to take them along; one at a time leads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[Member] = []
+        self._led = False
+
+    def join(self, member: Member) -> bool:
+        """Wait until somebody has seen to this one (False), or until it is for this thread to lead (True)."""
+        with self._changed:
+            self._waiting.append(member)
+            while self._led and not member.done:
+                self._changed.wait()
+            if member.done:
+                return False
+            self._led = True
+            return True
+
+    def take(self) -> list[Member]:
+        """All that wait, in the order of coming."""
+        with self._changed:
+            taken, self._waiting = self._waiting, []
+            return taken
+
+    def leave(self, seen_to: Sequence[Member]) -> None:
+        """These are done; another may lead."""
+        with self._changed:
+            for member in seen_to:
+                member.done = True
+            self._led = False
+            self._changed.notify_all()
+
+
+class GroupWriter(Writer):
+    """A writer that also appends several commits as one slot."""
+
+    def commit_group(self, members: Sequence[Member], base: int) -> None:
+        """Append these commits as one slot; each ends with its entries or its fault.
+
+        They build on one another in this order, as if each had been committed alone. Those that collide with what
+        others committed since `base` fail, and no others do.
+        """
+        searched = self.known_head().slot
+        checked = base
+        chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
+        waiting = list(members)
+        for _ in range(_TRIES):
+            head = self.known_head()
+            if head.seq < base:
+                head = self.head()
+            if checked < head.seq:
+                waiting = [m for m in waiting if not self._collides(m, base, checked, head)]
+                checked = head.seq
+            root, parent = self.state(head).root, head.entry
+            fresh: list[tuple[Member, list[Record]]] = []
+            for member in list(waiting):
+                try:
+                    member.entries, state = self._events(member.proposals, root, parent, None)
+                except PatchError as fault:
+                    member.fault = fault
+                    waiting.remove(member)
+                    continue
+                made = [(e, p) for e, p in zip(member.entries, member.proposals, strict=True) if e is not None]
+                if made:
+                    root, parent = state.root, made[-1][0]
+                    fresh.append((member, [Record(entry.header, proposal.body) for entry, proposal in made]))
+            if not fresh:
+                if self.head().seq == head.seq:
+                    return
+                continue  # what changes nothing here may change what others wrote
+            assert parent is not None
+            writes = [(_id_of(member), len(records)) for member, records in fresh]
+            try:
+                self._backend.append(
+                    self._line.log,
+                    head.slot + 1,
+                    [record for _, records in fresh for record in records],
+                    write_id=writes[0][0],
+                    chunks=[chunk for member, _ in fresh for chunk in chunks[id(member)]],
+                    writes=writes,
+                )
+            except SlotTaken:
+                self.head(fresh=False)
+                for member in list(waiting):
+                    landed = self._backend.find_write(self._line.log, _id_of(member), after=searched)
+                    if landed is not None:
+                        member.entries = [*self.landed(landed, len(member.proposals))]
+                        waiting.remove(member)
+                continue
+            except OutcomeUnknown as fault:
+                for member, _ in fresh:
+                    member.fault = OutcomeUnknown(str(fault), write_id=_id_of(member))
+                return
+            operations = sum(len(p.operations) for member, _ in fresh for p in member.proposals)
+            events = sum(count for _, count in writes)
+            self._landed(Head(head.slot + 1, parent.event.seq, parent), root, operations, events)
+            return
+        for member in waiting:
+            member.fault = ConflictError(f"other writers won {_TRIES} slots in a row", hint="commit again")
+
+    def _collides(self, member: Member, base: int, since: int, head: Head) -> bool:
+        ours = self._footprint([op for p in member.proposals for op in p.operations], base)
+        try:
+            self._refuse_collisions(member.proposals, ours, since, head)
+        except ConflictError as fault:
+            member.fault = fault
+            return True
+        return False
+
+
+def _id_of(member: Member) -> str:
+    assert member.write_id is not None
+    return member.write_id
+
+
+def fail_all(members: Sequence[Member], fault: BaseException) -> None:
+    """None of these was seen to, for a reason that is not their own."""
+    for member in members:
+        if member.fault is None:
+            member.fault = fault

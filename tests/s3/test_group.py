@@ -1,0 +1,137 @@
+"""Group commit: threads that commit at once share slots, and each commit stays one of its own."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from backends.errors import OutcomeUnknown
+from kbstore import Store
+from kbstore.errors import ConflictError, PatchError
+from tests.s3.fakes import Bucket, backend_on
+from tests.s3.test_protocol import LOST, Still, answers
+
+THREADS, EACH = 12, 10
+
+
+def run(*work: Any) -> list[BaseException | None]:
+    """Each in a thread of its own; what each raised."""
+    faults: list[BaseException | None] = [None] * len(work)
+
+    def one(at: int) -> None:
+        try:
+            work[at]()
+        except BaseException as fault:  # noqa: BLE001 - told to the test
+            faults[at] = fault
+
+    threads = [threading.Thread(target=one, args=(at,)) for at in range(len(work))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return faults
+
+
+def replace(path: str, value: object) -> list[dict[str, object]]:
+    """One operation."""
+    return [{"op": "replace", "path": path, "value": value}]
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_threads_share_slots(group: bool) -> None:
+    """Many commits take few slots, none is lost, and each has its own event, author and write id."""
+    bucket = Bucket()
+    Store(backend_on(bucket, new=True), author="x").commit({f"t{n}": 0 for n in range(THREADS)})
+    kb = Store(backend_on(bucket, group=group))
+    kb.head()
+    bucket.latency_s = 0.01
+
+    def work(name: int) -> None:
+        for n in range(EACH):
+            version = kb.commit(
+                patch=replace(f"/t{name}", n + 1), message=f"{name}/{n}", author=f"a{name}", write_id=f"w{name}-{n}"
+            )
+            assert version.created
+            assert (version.message, version.author) == (f"{name}/{n}", f"a{name}")
+
+    assert run(*(lambda name=name: work(name) for name in range(THREADS))) == [None] * THREADS
+    bucket.latency_s = 0.0
+    again = Store(backend_on(bucket), author="y")
+    assert again.checkout() == {f"t{n}": EACH for n in range(THREADS)}
+    assert again.head().seq == 1 + THREADS * EACH
+    slots = again.backend.tail("main").slot
+    assert slots <= 1 + THREADS * EACH // 3 if group else slots == 1 + THREADS * EACH
+    for name in range(THREADS):
+        found = again.commit(patch=replace(f"/t{name}", -1), write_id=f"w{name}-3")
+        assert found.message == f"{name}/3"
+    assert again.head().seq == 1 + THREADS * EACH
+    assert again.verify().ok
+
+
+def held(kb: Store, *work: Any) -> list[BaseException | None]:
+    """All of these at once, as one group: they queue up while the store is busy."""
+    with kb._lock:
+        faults: list[BaseException | None] = []
+        runner = threading.Thread(target=lambda: faults.extend(run(*work)))
+        runner.start()
+        while len(kb._queue._waiting) < len(work):
+            pass
+    runner.join()
+    return faults
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    """A store with three places."""
+    found = Bucket()
+    Store(backend_on(found, new=True), author="x").commit({"a": 0, "b": 0, "c": 0})
+    return found
+
+
+def test_one_that_fails_fails_alone(bucket: Bucket) -> None:
+    """A patch that does not apply is told to its own thread; the others share a slot."""
+    kb = Store(backend_on(bucket), author="y")
+    kb.head()
+    faults = held(
+        kb,
+        lambda: kb.commit(patch=replace("/a", 1)),
+        lambda: kb.commit(patch=replace("/nope", 1)),
+        lambda: kb.commit(patch=[{"op": "odd", "path": "/a"}]),
+        lambda: kb.commit(patch=replace("/b", 2)),
+    )
+    assert [type(fault) for fault in faults] == [type(None), PatchError, PatchError, type(None)]
+    assert kb.checkout() == {"a": 1, "b": 2, "c": 0}
+    assert kb.backend.tail("main") == (2, 3)
+
+
+def test_a_conflict_is_that_of_one(bucket: Bucket) -> None:
+    """Where another process won the slot, only those that collide with it fail, with pointers and values."""
+    kb = Store(backend_on(bucket), author="y")
+    kb.commit(patch=replace("/c", 1))
+    Store(backend_on(bucket), author="z").commit(patch=replace("/a", 7))
+    faults = held(kb, lambda: kb.commit(patch=replace("/a", 1)), lambda: kb.commit(patch=replace("/b", 2)))
+    assert isinstance(faults[0], ConflictError)
+    assert faults[0].pointers == [("/a", 1, 7)]
+    assert faults[1] is None
+    assert kb.checkout() == {"a": 7, "b": 2, "c": 1}
+
+
+def test_an_unknown_outcome_is_known_by_each_id(bucket: Bucket) -> None:
+    """Each thread is told its own write id, and repeats its own commit by it."""
+    kb = Store(backend_on(bucket), author="y")
+    kb.head()
+    kb.commit(patch=replace("/c", 1))
+    backend: Any = kb.backend
+    backend.client.chance = Still()
+    answers(backend.client, "applied", *[LOST] * 500)
+    faults = held(
+        kb,
+        lambda: kb.commit(patch=replace("/a", 1), message="A", write_id="wa"),
+        lambda: kb.commit(patch=replace("/b", 2), message="B", write_id="wb"),
+    )
+    assert [type(fault) for fault in faults] == [OutcomeUnknown] * 2
+    assert [fault.write_id for fault in faults] == ["wa", "wb"]  # type: ignore[union-attr]
+    again = Store(backend_on(bucket), author="y")
+    assert again.commit(patch=replace("/b", 2), message="B", write_id="wb").message == "B"
+    assert again.commit(patch=replace("/a", 1), message="A", write_id="wa").message == "A"
+    assert again.head().seq == 4
