@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kbstore.canonical import JSON
-from kbstore.edits import remove, resolve
+from kbstore.edits import add, remove, replace, resolve
 from kbstore.operation import parse_patch
 from kbstore.patch import apply_operations
 from kbstore.pointer import parse_pointer
@@ -18,33 +18,29 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]]) -> JSON:
         PatchError: It does not apply, so this is not the document that it was accepted for.
         PointerError: The same, told by an operation of a common form.
     """
-    near: dict[str, JSON] | None = None
-    near_path = ""
+    near: dict[str, JSON] = {}
+    near_path: str | None = None
     for operation in patch:
         op, text = operation["op"], operation["path"]
-        above, _, token = text.rpartition("/")
+        above, slash, token = text.rpartition("/")
         sets = op == "replace" or op == "add"
-        if (
-            near is not None
-            and sets
-            and text
-            and above == near_path
-            and "~" not in token
-            and (op == "add" or token in near)
-        ):
-            # Operations on the members of one object mostly follow each other; an empty text is the root, no member.
+        if sets and slash and above == near_path and "~" not in token and (op == "add" or token in near):
+            # Operations on the members of one object mostly follow each other; without a slash it is the root.
             near[token] = operation["value"]
             continue
-        near = None
+        near_path = None
         path = parse_pointer(text)
         if sets and path:
             holder = resolve(document, path[:-1])
-            if type(holder) is dict and (op == "add" or path[-1] in holder):
+            if type(holder) is not dict:
+                document = (add if op == "add" else replace)(document, path, operation["value"])
+            elif op == "add" or path[-1] in holder:
                 holder[path[-1]] = operation["value"]
                 near, near_path = holder, above
-                continue
+            else:
+                replace(document, path, operation["value"])  # says what is missing
         elif op == "remove" and path:
             remove(document, path)
-            continue
-        document = apply_operations(document, parse_patch([operation], owned=True, limit=None), consume=True)
+        else:
+            document = apply_operations(document, parse_patch([operation], owned=True, limit=None), consume=True)
     return document
