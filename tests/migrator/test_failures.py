@@ -60,8 +60,8 @@ def _is_at_work(url: str) -> bool:
     connection, dialect = connect(url)
     try:
         if dialect == "postgresql":
-            found = connection.execute("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'").fetchall()
-            return bool(found)
+            asks = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
+            return bool(connection.execute(asks).fetchall())
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError:
