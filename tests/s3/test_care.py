@@ -18,7 +18,7 @@ from tests.s3.conftest import new_bucket
 from tests.s3.fakes import Bucket, backend_on
 
 WEEK_S = 7 * 24 * 3600.0
-KILLS = 60 if LONG else 6
+KILLS = 60 if LONG else 4
 
 
 def noise(n: int, size: int) -> str:
@@ -31,8 +31,8 @@ def store_on(bucket: Bucket, **options: Any) -> Store:
     return Store(backend_on(bucket, **options), author="a")
 
 
-@pytest.fixture
-def bucket() -> Bucket:
+@pytest.fixture(scope="module")
+def furnished() -> dict[str, tuple[bytes, float]]:
     """A knowledge base that has values of its own, snapshots of every kind, packs and notes."""
     found = Bucket()
     with Store(backend_on(found, new=True), author="a") as kb:
@@ -40,6 +40,14 @@ def bucket() -> Bucket:
         for n in range(700):
             kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 300}/votes", "value": n}], message=f"{n}")
         kb.snapshot()
+    return found.objects
+
+
+@pytest.fixture
+def bucket(furnished: dict[str, tuple[bytes, float]]) -> Bucket:
+    """A copy of it."""
+    found = Bucket()
+    found.objects = dict(furnished)
     return found
 
 
@@ -141,7 +149,7 @@ def test_a_week_between_blobs_and_slot(bucket: Bucket) -> None:
         return original(key, data)
 
     sleeper.backend.client.create = create  # type: ignore[attr-defined]
-    patch = [{"op": "add", "path": f"/problems/big{n}", "value": noise(n, 4_000_000)} for n in range(6)]
+    patch = [{"op": "add", "path": f"/problems/big{n}", "value": noise(n, 4_000_000)} for n in range(5)]
     sleeper.commit(patch=patch, message="large")
     assert any(key.startswith("blob/") for key in bucket.objects)
     is_whole(bucket)
