@@ -27,6 +27,7 @@ _POINT = 6
 """Up to so many small packs are rather read than a large one."""
 _PACK_FIRST_BYTES = 512 * 1024
 _FIRST_BATCH = 64
+_MOST_EXPECTED = 16 * LARGE
 _MOST_AHEAD = 16
 _A_RACE_S = 3.0
 """A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
@@ -155,7 +156,7 @@ class Log:
     def expect(self, numbers: Sequence[int]) -> list[Run]:
         """Read what holds the bodies of these records, as far as it can be remembered; many are read when asked for."""
         known = [n for n in numbers if n <= self._known.number or n < (self.hint or NO_HINT).next]
-        if known and len(known) <= 4 * LARGE:
+        if known and len(known) <= _MOST_EXPECTED:
             sources: list[Source] = []
             for low, high in _stretches(known):
                 sources.extend(self.cover(low, high, bodies=True))
