@@ -37,7 +37,6 @@ class Runner:
         direction: Direction,
         *,
         snapshot: bool = True,
-        durable: bool = True,
     ) -> Result:
         """Run one migration or rollback to its end, and record it.
 
@@ -46,7 +45,6 @@ class Runner:
             before: Its row, as it was read.
             direction: `UP` or `DOWN`.
             snapshot: Whether to record the catalog after it.
-            durable: Whether to wait for the disk; False only where another one follows that does.
 
         Raises:
             StatementFailed: The database refused a statement; the message says what is there now.
@@ -54,7 +52,7 @@ class Runner:
             Taken: Another runner was first, or changed the history.
         """
         if self.context.engine.transactional and item.transaction:
-            result = run_transaction(self.context, item, before, direction, snapshot=snapshot, durable=durable)
+            result = run_transaction(self.context, item, before, direction, snapshot=snapshot)
         else:
             result = run_journal(self.context, item, before, direction, snapshot=snapshot)
         self.context.engine.reset(item.script.text)
@@ -84,10 +82,7 @@ class Runner:
             if not done:
                 item = items[number]
                 name = item.migration.name
-                # Only the last commit waits for the disk: what was committed before it is durable with it. A failure
-                # is logged by a commit of its own, so the same holds for a run that ends early.
-                last = number == len(items) - 1
-                done = [self.run(item, records.get(name), UP, snapshot=name in recorded, durable=last)]
+                done = [self.run(item, records.get(name), UP, snapshot=name in recorded)]
                 together = together or (self.context.engine.groups_commits and not may_be_grouped(self.context, item))
             number += len(done)
             yield from done
