@@ -370,7 +370,7 @@ class S3Backend:
         """The chunks that were written with these records: what builds on a snapshot before them is then whole."""
         if first <= last:
             state = self._log(log)
-            runs = state.load(state.cover(first, last, bodies=True))
+            runs = state.load(state.with_chunks(first, last))
             chunks = [(run, chunk) for run in runs for chunk in run.chunks]
             self._chunks.fetch(chunk.piece for run, chunk in chunks if Log.held(run, chunk.piece) is None)
             for run, chunk in chunks:

@@ -305,6 +305,8 @@ class Chunks:
             near = {c: self._fetched[c.piece] for c in wanted if c.piece not in found and c.piece in self._fetched}
         for chunk, held in near.items():
             found[chunk.piece] = self._undo(chunk, held)
+        if self._cache is not None and near:
+            self._cache.put(c for chunk in near for c in found[chunk.piece].chunks())
         missing = {c.piece: c for c in wanted if c.piece not in found}
         for piece, data in read_pieces(self._client, missing).items():
             if data is not None:

@@ -58,6 +58,7 @@ class Log:
         self._writes: dict[str, tuple[int, int]] = {}
         self._searched: set[int] = set()
         self._bad: set[PackId] = set()
+        self._chunky: set[int] = set()
 
     # ---- the head ----------------------------------------------------------------------------------------------------
 
@@ -272,6 +273,18 @@ class Log:
             found.extend(range(first_slot, last_slot + 1))
         return found
 
+    def with_chunks(self, low: int, high: int) -> list[Source]:
+        """What to read for the chunks of these records: where all their slots were seen, only those that have any."""
+        with self._lock:
+            begin = bisect_right(self._order, low, key=lambda slot: self._places[slot].first) - 1
+            stop = bisect_right(self._order, high, key=lambda slot: self._places[slot].first)
+            slots = self._order[max(begin, 0) : stop]
+            if slots and begin >= 0 and slots[-1] - slots[0] == len(slots) - 1:
+                end = self._places[slots[-1]]
+                if high < end.first + end.records:
+                    return [slot for slot in slots if slot in self._chunky]
+        return self.cover(low, high, bodies=True)
+
     def _small_ones(
         self, hint: Hint, at: int, held: tuple[int, int], wanted: tuple[int, int], *, bodies: bool
     ) -> list[PackId]:
@@ -433,6 +446,8 @@ class Log:
                     insort(self._order, source)
                     self._places[source] = place
                 self._note_writes(place)
+                if run.chunks:
+                    self._chunky.add(source)
                 if source > self._known.slot:
                     self._known = Tail(source, place.first + place.records - 1)
         self._on_run(run)
