@@ -463,11 +463,6 @@ class Patience:
         self._chance.sleep(seconds)
         return True
 
-    @property
-    def over(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._chance.monotonic() > self._deadline
-
 
 _NEVER_SENT = frozenset(
     {
