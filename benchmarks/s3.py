@@ -163,7 +163,7 @@ def main() -> None:
         print(f"10 MB, {versions:,} versions, SeaweedFS; building them first", flush=True)
         build(direct, versions)
         print(f"{'what':<58} {'measured':>28}   at most")
-        slots, others = warm(proxy, through, 3000)
+        slots, others = warm(proxy, through, 5000)
         row(
             "warm, uncontended commit: requests, and caches",
             f"{slots:g} and {others:.3f}",
