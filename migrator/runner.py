@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from migrator.clock import stopwatch
 from migrator.context import Context
 from migrator.errors import MigrationError
 from migrator.history import Record
@@ -18,6 +19,9 @@ from migrator.transaction import may_be_grouped, rehearse, run_group, run_togeth
 
 if TYPE_CHECKING:
     from migrator.plan import Prepared
+
+_MOMENT_S = 0.1
+"""A run of several migrations waits for the disk this often."""
 
 
 class Runner:
@@ -37,6 +41,7 @@ class Runner:
         direction: Direction,
         *,
         snapshot: bool = True,
+        durable: bool = True,
     ) -> Result:
         """Run one migration or rollback to its end, and record it.
 
@@ -45,6 +50,7 @@ class Runner:
             before: Its row, as it was read.
             direction: `UP` or `DOWN`.
             snapshot: Whether to record the catalog after it.
+            durable: Whether to wait for the disk; where False, the caller reports nothing before another one did.
 
         Raises:
             StatementFailed: The database refused a statement; the message says what is there now.
@@ -52,7 +58,7 @@ class Runner:
             Taken: Another runner was first, or changed the history.
         """
         if self.context.engine.transactional and item.transaction:
-            result = run_transaction(self.context, item, before, direction, snapshot=snapshot)
+            result = run_transaction(self.context, item, before, direction, snapshot=snapshot, durable=durable)
         else:
             result = run_journal(self.context, item, before, direction, snapshot=snapshot)
         self.context.engine.reset(item.script.text)
@@ -73,6 +79,8 @@ class Runner:
             recorded: The names after which the catalog is recorded.
         """
         number = 0
+        waiting: list[Result] = []
+        waited = stopwatch()
         together = self.context.engine.groups_commits and not self.context.limits.statement_timeout_s
         while number < len(items):
             done: list[Result] = []
@@ -82,10 +90,23 @@ class Runner:
             if not done:
                 item = items[number]
                 name = item.migration.name
-                done = [self.run(item, records.get(name), UP, snapshot=name in recorded)]
+                # A commit that waits for the disk makes those before it durable, and so does the one that logs a
+                # failure; until then they are not reported.
+                durable = number == len(items) - 1 or stopwatch() - waited > _MOMENT_S
+                try:
+                    done = [self.run(item, records.get(name), UP, snapshot=name in recorded, durable=durable)]
+                except BaseException:
+                    yield from waiting
+                    raise
                 together = together or (self.context.engine.groups_commits and not may_be_grouped(self.context, item))
+                if not durable:
+                    waiting += done
+                    number += 1
+                    continue
+                waited = stopwatch()
             number += len(done)
-            yield from done
+            yield from (*waiting, *done)
+            waiting = []
 
     def run_all(self, items: Sequence[Prepared], records: Mapping[str, Record]) -> list[Result]:
         """Run several migrations in one transaction.

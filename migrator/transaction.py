@@ -31,6 +31,7 @@ def run_transaction(
     direction: Direction,
     *,
     snapshot: bool,
+    durable: bool,
 ) -> Result:
     """Run one file in its own transaction.
 
@@ -39,7 +40,9 @@ def run_transaction(
         LockTimeout: A lock was not to be had, also after all retries.
         Taken: Another runner was first, or changed the history.
     """
-    return _patiently(context, item, lambda: _run_one(context, item, before, direction, snapshot=snapshot))
+    return _patiently(
+        context, item, lambda: _run_one(context, item, before, direction, snapshot=snapshot, durable=durable)
+    )
 
 
 def run_together(context: Context, items: Sequence[Prepared], records: Mapping[str, Record]) -> list[Result]:
@@ -135,12 +138,12 @@ def _patiently(context: Context, item: Prepared, work: Callable[[], _T]) -> _T:
 
 
 def _run_one(
-    context: Context, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool
+    context: Context, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool, durable: bool
 ) -> Result:
     started = stopwatch()
     place = Place(item.script)
     try:
-        context.engine.begin(context.limits_of(item))
+        context.engine.begin(context.limits_of(item), durable=durable)
         if context.engine.changed_by_others():
             raise Taken
         _claim(context, item, before, direction)

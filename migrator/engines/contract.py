@@ -123,8 +123,14 @@ class Engine(ABC):
         return nullcontext()
 
     @abstractmethod
-    def begin(self, limits: Limits) -> None:
-        """Begin a transaction, with limits for its statements."""
+    def begin(self, limits: Limits, *, durable: bool = True) -> None:
+        """Begin a transaction.
+
+        Args:
+            limits: For its statements.
+            durable: Whether its commit waits for the disk. One that does not is still whole or not there, and it is
+                durable as soon as a later one is; databases that cannot tell the two apart always wait.
+        """
 
     @abstractmethod
     def commit(self) -> None:

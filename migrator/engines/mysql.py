@@ -77,7 +77,7 @@ class MySQLEngine(Engine):
                 pass
             return rows
 
-    def begin(self, limits: Limits) -> None:
+    def begin(self, limits: Limits, *, durable: bool = True) -> None:  # noqa: ARG002
         """Begin a transaction of rows; DDL ends it."""
         self.set_limits(limits)
         with self.faults():

@@ -117,9 +117,12 @@ class PostgreSQLEngine(Engine):
         with self.faults(), self._connection.pipeline():
             yield
 
-    def begin(self, limits: Limits) -> None:
+    def begin(self, limits: Limits, *, durable: bool = True) -> None:
         """BEGIN with limits that end with the transaction; what the file before set in this session goes first."""
-        self._send([*(_FRESH if self._worn else ()), "BEGIN", *self._settings("SET LOCAL", limits)])
+        settings = self._settings("SET LOCAL", limits)
+        if not durable:
+            settings.append("SET LOCAL synchronous_commit = off")
+        self._send([*(_FRESH if self._worn else ()), "BEGIN", *settings])
 
     def commit(self) -> None:
         """COMMIT; a transaction that an error had ended says ROLLBACK instead, which is a fault here."""

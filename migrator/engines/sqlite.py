@@ -83,7 +83,7 @@ class SQLiteEngine(Engine):
         with _faults():
             return self._open.execute(text).fetchall()
 
-    def begin(self, limits: Limits) -> None:
+    def begin(self, limits: Limits, *, durable: bool = True) -> None:  # noqa: ARG002
         """Take the write lock of the database, with foreign keys off."""
         self.set_limits(limits)
         with _faults():
