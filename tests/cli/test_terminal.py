@@ -179,6 +179,8 @@ def test_an_interrupt(kb: Shell) -> None:
         stderr=subprocess.PIPE,
         cwd=kb.folder,
         env=environment(),
+        # A shell starts what runs in its background with interrupts ignored, and that would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
     assert process.stderr is not None
