@@ -219,8 +219,8 @@ class Engine(ABC):
         return []
 
     def copy(self, folder: Path) -> "Engine":
-        """An opened engine on a copy of the database, in this folder."""
-        raise NotImplementedError
+        """An opened engine on a copy of the database, in this folder; only where `rehearsal` is "copy"."""
+        raise MigrationError(f"a {self.dialect} database is not rehearsed on a copy of it, and {folder} stays empty")
 
     def backup(self, folder: Path | None, stamp: str) -> Path | None:  # noqa: ARG002
         """Save the database in a new file.

@@ -10,9 +10,7 @@ from tests.backends.suite import ContractSuite
 
 
 class _OnS3(ContractSuite):
-    @pytest.fixture
-    def url(self) -> str:
-        raise NotImplementedError
+    """The suite on a store whose URL a fixture ``url`` of the subclass gives."""
 
     @pytest.fixture
     def backend(self, url: str) -> Iterator[Backend]:
