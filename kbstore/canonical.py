@@ -10,13 +10,14 @@ Invariants, on which hashes and histories rest:
    beyond the doubles, lone surrogates, invalid UTF-8 and a byte order mark are refused.
 
 Speed comes from never visiting a node in Python: msgspec reads (it keeps big integers, and refuses NaN, 1e400 and lone
-surrogates), orjson prints, and types are checked a level at a time. Only what was refused is looked at slowly, to say
-where the fault lies (`kbstore.scanner`, `kbstore.refusal`).
+surrogates), orjson prints, and ormsgpack, which passes no type for another, proves that a Python value has the types of
+invariant 1. Only what was refused is looked at slowly, to say where the fault lies (`kbstore.scanner`,
+`kbstore.refusal`).
 """
 
 import re
-from itertools import chain
-from math import isfinite
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec.json
@@ -24,7 +25,7 @@ import orjson
 
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH
-from kbstore.refusal import TYPES, why_no_json
+from kbstore.refusal import find_fault, why_no_json
 from kbstore.scanner import locate_fault
 
 JSON: TypeAlias = Any
@@ -53,7 +54,8 @@ MISSING: Final = _Missing()
 _BLOCK_BYTES = 1024
 _SORTED = orjson.OPT_SORT_KEYS
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
-_MANY_CONTAINERS = 256
+_MAYBE_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+"""How MessagePack begins NaN and the infinities: never part of UTF-8 text, but an integer may hold these bytes too."""
 
 
 def _orjson_depth() -> int:
@@ -108,22 +110,43 @@ def parse(data: bytes | bytearray | memoryview | str) -> tuple[JSON, bytes]:
 
 
 def dumps(value: JSON) -> bytes:
-    """Canonical bytes of a Python value, checked.
+    """Canonical bytes of a Python value, checked. Cost: 17 ms for 10 MB.
 
     Raises:
         InvalidJSON: The value holds something that is not exactly JSON (invariant 1); the error has the pointer.
     """
     kind = type(value)
-    if kind is not str and kind is not int:
-        _check_types(value)
-    try:
-        return _small(orjson.dumps(value, option=_SORTED))
-    except TypeError:
-        raise why_no_json(value) from None
+    if kind is str or kind is int:
+        try:
+            return _small(orjson.dumps(value))
+        except TypeError:
+            raise why_no_json(value) from None
+    _check_types(value)
+    printed = _printed(value, _SORTED)
+    return printed[_WRAPPERS : len(printed) - _WRAPPERS]
+
+
+def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:
+    """As `dumps` of each of these values, which stand inside `depth` containers; the error's pointer begins at one."""
+    pack, around = _packer(), _WRAPPERS + depth
+    inner: list[JSON] = [None]
+    outer = _wrapped(inner, depth - 1)
+    printed = []
+    for value in values:
+        inner[0] = value
+        try:
+            packed = pack(value)
+            data = orjson.dumps(outer, option=_SORTED)
+        except TypeError:
+            raise why_no_json(value) from None
+        if b"\xcb" in packed:
+            _refuse_what_is_not_finite(value, packed)
+        printed.append(data[around : len(data) - around])
+    return printed
 
 
 def check(value: JSON) -> None:
-    """Raise `InvalidJSON` as `dumps` does. Cost: about one ``orjson.loads`` of the same document."""
+    """Raise `InvalidJSON` as `dumps` does."""
     dumps(value)
 
 
@@ -132,10 +155,8 @@ def clone(value: JSON) -> JSON:
     kind = type(value)
     if kind is dict or kind is list:
         _check_types(value)
-        try:
-            return decode(orjson.dumps(value))
-        except TypeError:
-            raise why_no_json(value) from None
+        printed = _printed(value)
+        return decode(memoryview(printed)[_WRAPPERS : len(printed) - _WRAPPERS])
     if kind is str:
         if not value.isascii():
             dumps(value)
@@ -155,10 +176,8 @@ def fits_depth(value: JSON, depth: int) -> bool:
     kind = type(value)
     if kind is not dict and kind is not list:
         return depth <= MAX_DEPTH
-    for _ in range(_WRAPPERS + depth):
-        value = [value]
     try:
-        orjson.dumps(value)
+        orjson.dumps(_wrapped(value, depth))
     except TypeError:
         return False
     return True
@@ -217,11 +236,8 @@ def _read(data: bytes | bytearray | memoryview | str) -> tuple[JSON, bytes]:
         if not isinstance(fault, RecursionError):
             raise InvalidJSON(f"the text is not JSON: {fault}") from None
         value = orjson.loads(data)  # only Python's stack was short; the text itself has no fault
-    wrapped = value
-    for _ in range(_WRAPPERS):
-        wrapped = [wrapped]
     try:
-        printed = orjson.dumps(wrapped, option=_SORTED)
+        printed = orjson.dumps(_wrapped(value), option=_SORTED)
     except TypeError as fault:
         raise locate_fault(data) or InvalidJSON(f"the text is not JSON: {fault}") from None
     if data.count(b":") + _escaped_colons(data) != printed.count(b":"):
@@ -238,35 +254,51 @@ def _escaped_colons(data: bytes | bytearray) -> int:
     return candidates
 
 
+def _wrapped(value: JSON, depth: int = 0) -> JSON:
+    """The value inside lists enough for orjson to refuse it where it is nested deeper than `MAX_DEPTH` less `depth`."""
+    for _ in range(_WRAPPERS + depth):
+        value = [value]
+    return value
+
+
+def _printed(value: JSON, option: int = 0) -> bytes:
+    """The value within `_WRAPPERS` lists; refuses integers, surrogates and depth beyond the bounds."""
+    try:
+        return orjson.dumps(_wrapped(value), option=option)
+    except TypeError:
+        raise why_no_json(value) from None
+
+
 def _check_types(value: JSON) -> None:
-    """Refuse wrong types, NaN and depth, a level at a time; integers and surrogates are left to orjson."""
-    level: list[JSON] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        types = set(map(type, level))
-        if not types <= TYPES:
-            raise why_no_json(value)
-        if float in types and not all(map(isfinite, [item for item in level if type(item) is float])):
-            raise why_no_json(value)
-        below: list[JSON] = []
-        if dict in types:
-            dicts = _distinct([item for item in level if type(item) is dict])
-            if not set(map(type, chain.from_iterable(dicts))) <= {str}:
-                raise why_no_json(value)
-            below.extend(chain.from_iterable([item.values() for item in dicts]))
-        if list in types:
-            below.extend(chain.from_iterable(_distinct([item for item in level if type(item) is list])))
-        if not below and (dict not in types and list not in types):
-            return
-        level = below
-    if dict in types or list in types:
-        raise why_no_json(value)
+    """Refuse wrong types, subclasses among them, and NaN; the rest of invariant 1 is left to `_printed`."""
+    try:
+        packed = _packer()(value)
+    except TypeError:
+        raise why_no_json(value) from None
+    _refuse_what_is_not_finite(value, packed)
 
 
-def _distinct(containers: list[JSON]) -> list[JSON]:
-    """The same containers, each once: keeps a small cyclic value from growing without end, level by level."""
-    if len(containers) < _MANY_CONTAINERS or len(set(map(id, containers))) == len(containers):
-        return containers
-    return list({id(container): container for container in containers}.values())
+def _refuse_what_is_not_finite(value: JSON, packed: bytes) -> None:
+    if _MAYBE_NOT_FINITE.search(packed):
+        fault = find_fault(value)
+        if fault is not None:
+            raise fault
+
+
+@cache
+def _packer() -> Callable[[JSON], bytes]:
+    """Packs a value that has only types of invariant 1; imported when first used: reading needs none."""
+    import ormsgpack
+
+    exact = (
+        ormsgpack.OPT_PASSTHROUGH_DATACLASS
+        | ormsgpack.OPT_PASSTHROUGH_DATETIME
+        | ormsgpack.OPT_PASSTHROUGH_ENUM
+        | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+        | ormsgpack.OPT_PASSTHROUGH_TUPLE
+        | ormsgpack.OPT_PASSTHROUGH_UUID
+    )
+    return lambda value: ormsgpack.packb(value, option=exact)
 
 
 def _lone_surrogate_in_text(text: str, index: int) -> InvalidJSON:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
-from kbstore.canonical import MISSING, check, encode
+from kbstore.canonical import MISSING
 from kbstore.change import UNSET
 from kbstore.clock import format_time
 from kbstore.collection import entry_key, find_collection
@@ -22,7 +22,7 @@ from kbstore.resolver import Resolver
 from kbstore.sides import sides_reader
 from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
-from kbstore.tree.build import build_value
+from kbstore.tree.build import build_document
 from kbstore.tree.compare import compare
 from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.tree.nodes import MissingNode, Nodes
@@ -243,7 +243,6 @@ class Reader:
             new_line, new_entry = self._line, None
             given = None
             if document is not UNSET:
-                check(document)
                 given = root_of(document)
             else:
                 new_line, new_entry = self._resolve("HEAD" if new is None else new)
@@ -397,7 +396,10 @@ def _seq_of(entry: Entry | None) -> int:
 
 
 def root_of(document: Any) -> Ref:
-    """The tree of a document that is known to be good JSON, new from the ground."""
-    data = encode(document)
-    stored = build_value(data)
-    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(data), None, Blob(VALUE, data))
+    """The tree of a document, new from the ground.
+
+    Raises:
+        InvalidJSON: It is no JSON; the error has the pointer.
+    """
+    stored = build_document(document)
+    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(stored), None, Blob(VALUE, stored))

@@ -15,7 +15,12 @@ TYPES = frozenset({str, int, float, bool, type(None), dict, list})
 
 
 def why_no_json(value: Any) -> InvalidJSON:
-    """What is wrong with a value that was refused, as an error with its pointer.
+    """What is wrong with a value that was refused, as an error with its pointer; costs as `find_fault`."""
+    return find_fault(value) or InvalidJSON("the value cannot be printed as JSON", pointer="")
+
+
+def find_fault(value: Any) -> InvalidJSON | None:
+    """The first place where a value is no JSON, as an error with its pointer; None where there is none.
 
     Cost: about 1 us a node, up to the first fault. A cyclic value is found to be too deep.
     """
@@ -36,7 +41,7 @@ def why_no_json(value: Any) -> InvalidJSON:
         elif type(item) is list:
             children = [(str(index), child) for index, child in enumerate(item)]
         stack.extend(reversed([(child, (*path, token)) for token, child in children]))
-    return InvalidJSON("the value cannot be printed as JSON", pointer="")
+    return None
 
 
 def _fault_of_item(item: Any, depth: int) -> str | None:

@@ -91,11 +91,10 @@ class Store(Reader):
             StoreExists: There is one.
             InvalidJSON: The document is not JSON; nothing was made.
         """
-        if document is not UNSET:
-            check(document)
+        tree = root_of(document) if document is not UNSET else None
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
-        if document is not UNSET:
-            store._commit_many([Change(document, None, message, author)], base=None, rebase=True, checked=True)
+        if tree is not None:
+            store._commit_many([Change(tree, None, message, author)], base=None, rebase=True)
         return store
 
     @classmethod
@@ -212,7 +211,6 @@ class Store(Reader):
         base: "str | int | Version | None",
         rebase: bool,
         write_id: str | None = None,
-        checked: bool = False,
     ) -> list[Version]:
         with self._lock:
             self._refuse_read_only()
@@ -227,7 +225,7 @@ class Store(Reader):
                     return self._landed(landed, len(given))
             self._begin()
             base_seq = self._base if base is None else self._seq(base)
-            proposals = self._proposals(given, base_seq, checked=checked)
+            proposals = self._proposals(given, base_seq)
             entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
             return self._committed(entries)
 
@@ -264,7 +262,7 @@ class Store(Reader):
                     if landed is not None:
                         member.result = self._landed(landed, len(member.given))
                         continue
-                member.proposals = self._proposals(member.given, self._base, checked=False)
+                member.proposals = self._proposals(member.given, self._base)
             except CorruptStore:
                 raise
             except (KBStoreError, TypeError, ValueError) as fault:
@@ -294,7 +292,8 @@ class Store(Reader):
         self._handed_out = max(self._handed_out, found[-1].seq)
         return found
 
-    def _proposals(self, changes: Sequence[Change], base: int, *, checked: bool) -> list[Proposal]:
+    def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
+        """What these changes, documents or trees built of them, are to be committed as."""
         proposals = []
         root: Ref | None = None
         has_documents = any(c.document is not UNSET for c in changes)
@@ -308,9 +307,7 @@ class Store(Reader):
                 if has_documents:
                     root = self._applied(root, operations)
             else:
-                if not checked:
-                    check(change.document)
-                wanted = root_of(change.document)
+                wanted = change.document if isinstance(change.document, Ref) else root_of(change.document)
                 operations = self._operations_to(root, wanted)
                 root = self._applied(root, operations) if operations else root
             author = change.author or self._author or default_author()

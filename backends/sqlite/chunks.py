@@ -23,6 +23,7 @@ from backends.sqlite.log import Logs
 _BATCH = 32
 _BATCH_BYTES = 4 * 1024 * 1024
 _AHEAD = 7
+_FRAMED_AT_ONCE = 32
 _BASES = 4
 _CACHE_BYTES = 4 * 1024 * 1024
 
@@ -52,9 +53,10 @@ def prefix_of(address: bytes) -> int:
 
 def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
     """The packs that these chunks fill as they are first written."""
-    for group in packing.grouped(chunks, packing.FRESH_RAW_BYTES):
-        raw = b"".join(chunk.data for chunk in group)
-        yield packing.directory_of(group), packing.compress(raw, packing.FRESH_LEVEL)
+    groups = packing.grouped(chunks, packing.FRESH_RAW_BYTES)
+    while some := list(itertools.islice(groups, _FRAMED_AT_ONCE)):
+        raws = [b"".join([chunk.data for chunk in group]) for group in some]
+        yield from zip(map(packing.directory_of, some), packing.compress_all(raws, packing.FRESH_LEVEL), strict=True)
 
 
 def insert_packs(

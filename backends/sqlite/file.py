@@ -27,6 +27,9 @@ BUSY_TIMEOUT_S = 30.0
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _REWRITE_BYTES = 256 * 1024
+_CHECKPOINT_PAGES = 4096
+"""8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
+back once for all of them."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -206,6 +209,7 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA fullfsync=1")
             connection.execute("PRAGMA recursive_triggers=1")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != b"wal":
                 raise StoreUnavailable(

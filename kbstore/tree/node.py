@@ -23,9 +23,11 @@ Bytes (``\\n`` is one line feed, which canonical JSON never holds)::
 (for a string: of its JSON form). The canonical form of a container is therefore ``size + 1`` long.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
+from operator import add
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +63,16 @@ def ends_leaf(name: bytes, size_bytes: int) -> bool:
         size_bytes: What the item takes in the leaf; a longer item ends its leaf more often.
     """
     return _hash32(name) * LEAF_BYTES < size_bytes << 32
+
+
+def leaf_ends(names: Sequence[bytes | msgspec.Raw], sizes: Sequence[int]) -> list[int]:
+    """How many items stand before each end of a leaf that `ends_leaf` tells among these items."""
+    number = int.from_bytes
+    return [
+        end
+        for end, (name, size) in enumerate(zip(names, sizes, strict=True), 1)
+        if number(sha256(name).digest()[:4]) * LEAF_BYTES < size << 32
+    ]
 
 
 def ends_index(level: int, name: bytes) -> bool:
@@ -146,36 +158,85 @@ class Leaf:
     """A run of an object's members or of an array's elements.
 
     Attributes:
-        keys: The members' keys, ascending; empty for an array.
-        names: The members' encoded keys with their colons; empty for an array.
-        values: Canonical form of each value, or a reference where it is a node of its own.
         tier: The lowest tier of storage in which the node and all below it are known to be; 0 while it is new.
     """
 
-    __slots__ = ("is_object", "keys", "names", "tier", "values")
+    __slots__ = ("_keys", "_names", "_text", "_values", "is_object", "tier")
     level: Final = 0
 
     def __init__(
         self, is_object: bool, keys: list[str], names: list[bytes], values: list[bytes | Ref], tier: int = 0
     ) -> None:
         self.is_object = is_object
-        self.keys = keys
-        self.names = names
-        self.values = values
         self.tier = tier
+        self._keys = keys
+        self._names = names
+        self._values = values
+        self._text: bytes | None = None
+
+    @classmethod
+    def of_items(cls, first: str | None, names: Sequence[bytes], values: Sequence[bytes | msgspec.Raw]) -> "Ref":
+        """The reference to a new leaf of items that are all inline, one or more.
+
+        They are joined, and cut apart again when one is first asked for: of most leaves of a new document none is.
+
+        Args:
+            first: The first member's key; None for an array.
+            names: As `names`.
+            values: As `values`.
+        """
+        is_object = first is not None
+        items = b",".join(map(add, names, values) if is_object else values)
+        leaf = cls.__new__(cls)
+        leaf.is_object = is_object
+        leaf.tier = 0
+        leaf._text = b"o\n{%b}" % items if is_object else b"a\n[%b]" % items
+        return Ref(OBJECT if is_object else ARRAY, None, len(values), len(items) + 1, first, leaf)
+
+    def _cut(self) -> None:
+        assert self._text is not None
+        body = memoryview(self._text)[2:]
+        if self.is_object:
+            self._keys, self._names, self._values = split_members(body)
+        else:
+            self._keys, self._names, self._values = [], [], split_elements(body)
+        self._text = None
+
+    @property
+    def keys(self) -> list[str]:
+        """The members' keys, ascending; empty for an array."""
+        if self._text is not None:
+            self._cut()
+        return self._keys
+
+    @property
+    def names(self) -> list[bytes]:
+        """The members' encoded keys with their colons; empty for an array."""
+        if self._text is not None:
+            self._cut()
+        return self._names
+
+    @property
+    def values(self) -> list[bytes | Ref]:
+        """Canonical form of each value, or a reference where it is a node of its own."""
+        if self._text is not None:
+            self._cut()
+        return self._values
 
     def encode(self) -> bytes:
         """The bytes that are stored and hashed."""
-        values = self.values
+        if self._text is not None:
+            return self._text
+        values = self._values
         plain: list[bytes]
         if self.is_object:
             try:
-                return b"o\n{" + b",".join([n + v for n, v in zip(self.names, values, strict=True)]) + b"}"  # type: ignore[operator]
+                return b"o\n{" + b",".join([n + v for n, v in zip(self._names, values, strict=True)]) + b"}"  # type: ignore[operator]
             except TypeError:
-                plain = [n + v for n, v in zip(self.names, values, strict=True) if type(v) is bytes]
+                plain = [n + v for n, v in zip(self._names, values, strict=True) if type(v) is bytes]
             refs = [
                 [k, v.kind, v.address.hex(), v.count, v.size]
-                for k, v in zip(self.keys, values, strict=True)
+                for k, v in zip(self._keys, values, strict=True)
                 if type(v) is Ref
             ]
             return b"o" + orjson.dumps(refs) + b"\n{" + b",".join(plain) + b"}"
@@ -187,7 +248,7 @@ class Leaf:
 
     def refs(self) -> list[Ref]:
         """References to values that are nodes of their own."""
-        return [v for v in self.values if type(v) is Ref]
+        return [] if self._text is not None else [v for v in self._values if type(v) is Ref]
 
 
 class Index:
@@ -260,6 +321,15 @@ Node = Blob | Leaf | Index
 def encode_name(key: str) -> bytes:
     """A key as it stands in a canonical object, with its colon."""
     return orjson.dumps(key) + b":"
+
+
+def cut_apart(data: memoryview) -> tuple[list[str], list[bytes], list[msgspec.Raw]]:
+    """As `split_members` and `split_elements` (whose keys and names are empty), the values as views of `data`."""
+    if bytes(data[:1]) == b"{":
+        members = _split_object(data)
+        keys = list(members)
+        return keys, [encode_name(k) for k in keys], list(members.values())
+    return [], [], _split_array(data)
 
 
 def split_members(data: bytes | memoryview) -> tuple[list[str], list[bytes], list[bytes | Ref]]:

@@ -7,11 +7,13 @@ import enum
 import inspect
 import json
 import math
+import struct
 import sys
 import uuid
 from typing import Any, NamedTuple
 
 import orjson
+import ormsgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,12 @@ def test_a_text_that_is_refused_is_named_by_line_column_and_pointer(
 REFUSED_VALUES: list[tuple[Any, str, str]] = [
     (math.nan, "", "nan"),
     ({"a": [1, math.inf]}, "/a/1", "inf"),
+    ([0.5, {"b": -math.inf}], "/1/b", "inf"),
+    ([struct.unpack(">d", bytes.fromhex("fff8000000000001"))[0]], "/0", "nan"),
+    ([struct.unpack(">d", bytes.fromhex("7ff0000000000001"))[0]], "/0", "nan"),
+    ([ormsgpack.Ext(1, b"x")], "/0", "Ext"),
+    ([bytearray(b"x")], "/0", "bytearray"),
+    ([Point(1, 2)], "/0", "Point"),
     ((1, 2), "", "tuple"),
     ([(1,)], "/0", "tuple"),
     ({1: 2}, "", "member name"),
@@ -144,6 +152,23 @@ REFUSED_VALUES: list[tuple[Any, str, str]] = [
     (object(), "", "object"),
     (nested(MAX_DEPTH + 1), "/0" * MAX_DEPTH, "deeper"),
 ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        sys.float_info.max,
+        -sys.float_info.max,
+        0xCB7FF0,
+        0xCB7FF80000000000,
+        -int.from_bytes(bytes.fromhex("cbfff0cb7ff0"), "big"),
+        "\u02ff\x7f\u00f0",
+        "x" * 0xCB + "\x7f",
+    ],
+)
+def test_what_only_looks_like_nan_when_packed_passes(value: Any) -> None:
+    """Numbers and texts whose packed bytes hold those with which NaN or an infinity begins are good JSON."""
+    assert loads(dumps([value, {"a": value}])) == [value, {"a": value}]
 
 
 @pytest.mark.parametrize(("value", "pointer", "word"), REFUSED_VALUES, ids=range(len(REFUSED_VALUES)))
