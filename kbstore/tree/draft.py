@@ -7,8 +7,7 @@ value that the draft owns and may change. *Open*: a large container of which som
 from collections.abc import Sequence
 from typing import Any
 
-from kbstore.canonical import MISSING, decode, encode, fits_depth
-from kbstore.edits import PRINTING_WORK
+from kbstore.canonical import MISSING, decode, encode
 from kbstore.errors import PatchError, PointerError
 from kbstore.patch import Budget, Operation, add, check_move, check_test, located, remove, replace, resolve
 from kbstore.pointer import MAX_DEPTH, array_index, shorten
@@ -16,6 +15,7 @@ from kbstore.tree.build import Builder, build_value
 from kbstore.tree.edit import ArraySplice, Member, edit_array, edit_object
 from kbstore.tree.node import ARRAY, INLINE_BYTES, OBJECT, VALUE, Blob, Ref, canonical_length
 from kbstore.tree.read import Source, canonical, find_element, find_member, leaf_refs, materialise
+from kbstore.tree.weigh import Weights
 
 _FLAT_AFTER_SPLICES = 64
 """After so many insertions and removals a draft holds an array as one list: cheaper than one path copy each."""
@@ -247,6 +247,7 @@ class Draft:
     def __init__(self, root: Ref | None, source: Source, budget: Budget | None = None) -> None:
         self._source = source
         self._budget = budget
+        self._weights = Weights(source, budget) if budget is not None else None
         self._value: Any = MISSING if root is None else _open(root, source, budget)
         self._near_path: tuple[str, ...] | None = None
         self._near: dict[str, Any] = {}
@@ -299,21 +300,16 @@ class Draft:
                 value = self._remove(source)
             else:
                 value = _close(self._peek(source))
-                if self._budget is not None:
-                    self._budget.copied(canonical_length(value))
+                if self._budget is not None and self._weights is not None:
+                    self._budget.copied(self._weights.of(value).memory_bytes)
                     self._check_depth(value, len(operation.path))
             self._put(operation.path, value, must_exist=False)
 
     def _check_depth(self, value: bytes | Ref, depth: int) -> None:
-        # Few brackets prove that the value is shallow, without decoding it.
-        shallow = isinstance(value, bytes) and (
-            value[:1] not in (b"{", b"[") or value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH
-        )
-        if shallow:
+        # Few brackets prove that the value is shallow, without looking at it.
+        if isinstance(value, bytes) and value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH:
             return
-        if self._budget is not None:
-            self._budget.worked(2 * PRINTING_WORK * canonical_length(value))  # read, then printed
-        if not fits_depth(materialise(value, self._source), depth):
+        if self._weights is not None and self._weights.of(value).depth + depth > MAX_DEPTH:
             raise PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers")
 
     def _plain(self, value: Any) -> Any:

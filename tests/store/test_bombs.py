@@ -22,11 +22,11 @@ RIGHT = {
 @pytest.mark.parametrize("part", range(4 if LONG else 1))
 def test_a_hostile_patch_is_refused_or_right(part: int) -> None:
     """Each of them ends within seconds of processor time and 200 MB, with a short error that names the operation."""
-    names = sorted(bombs.BOMBS)[part::4]
+    names = [*sorted(bombs.BOMBS)[part::4], *bombs.SMALL_BOMBS]
     done = subprocess.run([sys.executable, "-P", str(SCRIPT), *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert sorted(told) == names
+    assert sorted(told) == sorted(names)
     for name, said in told.items():
         kind, _, memory_mb, length, *_ = said.split()
         assert kind == ("right" if name in RIGHT else "refused"), f"{name}: {said}"

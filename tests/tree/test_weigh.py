@@ -1,0 +1,55 @@
+"""What a value weighs, told from its stored form, is what it weighs when it is decoded."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kbstore.canonical import dumps
+from kbstore.edits import Budget, memory_of
+from kbstore.tree.build import build_value
+from kbstore.tree.node import Node, Ref
+from kbstore.tree.weigh import Weights, depth_of
+from tests.json.values import VALUES
+
+_TRICKY = st.text(alphabet='[]{}"\\,:a', max_size=12)
+_NESTED = st.recursive(
+    _TRICKY | st.integers(-9, 9) | st.text(min_size=600, max_size=700),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_TRICKY, inner, max_size=5),
+    max_leaves=40,
+)
+
+
+class NoSource:
+    """All nodes of a value that was just built are there."""
+
+    def load(self, ref: Ref) -> Node:
+        raise AssertionError("nothing is to be loaded")
+
+    def prefetch(self, refs: list[Ref]) -> None:
+        raise AssertionError("nothing is to be loaded")
+
+    def walk(self, refs: list[Ref]) -> Any:
+        raise AssertionError("nothing is to be loaded")
+
+
+def depth(value: Any) -> int:
+    """How deep a Python value nests."""
+    if type(value) not in (dict, list):
+        return 0
+    return 1 + max(map(depth, value.values() if type(value) is dict else value), default=0)
+
+
+@given(VALUES | _NESTED)
+def test_depth_is_told_from_bytes(value: Any) -> None:
+    """Brackets inside strings, escaped quotation marks and empty containers do not mislead it."""
+    assert depth_of(dumps(value)) == depth(value)
+
+
+@given(_NESTED)
+def test_a_tree_weighs_what_its_canonical_form_weighs(value: Any) -> None:
+    """However a value is cut into nodes, its depth is exact and its memory about that of its canonical form."""
+    data = dumps(value)
+    found = Weights(NoSource(), Budget()).of(build_value(data))
+    assert found.depth == depth(value)
+    assert abs(found.memory_bytes - memory_of(data)) <= 0.35 * memory_of(data) + 300
