@@ -25,9 +25,11 @@ settings.register_profile(
     "ci", max_examples=50, derandomize=True, deadline=None, database=None, suppress_health_check=_quiet
 )
 settings.register_profile(
-    "long", max_examples=10_000, deadline=None, database=None, suppress_health_check=_quiet, print_blob=True
+    "long", max_examples=1_000, deadline=None, database=None, suppress_health_check=_quiet, print_blob=True
 )
 settings.load_profile("long" if LONG else "ci")
+fuzzed = settings(max_examples=10_000 if LONG else 50)
+"""For tests that read what a stranger may send: ten times as many examples in the long run."""
 
 
 def shared_folder() -> Path | None:

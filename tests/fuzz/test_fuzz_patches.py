@@ -15,6 +15,7 @@ from kbstore.patch import parse_patch
 from kbstore.tree.draft import Draft
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
+from tests.conftest import fuzzed
 from tests.json.test_patch import _strange_to_jsonpatch, places
 from tests.json.values import NAMES, VALUES, exactly
 from tests.tree.test_history_independence import nodes, root_of
@@ -60,6 +61,7 @@ def outcome(document: Any, patch: list[dict[str, Any]]) -> tuple[Any, Any]:
         return None, fault.index
 
 
+@fuzzed
 @given(patches())
 def test_tree_and_plain_fold_agree(case: tuple[Any, list[dict[str, Any]]]) -> None:
     """A patch on the tree gives what it gives on the plain value, or is refused at the same operation."""
@@ -79,6 +81,7 @@ def test_tree_and_plain_fold_agree(case: tuple[Any, list[dict[str, Any]]]) -> No
     assert root.address == root_of(apply_patch(document, patch)).address
 
 
+@fuzzed
 @given(patches())
 def test_a_patch_that_is_stored_is_the_patch(case: tuple[Any, list[dict[str, Any]]]) -> None:
     """Committed and read back, from another object too, a patch is what was given, and leads where it led."""
@@ -104,6 +107,7 @@ def test_a_patch_that_is_stored_is_the_patch(case: tuple[Any, list[dict[str, Any
         assert exactly(plain_body(body, Nodes(kb.backend))) == exactly(patch)
 
 
+@fuzzed
 @given(patches())
 def test_jsonpatch_agrees_where_it_keeps_to_the_standard(case: tuple[Any, list[dict[str, Any]]]) -> None:
     """What is accepted here gives what jsonpatch makes of it."""
@@ -114,6 +118,7 @@ def test_jsonpatch_agrees_where_it_keeps_to_the_standard(case: tuple[Any, list[d
         assert wanted is not None
 
 
+@fuzzed
 @given(DOCUMENTS, DOCUMENTS, patches())
 def test_documents_and_patches_in_one_write(old: Any, new: Any, case: tuple[Any, list[dict[str, Any]]]) -> None:
     """Several changes in one write are the fold of each, and made patches lead from any document to any other."""
@@ -133,6 +138,7 @@ def test_documents_and_patches_in_one_write(old: Any, new: Any, case: tuple[Any,
         assert exactly(apply_patch(old, kb.diff("v1", "HEAD").patch)) == exactly(kb.checkout())
 
 
+@fuzzed
 @given(st.lists(st.dictionaries(st.sampled_from(["op", "path", "from", "value", "x"]), VALUES, max_size=5), max_size=4))
 def test_nonsense_is_a_patch_error(patch: list[dict[str, Any]]) -> None:
     """Whatever stands where a patch should: it applies, or is a PatchError, as a value and as text."""

@@ -17,6 +17,7 @@ from kbstore import InvalidJSON, PointerError, RevisionError, Store
 from kbstore.canonical import dumps, loads
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.revision import check_name, parse_range
+from tests.conftest import fuzzed
 from tests.json.values import NAMES, VALUES, exactly
 from tests.store.support import Ticks
 
@@ -81,6 +82,7 @@ def strictly(text: bytes) -> Any:
     return value
 
 
+@fuzzed
 @given(spoilt_texts())
 def test_json_is_read_as_the_reference_reads_it(text: bytes) -> None:
     """Refused by both, with a line; or the same value, that prints canonically and reads back."""
@@ -110,6 +112,7 @@ TOKENS = NAMES | st.sampled_from(
 POINTERS = st.lists(TOKENS, max_size=4).map(format_pointer) | st.text(alphabet="/~01-aé ", max_size=8)
 
 
+@fuzzed
 @given(VALUES, POINTERS)
 def test_a_pointer_finds_what_the_reference_finds(document: Any, pointer: str) -> None:
     """Through the store, as through jsonpointer: the same value, or nothing."""
@@ -222,6 +225,7 @@ def kb() -> Store:
     return store
 
 
+@fuzzed
 @given(text=REVISIONS, digits=st.integers(0, 64), seq=st.integers(1, VERSIONS))
 def test_a_revision_names_what_the_reference_says(kb: Store, text: str, digits: int, seq: int) -> None:
     """Any text means the one version that a plain reading finds, or is refused; ids by every long enough prefix."""
@@ -281,6 +285,7 @@ def reference(text: str, log: list[Any]) -> int | None:
     return seq - back
 
 
+@fuzzed
 @given(st.data())
 def test_a_mutated_export_is_refused_or_the_same(data: st.DataObject) -> None:
     """Exported events with any byte changed are refused by line, or were changed in what is no part of an event."""
