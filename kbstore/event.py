@@ -6,23 +6,28 @@ The body is the patch in its stored form: RFC 6902, except that an operation who
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
 from kbstore.canonical import MISSING, decode, dumps, encode, fits_depth
 from kbstore.clock import format_time, parse_time
-from kbstore.errors import CorruptStore, InvalidJSON, PatchError, UnsupportedFormat
-from kbstore.operation import bad_value
+from kbstore.edits import MAX_OPERATIONS, MAX_TOKENS
+from kbstore.errors import CorruptStore, InvalidJSON, PatchError, PointerError, UnsupportedFormat
+from kbstore.operation import bad_pointer, bad_value, parse_patch
 from kbstore.patch import Operation, located
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from kbstore.tree.build import build_value
-from kbstore.tree.node import Ref
+from kbstore.tree.node import INLINE_BYTES, Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
+
+if TYPE_CHECKING:
+    from kbstore.change import PatchLike
 
 EVENT_FORMAT = 1
 
@@ -188,6 +193,49 @@ def store_values(operations: Iterable[Operation], *, trusted: bool = False) -> l
             raise located(PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers"), at, op)
         stored.append(Operation(op.op, op.path, op.source, value))
     return stored
+
+
+def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes]:
+    """The operations of a patch from outside, values in stored form, and the body that they make.
+
+    A list of plain dicts without superfluous members, which nearly all patches are, is printed once as a whole: that
+    is its body already, and its operations are views of it.
+
+    Raises:
+        PatchError: It is no JSON Patch, or a value is not JSON.
+    """
+    if type(patch) is list and len(patch) <= MAX_OPERATIONS:
+        with suppress(InvalidJSON, msgspec.DecodeError):
+            body = dumps(patch)
+            stored = _decode_body(body)
+            if all(map(_is_plain, stored)) and body.count(b"/") <= MAX_TOKENS:
+                return [_operation(at, each) for at, each in enumerate(stored)], body
+    operations = store_values(parse_patch(patch, owned=True))
+    return operations, encode_body(operations)
+
+
+_MEMBERS = {
+    "add": (False, True), "replace": (False, True), "test": (False, True), "remove": (False, False),
+    "move": (True, False), "copy": (True, False),
+}  # fmt: skip
+"""Whether each operation has ``from`` and ``value``."""
+
+
+def _is_plain(stored: "_StoredOperation") -> bool:
+    has = stored.from_ is not None, 0 < len(stored.value) <= INLINE_BYTES
+    return has == _MEMBERS.get(stored.op) and stored.value_node is None
+
+
+def _operation(at: int, stored: "_StoredOperation") -> Operation:
+    try:
+        return Operation(
+            stored.op,
+            parse_pointer(stored.path),
+            None if stored.from_ is None else parse_pointer(stored.from_),
+            bytes(stored.value) or MISSING,
+        )
+    except PointerError as fault:
+        raise bad_pointer(at, stored.op, fault) from fault
 
 
 def encode_body(operations: Sequence[Operation]) -> bytes:

@@ -136,9 +136,7 @@ def _read_operation(index: int, item: object, owned: bool) -> Operation:
                 origin = _text_of(index, item, "from")
             return Operation(op, path, parse_pointer(origin))
     except PointerError as fault:
-        raise PatchError(
-            f"operation {index} ({op}): {fault}", index=index, pointer=fault.pointer, hint=fault.hint
-        ) from fault
+        raise bad_pointer(index, op, fault) from fault
     value = item.get("value", MISSING)
     if value is MISSING:
         raise PatchError(
@@ -153,6 +151,11 @@ def _read_operation(index: int, item: object, owned: bool) -> Operation:
         except InvalidJSON as fault:
             raise bad_value(index, op, text, fault) from fault
     return Operation(op, path, None, value)
+
+
+def bad_pointer(index: int, op: str, fault: PointerError) -> PatchError:
+    """The refusal of an operation whose pointer is none."""
+    return PatchError(f"operation {index} ({op}): {fault}", index=index, pointer=fault.pointer, hint=fault.hint)
 
 
 def bad_value(index: int, op: str, pointer: str, fault: InvalidJSON) -> PatchError:

@@ -17,7 +17,7 @@ from kbstore.canonical import check
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
 from kbstore.clock import Clock, SystemClock, format_time
 from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
-from kbstore.event import store_values
+from kbstore.event import store_values, stored_patch
 from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry
 from kbstore.patch import Operation, parse_patch
@@ -302,8 +302,9 @@ class Store(Reader):
         for change in changes:
             if (change.document is UNSET) == (change.patch is None):
                 raise PatchError("give a document or a patch, and not both")
+            body = b""
             if change.patch is not None:
-                operations = store_values(parse_patch(change.patch, owned=True))
+                operations, body = stored_patch(change.patch)
                 if has_documents:
                     root = self._applied(root, operations)
             else:
@@ -323,6 +324,7 @@ class Store(Reader):
                     change.authored,
                     dict(change.meta) if change.meta else None,
                     change.allow_empty,
+                    body,
                 )
             )
         return proposals

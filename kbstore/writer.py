@@ -10,7 +10,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -47,6 +47,7 @@ class Proposal:
         authored: When it was written, if that is not now.
         meta: Free.
         allow_empty: Make an event also where the state stays as it was.
+        body: The stored form of `operations`; made of them where it is not given.
     """
 
     operations: list[Operation]
@@ -56,7 +57,7 @@ class Proposal:
     authored: datetime | None = None
     meta: dict[str, Any] | None = None
     allow_empty: bool = False
-    body: bytes = field(default=b"", init=False)
+    body: bytes = b""
 
 
 class Foreign(NamedTuple):
@@ -264,7 +265,7 @@ class Writer:
     def _prepare(self, proposals: Sequence[Proposal]) -> list[Chunk]:
         chunks: list[Chunk] = []
         for proposal in proposals:
-            proposal.body = encode_body(proposal.operations)
+            proposal.body = proposal.body or encode_body(proposal.operations)
             for operation in proposal.operations:
                 if isinstance(operation.value, Ref):
                     chunks.extend(unsaved(operation.value, self._nodes, below=TRUTH, mark=TRUTH))
