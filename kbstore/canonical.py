@@ -122,8 +122,14 @@ def dumps(value: JSON) -> bytes:
         except TypeError:
             raise why_no_json(value) from None
     _check_types(value)
-    printed = _printed(value, _SORTED)
-    return printed[_WRAPPERS : len(printed) - _WRAPPERS]
+    try:
+        data = orjson.dumps(value, option=_SORTED)
+    except TypeError:
+        raise why_no_json(value) from None
+    # Few brackets prove that it is shallow.
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and not fits_depth(value, 0):
+        raise why_no_json(value)
+    return _small(data)
 
 
 def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:

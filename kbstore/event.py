@@ -204,12 +204,13 @@ def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes]:
     Raises:
         PatchError: It is no JSON Patch, or a value is not JSON.
     """
+    operations: list[Operation] | None
     if type(patch) is list and len(patch) <= MAX_OPERATIONS:
         with suppress(InvalidJSON, msgspec.DecodeError):
             body = dumps(patch)
-            stored = _decode_body(body)
-            if all(map(_is_plain, stored)) and body.count(b"/") <= MAX_TOKENS:
-                return [_operation(at, each) for at, each in enumerate(stored)], body
+            operations = _plain_operations(body)
+            if operations is not None:
+                return operations, body
     operations = store_values(parse_patch(patch, owned=True))
     return operations, encode_body(operations)
 
@@ -221,21 +222,23 @@ _MEMBERS = {
 """Whether each operation has ``from`` and ``value``."""
 
 
-def _is_plain(stored: "_StoredOperation") -> bool:
-    has = stored.from_ is not None, 0 < len(stored.value) <= INLINE_BYTES
-    return has == _MEMBERS.get(stored.op) and stored.value_node is None
-
-
-def _operation(at: int, stored: "_StoredOperation") -> Operation:
-    try:
-        return Operation(
-            stored.op,
-            parse_pointer(stored.path),
-            None if stored.from_ is None else parse_pointer(stored.from_),
-            bytes(stored.value) or MISSING,
-        )
-    except PointerError as fault:
-        raise bad_pointer(at, stored.op, fault) from fault
+def _plain_operations(body: bytes) -> list[Operation] | None:
+    """The operations of a canonical patch; None where one has to be looked at more closely, or written otherwise."""
+    if body.count(b"/") > MAX_TOKENS:
+        return None
+    operations = []
+    for stored in _decode_body(body):
+        op, text, source, value = stored.op, stored.path, stored.from_, bytes(stored.value)
+        if (source is not None, value != b"") != _MEMBERS.get(op):
+            return None
+        if len(value) > INLINE_BYTES or stored.value_node is not None:
+            return None
+        try:
+            origin = None if source is None else parse_pointer(source)
+            operations.append(Operation(op, parse_pointer(text), origin, value or MISSING))
+        except PointerError as fault:
+            raise bad_pointer(len(operations), op, fault) from fault
+    return operations
 
 
 def encode_body(operations: Sequence[Operation]) -> bytes:

@@ -71,16 +71,18 @@ def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None
         ref = node.children[at]
         node = ref.node or load(ref)
     assert isinstance(node, Leaf)
-    at = bisect_left(node.keys, key)
-    if at == len(node.keys) or node.keys[at] != key:
+    keys, names, values = node.items()
+    at = bisect_left(keys, key)
+    if at == len(keys) or keys[at] != key:
         return None
-    old, name = node.values[at], node.names[at]
-    if ends_leaf(name, len(name) + item_bytes(old)) != ends_leaf(name, len(name) + item_bytes(value)):
+    old, name = values[at], names[at]
+    before, after = len(name) + item_bytes(old), len(name) + item_bytes(value)
+    if before != after and ends_leaf(name, before) != ends_leaf(name, after):
         return None
-    values = node.values.copy()
+    values = values.copy()
     values[at] = value
     growth = canonical_length(value) - canonical_length(old)
-    new = Ref(OBJECT, None, ref.count, ref.size + growth, ref.first, Leaf(True, node.keys, node.names, values))
+    new = Ref(OBJECT, None, ref.count, ref.size + growth, ref.first, Leaf(True, keys, names, values))
     for above, index, at in reversed(path):
         new = Ref(OBJECT, None, above.count, above.size + growth, above.first, index.with_child(at, new))
     return new

@@ -223,6 +223,12 @@ class Leaf:
             self._cut()
         return self._values
 
+    def items(self) -> tuple[list[str], list[bytes], list[bytes | Ref]]:
+        """`keys`, `names` and `values`."""
+        if self._text is not None:
+            self._cut()
+        return self._keys, self._names, self._values
+
     def encode(self) -> bytes:
         """The bytes that are stored and hashed."""
         if self._text is not None:
