@@ -7,7 +7,6 @@ differences. Bases have no base themselves, so a read undoes two frames at most.
 """
 
 import hashlib
-import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +24,6 @@ COLD_RAW_BYTES = 256 * 1024
 """Raw bytes in a pack written by a collection of garbage, where room counts for more than one read's time."""
 FRESH_LEVEL = 3
 COLD_LEVEL = 19
-_WORTH_THREADS = 8
-_MOST_THREADS = 4
 _ADDRESS_BYTES = 32
 _ENTRY_BYTES = _ADDRESS_BYTES + 4
 _DIGEST_BYTES = 8
@@ -39,18 +36,14 @@ class ChunkPack(NamedTuple):
     ends: tuple[int, ...]
     raw: bytes
 
-    def pieces(self) -> Iterator[tuple[bytes, bytes]]:
-        """Address and bytes of each chunk, in the order of writing."""
+    def columns(self) -> tuple[tuple[bytes, ...], list[bytes]]:
+        """Addresses, and the bytes of each chunk, in the order of writing."""
         raw = self.raw
-        return zip(
-            self.addresses,
-            [raw[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)],
-            strict=True,
-        )
+        return self.addresses, [raw[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)]
 
     def chunks(self) -> list[Chunk]:
         """The chunks, in the order of writing."""
-        return list(map(Chunk._make, self.pieces()))
+        return list(map(Chunk._make, zip(*self.columns(), strict=True)))
 
 
 def digest(*parts: bytes) -> bytes:
@@ -148,15 +141,6 @@ def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
         window_log=min(27, max(17, (len(base) + len(raw)).bit_length())),
     )
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(raw)
-
-
-def compress_all(raws: Sequence[bytes], level: int) -> list[bytes]:
-    """As `compress` of each, without a base; many are shared out among the processor's cores."""
-    compressor = _tools.compressor(level)
-    if len(raws) < _WORTH_THREADS:
-        return [compressor.compress(raw) for raw in raws]
-    frames = compressor.multi_compress_to_buffer(list(raws), threads=min(_MOST_THREADS, os.cpu_count() or 1))
-    return [frames[at].tobytes() for at in range(len(frames))]
 
 
 def decompress(frame: bytes, base: bytes | None = None) -> bytes:

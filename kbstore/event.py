@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
-from kbstore.canonical import MISSING, decode, dumps, encode, fits_depth
+from kbstore.canonical import MISSING, decode_large, dumps, encode, fits_depth
 from kbstore.clock import format_time, parse_time
 from kbstore.edits import MAX_OPERATIONS, MAX_TOKENS
 from kbstore.errors import CorruptStore, InvalidJSON, PatchError, PointerError, UnsupportedFormat
@@ -280,9 +281,16 @@ def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
 
 def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:
     """The patch as plain RFC 6902."""
-    patch: list[dict[str, Any]] = decode(body)
-    for operation in patch:
-        address = operation.pop("value_node", None)
-        if address is not None:
-            operation["value"] = materialise(nodes.root(bytes.fromhex(address)), nodes)
-    return patch
+    return plain_bodies([body], nodes)[0]
+
+
+def plain_bodies(bodies: Sequence[bytes], nodes: Nodes) -> list[list[dict[str, Any]]]:
+    """As `plain_body` of each of these; decoded together, which takes less time."""
+    data = b"[%b]" % b",".join(bodies)
+    patches: list[list[dict[str, Any]]] = decode_large(data)
+    if b'"value_node":' in data:  # or a text that looks like it
+        for operation in chain.from_iterable(patches):
+            address = operation.pop("value_node", None)
+            if address is not None:
+                operation["value"] = materialise(nodes.root(bytes.fromhex(address)), nodes)
+    return patches

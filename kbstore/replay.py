@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kbstore.canonical import JSON
-from kbstore.edits import add, remove, replace, resolve
+from kbstore.edits import add, remove, replace
 from kbstore.operation import parse_patch
 from kbstore.patch import apply_operations
 from kbstore.pointer import parse_pointer
@@ -22,25 +22,28 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]]) -> JSON:
     near_path: str | None = None
     for operation in patch:
         op, text = operation["op"], operation["path"]
-        above, slash, token = text.rpartition("/")
-        sets = op == "replace" or op == "add"
-        if sets and slash and above == near_path and "~" not in token and (op == "add" or token in near):
-            # Operations on the members of one object mostly follow each other; without a slash it is the root.
-            near[token] = operation["value"]
-            continue
+        if (op == "replace" or op == "add") and "~" not in text:
+            above, slash, token = text.rpartition("/")
+            if above == near_path and slash and (op == "add" or token in near):
+                # Operations on the members of one object mostly follow each other; without a slash it is the root.
+                near[token] = operation["value"]
+                continue
+            holder: JSON = document if slash else None
+            try:
+                for step in above.split("/")[1:]:
+                    holder = holder[step]
+            except (TypeError, KeyError):  # an array on the way, or nothing
+                holder = None
+            if type(holder) is dict and (op == "add" or token in holder):
+                holder[token] = operation["value"]
+                near, near_path = holder, above
+                continue
         near_path = None
         path = parse_pointer(text)
-        if sets and path:
-            holder = resolve(document, path[:-1])
-            if type(holder) is not dict:
-                document = (add if op == "add" else replace)(document, path, operation["value"])
-            elif op == "add" or path[-1] in holder:
-                holder[path[-1]] = operation["value"]
-                near, near_path = holder, above
-            else:
-                replace(document, path, operation["value"])  # says what is missing
-        elif op == "remove" and path:
+        if op == "remove" and path:
             remove(document, path)
+        elif (op == "replace" or op == "add") and path:
+            document = (add if op == "add" else replace)(document, path, operation["value"])
         else:
             document = apply_operations(document, parse_patch([operation], owned=True, limit=None), consume=True)
     return document

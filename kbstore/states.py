@@ -14,7 +14,7 @@ from typing import Any
 
 from backends.contract import Backend
 from kbstore.errors import CorruptStore
-from kbstore.event import Event, decode_body, plain_body
+from kbstore.event import Event, decode_body, plain_bodies
 from kbstore.log import Line
 from kbstore.replay import replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
@@ -26,6 +26,7 @@ from kbstore.tree.read import materialise
 
 _KEPT_STATES = 16
 _GROUP = 1024
+_PLAIN_GROUP = 128
 _NEW_EVENTS = 64
 
 
@@ -222,6 +223,7 @@ class States:
             draft.apply(decode_body(next(bodies)[1], self._nodes))
             root = draft.seal()
         document = materialise(root, self._nodes)
-        for _, body in bodies:
-            document = replay(document, plain_body(body, self._nodes))
+        while some := [body for _, body in islice(bodies, _PLAIN_GROUP)]:
+            for patch in plain_bodies(some, self._nodes):
+                document = replay(document, patch)
         return document

@@ -10,6 +10,7 @@ import itertools
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from backends import packing
@@ -22,8 +23,7 @@ from backends.sqlite.log import Logs
 
 _BATCH = 32
 _BATCH_BYTES = 4 * 1024 * 1024
-_AHEAD = 7
-_FRAMED_AT_ONCE = 32
+_AHEAD = 15
 _BASES = 4
 _CACHE_BYTES = 4 * 1024 * 1024
 
@@ -53,10 +53,9 @@ def prefix_of(address: bytes) -> int:
 
 def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
     """The packs that these chunks fill as they are first written."""
-    groups = packing.grouped(chunks, packing.FRESH_RAW_BYTES)
-    while some := list(itertools.islice(groups, _FRAMED_AT_ONCE)):
-        raws = [b"".join([chunk.data for chunk in group]) for group in some]
-        yield from zip(map(packing.directory_of, some), packing.compress_all(raws, packing.FRESH_LEVEL), strict=True)
+    for group in packing.grouped(chunks, packing.FRESH_RAW_BYTES):
+        raw = b"".join([chunk.data for chunk in group])
+        yield packing.directory_of(group), packing.compress(raw, packing.FRESH_LEVEL)
 
 
 def insert_packs(
@@ -130,7 +129,7 @@ class Chunks:
                         owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
                         for near in (pack, *(self._following(connection, place) if in_order else ())):
                             given.update(near.addresses)
-                            answer += [Found(address, data, place.tier, owner) for address, data in near.pieces()]
+                            answer += map(Found._make, zip(*near.columns(), repeat(place.tier), repeat(owner)))
             left = [address for address in batch[done:] if address not in given]
             yield from answer
 

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from kbstore.canonical import decode, encode
+from kbstore.canonical import decode, decode_large, encode
 from kbstore.errors import PointerError
 from kbstore.patch import resolve
 from kbstore.pointer import array_index
@@ -93,12 +93,6 @@ def leaf_refs(root: Ref, source: Source) -> Iterator[list[Ref]]:
             yield from leaf_refs(child, source)
 
 
-class _Run(NamedTuple):
-    """Items that stand inline one after the other, as JSON without the brackets around."""
-
-    text: bytes | memoryview
-
-
 class _Apart(NamedTuple):
     """An item whose value is a node of its own."""
 
@@ -107,11 +101,12 @@ class _Apart(NamedTuple):
     ref: Ref
 
 
-def _runs(root: Ref, source: Source) -> Iterator[_Run | _Apart]:
+def _runs(root: Ref, source: Source) -> Iterator[bytes | _Apart]:
+    """The items in order: those that stand inline one after the other as JSON without the brackets around."""
     for refs in leaf_refs(root, source):
         for found in source.walk(refs):
-            if isinstance(found, bytes) and found[1:2] == b"\n":  # no references: the leaf's own bytes are the run
-                yield _Run(memoryview(found)[3:-1])
+            if isinstance(found, bytes) and found.startswith((b"o\n", b"a\n")):  # no references: all of it is one run
+                yield found[3:-1]
                 continue
             leaf = parse_node(found, 0) if isinstance(found, bytes) else found
             assert isinstance(leaf, Leaf)
@@ -120,13 +115,13 @@ def _runs(root: Ref, source: Source) -> Iterator[_Run | _Apart]:
                 name = leaf.names[at] if leaf.is_object else b""
                 if isinstance(value, Ref):
                     if inline:
-                        yield _Run(b",".join(inline))
+                        yield b",".join(inline)
                         inline = []
                     yield _Apart(leaf.keys[at] if leaf.is_object else "", name, value)
                 else:
                     inline.append(name + value)
             if inline:
-                yield _Run(b",".join(inline))
+                yield b",".join(inline)
 
 
 def canonical(value: bytes | Ref, source: Source) -> bytes:
@@ -134,7 +129,7 @@ def canonical(value: bytes | Ref, source: Source) -> bytes:
     return value if isinstance(value, bytes) else b"".join(_pieces(value, source))
 
 
-def _pieces(root: Ref, source: Source) -> Iterator[bytes | memoryview]:
+def _pieces(root: Ref, source: Source) -> Iterator[bytes]:
     if root.kind not in (OBJECT, ARRAY):
         yield _blob(root, source)
         return
@@ -143,8 +138,8 @@ def _pieces(root: Ref, source: Source) -> Iterator[bytes | memoryview]:
     for run in _runs(root, source):
         yield comma
         comma = b","
-        if isinstance(run, _Run):
-            yield run.text
+        if isinstance(run, bytes):
+            yield run
         else:
             yield run.name
             yield from _pieces(run.ref, source)
@@ -168,15 +163,15 @@ def materialise(value: bytes | Ref, source: Source) -> Any:
     elements: list[Any] = []
     opening, closing = (b"{", b"}") if is_object else (b"[", b"]")
     take = members.update if is_object else elements.extend
-    waiting: list[bytes | memoryview] = []
+    waiting: list[bytes] = []
     waiting_bytes = 0
     for run in _runs(value, source):
-        if isinstance(run, _Run):
-            waiting.append(run.text)
-            waiting_bytes += len(run.text)
+        if isinstance(run, bytes):
+            waiting.append(run)
+            waiting_bytes += len(run)
             if waiting_bytes < _DECODE_BYTES:
                 continue
-        take(decode(opening + b",".join(waiting) + closing))
+        take(decode_large(opening + b",".join(waiting) + closing))
         waiting, waiting_bytes = [], 0
         if isinstance(run, _Apart):
             part = materialise(run.ref, source)
@@ -184,5 +179,5 @@ def materialise(value: bytes | Ref, source: Source) -> Any:
                 members[run.key] = part
             else:
                 elements.append(part)
-    take(decode(opening + b",".join(waiting) + closing))
+    take(decode_large(opening + b",".join(waiting) + closing))
     return members if is_object else elements

@@ -18,7 +18,6 @@ from backends import create_backend, memory, open_backend
 from backends.contract import Backend, Chunk, Record
 from backends.errors import StoreUnavailable
 from backends.sqlite import caches, file
-from backends.sqlite import chunks as sqlite_chunks
 from kbstore import Store
 from tests.backends.samples import chunks, fill
 from tests.conftest import LONG
@@ -228,7 +227,6 @@ def test_a_collection_within_a_snapshot_leaves_none_or_a_whole_one(
 ) -> None:
     """The pieces of a snapshot that is being written are nobody's yet: if they are collected, it is not published."""
     monkeypatch.setattr(caches, "_PIECE_BYTES", 1000)
-    monkeypatch.setattr(sqlite_chunks, "_FRAMED_AT_ONCE", 1)
     with closing(create_backend(tmp_path / "kb.db")) as one, closing(open_backend(tmp_path / "kb.db")) as other:
         fill(one, 1)
 
@@ -251,7 +249,6 @@ def test_two_writers_of_one_snapshot_do_not_take_each_others_pieces(
 ) -> None:
     """Where two processes write the snapshot of one version piece by piece in turns, the one published is whole."""
     monkeypatch.setattr(caches, "_PIECE_BYTES", 1000)
-    monkeypatch.setattr(sqlite_chunks, "_FRAMED_AT_ONCE", 1)
     with closing(create_backend(tmp_path / "kb.db")) as one, closing(open_backend(tmp_path / "kb.db")) as other:
         fill(one, 1)
         together = threading.Barrier(2, timeout=60)
