@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.canonical import MISSING
 from kbstore.clock import Clock, format_time
-from kbstore.errors import ConflictError, CorruptStore, SlotTaken
+from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
 from kbstore.log import Entry, Line
@@ -329,13 +329,12 @@ class Writer:
         found = collisions(ours, Footprint.of(theirs, self._array_test(before)))
         if not found:
             return
-        now = self.state(head).root
+        now, wanted = self.state(head).root, _proposed(proposals, before, self._nodes)
         pointers = []
         for mine, other in found:
             pointer = max(mine, other, key=lambda p: len(parse_pointer(p)))
             path = parse_pointer(pointer)
-            value = find(now, path, self._nodes) if now is not None else None
-            pointers.append((pointer, _proposed(proposals, path, self._nodes), _plain(value, self._nodes)))
+            pointers.append((pointer, _value_at(wanted, path, self._nodes), _value_at(now, path, self._nodes)))
         shown = ", ".join(p or "the whole document" for p, _, _ in pointers[:_SHOWN_POINTERS])
         more = f" and {len(pointers) - _SHOWN_POINTERS} more" if len(pointers) > _SHOWN_POINTERS else ""
         raise ConflictError(
@@ -345,21 +344,17 @@ class Writer:
         )
 
 
-def _plain(value: bytes | Ref | None, nodes: Nodes) -> Any:
+def _proposed(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes) -> Ref | None:
+    """The state that these changes lead to from the one that they were made for; None where they lead to none."""
+    draft = Draft(root, nodes, Budget())
+    try:
+        for proposal in proposals:
+            draft.apply(proposal.operations)
+        return draft.seal()
+    except PatchError:
+        return None
+
+
+def _value_at(root: Ref | None, path: tuple[str, ...], nodes: Nodes) -> Any:
+    value = find(root, path, nodes) if root is not None else None
     return MISSING if value is None else materialise(value, nodes)
-
-
-def _proposed(proposals: Sequence[Proposal], path: tuple[str, ...], nodes: Nodes) -> Any:
-    """What the proposals' last write at, above or below a pointer would put there."""
-    for proposal in reversed(proposals):
-        for op in reversed(proposal.operations):
-            if op.path == path or path[: len(op.path)] == op.path or op.path[: len(path)] == path:
-                if op.value is MISSING:
-                    return MISSING
-                value = materialise(op.value, nodes)
-                for token in path[len(op.path) :]:
-                    if not isinstance(value, dict) or token not in value:
-                        return value
-                    value = value[token]
-                return value
-    return MISSING
