@@ -1,7 +1,7 @@
 """What commit, diff, get and log cost as the history grows: times, and what the backend was asked for."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +14,7 @@ from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 
 _MOST_COMMITS = 100
-_PAIRS = 8
+_PAIRS = 6
 _LOOKS = 20
 _LIMIT = 2.0
 """Times of so short calls move by 30 % from run to run; growth with the history would show as 10 or 1,000."""
@@ -49,24 +49,34 @@ def _measured(path: Path, size: str, versions: int, commits: int) -> dict[str, _
         for patch in edits[:commits]:
             store.commit(patch=patch)
         places = [1 + (versions - 2) * at // (_PAIRS - 1) for at in range(_PAIRS)]
-        questions = list(get.sample(size, versions))
         calls: dict[str, list[Callable[[], object]]] = {
             "commit": [lambda patch=patch: store.commit(patch=patch) for patch in edits[commits:]],  # type: ignore[misc]
             "diff of adjacent versions, first look": [looking(store, seq, seq + 1) for seq in places],
             "diff of adjacent versions, warm": [looking(store, seq, seq + 1) for seq in places],
-            "get": [lambda p=p, s=s: store.get(p, s, default=None) for p, s in questions],  # type: ignore[misc]
             "log, 50 newest": [lambda: list(store.log(limit=50))] * _LOOKS,
         }
         with timing.settled():
-            return {what: _medians(backend, works) for what, works in calls.items()}
+            figures = {what: _medians(_one(backend, work) for work in works) for what, works in calls.items()}
+    figures["get, by a handle just opened"] = _medians(_gets(path, size, versions))
+    return figures
 
 
-def _medians(backend: CountingBackend, works: list[Callable[[], object]]) -> _Figures:
-    times, requests, read = [], [], []
-    for work in works:
-        backend.reset()
-        times.append(timing.timed(work) * 1e3)
-        counts = backend.reset()
-        requests.append(counts.requests)
-        read.append(counts.read_bytes / 1e3)
+def _gets(path: Path, size: str, versions: int) -> Iterator[_Figures]:
+    """Each value read by a handle of its own: what one remembers of a short history is soon all of it."""
+    for pointer, seq in get.sample(size, versions):
+        backend = CountingBackend(open_backend(str(path), read_only=True))
+        with Store(backend) as store:
+            store.head()
+            yield _one(backend, lambda store=store, pointer=pointer, seq=seq: store.get(pointer, seq, default=None))  # type: ignore[misc]
+
+
+def _one(backend: CountingBackend, work: Callable[[], object]) -> _Figures:
+    backend.reset()
+    took_ms = timing.timed(work) * 1e3
+    counts = backend.reset()
+    return took_ms, counts.requests, counts.read_bytes / 1e3
+
+
+def _medians(figures: Iterable[_Figures]) -> _Figures:
+    times, requests, read = zip(*figures, strict=True)
     return median(times), median(requests), median(read)

@@ -170,16 +170,17 @@ class States:
 
     def _drop(self, start: Start, fault: CorruptStore, dropped: set[int]) -> bool:
         """Give up a place to start from; False where there is nothing left to give up."""
-        if self._kept:
-            self._kept.clear()
-            if start.root is None:
-                return True
         if start.root is None:
-            return False
+            was_kept = bool(self._kept)
+            self._kept.clear()
+            return was_kept
         self._places = []
         dropped.add(start.seq)
         if start.log is not None and all(s.number != start.number for s in self._backend.snapshots(start.log)):
-            return True  # it was collected while it was read, which is no damage
+            return (
+                True  # it was collected since it was listed, which is no damage: what is in memory is as good as before
+            )
+        self._kept.clear()
         self._on_damage(f"the snapshot at v{start.seq} is damaged and was set aside: {fault}")
         if not self._backend.read_only and start.log is not None:
             self._backend.drop_snapshots(start.log, [start.number])

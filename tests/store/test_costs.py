@@ -1,6 +1,7 @@
 """What calls cost: requests to the backend and bytes read, counted, and flat in the number of versions."""
 
 import gzip
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from backends import create_backend, open_backend
 from backends.counting import CountingBackend
-from kbstore import Change, Store
+from kbstore import Change, Store, make_patch
 from tests.store.support import Ticks, articles, eager_snapshots, exact, replacing
 
 SIZES = (100, 1_000, 10_000)
@@ -185,6 +186,29 @@ def test_all_works_without_a_single_snapshot(
             report = fresh.verify()
             assert (report.problems, report.caches) == ([], [])
         assert exact(kb.checkout("v61")) == said[60]
+        assert kb.damage == []
+
+
+def test_a_snapshot_that_was_dropped_takes_nothing_from_memory(
+    tmp_path: Path, history: Callable[[Store], list[str]]
+) -> None:
+    """A fold that meets a snapshot collected since it was listed starts elsewhere; what was read before stays."""
+    path = tmp_path / "kb.db"
+    backend = CountingBackend(create_backend(path))
+    with Store(backend, author="ann", clock=Ticks()) as kb, Store.open(path) as other:
+        said = history(kb)
+        kb.checkout("v45")  # lists what there is up to here
+        kb.diff("v2", "v3")
+        backend.reset()
+        kb.diff("v2", "v3")
+        warm = backend.reset().requests
+        there = [s.number for s in other.backend.snapshots("main")]
+        assert other.backend.drop_snapshots("main", there) == len(there) > 2
+        gone = next(number for number in there if 5 < number < 45)
+        assert exact(kb.diff("v1", gone).patch) == exact(make_patch(json.loads(said[0]), json.loads(said[gone - 1])))
+        backend.reset()
+        kb.diff("v2", "v3")
+        assert backend.reset().requests == warm
         assert kb.damage == []
 
 
