@@ -138,7 +138,7 @@ def dumps(value: JSON) -> bytes:
 
 def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:
     """As `dumps` of each of these values, which stand inside `depth` containers; the error's pointer begins at one."""
-    pack, around = _packer(), _WRAPPERS + depth
+    pack, maybe_not_finite, around = _packer(), _MAYBE_NOT_FINITE.search, _WRAPPERS + depth
     inner: list[JSON] = [None]
     outer = _wrapped(inner, depth - 1)
     printed = []
@@ -149,8 +149,8 @@ def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:
             data = orjson.dumps(outer, option=_SORTED)
         except TypeError:
             raise why_no_json(value) from None
-        if b"\xcb" in packed:
-            _refuse_what_is_not_finite(value, packed)
+        if maybe_not_finite(packed) and (fault := find_fault(value)) is not None:
+            raise fault
         printed.append(data[around : len(data) - around])
     return printed
 
@@ -285,14 +285,8 @@ def _check_types(value: JSON) -> None:
         packed = _packer()(value)
     except TypeError:
         raise why_no_json(value) from None
-    _refuse_what_is_not_finite(value, packed)
-
-
-def _refuse_what_is_not_finite(value: JSON, packed: bytes) -> None:
-    if _MAYBE_NOT_FINITE.search(packed):
-        fault = find_fault(value)
-        if fault is not None:
-            raise fault
+    if _MAYBE_NOT_FINITE.search(packed) and (fault := find_fault(value)) is not None:
+        raise fault
 
 
 @cache

@@ -55,7 +55,7 @@ def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
     """The packs that these chunks fill as they are first written."""
     for group in packing.grouped(chunks, packing.FRESH_RAW_BYTES):
         raw = b"".join([chunk.data for chunk in group])
-        yield packing.directory_of(group), packing.compress(raw, packing.FRESH_LEVEL)
+        yield packing.directory_of(group), packing.compress(raw, packing.HASTY_LEVEL)
 
 
 def insert_packs(
@@ -139,7 +139,9 @@ class Chunks:
         What is truth stays so, hence the answer may be used in a later transaction.
         """
         new = {chunk.address: chunk for chunk in chunks}
-        waiting = iter(list(new))
+        with self._connection.using() as connection:
+            empty = connection.execute("SELECT 1 FROM packs LIMIT 1").fetchone() is None
+        waiting = iter(() if empty else list(new))
         while batch := list(itertools.islice(waiting, _BATCH)):
             with self._connection.reading() as connection:
                 places = self._locate(connection, batch)
