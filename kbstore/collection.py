@@ -1,76 +1,241 @@
-"""Finds the container whose children people count as entries, where none is configured."""
+"""Finds the container whose children people count as entries, where none is configured.
+
+An entry is an object or an array. So a container of texts or numbers is no collection, however many it holds, and
+neither is one of which only few items are containers. Of the others the largest is taken that holds *records*: items
+that have a member name in common, as articles have their title; then, where there is none, the largest of all.
+
+Both sides of a comparison are looked at together: what was emptied or begun by a change is as large as on the side that
+has more of it, and the choice is the same in both directions.
+
+Cost: bounded, whatever the size of the document. Counts stand in the references of the tree; of a container that holds
+many items only the first few are looked at.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from kbstore.canonical import decode
-from kbstore.tree.node import ARRAY, OBJECT, Ref, split_elements, split_members
+from kbstore.canonical import JSON, decode
+from kbstore.pairing import id_key, shared_id_key
+from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Ref, split_elements, split_members
 from kbstore.tree.read import Source, find, find_element, leaf_refs
-from kbstore.valuediff import id_key
 
-_LOOKED_AT = 64
-"""A container with more items than this is a collection without looking at them."""
+_Stored = bytes | Ref
+_Sides = tuple[_Stored, ...]
+"""What stands at one place: a value, or the different ones of both sides."""
+
+_SMALL = 64
+"""A container with more items is not entered: its items are entries, or nothing that counts."""
+_SAMPLE = 16
+_RECORDS = 8
+_DEEPEST = 3
+_WIDEST = 8
+_LOOKS = 32
+"""So many containers are looked at, at most so deep, and of one container's children at most the so many largest."""
 
 
-def find_collection(root: Ref, source: Source) -> tuple[str, ...]:
-    """Tokens of the pointer to the largest container.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one place holds.
 
-    From the root it goes down into the child with the most items, as long as that has no fewer than its parent, and
-    stops at a container all of whose items are objects: those are the entries.
+    Attributes:
+        count: Items, on the side that has more.
+        entries: More than half of the items are containers.
+        records: They are, and have a plain member in common (or are too many to be anything else).
+        objects: No item is anything but an object.
+        children: Containers among the items, by token, that may be collections themselves.
     """
-    path: tuple[str, ...] = ()
-    here: bytes | Ref = root
-    while True:
-        items = _items(here, source)
-        if items is None or (path and items and all(_is_object(v) for v in items.values())):
-            return path
-        counted = [(_count(v), k) for k, v in items.items()]
-        best = max(counted, key=lambda c: c[0], default=(0, ""))
-        if best[0] == 0 or best[0] < len(items):
-            return path
-        path, here = (*path, best[1]), items[best[1]]
+
+    count: int
+    entries: bool
+    records: bool
+    objects: bool
+    children: dict[str, _Sides]
 
 
-def entry_key(root: Ref, collection: tuple[str, ...], source: Source) -> str | None:
-    """The member that identifies the elements of a collection that is an array; None for any other."""
-    stored = find(root, collection, source)
-    if isinstance(stored, bytes):
-        value = decode(stored)
-        return id_key(value) if isinstance(value, list) else None
-    if stored is None or stored.kind != ARRAY:
-        return None
-    sample = [find_element(stored, at, source) for at in range(min(stored.count, _LOOKED_AT))]
-    return id_key([decode(v) for v in sample if isinstance(v, bytes)])
+def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | None:
+    """Tokens of the pointer to the collection; None where no container is one.
+
+    Args:
+        roots: The states to look at together: one, or both sides of a comparison, in any order.
+        source: Where nodes come from.
+    """
+    looks: dict[tuple[str, ...], _Look] = {}
+    beginning = _distinct([_opened(root, source) for root in roots])
+    pending: deque[tuple[tuple[str, ...], _Sides]] = deque([((), beginning)])
+    while pending and len(looks) < _LOOKS:
+        path, sides = pending.popleft()
+        look = looks[path] = _look(sides, source, inside=bool(path))
+        if not look.records and len(path) < _DEEPEST:
+            largest = sorted(look.children.items(), key=lambda child: (-_most(child[1]), child[0]))
+            pending.extend(((*path, token), child) for token, child in largest[:_WIDEST])
+    records = [path for path, look in looks.items() if look.records]
+    if records:  # of equally large ones the first that was met, which is not deeper than the others
+        return max(records, key=lambda path: looks[path].count)
+    found = [path for path, look in looks.items() if look.entries and not _is_inside_one(path, looks)]
+    return max(found, key=lambda path: (looks[path].count, len(path)), default=None)
 
 
-def _items(value: bytes | Ref, source: Source) -> dict[str, bytes | Ref] | None:
-    """A small container's items by token; None for a large one, or for what is none."""
-    if isinstance(value, Ref):
-        if value.kind == "v":
-            node = value.node or source.load(value)
-            value = node.encode()[1:]
-        elif value.kind not in (OBJECT, ARRAY) or value.count > _LOOKED_AT:
-            return None
+def entry_key(roots: Sequence[Ref], collection: tuple[str, ...], source: Source) -> str | None:
+    """The member that identifies the elements of a collection that is an array; None for any other.
+
+    It need not be unique on every side: an element that was given the id of another changes no other element's.
+    """
+    samples = [sample for root in roots if (sample := _elements(root, collection, source))]
+    if len(samples) > 1 and (both := shared_id_key(samples[0], samples[1])) is not None:
+        return both
+    return min((key for sample in samples if (key := id_key(sample)) is not None), default=None)
+
+
+def _is_inside_one(path: tuple[str, ...], looks: dict[tuple[str, ...], _Look]) -> bool:
+    """Whether a place lies inside of what looks like an entry."""
+    return any(looks[path[:end]].entries and looks[path[:end]].objects for end in range(1, len(path)))
+
+
+def _look(sides: _Sides, source: Source, *, inside: bool) -> _Look:
+    count = _most(sides)
+    items = _items(sides, source, whole=False)
+    look = _judge(count, items, source)
+    if count > _SMALL or look.records:
+        return look
+    items = _items(sides, source, whole=True)
+    look = _judge(count, items, source)
+    # What has texts of its own is likely to be an entry, and its lists are its own: steps, links, notes.
+    is_entry = inside and not all(_is_container(value) for item in items.values() for value in item)
+    for token, item in items.items():
+        if _most(item) and (not is_entry or all(map(_is_object, item))):
+            look.children[token] = item
+    return look
+
+
+def _judge(count: int, items: dict[str, _Sides], source: Source) -> _Look:
+    values = [value for item in items.values() for value in item]
+    entries = 2 * sum(map(_is_container, values)) > len(values)
+    records = entries and (count > _SMALL or _have_names_in_common(items, source))
+    return _Look(count, entries, records, all(map(_is_object, values)), {})
+
+
+def _have_names_in_common(items: dict[str, _Sides], source: Source) -> bool:
+    """Whether three of four objects have a plain member of one name; one object alone has it with nobody.
+
+    Collections that stand side by side may well have names in common ("1", "2", "3"), but those of entries.
+    """
+    objects = [item for item in items.values() if any(map(_is_object, item))][:_RECORDS]
+    names = Counter(
+        name for item in objects for name in {n for value in item if _is_object(value) for n in _names(value, source)}
+    )
+    return len(objects) > 1 and 4 * max(names.values(), default=0) >= 3 * len(objects)
+
+
+def _items(sides: _Sides, source: Source, *, whole: bool) -> dict[str, _Sides]:
+    """Items by token, of both sides together: all of them, or only the first of a container that is a node."""
+    found: dict[str, _Sides] = {}
+    for container in sides:
+        if not _is_array(container):
+            for token, value in _members(container, source, whole=whole):
+                found[token] = _distinct((*found.get(token, ()), value))
         else:
-            found: dict[str, bytes | Ref] = {}
-            for refs in leaf_refs(value, source):
-                for ref in refs:
-                    leaf = ref.node or source.load(ref)
-                    for at, item in enumerate(leaf.values):  # type: ignore[union-attr]
-                        found[leaf.keys[at] if value.kind == OBJECT else str(len(found))] = item  # type: ignore[union-attr]
-            return found
-    if value[:1] == b"{":
-        keys, _, values = split_members(value)
-        return dict(zip(keys, values, strict=True)) if len(keys) <= _LOOKED_AT else None
-    if value[:1] == b"[":
-        return {str(i): v for i, v in enumerate(split_elements(value)[: _LOOKED_AT + 1])}
-    return None
+            for at, value in enumerate(_elements_of(container, source, whole=whole)):
+                found[str(at)] = _distinct((*found.get(str(at), ()), value))
+    return found
 
 
-def _is_object(value: bytes | Ref) -> bool:
+def _members(container: _Stored, source: Source, *, whole: bool) -> Iterator[tuple[str, _Stored]]:
+    if isinstance(container, Ref) and container.kind == OBJECT:
+        for leaf in _leaves(container, source, whole=whole):
+            pairs = list(zip(leaf.keys, leaf.values, strict=True))
+            yield from pairs if whole else pairs[:_SAMPLE]
+    elif isinstance(container, bytes) and container[:1] == b"{":
+        keys, _, values = split_members(container)
+        yield from zip(keys[:_SMALL], values, strict=False)
+
+
+def _elements_of(container: _Stored, source: Source, *, whole: bool) -> Iterator[_Stored]:
+    if isinstance(container, Ref):
+        for leaf in _leaves(container, source, whole=whole):
+            yield from leaf.values if whole else leaf.values[:_SAMPLE]
+    else:
+        yield from split_elements(container)[:_SMALL]
+
+
+def _leaves(container: Ref, source: Source, *, whole: bool) -> Iterator[Leaf]:
+    if not whole:
+        node = container.node or source.load(container)
+        while isinstance(node, Index):
+            node = node.children[0].node or source.load(node.children[0])
+        assert isinstance(node, Leaf)
+        yield node
+        return
+    for refs in leaf_refs(container, source):
+        source.prefetch(refs)
+        for ref in refs:
+            leaf = ref.node or source.load(ref)
+            assert isinstance(leaf, Leaf)
+            yield leaf
+
+
+def _names(value: _Stored, source: Source) -> list[str]:
+    """Names of an object's members that are plain values; of a long one those in its first leaf."""
+    return [name for name, member in _members(value, source, whole=False) if not _is_container(member)]
+
+
+def _elements(root: Ref, collection: tuple[str, ...], source: Source) -> list[JSON]:
+    """The first elements of an array, each with its short members only."""
+    stored = find(root, collection, source) if collection else _opened(root, source)
+    if stored is None or not _is_array(stored):
+        return []
+    if isinstance(stored, Ref):
+        return [_short(find_element(stored, at, source), source) for at in range(min(stored.count, _SAMPLE))]
+    return list(decode(stored))
+
+
+def _short(value: _Stored, source: Source) -> JSON:
+    if isinstance(value, bytes):
+        return decode(value)
+    if value.kind != OBJECT:
+        return None
+    return {
+        name: decode(member)
+        for name, member in _members(value, source, whole=value.count <= _SMALL)
+        if isinstance(member, bytes) and not _is_container(member)
+    }
+
+
+def _distinct(sides: Sequence[_Stored]) -> _Sides:
+    """What both sides hold in common only once, so that it is looked at once."""
+    if len(sides) == 2:
+        old, new = sides
+        same = old.address == new.address if isinstance(old, Ref) and isinstance(new, Ref) else old == new
+        return (old,) if same else (old, new)
+    return tuple(sides)
+
+
+def _opened(root: Ref, source: Source) -> _Stored:
+    """The root of a state; its canonical form where that is short."""
+    node = (root.node or source.load(root)) if root.kind == VALUE else None
+    return node.data if isinstance(node, Blob) else root
+
+
+def _is_container(value: _Stored) -> bool:
+    return value.kind in (OBJECT, ARRAY) if isinstance(value, Ref) else value[:1] in (b"{", b"[")
+
+
+def _is_object(value: _Stored) -> bool:
     return value.kind == OBJECT if isinstance(value, Ref) else value[:1] == b"{"
 
 
-def _count(value: bytes | Ref) -> int:
+def _is_array(value: _Stored) -> bool:
+    return value.kind == ARRAY if isinstance(value, Ref) else value[:1] == b"["
+
+
+def _most(sides: _Sides) -> int:
+    return max(map(_count, sides), default=0)
+
+
+def _count(value: _Stored) -> int:
+    """Items of a container; 0 for what is none."""
     if isinstance(value, Ref):
         return value.count if value.kind in (OBJECT, ARRAY) else 0
     if value[:1] in (b"{", b"["):

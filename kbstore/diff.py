@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from kbstore.canonical import MISSING, same
-from kbstore.valuediff import Change, Hunk, Splice, changes, id_key, inverse, patch_of
+from kbstore.valuediff import Change, Hunk, Splice, changes, inverse, patch_of
 
 
 class Diff:
@@ -81,45 +81,63 @@ class Diff:
 
     @cached_property
     def _entries(self) -> tuple[list[str], list[str], list[str]]:
-        added: set[str] = set()
-        removed: set[str] = set()
+        before, after = _Told(self._entry_key), _Told(self._entry_key)
         depth = len(self.collection)
         modified: set[str] = set()
+        gone: set[str] = set()
+        come: set[str] = set()
         for hunk in self.hunks:
             if isinstance(hunk, Splice) and hunk.path == self.collection:
-                before, after = self._ids(hunk.old, hunk.old_start), self._ids(hunk.new, hunk.new_start)
-                removed |= before.keys()
-                added |= after.keys()
+                # What was taken out here and put in there counts as modified, although its content may be the same.
+                gone |= before.elements(hunk.old, hunk.old_start)
+                come |= after.elements(hunk.new, hunk.new_start)
             elif len(hunk.path) > depth and hunk.path[:depth] == self.collection:
                 entry = hunk.path[depth]
-                if isinstance(hunk, Hunk) and len(hunk.path) == depth + 1 and hunk.old is MISSING:
-                    added.add(entry)
-                elif isinstance(hunk, Hunk) and len(hunk.path) == depth + 1 and hunk.new is MISSING:
-                    removed.add(entry)
+                whole = isinstance(hunk, Hunk) and len(hunk.path) == depth + 1
+                if whole and (hunk.old is MISSING or hunk.new is MISSING):
+                    before.member(entry, hunk.old)
+                    after.member(entry, hunk.new)
                 else:
                     modified.add(entry)
             elif isinstance(hunk, Hunk) and hunk.path == self.collection[: len(hunk.path)]:
-                before = self._members(_below(hunk.old, self.collection[len(hunk.path) :]))
-                after = self._members(_below(hunk.new, self.collection[len(hunk.path) :]))
-                removed |= before.keys() - after.keys()
-                added |= after.keys() - before.keys()
-                modified |= {k for k in before.keys() & after.keys() if not same(before[k], after[k])}
-        both = added & removed
-        return sorted(added - both), sorted(removed - both), sorted(modified | both)
+                before.container(_below(hunk.old, self.collection[len(hunk.path) :]))
+                after.container(_below(hunk.new, self.collection[len(hunk.path) :]))
+        old, new = before.entries, after.entries
+        modified |= gone & come
+        modified |= {entry for entry in old.keys() & new.keys() if not same(old[entry], new[entry])}
+        return sorted(new.keys() - old.keys()), sorted(old.keys() - new.keys()), sorted(modified)
 
-    def _ids(self, elements: Sequence[Any], start: int) -> dict[str, Any]:
-        key = self._entry_key
-        if key is not None and all(isinstance(e, dict) and key in e for e in elements):
-            return {str(e[key]): e for e in elements}
-        return {str(start + i): e for i, e in enumerate(elements)}
 
-    def _members(self, container: Any) -> dict[str, Any]:
-        if isinstance(container, dict):
-            return container
-        if isinstance(container, list):
-            key = id_key(container)
-            return {str(e[key]) if key is not None else str(i): e for i, e in enumerate(container)}
-        return {}
+class _Told:
+    """The entries of one side, as far as differences tell of them, each with all that goes by its id."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+        self.entries: dict[str, list[Any]] = {}
+
+    def member(self, entry: str, value: Any) -> None:
+        """A member of a collection that is an object; `MISSING` where it has none."""
+        if value is not MISSING:
+            self.entries.setdefault(entry, []).append(value)
+
+    def elements(self, elements: Sequence[Any], start: int) -> set[str]:
+        """Elements of a collection that is an array: by their id-like member, and where they have none by place."""
+        ids = [self._id(element, at) for at, element in enumerate(elements, start)]
+        for entry, element in zip(ids, elements, strict=True):
+            self.member(entry, element)
+        return set(ids)
+
+    def container(self, value: Any) -> None:
+        """The whole collection; anything that is no container has no entries."""
+        if isinstance(value, dict):
+            for entry, member in value.items():
+                self.member(entry, member)
+        elif isinstance(value, list):
+            self.elements(value, 0)
+
+    def _id(self, element: Any, at: int) -> str:
+        found = element.get(self._key) if self._key is not None and isinstance(element, dict) else None
+        return str(found) if type(found) in (str, int) else str(at)
 
 
 def _below(value: Any, path: Sequence[str]) -> Any:

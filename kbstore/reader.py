@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -256,8 +256,8 @@ class Reader:
             old_root, new_root = roots()
             path = parse_pointer(pointer)
             hunks = compare(self._at(old_root, path), self._at(new_root, path), self._nodes, path)
-            root = new_root if new_root is not None else old_root
-            collection = self._collection_of(root)
+            sides = [root for root in (old_root, new_root) if root is not None]
+            collection = self._collection_of(sides) or ()
 
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
@@ -267,15 +267,21 @@ class Reader:
                 collection=collection,
                 old_name=self._version(old_entry).name,
                 new_name="document" if given is not None else self._version(new_entry).name,
-                entry_key=entry_key(root, collection, self._nodes) if root is not None else None,
+                entry_key=entry_key(sides, collection, self._nodes),
                 read_entry=read_entry,
             )
 
     @refolding
-    def collection(self) -> str:
-        """Pointer to the container whose children are the entries: as configured, else the largest one at the head."""
+    def collection(self) -> str | None:
+        """Pointer to the container whose children are the entries: as configured, else the largest one at the head.
+
+        Returns:
+            None where the head has none (see `kbstore.collection`): the members of the document then count as entries.
+        """
         with self._lock:
-            return format_pointer(self._collection_of(self._tree(self._line, self._newest()).root))
+            root = self._tree(self._line, self._newest()).root
+            found = self._collection_of([root] if root is not None else [])
+            return format_pointer(found) if found is not None else None
 
     def tags(self) -> dict[str, Version]:
         """All tags and the versions that they name, by name."""
@@ -380,10 +386,8 @@ class Reader:
         if line is self._line:
             self._handed_out = max(self._handed_out, seq)
 
-    def _collection_of(self, root: Ref | None) -> tuple[str, ...]:
-        if self._collection is not None:
-            return self._collection
-        return find_collection(root, self._nodes) if root is not None else ()
+    def _collection_of(self, roots: Sequence[Ref]) -> tuple[str, ...] | None:
+        return self._collection if self._collection is not None else find_collection(roots, self._nodes)
 
     @refolding
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:

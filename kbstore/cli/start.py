@@ -80,7 +80,7 @@ def init_command(
         else:
             version = copy.commit(message=message)
         project.save()
-        _tell(version, project, joined=joined, as_json=as_json)
+        _tell(version, project, store.collection(), joined=joined, as_json=as_json)
 
 
 def _store(session: Session, old: Config) -> str:
@@ -113,9 +113,12 @@ def _store_is_there(location: str) -> bool:
     return True
 
 
-def _tell(version: Version, project: Project, *, joined: bool, as_json: bool) -> None:
+def _tell(version: Version, project: Project, collection: str | None, *, joined: bool, as_json: bool) -> None:
     if as_json:
-        say_json({**version.as_dict(), "store": project.location, "joined": joined})
+        say_json({**version.as_dict(), "store": project.location, "joined": joined, "collection": collection})
         return
     say(f"{version.name}  {visible(version.message)}")
     note(f"{'joined' if joined else 'started'} {shown_path(project.location)}")
+    if collection is not None:
+        told = f"the entries are those of {visible(collection)}" if collection else "the entries stand at the top"
+        note(told if project.config.collection is not None else f"{told} (init --collection chooses others)")

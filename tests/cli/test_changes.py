@@ -75,6 +75,23 @@ def test_a_collection_can_be_chosen(shell: Shell) -> None:
     assert shell.ok("status", "--json").object["modified"] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("document", "told", "pointer"),
+    [
+        (DOCUMENT, "the entries are those of /problems (init --collection chooses others)\n", "/problems"),
+        (DOCUMENT["problems"], "the entries stand at the top (init --collection chooses others)\n", ""),
+        ({"a": 1}, "", None),
+    ],
+)
+def test_init_says_which_entries_it_found(shell: Shell, document: object, told: str, pointer: str | None) -> None:
+    """Where one container is clearly that of the entries; a comparison will count its children."""
+    shell.write(document)
+    assert shell.ok("init", "kb.json").err == "started .kbstore/kb.db\n" + told
+    (shell.folder / "again").mkdir()
+    shell.file.rename(shell.folder / "again" / "kb.json")
+    assert shell.ok("-C", "again", "init", "kb.json", "--json").object["collection"] == pointer
+
+
 # ---- status and commit --------------------------------------------------------------------------------------------
 
 

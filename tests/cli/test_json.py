@@ -15,7 +15,7 @@ VERIFY = ["ok", "versions", "head", "problems", "caches", "pinned"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {
-    "init": [*VERSION, "store", "joined"],
+    "init": [*VERSION, "store", "joined", "collection"],
     "status": ["file", "exists", "store", "branch", "base", "head", "behind", "clean", "added", "modified", "removed"],
     "commit": [*VERSION, "created"],
     "apply": [*VERSION, "created"],
