@@ -23,7 +23,7 @@ class Change:
     """One change for `Store.commit_many`: a document, or a patch.
 
     Attributes:
-        document: The whole new document.
+        document: The whole new document; None is the document ``null``, unless there is a patch.
         patch: RFC 6902 operations, instead of a document.
         message: Why.
         author: Who; the store's default author where it is empty.
@@ -41,6 +41,11 @@ class Change:
     authored: datetime | None = None
     meta: Mapping[str, Any] | None = None
     allow_empty: bool = False
+
+    @property
+    def has_document(self) -> bool:
+        """Whether a document was given; None beside a patch is none."""
+        return self.document is not UNSET and not (self.document is None and self.patch is not None)
 
 
 def check_text(author: str, message: str, tags: Sequence[str]) -> None:

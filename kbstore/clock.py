@@ -5,6 +5,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from kbstore.errors import KBStoreError
+
+_AWARE = "give a datetime with a time zone, as datetime(2025, 1, 27, 12, tzinfo=UTC)"
+
 
 class Clock(Protocol):
     """Where a store gets the time and random names from."""
@@ -28,6 +32,22 @@ class SystemClock:
     def token(self) -> str:
         """A new random name: 16 characters of ``[0-9a-f]``."""
         return secrets.token_hex(8)
+
+
+def check_moment(moment: object, name: str) -> None:
+    """Refuse what names no moment: a time without an offset is another one on every machine.
+
+    Args:
+        moment: What a caller gave.
+        name: The argument that it was given as.
+
+    Raises:
+        KBStoreError: It is no datetime, or one without a time zone.
+    """
+    if not isinstance(moment, datetime):
+        raise KBStoreError(f"{name} is a {type(moment).__name__}, not a datetime", hint=_AWARE)
+    if moment.utcoffset() is None:
+        raise KBStoreError(f"{name} has no time zone", hint=_AWARE)
 
 
 def format_time(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from backends.contract import Backend
 from kbstore.canonical import MISSING
 from kbstore.change import UNSET
-from kbstore.clock import format_time
+from kbstore.clock import check_moment, format_time
 from kbstore.collection import entry_key, find_collection
 from kbstore.diff import Diff
 from kbstore.errors import CorruptStore, RevisionError
@@ -139,7 +139,28 @@ class Reader:
             until: Only committed at or before this time.
             path: Only those that touched this pointer.
             newest_first: False gives the oldest first.
+
+        Raises:
+            KBStoreError: `since` or `until` is no datetime with a time zone.
+            RevisionError: `first` or `last` names no version; only once versions are asked for.
         """
+        for name, moment in (("since", since), ("until", until)):
+            if moment is not None:
+                check_moment(moment, name)
+        return self._log(first, last, limit, author, tag, since, until, path, newest_first)
+
+    def _log(
+        self,
+        first: "str | int | Version | None",
+        last: "str | int | Version | None",
+        limit: int | None,
+        author: str | None,
+        tag: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        path: str | None,
+        newest_first: bool,
+    ) -> Iterator[Version]:
         with self._lock:
             line, newest = self._resolve("HEAD" if last is None else last)
             low = (self._seq(first) if first is not None else 0) + 1

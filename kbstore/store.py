@@ -15,7 +15,7 @@ import backends
 from backends.contract import Backend, Collection
 from kbstore.canonical import check
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
-from kbstore.clock import Clock, SystemClock, format_time
+from kbstore.clock import Clock, SystemClock, check_moment, format_time
 from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.event import store_values, stored_patch
 from kbstore.group import GroupWriter, Member, Queue, fail_all
@@ -70,7 +70,7 @@ class Store(Reader):
     def create(
         cls,
         location: str | os.PathLike[str],
-        document: Any = UNSET,
+        document: Any = None,
         *,
         message: str = "first version",
         author: str = "",
@@ -81,7 +81,8 @@ class Store(Reader):
 
         Args:
             location: A file, a folder (which then holds ``kb.db``), or a URL such as ``memory:``.
-            document: The first version's document.
+            document: The first version's document; None for a store without one, at seq 0. (To begin with the document
+                ``null``, commit it.)
             message: The first version's message.
             author: Who commits where a commit does not say.
             clock: Gives the time; the machine's by default.
@@ -91,7 +92,7 @@ class Store(Reader):
             StoreExists: There is one.
             InvalidJSON: The document is not JSON; nothing was made.
         """
-        tree = root_of(document) if document is not UNSET else None
+        tree = root_of(document) if document is not None else None
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
         if tree is not None:
             store._commit_many([Change(tree, None, message, author)], base=None, rebase=True)
@@ -153,7 +154,8 @@ class Store(Reader):
         """Make a version from a whole new document or from a patch; durable when it returns.
 
         Args:
-            document: The new document. What is committed is what differs from `base`.
+            document: The new document; what is committed is what differs from `base`. None is the document ``null``,
+                unless there is a patch.
             patch: RFC 6902 operations instead: dicts, a ``jsonpatch.JsonPatch``, or JSON text.
             message: Why.
             author: Who; the store's default author where it is empty.
@@ -196,9 +198,13 @@ class Store(Reader):
 
         Returns:
             One version for each change.
+
+        Raises:
+            KBStoreError: As for `commit`; where there are several changes the message names the one that was refused,
+                counted from 0.
         """
         given = [c if isinstance(c, Change) else Change(**c) for c in changes]
-        patches = all(c.patch is not None and c.document is UNSET for c in given)
+        patches = all(c.patch is not None and not c.has_document for c in given)
         if self._backend.shares_slots and base is None and rebase and given and patches:
             return self._commit_together(Member(given, write_id))
         return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
@@ -226,7 +232,11 @@ class Store(Reader):
             self._begin()
             base_seq = self._base if base is None else self._seq(base)
             proposals = self._proposals(given, base_seq)
-            entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
+            try:
+                entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
+            except PatchError as fault:
+                self._name_change(proposals, fault)
+                raise
             return self._committed(entries)
 
     def _commit_together(self, member: Member) -> list[Version]:
@@ -272,6 +282,9 @@ class Store(Reader):
             ready.append(member)
         if ready:
             self._writer.commit_group(ready, self._base)
+        for member in ready:
+            if isinstance(member.fault, PatchError):
+                self._name_change(member.proposals, member.fault)
 
     def _committed(self, entries: Sequence[Entry | None]) -> list[Version]:
         head = self._writer.known_head()
@@ -296,38 +309,57 @@ class Store(Reader):
         """What these changes, documents or trees built of them, are to be committed as."""
         proposals = []
         root: Ref | None = None
-        has_documents = any(c.document is not UNSET for c in changes)
+        has_documents = any(c.has_document for c in changes)
         if has_documents:
             root = self._tree(self._line, self._line.entry(base) if base else None).root
-        for change in changes:
-            if (change.document is UNSET) == (change.patch is None):
-                raise PatchError("give a document or a patch, and not both")
-            body = b""
-            if change.patch is not None:
-                operations, body = stored_patch(change.patch)
-                if has_documents:
-                    root = self._applied(root, operations)
-            else:
-                wanted = change.document if isinstance(change.document, Ref) else root_of(change.document)
-                operations = self._operations_to(root, wanted)
-                root = self._applied(root, operations) if operations else root
-            author = change.author or self._author or default_author()
-            check_text(author, change.message, change.tags)
-            if change.meta is not None:
-                check(dict(change.meta))
-            proposals.append(
-                Proposal(
-                    operations,
-                    author,
-                    change.message,
-                    tuple(change.tags),
-                    change.authored,
-                    dict(change.meta) if change.meta else None,
-                    change.allow_empty,
-                    body,
-                )
-            )
+        for at, change in enumerate(changes):
+            try:
+                if change.has_document == (change.patch is not None):
+                    raise PatchError("give a document or a patch, and not both")
+                body = b""
+                if change.patch is not None:
+                    operations, body = stored_patch(change.patch)
+                    if has_documents:
+                        root = self._applied(root, operations)
+                else:
+                    wanted = change.document if isinstance(change.document, Ref) else root_of(change.document)
+                    operations = self._operations_to(root, wanted)
+                    root = self._applied(root, operations) if operations else root
+                proposals.append(self._proposal(change, operations, body))
+            except KBStoreError as fault:
+                if len(changes) > 1:
+                    _name(at, fault)
+                raise
         return proposals
+
+    def _proposal(self, change: Change, operations: list[Operation], body: bytes) -> Proposal:
+        author = change.author or self._author or default_author()
+        check_text(author, change.message, change.tags)
+        if change.authored is not None:
+            check_moment(change.authored, "authored")
+        if change.meta is not None:
+            check(dict(change.meta))
+        return Proposal(
+            operations,
+            author,
+            change.message,
+            tuple(change.tags),
+            change.authored,
+            dict(change.meta) if change.meta else None,
+            change.allow_empty,
+            body,
+        )
+
+    def _name_change(self, proposals: Sequence[Proposal], fault: PatchError) -> None:
+        """Say in the error which of several patches does not apply; they are tried again to find it."""
+        if len(proposals) > 1:
+            root = self._tree(self._line, self._writer.known_head().entry).root
+            for at, proposal in enumerate(proposals):
+                try:
+                    root = self._applied(root, proposal.operations)
+                except PatchError:
+                    _name(at, fault)
+                    return
 
     def _operations_to(self, root: Ref | None, wanted: Ref) -> list[Operation]:
         """The patch between two trees, values in stored form."""
@@ -543,3 +575,8 @@ class Store(Reader):
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:
             raise ReadOnlyStore(f"{self.location} was opened for reading only")
+
+
+def _name(at: int, fault: KBStoreError) -> None:
+    """Say in an error which of several changes was refused."""
+    fault.args = (f"change {at}: {fault}", *fault.args[1:])

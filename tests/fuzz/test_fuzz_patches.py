@@ -87,7 +87,8 @@ def test_a_patch_that_is_stored_is_the_patch(case: tuple[Any, list[dict[str, Any
     """Committed and read back, from another object too, a patch is what was given, and leads where it led."""
     document, patch = case
     wanted, refused_at = outcome(document, patch)
-    with Store.create("memory:", document) as kb:
+    with Store.create("memory:") as kb:
+        kb.commit(document)
         if refused_at is not None:
             try:
                 kb.commit(patch=patch)
@@ -126,7 +127,8 @@ def test_documents_and_patches_in_one_write(old: Any, new: Any, case: tuple[Any,
     wanted, refused_at = outcome(document, patch)
     made = make_patch(old, new)
     assert exactly(apply_patch(old, made)) == exactly(new)
-    with Store.create("memory:", old) as kb:
+    with Store.create("memory:") as kb:
+        kb.commit(old)
         changes = [Change(patch=made, allow_empty=True), Change(document, allow_empty=True)]
         changes += [Change(patch=patch, allow_empty=True)] if refused_at is None else []
         kb.commit_many(changes)

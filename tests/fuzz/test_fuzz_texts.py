@@ -116,7 +116,8 @@ POINTERS = st.lists(TOKENS, max_size=4).map(format_pointer) | st.text(alphabet="
 @given(VALUES, POINTERS)
 def test_a_pointer_finds_what_the_reference_finds(document: Any, pointer: str) -> None:
     """Through the store, as through jsonpointer: the same value, or nothing."""
-    with Store.create("memory:", document) as kb:
+    with Store.create("memory:") as kb:
+        kb.commit(document)
         kb.commit([document])
         missing = object()
         try:

@@ -62,6 +62,14 @@ def test_the_first_document_is_version_one(location: str) -> None:
         assert kb.checkout() == {"a": 1}
 
 
+def test_none_is_no_first_document(location: str) -> None:
+    """A store that is created with None has no version; null as a document is committed."""
+    with Store.create(location, None) as kb:
+        assert (kb.head().seq, kb.head().state) == (0, None)
+        assert kb.commit(None).seq == 1
+        assert kb.checkout() is None
+
+
 def test_creating_over_something_is_refused(location: str) -> None:
     """What stands at a location is never overwritten by a new store."""
     Store.create(location, {"a": 1}).close()
@@ -211,6 +219,14 @@ def test_a_commit_takes_a_document_or_a_patch(location: str) -> None:
         assert kb.head().seq == 1
 
 
+def test_a_document_of_none_beside_a_patch_is_none(location: str) -> None:
+    """A caller may pass None for the document that it does not have, alone and in a batch."""
+    with Store.create(location, {"a": 1}) as kb:
+        assert kb.commit(None, patch=replacing("/a", 2)).patch == replacing("/a", 2)
+        kb.commit_many([Change(None, replacing("/a", 3)), {"document": None, "patch": replacing("/a", 4)}])
+        assert (kb.head().seq, kb.checkout()) == (4, {"a": 4})
+
+
 @pytest.mark.parametrize(
     "value", [float("nan"), (1, 2), {1: 2}, 2**64, "\ud800", datetime(2025, 1, 1), b"x", {"a": {1}}]
 )
@@ -230,7 +246,8 @@ def test_what_is_not_json_is_refused(location: str, value: Any) -> None:
 @pytest.mark.parametrize("document", [None, True, 0, "text", "x" * 5000, [], [1, [2]], {}, ["y" * 3000] * 5])
 def test_any_json_value_may_be_a_document(location: str, document: Any) -> None:
     """The document need not be an object; it may become any other value and come back."""
-    with Store.create(location, document) as kb:
+    with Store.create(location) as kb:
+        kb.commit(document)
         assert exactly(kb.checkout()) == exactly(document)
         kb.commit({"now": ["an", "object"]})
         kb.commit(document)
@@ -323,6 +340,30 @@ def test_commit_many_lands_whole_or_not_at_all(location: str) -> None:
         assert kb.verify().ok
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([Change({"n": 1}), Change({"n": float("nan")})], "change 1: "),
+        ([Change({"n": 1}), Change({"n": 2}), Change(patch=replacing("/x", 1))], "change 2: operation 0"),
+        ([Change(patch=replacing("/n", 1)), Change(patch=replacing("/x", 1))], "change 1: operation 0"),
+        ([Change(patch=replacing("/x", 1)), Change(patch=replacing("/n", 1))], "change 0: operation 0"),
+        ([Change({"n": 1}), Change()], "change 1: give a document or a patch"),
+        ([Change({"n": 1}), Change({"n": 2}, tags="t")], "change 1: tags is one text"),
+        ([Change(patch=replacing("/x", 1))], "operation 0"),
+    ],
+)
+@pytest.mark.parametrize("base", [None, "v1"])
+def test_commit_many_names_the_change_that_is_refused(
+    location: str, changes: list[Change], told: str, base: str | None
+) -> None:
+    """By its number, counted from 0, where there are several; all or nothing."""
+    with Store.create(location, {"n": 0}) as kb:
+        with pytest.raises(KBStoreError) as refused:
+            kb.commit_many(changes, base=base)
+        assert str(refused.value).startswith(told)
+        assert kb.head().seq == 1
+
+
 def test_restore_adds_a_version_with_the_old_content(location: str) -> None:
     """Restoring never removes history: it is one more version, whose state is the old one's."""
     with Store.create(location, articles(20), clock=Ticks()) as kb:
@@ -358,6 +399,22 @@ def test_times_never_go_back(location: str) -> None:
         assert v.authored == late
         times = [v.time for v in kb.log(newest_first=False)]
         assert times == sorted(times)
+
+
+@pytest.mark.parametrize("moment", [datetime(2025, 1, 27, 12), "2025-01-27", 1737979200, START.date()])
+def test_a_time_without_a_zone_is_refused(location: str, moment: Any) -> None:
+    """It would mean another moment on every machine; the error names the argument and what to give."""
+    with Store.create(location, {"n": 0}) as kb:
+        for name, call in (
+            ("since", lambda: kb.log(since=moment)),
+            ("until", lambda: kb.log(until=moment)),
+            ("authored", lambda: kb.commit({"n": 1}, authored=moment)),
+        ):
+            with pytest.raises(KBStoreError, match=f"^{name} ") as refused:
+                call()
+            assert "time zone" in str(refused.value.hint)
+        assert kb.head().seq == 1
+        assert len(list(kb.log(since=START, until=datetime(2999, 1, 1, tzinfo=UTC)))) == 1
 
 
 def test_an_injected_clock_makes_history_repeatable(tmp_path: Path) -> None:

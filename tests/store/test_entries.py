@@ -30,7 +30,8 @@ def listed(count: int, size: int = 1) -> list[dict[str, Any]]:
 
 def told(old: Any, new: Any) -> tuple[list[str], list[str], list[str]]:
     """What a comparison says was added, removed and modified; the other direction is to say the opposite."""
-    with Store.create("memory:", old) as kb:
+    with Store.create("memory:") as kb:
+        kb.commit(old)
         kb.commit(new, allow_empty=True)
         there, back = kb.diff("v1", "v2"), kb.diff("v2", "v1")
         assert there.collection == back.collection
