@@ -4,6 +4,7 @@
 
     .kbstore/config.json        what `Config` holds
     .kbstore/kb.db              the store, unless it is elsewhere
+    .kbstore/<file>.db          the store of another file in the same folder
     .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
 
 Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then taken to be at the head.
@@ -21,7 +22,7 @@ from kbstore.canonical import encode
 from kbstore.clock import Clock
 from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
 from kbstore.store import Store
-from kbstore.workfile import replace_file
+from kbstore.workfile import WorkFileError, replace_file
 
 FOLDER = ".kbstore"
 CONFIG_FORMAT = 1
@@ -171,23 +172,52 @@ def is_url(location: str) -> bool:
     return bool(colon) and len(scheme) > 1 and scheme.isalnum()
 
 
-def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -> tuple[Project, Store]:
-    """The project and store of one file; both are begun beside it, empty, where there are none."""
+def project_of(file: Path) -> Project | None:
+    """The project that keeps the history of a file; None where none does yet.
+
+    That is the nearest one upward that has it as its file. A file beside that of a project may have a store of its own
+    in the same ``.kbstore``, named after it.
+    """
     file = _absolute(file)
     for folder in _upward(file.parent):
         if (folder / FOLDER / "config.json").is_file():
             project = Project.load(folder)
             if project.file is not None and os.path.realpath(project.file) == os.path.realpath(file):
-                return project, _open(project, clock, author)
+                return project
+    beside = _beside(file)
+    return beside if Path(beside.location).is_file() else None
+
+
+def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -> tuple[Project, Store]:
+    """The project and store of one file; both are begun beside it, empty, where there are none.
+
+    Raises:
+        WorkFileError: There is neither a history nor the file.
+    """
+    file = _absolute(file)
+    project = project_of(file)
+    if project is not None:
+        return project, _open(project, clock, author)
+    if not file.exists():
+        raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
     if (file.parent / FOLDER / "config.json").is_file():
-        # Another file's project: this file gets a store of its own in the same folder.
-        project = Project(file.parent, Config(file=file.name, store=f"{file.name}.db"))
-        return project, _open_or_create(project, clock, author)
+        project = Project.load(file.parent)
+        if project.file is not None:
+            project = _beside(file)
+            return project, _open_or_create(project, clock, author)
+        store = _open_or_create(project, clock, author)
+        project.change(file=file.name)  # its history was imported, and no file was named since
+        return project, store
     Project.make_folder(file.parent)
     project = Project(file.parent, Config(file=file.name))
     store = _open_or_create(project, clock, author)
     project.save()
     return project, store
+
+
+def _beside(file: Path) -> Project:
+    """What a file beside that of another project has: a store of its own in the same folder."""
+    return Project(file.parent, Config(file=file.name, store=f"{file.name}.db"))
 
 
 def _open_or_create(project: Project, clock: Clock | None, author: str) -> Store:

@@ -5,6 +5,7 @@ carried over to the head; so a file that was taken at v5 and is committed after 
 changed. Nothing here ever overwrites what is in no version, unless it is told to.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.version import Version
 from kbstore.workfile import FileContent, WorkFile, WorkFileError
+
+
+class OtherFile(KBStoreError):
+    """The store keeps the history of another file, and this one was never taken from it."""
 
 
 class UncommittedChanges(KBStoreError):
@@ -108,11 +113,13 @@ class WorkingCopy:
 
         Raises:
             WorkFileError: There is no file.
+            OtherFile: The history is that of another file.
             ConflictError: Others changed the same places since the file's base.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
         """
         content = self.load()
         state = self._state()
+        self._refuse_other_file(state)
         start = self.store.version(base) if base is not None else self._start(content, state)
         with self._settling(content.digest, start) as write_id:
             version = self.store.commit(
@@ -224,20 +231,34 @@ class WorkingCopy:
                 hint=f"kbstore diff shows them; commit them, {way_out}",
             )
 
+    def _refuse_other_file(self, state: FileState | None) -> None:
+        """A file that was checked out of this history may be committed to it; any other is most likely a slip."""
+        own = self._project.file if self._project is not None else None
+        if own is None or not own.exists() or os.path.realpath(own) == os.path.realpath(self.file):
+            return
+        if state is None or not self._is_known(state):
+            raise OtherFile(
+                f"{self.file.path} was never taken from this history, which is that of {own.name}",
+                hint="give it a folder and a history of its own: kbstore init FILE",
+            )
+
+    def _is_known(self, state: FileState) -> bool:
+        """Whether a file's base is a version of this store, as far as its open branch tells."""
+        if state.branch != self.store.branch:
+            return state.branch in self.store.branches()
+        try:
+            return self.store.version(f"v{state.seq}").id == state.id
+        except RevisionError:
+            return False
+
     def _state(self) -> FileState | None:
         return self._project.state_of(self.file.path) if self._project is not None else None
 
     def _base(self, head: Version, state: FileState | None) -> Version:
         """The version that the file was taken from, as far as this store still has it; else the head."""
-        if state is None or state.branch != self.store.branch or state.seq > head.seq:
+        if state is None or state.branch != self.store.branch or state.seq >= head.seq or not self._is_known(state):
             return head
-        if state.seq == head.seq:
-            return head
-        try:
-            base = self.store.version(f"v{state.seq}")
-        except RevisionError:
-            return head
-        return base if base.id == state.id else head
+        return self.store.version(f"v{state.seq}")
 
     def _start(self, content: FileContent, state: FileState | None) -> Version:
         head = self.store.head()

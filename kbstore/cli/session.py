@@ -8,7 +8,7 @@ import click
 
 from kbstore.cli.author import author_of
 from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
-from kbstore.project import FOLDER, Project, is_url
+from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.workfile import WorkFile, WorkFileError
@@ -35,12 +35,13 @@ class Session:
 
     @cached_property
     def found(self) -> Project | None:
-        """The project upward of the current folder, whatever store is used."""
-        return Project.find(Path.cwd())
+        """The project of the file that was named, else the one upward of the current folder; whatever store is used."""
+        own = project_of(Path(self.file_option)) if self.file_option is not None else None
+        return own if own is not None else Project.find(Path.cwd())
 
     @cached_property
     def project(self) -> Project | None:
-        """The project upward of the current folder, unless another store than its own was asked for."""
+        """The project that was found, unless another store than its own was asked for."""
         chosen = self.chosen_store()
         if chosen is None or self.found is None:
             return self.found

@@ -1,5 +1,6 @@
 """Exit codes, and what is said where something is wrong: one `error:` line, a hint, never a traceback."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.sqlite import schema
+from kbstore import KnowledgeBaseVersioner
 from kbstore.cli import exits
 from kbstore.cli.main import COMMANDS
 from kbstore.errors import OutcomeUnknown
@@ -257,6 +259,43 @@ def test_a_file_can_be_named(kb: Shell) -> None:
     (kb.folder / "other.json").write_text("{}")
     assert kb.ok("status", "--file", "other.json", "--json").object["clean"] is False
     assert "nothing changed" in kb.ok("status").out
+
+
+def test_a_file_beside_another_has_its_own_history(shell: Shell) -> None:
+    """--file finds the store that the versioner made for that file, and mixes it with no other's."""
+    for name in ("one", "two"):
+        shell.file = shell.folder / f"{name}.json"
+        shell.write({"name": name})
+        versioner = KnowledgeBaseVersioner(shell.file)
+        versioner.create_version(f"begin {name}")
+        versioner.close()
+    assert sorted(path.name for path in (shell.folder / ".kbstore").glob("*.db")) == ["kb.db", "two.json.db"]
+    for name in ("one", "two"):
+        named = ["--file", f"{name}.json"]
+        assert [row["message"] for row in shell.ok("log", "--json", *named).objects] == [f"begin {name}"]
+        (shell.folder / f"{name}.json").write_text(json.dumps({"name": name, "n": 1}))
+        assert shell.ok("commit", "-m", f"go on with {name}", *named).out.startswith("v2_")
+        assert shell.ok("get", "/name", *named).out == f'"{name}"\n'
+        assert "nothing changed" in shell.ok("-C", "..", "status", "--file", f"work/{name}.json").out
+    assert [row["message"] for row in shell.ok("log", "--json").objects] == ["go on with one", "begin one"]
+
+
+def test_a_file_is_not_committed_into_the_history_of_another(kb: Shell) -> None:
+    """Nothing is written; a file that was checked out of the history may be, and so may one that was renamed."""
+    other = kb.folder / "other.json"
+    other.write_text('{"mine": 1}')
+    store = str(kb.folder / ".kbstore" / "kb.db")
+    for way in ([], ["--store", store]):
+        told = kb.fails(3, "commit", "--file", "other.json", "-m", "oops", *way).err
+        assert "was never taken from this history, which is that of kb.json" in told
+    assert (kb.versions(), other.read_text()) == (3, '{"mine": 1}')
+    other.unlink()
+    kb.ok("checkout", "v3", "-o", "other.json")
+    other.write_text(other.read_text().replace('"votes": 5', '"votes": 6'))
+    kb.ok("commit", "--file", "other.json", "-m", "from a copy")
+    assert kb.ok("get", "/problems/p2/votes").out == "6\n"
+    kb.file.rename(kb.folder / "renamed.json")
+    kb.ok("commit", "--file", "renamed.json", "-m", "renamed", "--allow-empty")
 
 
 # ---- who commits ----------------------------------------------------------------------------------------------------

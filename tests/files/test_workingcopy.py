@@ -9,7 +9,7 @@ from backends.errors import OutcomeUnknown
 from kbstore.errors import ConflictError
 from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
 from kbstore.store import Store
-from kbstore.workfile import WorkFile
+from kbstore.workfile import WorkFile, WorkFileError
 from kbstore.workingcopy import UncommittedChanges, WorkingCopy
 
 DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} for n in range(5)}}
@@ -164,6 +164,31 @@ def test_two_files_in_one_folder_have_two_histories(copy: WorkingCopy, tmp_path:
         assert store.checkout() == {"x": 1}
     assert copy.store.head().seq == 1
     assert sorted(path.name for path in (tmp_path / ".kbstore").glob("*.db")) == ["kb.db", "other.json.db"]
+
+
+def test_no_history_is_started_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """A slip of the pen makes nothing; a file that is gone, and whose history is there, is found."""
+    with pytest.raises(WorkFileError, match="there is no file"):
+        open_for_file(tmp_path / "typo.json")
+    assert list(tmp_path.iterdir()) == []
+    WorkFile(tmp_path / "kb.json").write(DOCUMENT)
+    open_for_file(tmp_path / "kb.json")[1].close()
+    (tmp_path / "kb.json").unlink()
+    open_for_file(tmp_path / "kb.json")[1].close()
+    with pytest.raises(WorkFileError):
+        open_for_file(tmp_path / "typo.json")
+    assert sorted(path.name for path in (tmp_path / ".kbstore").iterdir()) == ["config.json", "kb.db"]
+
+
+def test_an_imported_history_becomes_that_of_the_first_file(tmp_path: Path) -> None:
+    """A project without a file is the one of the file beside it, for every command from then on."""
+    Project.create(tmp_path, Config())
+    Store.create(tmp_path / ".kbstore" / "kb.db", DOCUMENT).close()
+    WorkFile(tmp_path / "kb.json").write(DOCUMENT)
+    project, store = open_for_file(tmp_path / "kb.json")
+    with store:
+        assert store.head().seq == 1
+    assert Project.load(tmp_path).file == tmp_path / "kb.json" == project.file
 
 
 @pytest.mark.parametrize(
