@@ -22,11 +22,12 @@ from kbstore.canonical import encode
 from kbstore.clock import Clock
 from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
 from kbstore.store import Store
-from kbstore.workfile import WorkFileError, replace_file
+from kbstore.workfile import OPEN_MODE, WorkFileError, mode_like, replace_file
 
 FOLDER = ".kbstore"
 CONFIG_FORMAT = 1
 _STORE_NAME = "kb.db"
+_READERS = 0o444
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
@@ -108,16 +109,21 @@ class Project:
             WorkFileError: It cannot be written.
         """
         project = cls(root, config)
-        project.make_folder(root)
+        project.make_folder(root, mode_like(project.file))
         project.save()
         return project
 
     @staticmethod
-    def make_folder(root: Path) -> Path:
-        """Make the ``.kbstore`` folder itself, where a store can be put before the configuration names it."""
+    def make_folder(root: Path, mode: int = OPEN_MODE) -> Path:
+        """Make the ``.kbstore`` folder itself, where a store can be put before the configuration names it.
+
+        Args:
+            root: The project's folder.
+            mode: That of the files to come, as `kbstore.workfile.mode_like` gives it.
+        """
         folder = root / FOLDER
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(mode | (mode & _READERS) >> 2, exist_ok=True)
         except OSError as fault:
             raise ProjectError(f"cannot make the folder {folder}: {fault.strerror}") from fault
         return folder
@@ -208,11 +214,31 @@ def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -
         store = _open_or_create(project, clock, author)
         project.change(file=file.name)  # its history was imported, and no file was named since
         return project, store
-    Project.make_folder(file.parent)
+    Project.make_folder(file.parent, mode_like(file))
     project = Project(file.parent, Config(file=file.name))
     store = _open_or_create(project, clock, author)
     project.save()
     return project, store
+
+
+def create_store(location: str, mode: int = OPEN_MODE, **options: Any) -> Store:
+    """A new store without a document, which nobody may read who may not read its file.
+
+    Args:
+        location: As for `Store.create`.
+        mode: Of a store that is a file: see `kbstore.workfile.mode_like`.
+        options: As for `Store.open`.
+
+    Raises:
+        StoreExists: There is one, or something else.
+    """
+    if is_url(location) and not location.lower().startswith("sqlite:"):
+        return Store.create(location, **options)
+    # Here, since a store on a bucket has no use for it.
+    from backends.sqlite.file import create_file, path_of
+
+    create_file(path_of(location), mode)
+    return Store.open(location, **options)
 
 
 def _beside(file: Path) -> Project:
@@ -226,7 +252,7 @@ def _open_or_create(project: Project, clock: Clock | None, author: str) -> Store
     except StoreNotFound:
         pass
     try:
-        return Store.create(project.location, clock=clock, author=author)
+        return create_store(project.location, mode_like(project.file), clock=clock, author=author)
     except StoreExists:  # made by somebody else just now
         return _open(project, clock, author)
 

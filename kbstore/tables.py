@@ -17,6 +17,7 @@ from kbstore.errors import KBStoreError
 from kbstore.pointer import format_pointer
 from kbstore.store import Store
 from kbstore.version import Version
+from kbstore.workfile import OPEN_MODE
 
 _ROW_KEY = "_key"
 _OTHER = "document"
@@ -34,6 +35,7 @@ def export_tables(
     path: Path,
     revision: "str | Version" = "HEAD",
     *,
+    mode: int = OPEN_MODE,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Make a SQLite database of a version and of the history up to it.
@@ -42,6 +44,7 @@ def export_tables(
         store: The store.
         path: The file to make; an earlier export is replaced when the new one is whole.
         revision: The version.
+        mode: What the file gets, further narrowed by the user's mask.
         progress: Told how many of how many tables are done.
 
     Returns:
@@ -57,6 +60,8 @@ def export_tables(
     document = store.checkout(version)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
         made = _fill(part, document, _history(store, version), progress)
         part.replace(path)
     except (OSError, sqlite3.Error) as fault:

@@ -17,6 +17,10 @@ from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
 
 _TRIES = 100
 _KEPT_BYTES = 32 << 20
+OPEN_MODE = 0o666
+"""The mode of a new file before the user's mask is applied."""
+_OWN_MODE = 0o600
+"""What its owner may do with a new file in any case: a store beside a write-protected file is written."""
 
 
 class WorkFileError(KBStoreError):
@@ -86,7 +90,9 @@ class WorkFile:
         """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
         return sha256(self._bytes()).hexdigest() if self.exists() else None
 
-    def write(self, value: JSON, *, like: FileContent | None = None, unchanged: str | None = None) -> str:
+    def write(
+        self, value: JSON, *, like: FileContent | None = None, unchanged: str | None = None, mode: int = OPEN_MODE
+    ) -> str:
         """Replace the file by this document, in the style and member order that it has.
 
         Args:
@@ -94,6 +100,7 @@ class WorkFile:
             like: The file as it was read, where the caller has it; else it is read. A file that is not JSON is
                 replaced in the default style.
             unchanged: Refuse where the file no longer has this digest.
+            mode: What a new file gets; see `replace_file`.
 
         Returns:
             The digest of what was written.
@@ -110,8 +117,19 @@ class WorkFile:
         data = printed(value, like)
         if unchanged is not None and self.digest() != unchanged:
             raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
-        replace_file(self.path, data)
+        replace_file(self.path, data, mode)
         return sha256(data).hexdigest()
+
+    def set_aside(self) -> Path:
+        """Copy the file's bytes to a new file beside it, named after them, where they are safe; gives its path.
+
+        Raises:
+            WorkFileError: It cannot be read, or not be copied.
+        """
+        data = self._bytes()
+        path = self.path.with_name(f"{self.path.name}.{sha256(data).hexdigest()[:8]}.damaged")
+        replace_file(path, data, mode_like(self.path))
+        return path
 
     def _bytes(self) -> bytes:
         try:
@@ -142,8 +160,28 @@ def printed(value: JSON, like: FileContent | None) -> bytes:
     return print_json(value, like.style)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def mode_like(*files: str | os.PathLike[str] | None) -> int:
+    """The mode for a new file with the content of one of these: who may not read that one may not read the new one.
+
+    Args:
+        files: The first one that is there counts; `OPEN_MODE` where none is.
+    """
+    for file in files:
+        if file is not None:
+            try:
+                return stat.S_IMODE(Path(file).stat().st_mode) & OPEN_MODE | _OWN_MODE
+            except (OSError, ValueError):
+                continue
+    return OPEN_MODE
+
+
+def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
     """Put `data` at `path`, durably and whole or not at all; see the module's text for what is kept.
+
+    Args:
+        path: Where.
+        data: What.
+        mode: What a new file gets, further narrowed by the user's mask.
 
     Raises:
         WorkFileError: The disk is full, the folder or the file is not writable, ...; nothing was changed.
@@ -155,7 +193,7 @@ def replace_file(path: Path, data: bytes) -> None:
             raise WorkFileError(f"{path} is not a file and cannot be replaced by one")
         if before is not None and not os.access(target, os.W_OK):
             raise WorkFileError(f"{path} is write-protected; it was left alone", hint=f"chmod u+w {path}")
-        temporary, descriptor = _open_beside(target)
+        temporary, descriptor = _open_beside(target, mode)
         try:
             try:
                 if before is not None:
@@ -187,12 +225,12 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _open_beside(target: Path) -> tuple[Path, int]:
-    """A new file in the same folder, with the mode that the user's mask gives new files."""
+def _open_beside(target: Path, mode: int) -> tuple[Path, int]:
+    """A new file in the same folder, with what the user's mask leaves of the mode."""
     for number in range(_TRIES):
         temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{number}.tmp")
         try:
-            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except FileExistsError:
             continue
     raise WorkFileError(f"cannot write {target}: {_TRIES} temporary files of its name are left in its folder")

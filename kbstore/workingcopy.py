@@ -17,7 +17,9 @@ from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown, RevisionEr
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import FileContent, WorkFile, WorkFileError
+from kbstore.workfile import OPEN_MODE, FileContent, WorkFile, WorkFileError
+
+_OTHER_NAME = "choose another name, or use --force to lose what it holds"
 
 
 class OtherFile(KBStoreError):
@@ -62,12 +64,24 @@ class WorkingCopy:
         store: The store; it stays the caller's to close.
         file: The file.
         project: Where the file's base is remembered; without one a file is taken to be at the head.
+        own: False for a file that a version is only to be written into: what is said of it leads to another file.
+        mode: What the file gets where it is new.
     """
 
-    def __init__(self, store: Store, file: WorkFile, project: Project | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        file: WorkFile,
+        project: Project | None = None,
+        *,
+        own: bool = True,
+        mode: int = OPEN_MODE,
+    ) -> None:
         self.store = store
         self.file = file
         self._project = project
+        self._own = own
+        self._mode = mode
 
     def status(self) -> Status:
         """What the file holds, and what of it is uncommitted.
@@ -91,12 +105,20 @@ class WorkingCopy:
         return Status(base, head, content, diff)
 
     def load(self) -> FileContent:
-        """What the file holds. Raises as `WorkFile.load`, with a hint at the version that could replace it."""
+        """What the file holds. Raises as `WorkFile.load`, with a hint at what could replace it."""
         try:
             return self.file.load()
-        except (InvalidJSON, WorkFileError) as fault:
-            if self.store.head().seq:
+        except InvalidJSON as fault:
+            if not self._own:
+                fault.hint = _OTHER_NAME
+            elif self.store.head().seq:
                 fault.hint = fault.hint or "mend the file, or write the newest version: kbstore checkout HEAD --force"
+            raise
+        except WorkFileError as fault:
+            if not self._own:
+                fault.hint = fault.hint or "choose another name"
+            elif self.store.head().seq and not self.file.exists():
+                fault.hint = fault.hint or "write the newest version: kbstore checkout HEAD"
             raise
 
     def commit(
@@ -214,7 +236,7 @@ class WorkingCopy:
         unchanged = like.digest if like is not None else None
         if not self.file.exists():
             like = model
-        digest = self.file.write(self.store.checkout(version), like=like, unchanged=unchanged)
+        digest = self.file.write(self.store.checkout(version), like=like, unchanged=unchanged, mode=self._mode)
         self._remember(version, digest)
         return version
 
@@ -224,6 +246,8 @@ class WorkingCopy:
 
     def refuse_uncommitted(self, status: Status, *, force_helps: bool = True) -> None:
         """Raise `UncommittedChanges` where the file holds some; `force_helps` says so in the hint."""
+        if not status.clean and not self._own:
+            raise UncommittedChanges(f"{self.file.path} holds something that is in no version", hint=_OTHER_NAME)
         if not status.clean:
             way_out = "or use --force to lose them" if force_helps else "or lose them: kbstore checkout HEAD --force"
             raise UncommittedChanges(

@@ -43,8 +43,13 @@ def path_of(location: str) -> Path:
     return path / FILE_NAME if path.is_dir() or text.endswith(os.sep) else path
 
 
-def create_file(path: Path) -> None:
+def create_file(path: Path, mode: int = 0o666) -> None:
     """Make an empty store at a path, whole or not at all.
+
+    Args:
+        path: Where.
+        mode: Who may read and write it, further narrowed by the process's umask. SQLite gives the same mode to what it
+            keeps beside the file.
 
     Raises:
         StoreExists: Something is there.
@@ -64,6 +69,8 @@ def create_file(path: Path) -> None:
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
         with translating(str(path)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             schema.create(connection)

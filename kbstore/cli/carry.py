@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,13 +13,13 @@ from kbstore.cli.options import as_json_option, author_option, command, complete
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
-from kbstore.errors import KBStoreError, StoreNotFound
+from kbstore.errors import KBStoreError, StoreExists, StoreNotFound
 from kbstore.log import MAIN_BRANCH
-from kbstore.project import Config, Project
+from kbstore.project import FOLDER, Config, Project, create_store
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
-from kbstore.workfile import WorkFileError
+from kbstore.workfile import WorkFileError, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 _WRITE_BYTES = 1 << 20
@@ -43,7 +44,7 @@ def import_command(session: Session, source: str, author: str | None, as_json: b
     """
     from kbstore.transfer import import_lines
 
-    with _lines(source) as lines, _store(session, author) as store, Progress("import", unit="line") as progress:
+    with _lines(source) as lines, _store(session, author, source) as store, Progress("import", unit="line") as progress:
         copy, status = None, None
         if session.file is not None and session.file.exists():
             copy = session.copy(store)
@@ -69,24 +70,57 @@ def _follow(copy: WorkingCopy, *, clean: bool) -> None:
 
 
 @contextmanager
-def _store(session: Session, author: str | None) -> Iterator[Store]:
-    """The store to import into; it is made where there is none."""
+def _store(session: Session, author: str | None, source: str) -> Iterator[Store]:
+    """The store to import into; it is made where there is none, and where then nothing came in it is taken away."""
+    project: Project | None = None
+    mode = mode_like(session.file, source if source != "-" else None)
     try:
         location = session.location
     except StoreNotFound:
-        root = Path.cwd()
-        Project.make_folder(root)
-        project = Project.create(root, Config())
-        note(f"started {shown_path(project.location)}")
+        project = Project(Path.cwd(), Config())
+        project.make_folder(project.root, mode)
         location = project.location
+    options: dict[str, Any] = {"author": session.author(author), "collection": session.collection}
+    is_new = False
     try:
-        store = Store.open(
-            location, branch=session.branch, author=session.author(author), collection=session.collection
-        )
-    except StoreNotFound:
-        store = Store.create(location, author=session.author(author), collection=session.collection)
-    with store:
-        yield store
+        store, is_new = _opened(location, mode, session.branch, options)
+        with store:
+            if project is not None:
+                project.save()
+            yield store
+            if project is not None:
+                note(f"started {shown_path(location)}")
+    except BaseException:
+        if is_new or project is not None:
+            _take_away(location, project)
+        raise
+
+
+def _opened(location: str, mode: int, branch: str, options: dict[str, Any]) -> tuple[Store, bool]:
+    """The store at a location, and whether it is new."""
+    try:
+        return Store.open(location, branch=branch, **options), False
+    except StoreNotFound as missing:
+        try:
+            return create_store(location, mode, **options), True
+        except StoreExists:
+            try:
+                return Store.open(location, branch=branch, **options), False  # somebody else just made it
+            except StoreNotFound:
+                raise missing from None  # what is there is no store
+
+
+def _take_away(location: str, project: Project | None) -> None:
+    """Remove a store that was started here just now, and its project, as long as nothing stands in it."""
+    with suppress(KBStoreError, OSError):
+        with suppress(StoreNotFound):
+            with Store.open(location, read_only=True) as store:
+                if store.head().seq or len(store.branches()) > 1:
+                    return
+            Path(store.location).unlink()
+        if project is not None:
+            (project.root / FOLDER / "config.json").unlink(missing_ok=True)
+            (project.root / FOLDER).rmdir()
 
 
 @contextmanager
@@ -138,7 +172,13 @@ def export_command(
 
             target = session.output_file(store, tables)
             with Progress("export") as progress:
-                made = export_tables(store, target, "HEAD" if revisions is None else revisions, progress=progress.reach)
+                made = export_tables(
+                    store,
+                    target,
+                    "HEAD" if revisions is None else revisions,
+                    mode=session.mode(store),
+                    progress=progress.reach,
+                )
             if as_json:
                 say_json({"file": tables, "tables": made})
             else:
@@ -153,7 +193,7 @@ def export_command(
         else:
             lines = export_events(store, *_range(store, revisions))
         if output is not None and output != "-":
-            _write(session.output_file(store, output), lines)
+            _write(session.output_file(store, output), lines, session.mode(store))
             note(f"wrote {visible(output)}")
             return
         for line in lines:
@@ -170,11 +210,11 @@ def _range(store: Store, revisions: str | None) -> tuple[int, int | None]:
     return store.version(both[0]).seq + 1, store.version(both[1]).seq
 
 
-def _write(path: Path, lines: Iterator[bytes]) -> None:
+def _write(path: Path, lines: Iterator[bytes], mode: int) -> None:
     """Write lines to a new file, which has its name once it is whole."""
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with part.open("xb", buffering=_WRITE_BYTES) as file:
+        with open(part, "xb", _WRITE_BYTES, opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())

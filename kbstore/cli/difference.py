@@ -70,7 +70,7 @@ def diff_command(
             else:
                 from kbstore.workfile import replace_file
 
-                replace_file(session.output_file(store, html_file), page_bytes)
+                replace_file(session.output_file(store, html_file), page_bytes, session.mode(store))
                 note(f"wrote {visible(html_file)}")
         else:
             if stat:

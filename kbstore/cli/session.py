@@ -11,7 +11,7 @@ from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.render.escape import visible
 from kbstore.store import Store
-from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.workfile import WorkFile, WorkFileError, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -120,7 +120,7 @@ class Session:
         """
         if self.file is None:
             raise NoFile("no file was chosen", hint="name it with --file FILE, or for good with: kbstore init FILE")
-        return WorkingCopy(store, WorkFile(self.file), self.project)
+        return WorkingCopy(store, WorkFile(self.file), self.project, mode=self.mode(store))
 
     def output_file(self, store: Store, name: str, *, document: bool = False) -> Path:
         """A file that a command is to write.
@@ -142,9 +142,14 @@ class Session:
             raise WorkFileError(f"{name} is the knowledge base and is not written over", hint="choose another name")
         return Path(name)
 
+    def mode(self, store: Store) -> int:
+        """The mode for a new file with what the knowledge base holds: its file's, else its store's."""
+        return mode_like(self.file, store.location)
+
     def copy_of(self, store: Store, file: Path) -> WorkingCopy:
-        """Another file together with the store."""
-        return WorkingCopy(store, WorkFile(file), self.project)
+        """A file that is to be written, together with the store; the knowledge base's own or another one."""
+        own = self.file is not None and _same_place(os.fspath(self.file), os.fspath(file))
+        return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
 
 
 def shown_path(path: str | Path) -> str:

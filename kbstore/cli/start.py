@@ -13,11 +13,11 @@ from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
 from kbstore.pointer import parse_pointer
-from kbstore.project import FOLDER, Config, Project, ProjectError, is_url
+from kbstore.project import FOLDER, Config, Project, ProjectError, create_store, is_url
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.workfile import WorkFile, WorkFileError, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -93,12 +93,13 @@ def _store(session: Session, old: Config) -> str:
 def _store_for(project: Project, author: str, *, joined: bool) -> Store:
     """The project's store, made where there is none; a failure leaves nothing behind."""
     config = project.config
+    mode = mode_like(project.file)
     if joined:
-        Project.make_folder(project.root)
+        Project.make_folder(project.root, mode)
         return Store.open(project.location, branch=config.branch, author=author, collection=config.collection)
-    folder = Project.make_folder(project.root)
+    folder = Project.make_folder(project.root, mode)
     try:
-        return Store.create(project.location, author=author, collection=config.collection)
+        return create_store(project.location, mode, author=author, collection=config.collection)
     except BaseException:
         with suppress(OSError):  # it holds something after all
             folder.rmdir()

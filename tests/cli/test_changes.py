@@ -288,6 +288,43 @@ def test_a_file_of_another_kind_is_not_written_over(kb: Shell) -> None:
     assert json.loads(notes.read_bytes()) == DOCUMENT
 
 
+def test_a_hint_for_another_place_leads_to_another_place(kb: Shell) -> None:
+    """What cannot be written over there is no reason to lose what the knowledge base's own file holds."""
+    kb.edit("p1", votes=9)
+    (kb.folder / "somedir").mkdir()
+    (kb.folder / "notes.txt").write_text("not JSON")
+    (kb.folder / "other.json").write_text('{"mine": 1}')
+    told = {
+        name: kb.fails(3, "checkout", "v1", "-o", name).err.splitlines()[-1]
+        for name in ("somedir", "notes.txt", "other.json")
+    }
+    lose = "hint: choose another name, or use --force to lose what it holds"
+    assert told == {"somedir": "hint: choose another name", "notes.txt": lose, "other.json": lose}
+    assert "commit them" in kb.fails(3, "checkout", "v1").err
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+def test_nothing_is_more_readable_than_a_private_file(shell: Shell, mode: int) -> None:
+    """Neither its store nor what is exported, checked out or rendered of it; its owner may write all of them."""
+    shell.write(DOCUMENT)
+    shell.file.chmod(mode)
+    shell.ok("init", "kb.json")
+    shell.edit("p1", votes=9) if mode & 0o200 else None
+    shell.ok("checkout", "v1", "-o", "old.json")
+    shell.ok("export", "-o", "all.jsonl")
+    shell.ok("export", "--sqlite", "tables.db")
+    shell.ok("diff", "v0", "v1", "--html", "page.html")
+    shell.ok("import", "all.jsonl", "--store", "copy.db")
+    made = ["old.json", "all.jsonl", "tables.db", "page.html", "copy.db", ".kbstore/kb.db", ".kbstore"]
+    for name in made:
+        found = stat.S_IMODE((shell.folder / name).stat().st_mode)
+        assert found & 0o066 & ~mode == 0, (name, oct(found))
+        assert found & 0o600 == 0o600
+    shell.file.unlink()
+    shell.ok("checkout", "v1")
+    assert stat.S_IMODE(shell.file.stat().st_mode) & 0o066 & ~mode == 0
+
+
 def test_restore_makes_a_version_equal_to_an_old_one(kb: Shell) -> None:
     """The history stays, the state is the old one's, the file follows."""
     result = kb.ok("restore", "v1", "-m", "Back to the start", "--tag", "undo")
