@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kbstore.clock import Clock
-from kbstore.errors import RevisionError
+from kbstore.errors import InvalidJSON, RevisionError
 from kbstore.project import open_for_file
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import WorkFile
+from kbstore.workfile import WorkFile, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -20,11 +20,14 @@ class KnowledgeBaseVersioner:
     Args:
         path: The JSON file.
         clock: Gives the time; the machine's by default.
+
+    Raises:
+        WorkFileError: There is neither the file nor a history of it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
         project, self._store = open_for_file(Path(path), clock=clock)
-        self._copy = WorkingCopy(self._store, WorkFile(path), project)
+        self._copy = WorkingCopy(self._store, WorkFile(path), project, mode=mode_like(path, self._store.location))
 
     @property
     def store(self) -> Store:
@@ -46,19 +49,37 @@ class KnowledgeBaseVersioner:
     def restore_version(self, version_id: str) -> bool:
         """Write the file as it was at a version, and make that the newest version.
 
-        What the file held is lost where it is in no version: `create_version` keeps it first.
+        Nothing that the file holds is lost: what is in no version is made one first. A file that is no JSON just now
+        cannot be a version; it is copied to a file beside it whose name ends in ``.damaged``.
 
         Args:
             version_id: A name, also a shortened one such as ``v2_20250126``, or a tag.
 
         Returns:
-            False where there is no such version.
+            False where there is no such version, or one without a document (``v0``); nothing was done then.
+
+        Raises:
+            ConflictError: Somebody committed at the same time; the file is as it was.
         """
         try:
             target = self._store.version(version_id)
         except RevisionError:
             return False
-        self._copy.take(self._store.restore(target), force=True)
+        if target.seq == 0:
+            return False
+        damaged = not self._keep(f"Before restoring {target.name}")
+        self._copy.take(self._store.restore(target), force=damaged)
+        return True
+
+    def _keep(self, why: str) -> bool:
+        """Make a version of what is in none; False where the file is no JSON, and was set aside instead."""
+        try:
+            status = self._copy.status()
+        except InvalidJSON:
+            self._copy.file.set_aside()
+            return False
+        if not status.clean:
+            self._copy.commit(message=why, base="HEAD")  # as the file is, whatever others committed since it was taken
         return True
 
     def compare_versions(self, old: str, new: str) -> dict[str, list[str]]:

@@ -10,12 +10,14 @@ import sys
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kbstore
 from kbstore import KnowledgeBaseVersioner, apply_patch
 from kbstore.clock import SystemClock
+from tests.store.support import Ticks
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "guia.es.md"
@@ -92,6 +94,74 @@ def test_snippets_run_as_printed(beginning: Clock) -> None:
         "v1_20250120_090000",
         "v2_20250126_093000",
         "v3_20250127_120000",
+    ]
+    versioner.close()
+
+
+def test_the_guide_of_the_user_runs_but_for_its_import_path(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original's own snippets on the knowledge base, with an injected clock: the literal names appear."""
+    text = (shared / "guide.es.md").read_text(encoding="utf-8")
+    section = text.partition("## Versionado de Base de Conocimiento")[2].partition("\n## ")[0]
+    last = text.partition("### Problema: Versión de KB corrupta")[2]
+    snippets = [code for language, code in BLOCK.findall(section + last) if language == "python"]
+    assert len(snippets) == 5
+    old = "from data.integrations.support_troubleshooting_kb_versioner import KnowledgeBaseVersioner"
+    assert snippets[0].count(old) == 1
+    snippets[0] = snippets[0].replace(old, "from kbstore import KnowledgeBaseVersioner")
+
+    monkeypatch.chdir(tmp_path)
+    clock = Ticks(datetime(2025, 1, 25, 12, tzinfo=UTC), timedelta(0))
+    Path(FILE).parent.mkdir(parents=True)
+    Path(FILE).write_bytes((EXAMPLE / "support_kb.json").read_bytes())
+    first = KnowledgeBaseVersioner(FILE, clock=clock)
+    assert first.create_version("Base de conocimiento inicial") == "v1_20250125_120000"
+    clock.moment += timedelta(days=1)
+    edited("02-corrected-step.json")
+    assert first.create_version("Corregidos los pasos") == "v2_20250126_120000"
+    first.tag("v_previous_stable", "v2_20250126")
+    first.close()
+    clock.moment += timedelta(days=1)
+    edited("01-new-article.json")
+
+    monkeypatch.setattr(SystemClock, "now", lambda self: clock.now())
+    names: dict[str, Any] = {}
+    told = []
+    for number, snippet in enumerate(snippets):
+        out = io.StringIO()
+        with redirect_stdout(out):
+            exec(compile(snippet, f"guide.es.md, snippet {number}", "exec"), names)
+        told.append(out.getvalue())
+        if number == 0:
+            assert names["version_id"] == "v3_20250127_120000"
+        if number == 2:
+            assert names["success"] is True
+    assert told[1].splitlines()[2] == "v3_20250127_120000: Agregado problema de integración API"
+    assert told[2] == "Versión restaurada exitosamente\n"
+    assert told[3].splitlines()[0] == "Agregados: ['api-integration-oauth-scopes']"
+    versioner = names["versioner"]
+    assert json.loads(Path(FILE).read_text(encoding="utf-8")) == versioner.store.checkout("v_previous_stable")
+    versioner.close()
+
+
+def test_an_injected_clock_gives_the_names_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`KnowledgeBaseVersioner(..., clock=...)` asks that clock and no other for the time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SystemClock, "now", lambda self: pytest.fail("the machine's clock was asked"))
+    clock = Ticks(datetime(2025, 1, 26, 9, 30, tzinfo=UTC), timedelta(0))
+    Path("kb.json").write_text('{"problems": {}}')
+    versioner = KnowledgeBaseVersioner("kb.json", clock=clock)
+    assert versioner.create_version("vacía") == "v1_20250126_093000"
+    clock.moment = datetime(2025, 1, 27, 12, tzinfo=UTC)
+    Path("kb.json").write_text('{"problems": {"p1": {}}}')
+    assert versioner.create_version("uno") == "v2_20250127_120000"
+    clock.moment += timedelta(hours=1)
+    versioner.restore_version("v1_20250126")
+    assert [row["version_id"] for row in versioner.list_versions()] == [
+        "v1_20250126_093000",
+        "v2_20250127_120000",
+        "v3_20250127_130000",
     ]
     versioner.close()
 
