@@ -10,16 +10,19 @@ from kbstore.valuediff import id_key
 
 
 def in_order_of(value: Any, model: Any) -> Any:
-    """`value`, with the members of its objects in the order of `model`; new ones follow in the order they have.
+    """`value`, with the members of its objects in the order of `model`; new ones follow in canonical order.
+
+    The order that `value` has decides nothing, since it tells of caches and not of content.
 
     Elements of lists are matched by their id-like key, else by position. What has no counterpart is ordered as the
-    first of its siblings in the model that is of its kind. Shares what it need not change; changes neither.
+    first of its siblings in the model that is of its kind, else canonically. Shares what it need not change; changes
+    neither.
 
     Cost: what `encode` of both takes, and a visit of the containers that differ.
     """
     kind = type(value)
     if kind is not type(model) or (kind is not dict and kind is not list):
-        return value
+        return _canonical(value)
     if value == model and same(value, model):
         return model
     return _ordered_object(value, model) if kind is dict else _ordered_array(value, model)
@@ -28,9 +31,8 @@ def in_order_of(value: Any, model: Any) -> Any:
 def _ordered_object(value: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     siblings = _Siblings(model.values())
     ordered = {key: in_order_of(value[key], old) for key, old in model.items() if key in value}
-    for key, new in value.items():
-        if key not in model:
-            ordered[key] = in_order_of(new, siblings.like(new))
+    for key in sorted(value.keys() - model.keys()):
+        ordered[key] = in_order_of(value[key], siblings.like(value[key]))
     return ordered
 
 
@@ -48,6 +50,12 @@ def _ordered_array(value: list[Any], model: list[Any]) -> list[Any]:
             old = model[position] if position < len(model) else None
         ordered.append(in_order_of(new, old if type(old) is type(new) else siblings.like(new)))
     return ordered
+
+
+def _canonical(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _canonical(value[key]) for key in sorted(value)}
+    return [_canonical(item) for item in value] if type(value) is list else value
 
 
 def _by_id(value: list[Any], model: list[Any]) -> tuple[str, dict[Any, Any]] | None:

@@ -204,7 +204,9 @@ class Reader:
 
     @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
-        """The document at a version, as a new Python value; members ascend by key.
+        """The document at a version, as a new Python value.
+
+        Objects are unordered: in which order their members come may differ from call to call.
 
         Raises:
             RevisionError: No such version; also for ``v0``, where there is no document.

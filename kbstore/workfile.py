@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kbstore.canonical import JSON, loads, same
 from kbstore.errors import InvalidJSON, KBStoreError
-from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
+from kbstore.filestyle import FileStyle, print_json, print_new, style_of
 
 _TRIES = 100
 _KEPT_BYTES = 32 << 20
@@ -145,10 +145,13 @@ class WorkFile:
 def printed(value: JSON, like: FileContent | None) -> bytes:
     """A document as a file: laid out, and its members ordered, as in another one where that is given.
 
+    What is new in it, and a file without a model, has canonical order: the same document gives the same bytes, however
+    it was read.
+
     What both say has the same characters, up to files of 32 MiB; a larger one is printed anew in its style.
     """
     if like is None:
-        return print_json(value, DEFAULT_STYLE)
+        return print_new(value)
     from kbstore.memberorder import in_order_of
     from kbstore.retouch import retouched
 

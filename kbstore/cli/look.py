@@ -7,6 +7,7 @@ from itertools import chain
 
 import click
 
+from kbstore.canonical import decode, encode
 from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, note, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
@@ -151,7 +152,7 @@ def get_command(session: Session, pointer: str, revision: str, raw: bool, as_jso
     """
     with session.read() as store:
         version = store.version(revision)
-        value = store.get(pointer, version)
+        value = decode(encode(store.get(pointer, version)))  # in canonical order, however it was read
         if as_json:
             say_json({"pointer": pointer, "version": version.name, "value": value})
         elif raw and isinstance(value, str):

@@ -277,6 +277,29 @@ def test_checkout_to_another_place(kb: Shell) -> None:
     assert kb.file.read_bytes() == before
 
 
+@pytest.mark.parametrize("cache", ["replayed", "snapshot", "collected"])
+def test_a_new_file_has_canonical_order(shell: Shell, cache: str) -> None:
+    """Its bytes are the same whatever caches there are; a file that is there keeps its order, new members follow."""
+    store = str(shell.folder / "kb.db")
+    with Store.create(store, {"b": 1, "z": {"y": 1}}) as kb:
+        kb.commit(patch=[{"op": "add", "path": "/a", "value": {"d": 1, "c": 2}}])
+        kb.commit(patch=[{"op": "add", "path": "/z/x", "value": 2}])
+        if cache != "replayed":
+            kb.snapshot()
+        if cache == "collected":
+            kb.gc()
+    wanted = b'{\n  "a": {\n    "c": 2,\n    "d": 1\n  },\n  "b": 1,\n  "z": {\n    "x": 2,\n    "y": 1\n  }\n}\n'
+    assert shell.ok("--store", store, "checkout", "-o", "-").raw == wanted
+    shell.ok("--store", store, "checkout", "-o", "new.json")
+    assert (shell.folder / "new.json").read_bytes() == wanted
+    assert shell.ok("--store", store, "get").raw == wanted
+    there = shell.folder / "there.json"
+    there.write_text('{"z": {"y": 1}, "b": 1}')
+    shell.ok("--store", store, "--file", "there.json", "checkout", "--force")
+    told = b'{"z": {"y": 1, "x": 2}, "b": 1, "a": {"c": 2, "d": 1}}'
+    assert shell.ok("--store", store, "--file", "there.json", "checkout", "-o", "-").raw == told
+
+
 def test_a_file_of_another_kind_is_not_written_over(kb: Shell) -> None:
     """Neither notes nor another document, unless forced."""
     notes = kb.folder / "notes.txt"

@@ -1,5 +1,6 @@
 """A file, its base and its store: only what was changed is committed, and nothing uncommitted is lost."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} 
 def copy(tmp_path: Path) -> Iterator[WorkingCopy]:
     """A file at v1 of its store."""
     file = WorkFile(tmp_path / "kb.json")
-    file.write(DOCUMENT)
+    file.path.write_text(json.dumps(DOCUMENT, indent=2))
     project, store = open_for_file(file.path, author="me")
     with store:
         copy = WorkingCopy(store, file, project)
