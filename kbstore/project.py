@@ -210,13 +210,13 @@ def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -
         project = Project.load(file.parent)
         if project.file is not None:
             project = _beside(file)
-            return project, _open_or_create(project, clock, author)
-        store = _open_or_create(project, clock, author)
+            return project, _begun(project, clock, author)
+        store = _begun(project, clock, author)
         project.change(file=file.name)  # its history was imported, and no file was named since
         return project, store
     Project.make_folder(file.parent, mode_like(file))
     project = Project(file.parent, Config(file=file.name))
-    store = _open_or_create(project, clock, author)
+    store = _begun(project, clock, author)
     project.save()
     return project, store
 
@@ -246,26 +246,36 @@ def _beside(file: Path) -> Project:
     return Project(file.parent, Config(file=file.name, store=f"{file.name}.db"))
 
 
-def _open_or_create(project: Project, clock: Clock | None, author: str) -> Store:
+def open_or_create(location: str, mode: int = OPEN_MODE, *, branch: str, **options: Any) -> tuple[Store, bool]:
+    """The store at a location, and whether it was made just now. Arguments as for `create_store` and `Store.open`.
+
+    Raises:
+        StoreNotFound: What is there is something else.
+    """
     try:
-        return _open(project, clock, author)
-    except StoreNotFound:
-        pass
-    try:
-        return create_store(project.location, mode_like(project.file), clock=clock, author=author)
-    except StoreExists:  # made by somebody else just now
-        return _open(project, clock, author)
+        return Store.open(location, branch=branch, **options), False
+    except StoreNotFound as missing:
+        try:
+            return create_store(location, mode, **options), True
+        except StoreExists:
+            try:
+                return Store.open(location, branch=branch, **options), False  # somebody else was faster
+            except StoreNotFound:
+                raise missing from None
 
 
 def _open(project: Project, clock: Clock | None, author: str) -> Store:
+    return Store.open(project.location, **_options(project, clock, author))
+
+
+def _begun(project: Project, clock: Clock | None, author: str) -> Store:
+    return open_or_create(project.location, mode_like(project.file), **_options(project, clock, author))[0]
+
+
+def _options(project: Project, clock: Clock | None, author: str) -> dict[str, Any]:
     config = project.config
-    return Store.open(
-        project.location,
-        branch=config.branch,
-        author=author or config.author,
-        clock=clock,
-        collection=config.collection,
-    )
+    author = author or config.author
+    return {"branch": config.branch, "author": author, "clock": clock, "collection": config.collection}
 
 
 def _absolute(path: Path) -> Path:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,9 +12,9 @@ from kbstore.cli.options import as_json_option, author_option, command, complete
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
-from kbstore.errors import KBStoreError, StoreExists, StoreNotFound
+from kbstore.errors import KBStoreError, StoreNotFound
 from kbstore.log import MAIN_BRANCH
-from kbstore.project import FOLDER, Config, Project, create_store
+from kbstore.project import FOLDER, Config, Project, open_or_create
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
@@ -80,10 +79,11 @@ def _store(session: Session, author: str | None, source: str) -> Iterator[Store]
         project = Project(Path.cwd(), Config())
         project.make_folder(project.root, mode)
         location = project.location
-    options: dict[str, Any] = {"author": session.author(author), "collection": session.collection}
     is_new = False
     try:
-        store, is_new = _opened(location, mode, session.branch, options)
+        store, is_new = open_or_create(
+            location, mode, branch=session.branch, author=session.author(author), collection=session.collection
+        )
         with store:
             if project is not None:
                 project.save()
@@ -94,20 +94,6 @@ def _store(session: Session, author: str | None, source: str) -> Iterator[Store]
         if is_new or project is not None:
             _take_away(location, project)
         raise
-
-
-def _opened(location: str, mode: int, branch: str, options: dict[str, Any]) -> tuple[Store, bool]:
-    """The store at a location, and whether it is new."""
-    try:
-        return Store.open(location, branch=branch, **options), False
-    except StoreNotFound as missing:
-        try:
-            return create_store(location, mode, **options), True
-        except StoreExists:
-            try:
-                return Store.open(location, branch=branch, **options), False  # somebody else just made it
-            except StoreNotFound:
-                raise missing from None  # what is there is no store
 
 
 def _take_away(location: str, project: Project | None) -> None:

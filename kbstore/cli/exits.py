@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, StoreNotFound
+from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
 from kbstore.render.escape import visible
 
 DONE = 0
@@ -32,7 +32,12 @@ CONFLICT = 11
 UNKNOWN = 12
 INTERRUPTED = 130
 
-_UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
+_HINTS = {
+    OutcomeUnknown: "kbstore log shows whether it landed; run the same command again to settle it",
+    ReadOnlyStore: "see who may write the file and its folder; everything can be read meanwhile",
+}
+"""What to do on the command line, where the error speaks of calls in Python."""
+
 _SHOWN_CONFLICTS = 20
 _SHOWN_CHARS = 160
 
@@ -75,7 +80,7 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {_safe(str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        hint = _UNKNOWN_HINT if isinstance(fault, OutcomeUnknown) else fault.hint
+        hint = next((told for kind, told in _HINTS.items() if isinstance(fault, kind)), fault.hint)
         if hint:
             yield f"hint: {_safe(hint)}"
         return

@@ -13,7 +13,7 @@ from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
 from kbstore.pointer import parse_pointer
-from kbstore.project import FOLDER, Config, Project, ProjectError, create_store, is_url
+from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
@@ -99,7 +99,9 @@ def _store_for(project: Project, author: str, *, joined: bool) -> Store:
         return Store.open(project.location, branch=config.branch, author=author, collection=config.collection)
     folder = Project.make_folder(project.root, mode)
     try:
-        return create_store(project.location, mode, author=author, collection=config.collection)
+        return open_or_create(
+            project.location, mode, branch=config.branch, author=author, collection=config.collection
+        )[0]
     except BaseException:
         with suppress(OSError):  # it holds something after all
             folder.rmdir()

@@ -150,10 +150,13 @@ def test_an_import_into_something_else_says_what_it_is(shell: Shell) -> None:
     with closing(sqlite3.connect(mine)) as base:
         base.execute("create table t(x)")
     before = mine.read_bytes()
-    told = shell.fails(10, "import", "-", "--store", "mine.db", stdin=LINES).err
-    assert "is not a store: it is an SQLite database of another program" in told
-    assert "open it" not in told
+    shell.write(DOCUMENT)
+    for command in (["import", "-"], ["init", "kb.json"]):
+        told = shell.fails(10, *command, "--store", "mine.db", stdin=LINES).err
+        assert "is not a store: it is an SQLite database of another program" in told
+        assert "open it" not in told
     assert mine.read_bytes() == before
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["kb.json", "mine.db"]
 
 
 def test_events_arrive_in_pieces(kb: Shell) -> None:

@@ -61,6 +61,7 @@ def test_a_folder_that_may_only_be_read(read_only: Shell) -> None:
         assert done.returncode == 3, (command, done)
         assert done.stderr.startswith(b"error: "), (command, done)
         assert b"Traceback" not in done.stderr
+        assert b"read-only" not in done.stderr.partition(b"hint: ")[2]  # no command has a word for that
     assert before == {path: path.read_bytes() for path in read_only.folder.rglob("*") if path.is_file()}
 
 
