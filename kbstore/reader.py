@@ -295,14 +295,17 @@ class Reader:
             )
 
     @refolding
-    def collection(self) -> str | None:
-        """Pointer to the container whose children are the entries: as configured, else the largest one at the head.
+    def collection(self, revision: "str | int | Version" = "HEAD") -> str | None:
+        """Pointer to the container whose children are the entries: as configured, else found (`kbstore.collection`).
+
+        Args:
+            revision: The version to find it in.
 
         Returns:
-            None where the head has none (see `kbstore.collection`): the members of the document then count as entries.
+            None where that has none: the members of the document then count as entries.
         """
         with self._lock:
-            root = self._tree(self._line, self._newest()).root
+            root = self._tree(*self._resolve(revision)).root
             found = self._collection_of([root] if root is not None else [])
             return format_pointer(found) if found is not None else None
 

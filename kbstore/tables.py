@@ -1,7 +1,8 @@
 """A version as tables, by sqlite-utils: to be queried with SQL or browsed with Datasette.
 
-Each collection, an object of objects or an array of objects, becomes a table with full-text search over its texts.
-What is no collection goes into the table ``document``, the history into ``versions``. The file is a copy for reading:
+The knowledge base's collection, and beside it every other container most of whose items are objects, becomes a table
+with full-text search over its texts. An item that is no object is a row too, with its value in the column ``_value``.
+What is in no table goes into the table ``document``, the history into ``versions``. The file is a copy for reading:
 nothing is ever read back from it.
 """
 
@@ -14,12 +15,13 @@ from typing import Any
 
 from kbstore.canonical import encode
 from kbstore.errors import KBStoreError
-from kbstore.pointer import format_pointer
+from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.store import Store
 from kbstore.version import Version
 from kbstore.workfile import OPEN_MODE
 
 _ROW_KEY = "_key"
+_ROW_VALUE = "_value"
 _OTHER = "document"
 _VERSIONS = "versions"
 _MAX_COLUMNS = 500
@@ -62,7 +64,9 @@ def export_tables(
     try:
         part.unlink(missing_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
-        made = _fill(part, document, _history(store, version), progress)
+        pointer = store.collection(version)
+        entries = parse_pointer(pointer) if pointer is not None else None
+        made = _fill(part, document, entries, _history(store, version), progress)
         part.replace(path)
     except (OSError, sqlite3.Error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else fault
@@ -85,23 +89,39 @@ def _refuse_other_files(path: Path) -> None:
         raise KBStoreError(f"{path} is no earlier export and is not written over", hint="choose another name")
 
 
-def collections(document: Any) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, dict[str, Any]]]]]:
-    """Path and rows of each collection: the outermost non-empty objects and arrays that hold objects only."""
+def collections(
+    document: Any, entries: tuple[str, ...] | None = None
+) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, Any]]]]:
+    """Path and rows of each container that becomes a table.
+
+    Args:
+        document: The document.
+        entries: Tokens of the pointer to the knowledge base's collection, which is one whatever it holds; None where it
+            has none.
+    """
     pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while pending:
         path, value = pending.pop(0)
         rows = _rows(value)
-        if rows and all(isinstance(row, dict) for _, row in rows) and not (path == () and _is_record(value)):
+        above = entries is not None and len(path) < len(entries) and entries[: len(path)] == path
+        chosen = path == entries and isinstance(value, (dict, list))
+        if chosen or (not above and _are_entries(rows) and not (path == () and _is_record(value))):
             yield path, rows
         elif isinstance(value, dict):
             pending.extend(((*path, key), child) for key, child in value.items())
+        elif isinstance(value, list) and above:
+            pending.extend(((*path, str(at)), child) for at, child in rows)
+
+
+def _are_entries(rows: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether more than half of some items are objects."""
+    return 2 * sum(isinstance(row, dict) for _, row in rows) > len(rows)
 
 
 def _is_record(value: Any) -> bool:
     """Whether an object holds collections (and so is none itself)."""
     return isinstance(value, dict) and any(
-        isinstance(child, dict) and child and all(isinstance(item, dict) for item in child.values())
-        for child in value.values()
+        isinstance(child, dict) and _are_entries(_rows(child)) for child in value.values()
     )
 
 
@@ -114,13 +134,18 @@ def _rows(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _fill(
-    path: Path, document: Any, history: list[dict[str, Any]], progress: Callable[[int, int], None] | None
+    path: Path,
+    document: Any,
+    entries: tuple[str, ...] | None,
+    history: list[dict[str, Any]],
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, int]:
     import sqlite_utils
 
     database = sqlite_utils.Database(path)
     try:
-        found = list(collections(document))
+        # The collection comes first: it has its own name, whatever else would be called so.
+        found = sorted(collections(document, entries), key=lambda place: place[0] != entries)
         taken = {_OTHER, _VERSIONS}
         made: dict[str, int] = {}
         for at, (place, rows) in enumerate(found):
@@ -143,29 +168,35 @@ def _fill(
         database.close()
 
 
-def _add(database: Any, name: str, rows: Sequence[tuple[Any, dict[str, Any]]]) -> None:
-    members = list(dict.fromkeys(key for _, row in rows for key in row))
+def _add(database: Any, name: str, rows: Sequence[tuple[Any, Any]]) -> None:
+    members = list(dict.fromkeys(key for _, row in rows if isinstance(row, dict) for key in row))
     if len(members) > _MAX_COLUMNS:
         # As wide as this it is no table: each entry stands in one column, and json_extract() finds its way.
         members = []
     columns = _columns(members)
+    odd = not members or any(not isinstance(row, dict) for _, row in rows)
+    names = [_ROW_KEY, *columns.values(), *([_ROW_VALUE] if odd else [])]
     table = database.table(name)
+    if not rows:
+        table.create({_ROW_KEY: str}, pk=_ROW_KEY)
+        return
     table.insert_all(
-        (_row(key, row, columns) for key, row in rows),
+        (_row(key, row, columns, odd=odd) for key, row in rows),
         pk=_ROW_KEY,
-        columns=None if members else {_ROW_KEY: type(rows[0][0]), "_json": str},
+        columns=None if members else {_ROW_KEY: type(rows[0][0]), _ROW_VALUE: str},
         batch_size=500,
-        column_order=[_ROW_KEY, *columns.values()],
+        column_order=names,
     )
     texts = [column for column, kind in table.columns_dict.items() if kind is str and column != _ROW_KEY]
     if texts:
         table.enable_fts(texts, create_triggers=False)
 
 
-def _row(key: Any, row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
-    if not columns:
-        return {_ROW_KEY: key, "_json": encode(row).decode()}
-    return {_ROW_KEY: key, **{column: _cell(row.get(member)) for member, column in columns.items()}}
+def _row(key: Any, row: Any, columns: dict[str, str], *, odd: bool) -> dict[str, Any]:
+    spread = isinstance(row, dict) and bool(columns)
+    cells = {column: _cell(row.get(member)) if spread else None for member, column in columns.items()}
+    whole = {_ROW_VALUE: None if spread else encode(row).decode()} if odd else {}
+    return {_ROW_KEY: key, **cells, **whole}
 
 
 def _cell(value: Any) -> Any:
@@ -177,12 +208,12 @@ def _cell(value: Any) -> Any:
 
 def _columns(members: Sequence[str]) -> dict[str, str]:
     """A column for each member: its own name, made different where SQLite would take two for one."""
-    taken = {_ROW_KEY}
+    taken = {_ROW_KEY, _ROW_VALUE}
     return {member: _free(_plain(member), taken) for member in members}
 
 
 def _table_name(place: tuple[str, ...], taken: set[str]) -> str:
-    return _free(_plain("_".join(place)) or "entries", taken)
+    return _free(_plain("_".join(place)) if place else "entries", taken)
 
 
 def _plain(name: str) -> str:
