@@ -1,9 +1,10 @@
-"""The difference between two versions: patch, inverse, and what was added, removed and modified by entry."""
+"""The difference between two versions: patch, inverse, what was added, removed and modified by entry, in every form."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from kbstore import render
 from kbstore.canonical import MISSING, same
 from kbstore.valuediff import Change, Hunk, Splice, changes, inverse, patch_of
 
@@ -63,6 +64,43 @@ class Diff:
     def sides(self, entry: str) -> tuple[Any, Any] | None:
         """A whole entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
         return self._read_entry(entry) if self._read_entry is not None else None
+
+    def text(self, *, color: bool = False, width: int = 80) -> str:
+        """For a person at a terminal: by entry, old and new value of each path, changed words marked.
+
+        Args:
+            color: True for SGR colours; else changed words are marked as ``[-old-]`` and ``{+new+}``.
+            width: Columns that lines may use.
+        """
+        return render.terminal(self, color, width)
+
+    def unified(self) -> str:
+        """As ``diff -u`` tells of the printed JSON of each changed entry; what `patch` and other tools read."""
+        return render.unified(self)
+
+    def json(self) -> dict[str, Any]:
+        """As plain JSON values, stable for programs; ``kbstore diff --json`` prints them."""
+        return render.as_json(self)
+
+    def markdown(self) -> str:
+        """For tickets, reviews and chat, in GitHub's flavour; nothing in it becomes markup that was text."""
+        return render.markdown(self)
+
+    def html(self, title: str = "") -> str:
+        """A page that stands alone: no script, nothing loaded.
+
+        Args:
+            title: Its heading; by default the names of both sides.
+        """
+        return render.html(self, title)
+
+    def stat(self, width: int = 80) -> str:
+        """How much changed in each entry, in figures; `width` is the columns that lines may use."""
+        return render.stat(self, width)
+
+    def names(self) -> str:
+        """Pointers of the changed entries, and of what changed outside of them, one a line."""
+        return render.names(self)
 
     @property
     def added(self) -> list[str]:

@@ -57,14 +57,12 @@ def diff_command(
     session = ctx.ensure_object(Session)
     with session.read() as store:
         diff = _diff(session, store, places, ctx)
-        from kbstore import render
-
         if as_json:
-            say(json_text(render.as_json(diff)))
+            say(json_text(diff.json()))
         elif patch:
             say(json_text(diff.patch, pretty=True))
         elif html_file is not None:
-            page_bytes = render.html(diff, f"{diff.old_name} to {diff.new_name}").encode()
+            page_bytes = diff.html(f"{diff.old_name} to {diff.new_name}").encode()
             if html_file == "-":
                 write_bytes(page_bytes)
             else:
@@ -74,15 +72,15 @@ def diff_command(
                 note(f"wrote {visible(html_file)}")
         else:
             if stat:
-                text = render.stat(diff, width())
+                text = diff.stat(width())
             elif name_only:
-                text = render.names(diff)
+                text = diff.names()
             elif unified:
-                text = render.unified(diff)
+                text = diff.unified()
             elif markdown:
-                text = render.markdown(diff)
+                text = diff.markdown()
             else:
-                text = render.terminal(diff, wants_color(), width())
+                text = diff.text(color=wants_color(), width=width())
             page(text.rstrip("\n").split("\n") if text.strip() else [])
     if exit_code and diff:
         ctx.exit(DIFFERENCES)

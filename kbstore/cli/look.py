@@ -113,10 +113,8 @@ def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> 
             entries = {"added": diff.added, "removed": diff.removed, "modified": diff.modified}
             say_json({**version.as_dict(), **entries, "patch": version.patch})
             return
-        from kbstore import render
-
         color = wants_color()
-        body = render.stat(diff, width()) if stat else render.terminal(diff, color, width())
+        body = diff.stat(width()) if stat else diff.text(color=color, width=width())
         page(_with(paragraph(version, _names(store).get(version.id, ()), color), body))
 
 

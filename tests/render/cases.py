@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kbstore import render
 from kbstore.canonical import MISSING
 from kbstore.diff import Diff
 from kbstore.valuediff import Hunk
@@ -83,15 +82,15 @@ def diff_of(old: Any, new: Any, collection: tuple[str, ...] = ("problems",)) -> 
 def forms(diff: Diff) -> dict[str, str]:
     """Every form of a diff by the name of its golden file."""
     return {
-        "terminal.txt": render.terminal(diff, color=False, width=80),
-        "terminal-narrow.txt": render.terminal(diff, color=False, width=48),
-        "terminal-color.txt": render.terminal(diff, color=True, width=100),
-        "unified.txt": render.unified(diff),
-        "diff.json": json.dumps(render.as_json(diff), indent=2) + "\n",
-        "diff.md": render.markdown(diff),
-        "diff.html": render.html(diff, "Support: what changed"),
-        "stat.txt": render.stat(diff),
-        "names.txt": render.names(diff),
+        "terminal.txt": diff.text(),
+        "terminal-narrow.txt": diff.text(width=48),
+        "terminal-color.txt": diff.text(color=True, width=100),
+        "unified.txt": diff.unified(),
+        "diff.json": json.dumps(diff.json(), indent=2) + "\n",
+        "diff.md": diff.markdown(),
+        "diff.html": diff.html("Support: what changed"),
+        "stat.txt": diff.stat(),
+        "names.txt": diff.names(),
     }
 
 

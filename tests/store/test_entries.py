@@ -174,3 +174,17 @@ def test_a_document_compared_with_itself_tells_nothing(document: Any) -> None:
     with Store.create("memory:", {"document": document}) as kb:
         diff = kb.diff("v1", "v1")
         assert (diff.added, diff.removed, diff.modified) == ([], [], [])
+
+
+def test_a_diff_renders_itself() -> None:
+    """A comparison of two versions gives every form that the command line prints."""
+    with Store.create("memory:", articles(3)) as kb:
+        kb.commit(patch=[{"op": "replace", "path": "/problems/p1/votes", "value": 7}])
+        diff = kb.diff("v1", "v2")
+        assert "    /votes  0 -> 7\n" in diff.text()
+        assert '+  "votes": 7\n' in diff.unified()
+        assert diff.json()["changes"] == [{"pointer": "/problems/p1/votes", "kind": "modified", "old": 0, "new": 7}]
+        assert "- `/votes`: `0` \u2192 `7`\n" in diff.markdown()
+        assert diff.html("What changed").startswith("<!doctype html>\n")
+        assert diff.stat().startswith(" /problems/p1 | 1 ~\n")
+        assert diff.names() == "/problems/p1\n"
