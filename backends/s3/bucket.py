@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from backends.s3.client import Client, Refused
+from backends.s3.client import Client
+from backends.s3.refusals import Refused
 
 _UNSUPPORTED = frozenset({400, 403, 404, 405, 501})
 

@@ -6,6 +6,7 @@ way to connect, made on first use, after a fork and under a lock, since importin
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
-from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.errors import BackendError, StoreUnavailable
 from backends.s3.chance import Chance
 from backends.s3.options import Options
+from backends.s3.refusals import Refused, explain, is_transient, is_unreached, refused_by
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -25,10 +27,6 @@ _LONGEST_WAIT_S = 5.0
 _UNREACHED_TRIES = 4
 _PAGE_KEYS = 1000
 _TASKS = 8
-_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
-_TRANSIENT_CODES = frozenset(
-    {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "Throttling"}
-)
 
 
 class Got(NamedTuple):
@@ -65,22 +63,6 @@ class Listed(NamedTuple):
     key: str
     size: int
     age_s: float
-
-
-class Refused(NamedTuple):
-    """An answer that is not success, or none at all.
-
-    Attributes:
-        status: HTTP status; 0 where no answer came.
-        code: The server's code, or the name of what went wrong.
-        unclear: The request may have been carried out all the same.
-        fault: What botocore raised.
-    """
-
-    status: int
-    code: str
-    unclear: bool
-    fault: Exception
 
 
 @dataclass(slots=True)
@@ -395,6 +377,7 @@ class Client:
         client = _client_for(self.options)
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+        handled = sys.exception()
         request = Request(operation, key, self.chance.monotonic(), sent_bytes=sent)
         if self.meter.on:
             self.meter.requests.append(request)
@@ -408,14 +391,14 @@ class Client:
             code = str(fault.response.get("Error", {}).get("Code", ""))
             return Refused(request.status, code, request.status >= 500 or request.status == 408, fault)
         except (BotoCoreError, HTTPClientError, OSError) as fault:
-            return Refused(0, type(fault).__name__, type(fault).__name__ not in _NEVER_SENT, fault)
+            return refused_by(fault, handled)
         except RecursionError as fault:
             # botocore follows redirects to other regions, also where they lead in a circle.
             return Refused(301, "PermanentRedirect", False, fault)
         except Exception as fault:
             # urllib3's own errors reach us while a body is read; anything else is a fault of ours.
             if type(fault).__module__.startswith(("urllib3", "http.", "ssl")):
-                return Refused(0, type(fault).__name__, True, fault)
+                return refused_by(fault, handled)
             raise
         finally:
             request.ended = self.chance.monotonic()
@@ -454,7 +437,7 @@ class Patience:
     def wait(self, refused: Refused) -> bool:
         """Wait before another attempt; False where there is to be none."""
         self._tries += 1
-        if refused.status == 0 and not refused.unclear and self._tries >= _UNREACHED_TRIES:
+        if is_unreached(refused) and self._tries >= _UNREACHED_TRIES:
             return False
         longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self._tries)
         seconds = longest * (0.25 + 0.75 * self._chance.fraction())
@@ -462,86 +445,6 @@ class Patience:
             return False
         self._chance.sleep(seconds)
         return True
-
-
-_NEVER_SENT = frozenset(
-    {
-        "EndpointConnectionError",
-        "ConnectTimeoutError",
-        "ProxyConnectionError",
-        "NoCredentialsError",
-        "PartialCredentialsError",
-        "CredentialRetrievalError",
-        "NoRegionError",
-        "ParamValidationError",
-        "InvalidEndpointDiscoveryConfigurationError",
-        "TokenRetrievalError",
-        "UnauthorizedSSOTokenError",
-        "SSOTokenLoadError",
-        "SSLError",
-    }
-)
-_WITHOUT_KEY = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
-_UNREACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
-_WRONG_KEY = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
-)
-_WRONG_REGION = frozenset(
-    {
-        "PermanentRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "301",
-        "TemporaryRedirect",
-    }
-)
-
-
-def is_transient(refused: Refused) -> bool:
-    """Whether the same request may succeed later."""
-    if refused.status == 0:
-        return refused.unclear or refused.code in _UNREACHED
-    return refused.status in _TRANSIENT or refused.code in _TRANSIENT_CODES
-
-
-def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> BackendError:
-    """The error for a refusal: one line, no secret in it, and what to do."""
-    place = options.place
-    code = refused.code or str(refused.status)
-    if code == "NoSuchBucket":
-        return StoreNotFound(
-            f"there is no bucket {options.bucket}", hint="look at its name, the endpoint and the account"
-        )
-    if code in _WITHOUT_KEY or code in ("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"):
-        return StoreUnavailable(
-            f"no AWS credentials were found for {place}", hint="set AWS_PROFILE, or run aws configure or aws sso login"
-        )
-    if code in _WRONG_KEY:
-        return StoreUnavailable(
-            f"the server refused the credentials for {place} ({code})",
-            hint="look at the access key, its secret, and whether a session token has expired",
-        )
-    if code in _WRONG_REGION:
-        return StoreUnavailable(
-            f"the bucket {options.bucket} is in another region ({code})", hint="name it: ?region=..., or AWS_REGION"
-        )
-    if refused.status in (401, 403):
-        kind = ReadOnlyStore if writing else StoreUnavailable
-        return kind(
-            f"the credentials do not allow to {what} in {place} ({code})",
-            hint="docs/s3.md has the policy that kbstore needs",
-        )
-    if code in _UNREACHED:
-        return StoreUnavailable(
-            f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"
-        )
-    if code == "SSLError":
-        return StoreUnavailable(f"the server of {place} shows no certificate that is trusted", hint="name it with ?ca=")
-    if refused.status == 0:
-        return StoreUnavailable(f"{place} gave no answer to: {what} ({code})", hint="try again later")
-    return StoreUnavailable(
-        f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
-    )
 
 
 def _moment(answer: dict[str, Any]) -> float:

@@ -11,7 +11,8 @@ Invariants:
 """
 
 from backends.errors import BackendError, OutcomeUnknown
-from backends.s3.client import Client, Got, Refused, is_transient
+from backends.s3.client import Client, Got
+from backends.s3.refusals import Refused, is_transient
 
 _PRECONDITION_FAILED = 412
 

@@ -4,7 +4,8 @@ import orjson
 
 from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.s3 import keys
-from backends.s3.client import Client, Refused
+from backends.s3.client import Client
+from backends.s3.refusals import Refused, is_transient
 
 FORMAT = 1
 _CREATED = None
@@ -107,8 +108,6 @@ def ignores_conditions(client: Client) -> StoreUnavailable:
 
 def _create(client: Client, key: str, data: bytes) -> Refused | None:
     """Create an object; the refusal where it is there, or where the server gives none better until the deadline."""
-    from backends.s3.client import is_transient
-
     patience = client.patience()
     while True:
         refused = client.create(key, data)

@@ -1,0 +1,168 @@
+"""What the server, the network or boto3 refused: whether it may have been carried out, may pass, and means to a person.
+
+A request was certainly not sent where no connection came about: the name was not found, nobody listened, or TLS did not
+get through its handshake. All else that ends without an answer is *unclear*, also a TLS stream that breaks later.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple
+
+from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.s3.options import Options
+
+_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
+_HANDSHAKE = "TLSHandshake"
+_CERTIFICATE = "TLSCertificate"
+_NOT_S3 = "NotS3"
+_WITHOUT_KEY = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "SSOTokenLoadError",
+    }
+)
+_UNREACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", _HANDSHAKE})
+_NEVER_SENT = (
+    _UNREACHED
+    | _WITHOUT_KEY
+    | {_CERTIFICATE, "NoRegionError", "ParamValidationError", "InvalidEndpointDiscoveryConfigurationError"}
+)
+_WRONG_KEY = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+)
+_WRONG_TIME = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_WRONG_REGION = frozenset(
+    {
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "301",
+        "TemporaryRedirect",
+    }
+)
+
+
+class Refused(NamedTuple):
+    """An answer that is not success, or none at all.
+
+    Attributes:
+        status: HTTP status; 0 where no answer came.
+        code: The server's code, or the name of what went wrong.
+        unclear: The request may have been carried out all the same.
+        fault: What botocore raised.
+    """
+
+    status: int
+    code: str
+    unclear: bool
+    fault: Exception
+
+
+def refused_by(fault: Exception, handled: BaseException | None) -> Refused:
+    """A request that ended without an answer.
+
+    Args:
+        fault: What was raised.
+        handled: What was being handled already when the request was made, which tells nothing of it.
+    """
+    code = type(fault).__name__
+    for cause in _causes(fault, handled):
+        if type(cause).__name__ == "SSLCertVerificationError":
+            code = _CERTIFICATE
+        elif _began_in(cause.__traceback__, "do_handshake"):
+            code = _HANDSHAKE
+        else:
+            continue
+        break
+    return Refused(0, code, code not in _NEVER_SENT, fault)
+
+
+def not_s3(fault: Exception, *, unclear: bool = False) -> Refused:
+    """An answer that looks like success and is not one of S3's: a portal, a proxy's page, another service."""
+    return Refused(200, _NOT_S3, unclear, fault)
+
+
+def _causes(fault: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised for, down to the first of this request."""
+    cause: BaseException | None = fault
+    while cause is not None and cause is not handled:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _began_in(trace: TracebackType | None, function: str) -> bool:
+    """Whether an error passed through a function of this name."""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == function:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def is_unreached(refused: Refused) -> bool:
+    """Whether no connection came about: a few tries tell as much as many."""
+    return refused.status == 0 and not refused.unclear
+
+
+def is_transient(refused: Refused) -> bool:
+    """Whether the same request may succeed later."""
+    if refused.status == 0:
+        return refused.unclear or refused.code in _UNREACHED
+    if refused.code in _WRONG_TIME:
+        return False
+    return refused.status in _TRANSIENT or refused.code in _TRANSIENT_CODES
+
+
+def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> BackendError:
+    """The error for a refusal: one line, no secret in it, and what to do."""
+    place = options.place
+    code = refused.code or str(refused.status)
+    if code == "NoSuchBucket":
+        return StoreNotFound(
+            f"there is no bucket {options.bucket}", hint="look at its name, the endpoint and the account"
+        )
+    if code in _WITHOUT_KEY:
+        return StoreUnavailable(
+            f"no AWS credentials were found for {place}", hint="set AWS_PROFILE, or run aws configure or aws sso login"
+        )
+    if code in _WRONG_KEY:
+        return StoreUnavailable(
+            f"the server refused the credentials for {place} ({code})",
+            hint="look at the access key, its secret, and whether a session token has expired",
+        )
+    if code in _WRONG_TIME:
+        return StoreUnavailable(
+            f"the server of {place} refused the time of this request ({code}): this machine's clock is wrong",
+            hint="set the clock (NTP); S3 allows 15 minutes",
+        )
+    if code in _WRONG_REGION:
+        return StoreUnavailable(
+            f"the bucket {options.bucket} is in another region ({code})", hint="name it: ?region=..., or AWS_REGION"
+        )
+    if refused.status in (401, 403):
+        kind = ReadOnlyStore if writing else StoreUnavailable
+        return kind(
+            f"the credentials do not allow to {what} in {place} ({code})",
+            hint="docs/s3.md has the policy that kbstore needs",
+        )
+    if code == _CERTIFICATE:
+        return StoreUnavailable(f"the server of {place} shows no certificate that is trusted", hint="name it with ?ca=")
+    if code in _UNREACHED:
+        return StoreUnavailable(
+            f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"
+        )
+    if code in (_NOT_S3, "ResponseParserError"):
+        return StoreUnavailable(
+            f"the server of {place} does not speak S3: it answered something else to: {what}",
+            hint="look at the endpoint, and at proxies on the way to it",
+        )
+    if refused.status == 0:
+        return StoreUnavailable(f"{place} gave no answer to: {what} ({code})", hint="try again later")
+    return StoreUnavailable(
+        f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
+    )

@@ -1,0 +1,95 @@
+"""A proxy that harms answers on the wire: it speaks TLS with a certificate of its own, breaks streams, and drips."""
+
+import ipaddress
+import socket
+import ssl
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.s3.proxy import Proxy, _ask
+
+_A_BROKEN_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
+
+
+class Wire(Proxy):
+    """See above; only requests of `method` for slots are harmed.
+
+    Attributes:
+        context: TLS, where it is to be spoken.
+        harm: ``broken`` (carried out, then a broken TLS record), ``drip``, or nothing.
+        method: Of the requests that are harmed.
+        pause_s: Between two pieces of a dripping answer.
+        harmed: How often it was done.
+    """
+
+    context: ssl.SSLContext | None = None
+    harm = ""
+    method = "PUT"
+    pause_s = 0.1
+    harmed = 0
+
+    def _serve(self, connection: socket.socket) -> None:
+        if self.context is not None:
+            try:
+                connection = self.context.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
+        super()._serve(connection)
+
+    def _one(self, connection, upstream, method, path, headers, body) -> bool:  # type: ignore[no-untyped-def]
+        if not self.harm or method != self.method or "/log/" not in path:
+            return super()._one(connection, upstream, method, path, headers, body)
+        self.harmed += 1
+        if self.harm == "drip":
+            return super()._one(_Dripping(connection, self), upstream, method, path, headers, body)
+        self.harm = ""
+        _ask(upstream, method, path, headers, body)
+        with socket.socket(fileno=connection.detach()) as bare:
+            bare.sendall(_A_BROKEN_RECORD)
+        return False
+
+
+class _Dripping:
+    """A connection that gives an answer away in small pieces."""
+
+    def __init__(self, connection: socket.socket, wire: Wire) -> None:
+        self._connection = connection
+        self._wire = wire
+
+    def sendall(self, data: bytes) -> None:
+        for at in range(0, len(data), 8):
+            self._connection.sendall(data[at : at + 8])
+            if self._wire.harm:
+                time.sleep(self._wire.pause_s)
+
+
+def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 that vouches for itself, and a server's TLS with it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, secret = folder / "ca.pem", folder / "key.pem"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, secret)
+    return public, context
