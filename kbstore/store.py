@@ -262,6 +262,16 @@ class Store(Reader):
     def _commit_group(self, members: Sequence[Member]) -> None:
         self._refuse_read_only()
         self._begin()
+        waiting = list(members)
+        while waiting:
+            # Of those with one id the first is tried; the others then find what became of it.
+            turn = {member.write_id or id(member): member for member in reversed(waiting)}
+            chosen = [member for member in waiting if turn[member.write_id or id(member)] is member]
+            waiting = [member for member in waiting if member not in chosen]
+            self._commit_members(chosen)
+
+    def _commit_members(self, members: Sequence[Member]) -> None:
+        """Commit these together; no two have the same id."""
         ready = []
         for member in members:
             member.fault = None

@@ -135,3 +135,27 @@ def test_an_unknown_outcome_is_known_by_each_id(bucket: Bucket) -> None:
     assert again.commit(patch=replace("/b", 2), message="B", write_id="wb").message == "B"
     assert again.commit(patch=replace("/a", 1), message="A", write_id="wa").message == "A"
     assert again.head().seq == 4
+
+
+def test_one_id_lands_once(bucket: Bucket) -> None:
+    """Threads that commit with one write id at once get one version; one that fails leaves the id to the next."""
+    kb = Store(backend_on(bucket), author="y")
+    kb.head()
+    found: list[Any] = []
+
+    def twin() -> None:
+        found.append(kb.commit(patch=[{"op": "replace", "path": "/a", "value": 1}], write_id="same", allow_empty=True))
+
+    assert held(kb, twin, twin, lambda: kb.commit(patch=replace("/b", 1)), twin) == [None] * 4
+    assert len({version.id for version in found}) == 1
+    assert kb.head().seq == 3
+    faults = held(
+        kb,
+        lambda: kb.commit(patch=replace("/nope", 1), write_id="other"),
+        lambda: kb.commit(patch=replace("/c", 1), write_id="other"),
+    )
+    # Which of the two is the first is for the threads to settle; where it is the other, its version is found by both.
+    assert {type(fault) for fault in faults} <= {PatchError, type(None)}
+    assert kb.checkout() == {"a": 1, "b": 1, "c": 1}
+    assert kb.head().seq == 4
+    assert kb.verify().ok
