@@ -111,9 +111,20 @@ class Refs:
             try:
                 self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)
             except SlotTaken:
+                # The winner may be this very write: see `kbstore.writer`.
+                if (landed := self.landed(write_id, after=state.slot)) is not None:
+                    return landed
                 continue
             return event
         raise SlotTaken(f"the refs log was won by others {_TRIES} times in a row", hint="try again")
+
+    def landed(self, write_id: str, *, after: int | None = None) -> RefEvent | None:
+        """The change that was written with this id, behind slot `after` as far as is known or (None) anywhere."""
+        numbers = self._backend.find_write(REFS_LOG, write_id, after=after)
+        if numbers is None:
+            return None
+        (record,) = self._backend.read(REFS_LOG, *numbers)
+        return decode_ref(record.header, record.number)
 
     def graft(self, header: bytes, write_id: str) -> bool:
         """Append a change that was made elsewhere, as it is; False where it is there already.

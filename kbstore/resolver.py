@@ -52,7 +52,7 @@ class Resolver:
         found: list[tuple[Line, Entry | None]] = []
         refs = self._refs.read()
         if revision.name is not None and revision.name in refs.tags:
-            found.append(self._by_tag(refs.tags[revision.name]))
+            found.append(self.named_by(refs.tags[revision.name]))
         if revision.name is not None and (revision.name == MAIN_BRANCH or revision.name in refs.branches):
             line = self._line if revision.name == self._branch else self._line_of(revision.name)
             found.append((line, self._head(line)))
@@ -101,7 +101,8 @@ class Resolver:
     def _by_id(self, prefix: str) -> list[Entry]:
         return [e for e in self._line.entries() if e.id.startswith(prefix)]
 
-    def _by_tag(self, tag: RefEvent) -> tuple[Line, Entry]:
+    def named_by(self, tag: RefEvent) -> tuple[Line, Entry]:
+        """The version that a tag names, and its line."""
         line = self._line if tag.branch == self._branch else self._line_of(tag.branch)
         entry = line.entry(tag.version)
         if entry.id != tag.target:

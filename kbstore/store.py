@@ -223,12 +223,8 @@ class Store(Reader):
             if not given:
                 return []
             token = write_id if write_id is not None else self._clock.token()
-            if write_id is not None:
-                check_write_id(write_id)
-                self._begin()  # the head is learned first, so that what lands from here on stands behind it
-                landed = self._backend.find_write(self._line.log, write_id)
-                if landed is not None:
-                    return self._landed(landed, len(given))
+            if write_id is not None and (landed := self._find_write(write_id)) is not None:
+                return self._landed(landed, len(given))
             self._begin()
             base_seq = self._base if base is None else self._seq(base)
             proposals = self._proposals(given, base_seq)
@@ -309,6 +305,11 @@ class Store(Reader):
                 newest = self._line.entry(first.event.seq - 1) if first.event.seq > 1 else None
             versions.append(Version(newest, self._line, self._patch_of, created=entry is not None))
         return versions
+
+    def _find_write(self, write_id: str) -> tuple[int, int] | None:
+        check_write_id(write_id)
+        self._begin()  # the head is learned first, so that what lands from here on stands behind it
+        return self._backend.find_write(self._line.log, write_id)
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
         found = [self._version(e) for e in self._writer.landed(numbers, wanted)]
@@ -427,14 +428,22 @@ class Store(Reader):
 
     @refolding
     def restore(
-        self, revision: "str | int | Version", *, message: str | None = None, author: str = "", tags: Sequence[str] = ()
+        self,
+        revision: "str | int | Version",
+        *,
+        message: str | None = None,
+        author: str = "",
+        tags: Sequence[str] = (),
+        write_id: str | None = None,
     ) -> Version:
-        """Make a new version whose content equals that of an older one. History stays as it is.
+        """Make a new version whose content equals that of an older one. History stays as it is; `write_id` as `commit`.
 
         Raises:
             ConflictError: Something was committed since this store object last looked.
         """
         with self._lock:
+            if write_id is not None and (landed := self._find_write(write_id)) is not None:
+                return self._landed(landed, 1)[0]
             self._begin()
             line, entry = self._resolve(revision)
             if entry is None:
@@ -451,13 +460,26 @@ class Store(Reader):
             author = author or self._author or default_author()
             check_text(author, note, tags)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
-            token = self._clock.token()
+            token = write_id if write_id is not None else self._clock.token()
             return self._committed(self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token))[0]
 
     def tag(
-        self, name: str, revision: "str | int | Version" = "HEAD", *, force: bool = False, author: str = ""
+        self,
+        name: str,
+        revision: "str | int | Version" = "HEAD",
+        *,
+        force: bool = False,
+        author: str = "",
+        write_id: str | None = None,
     ) -> Version:
         """Name a version. A tag that exists is moved only with `force`; where it points stays in its history.
+
+        Args:
+            name: The tag.
+            revision: The version.
+            force: Move a tag that exists.
+            author: Who; the store's default author where it is empty.
+            write_id: As for `commit`, also in what else changes tags and branches.
 
         Raises:
             RevisionError: The name is malformed or taken, or there is no such version.
@@ -465,6 +487,9 @@ class Store(Reader):
         with self._lock:
             self._refuse_read_only()
             check_name(name)
+            if (landed := self._landed_ref("tag", name, write_id)) is not None:
+                named, target = self._resolver.named_by(landed)
+                return self._version(target, named)
             if name == MAIN_BRANCH or name in self._refs.read().branches:
                 raise RevisionError(f"the name {name!r} is that of a branch")
             line, entry = self._resolve(revision)
@@ -473,10 +498,10 @@ class Store(Reader):
             there = self._refs.read().tags.get(name)
             if there is None or there.target != entry.id:
                 change = self._ref("tag", name, entry, author, branch=line.branch)
-                self._refs.append(change, self._clock.token(), must_be_new=not force)
+                self._refs.append(change, write_id or self._clock.token(), must_be_new=not force)
             return self._version(entry, line)
 
-    def untag(self, name: str, *, author: str = "") -> None:
+    def untag(self, name: str, *, author: str = "", write_id: str | None = None) -> None:
         """Remove a tag; that it was there stays in the history.
 
         Raises:
@@ -484,11 +509,16 @@ class Store(Reader):
         """
         with self._lock:
             self._refuse_read_only()
+            if self._landed_ref("tag", name, write_id) is not None:
+                return
             if name not in self._refs.read().tags:
                 raise RevisionError(f"there is no tag {name!r}", hint="kbstore tag lists them")
-            self._refs.append(self._ref("tag", name, None, author), self._clock.token(), must_be_new=False)
+            change = self._ref("tag", name, None, author)
+            self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
 
-    def create_branch(self, name: str, revision: "str | int | Version" = "HEAD", *, author: str = "") -> None:
+    def create_branch(
+        self, name: str, revision: "str | int | Version" = "HEAD", *, author: str = "", write_id: str | None = None
+    ) -> None:
         """Start a branch at a version; open it with ``Store.open(location, branch=name)``.
 
         Raises:
@@ -499,12 +529,31 @@ class Store(Reader):
             check_name(name)
             if name == MAIN_BRANCH:
                 raise RevisionError(f"the name {name!r} is taken")
+            if self._landed_ref("branch", name, write_id) is not None:
+                return
             line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("a branch starts at a version, and there is none yet")
             log = "b" + self._clock.token()[1:]
             change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
-            self._refs.append(change, self._clock.token(), must_be_new=True)
+            self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+
+    def _landed_ref(self, kind: str, name: str, write_id: str | None) -> RefEvent | None:
+        """The change that landed with this id.
+
+        Raises:
+            KBStoreError: It is that of something else, so the id was given twice.
+        """
+        if write_id is None:
+            return None
+        check_write_id(write_id)
+        landed = self._refs.landed(write_id)
+        if landed is not None and (landed.kind, landed.name) != (kind, name):
+            raise KBStoreError(
+                f"the write id {write_id!r} is that of another change: the {landed.kind} {landed.name!r}",
+                hint="take a new one for each change",
+            )
+        return landed
 
     def _ref(
         self,

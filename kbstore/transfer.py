@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from kbstore.canonical import encode
 from kbstore.clock import parse_time
-from kbstore.errors import CorruptStore, KBStoreError, PatchError, RevisionError
+from kbstore.errors import CorruptStore, KBStoreError, OutcomeUnknown, PatchError, RevisionError
 from kbstore.event import Event, decode_event, encode_body, event_id, store_values
 from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_line
 from kbstore.log import MAIN_BRANCH, REFS_LOG
@@ -97,20 +97,32 @@ class Imported:
         return Imported(self.versions + other.versions, self.known + other.known, self.refs + other.refs)
 
 
-def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
+def import_lines(store: "Store", lines: Iterable[bytes], *, write_id: str | None = None) -> Imported:
     """Add a version for each line, in batches that land whole or not at all.
 
     Args:
         store: Where to.
         lines: JSON lines, of documents or of exported events; blank ones are passed over.
+        write_id: Identifies this import: repeated with it, lines that landed do not land again.
 
     Raises:
         ImportFailed: A line cannot be taken in; all lines before its batch were.
+        OutcomeUnknown: A batch may or may not have landed; all before it did. It carries the given `write_id`.
     """
+    try:
+        return _import_lines(store, lines, write_id)
+    except OutcomeUnknown as fault:
+        if write_id is not None:
+            raise OutcomeUnknown(str(fault), write_id=write_id) from fault
+        raise
+
+
+def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None) -> Imported:
     done = Imported()
     batch: list[tuple[int, dict[str, Any]]] = []
     size = 0
     kind = ""
+    batches = _BatchIds(write_id)
     try:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -120,16 +132,33 @@ def import_lines(store: "Store", lines: Iterable[bytes]) -> Imported:
             if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
                 this = f"event {value['branch']}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
-                done += _take(store, kind, batch)
+                done += _take(store, kind, batch, batches.next())
                 batch, size = [], 0
             kind = this
             batch.append((number, value))
+            batches.add(number, line)
             size += len(line)
     except READ_FAULTS as fault:
         raise cut_short(fault) from fault
     if batch:
-        done += _take(store, kind, batch)
+        done += _take(store, kind, batch, batches.next())
     return done
+
+
+class _BatchIds:
+    """Write ids of batches, made of an import's own and of each batch's lines and where they stand."""
+
+    def __init__(self, write_id: str | None) -> None:
+        self._write_id = write_id
+        self._digest = sha256()
+
+    def add(self, number: int, line: bytes) -> None:
+        self._digest.update(b"%d %d " % (number, len(line)) + line)
+
+    def next(self) -> str | None:
+        """The id of the batch of the lines since the last one; None where the import has none."""
+        made, self._digest = self._digest.digest(), sha256()
+        return sha256(self._write_id.encode() + made).hexdigest()[:32] if self._write_id is not None else None
 
 
 def export_events(
@@ -169,11 +198,11 @@ def export_all(store: "Store") -> Iterator[bytes]:
             yield from export_events(branch, event.version + 1, branch=event.name)
 
 
-def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]]) -> Imported:
+def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> Imported:
     from kbstore.store import Store
 
     if kind == "document":
-        return Imported(_take_documents(store, batch))
+        return Imported(_take_documents(store, batch, write_id))
     if kind == "ref":
         return Imported(refs=_take_refs(store, batch))
     branch = kind.removeprefix("event").lstrip()
@@ -211,7 +240,7 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
     return added
 
 
-def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
+def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> int:
     from kbstore.change import Change
 
     changes = []
@@ -221,7 +250,7 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> 
         except ValidationError as fault:
             raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
         changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
-    return len(store.commit_many(changes))
+    return len(store.commit_many(changes, write_id=write_id))
 
 
 def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imported:

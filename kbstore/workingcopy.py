@@ -130,6 +130,7 @@ class WorkingCopy:
         base: str | None = None,
         rebase: bool = True,
         allow_empty: bool = False,
+        write_id: str | None = None,
     ) -> Version:
         """Commit what the file changed since its base (see `Store.commit`); the file then holds the new version.
 
@@ -143,7 +144,7 @@ class WorkingCopy:
         state = self._state()
         self._refuse_other_file(state)
         start = self.store.version(base) if base is not None else self._start(content, state)
-        with self._settling(content.digest, start) as write_id:
+        with self._settling(content.digest, start, write_id) as ident:
             version = self.store.commit(
                 content.value,
                 message=message,
@@ -151,7 +152,7 @@ class WorkingCopy:
                 tags=tags,
                 base=start,
                 rebase=rebase,
-                write_id=write_id,
+                write_id=ident,
                 allow_empty=allow_empty,
             )
         if not version.created:
@@ -174,6 +175,7 @@ class WorkingCopy:
         tags: Sequence[str] = (),
         base: str | None = None,
         rebase: bool = True,
+        write_id: str | None = None,
     ) -> Version:
         """Commit a patch that was made for the file as it is; the file then holds the new version.
 
@@ -184,6 +186,7 @@ class WorkingCopy:
             tags: Labels.
             base: The version that the patch was made from; the file's by default.
             rebase: As for `Store.commit`.
+            write_id: As for `Store.commit`.
 
         Raises:
             UncommittedChanges: The file holds some.
@@ -191,19 +194,22 @@ class WorkingCopy:
         """
         self.refuse_uncommitted(status, force_helps=False)
         start = self.store.version(base) if base is not None else status.base
-        with self._settling(sha256(b"patch " + patch).hexdigest(), status.base) as write_id:
+        with self._settling(sha256(b"patch " + patch).hexdigest(), status.base, write_id) as ident:
             version = self.store.commit(
-                patch=patch, message=message, tags=tags, base=start, rebase=rebase, write_id=write_id
+                patch=patch, message=message, tags=tags, base=start, rebase=rebase, write_id=ident
             )
         return self.take(version, status=status) if version.created else version
 
     @contextmanager
-    def _settling(self, digest: str, base: Version) -> Iterator[str | None]:
-        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
+    def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str | None]:
+        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one.
+
+        One that was given goes before it.
+        """
         state = self._state()
         pending = state.pending if state is not None and state.pending_digest == digest else None
         try:
-            yield pending or None
+            yield given or pending or None
         except OutcomeUnknown as fault:
             self._remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
             raise

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command, complete_revision
+from kbstore.cli.options import as_json_option, author_option, command, complete_revision, write_id_option
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
+from kbstore.cli.pending import settled
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
+from kbstore.clock import SystemClock
 from kbstore.errors import KBStoreError, StoreNotFound
 from kbstore.log import MAIN_BRANCH
 from kbstore.project import FOLDER, Config, Project, open_or_create
@@ -27,9 +29,10 @@ _WRITE_BYTES = 1 << 20
 @command("import")
 @click.argument("source", metavar="FILE", type=click.Path())
 @author_option
+@write_id_option
 @as_json_option
 @click.pass_obj
-def import_command(session: Session, source: str, author: str | None, as_json: bool) -> None:
+def import_command(session: Session, source: str, author: str | None, write_id: str | None, as_json: bool) -> None:
     """Add the versions that a file of JSON lines holds.
 
     FILE may be packed (gzip or xz); "-" is stdin. The store is started if there is none. A line is a document
@@ -48,7 +51,8 @@ def import_command(session: Session, source: str, author: str | None, as_json: b
         if session.file is not None and session.file.exists():
             copy = session.copy(store)
             status = copy.status()
-        done = import_lines(store, progress.counted(lines))
+        with settled(store, write_id) as ident:
+            done = import_lines(store, progress.counted(lines), write_id=ident or SystemClock().token())
         if copy is not None and status is not None and done.versions:
             _follow(copy, clean=status.clean)
         head = store.head()

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from kbstore.cli.pending import Forgotten
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
 from kbstore.render.escape import visible
 
@@ -80,7 +81,10 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {_safe(str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        hint = next((told for kind, told in _HINTS.items() if isinstance(fault, kind)), fault.hint)
+        general = None if isinstance(fault, Forgotten) else next(
+            (told for kind, told in _HINTS.items() if isinstance(fault, kind)), None
+        )
+        hint = general or fault.hint
         if hint:
             yield f"hint: {_safe(hint)}"
         return

@@ -2,8 +2,9 @@
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command, complete_revision
+from kbstore.cli.options import as_json_option, author_option, command, complete_revision, write_id_option
 from kbstore.cli.output import note, say, say_json
+from kbstore.cli.pending import settled
 from kbstore.cli.session import Session
 from kbstore.cli.shown import first_line
 from kbstore.errors import KBStoreError
@@ -18,6 +19,7 @@ from kbstore.version import Version
 @click.option("-d", "--delete", metavar="NAME", shell_complete=complete_revision, help="Remove the tag NAME.")
 @click.option("--force", is_flag=True, help="Move a tag that exists.")
 @author_option
+@write_id_option
 @as_json_option
 @click.pass_obj
 def tag_command(
@@ -27,6 +29,7 @@ def tag_command(
     delete: str | None,
     force: bool,
     author: str | None,
+    write_id: str | None,
     as_json: bool,
 ) -> None:
     """List tags, or give a version a name.
@@ -43,8 +46,8 @@ def tag_command(
     if delete is not None:
         if name is not None or force:
             raise click.UsageError("-d takes one name, and nothing else")
-        with session.open(author=author) as store:
-            store.untag(delete)
+        with session.open(author=author) as store, settled(store, write_id) as ident:
+            store.untag(delete, write_id=ident)
         if as_json:
             say_json({"tag": delete, "removed": True})
         else:
@@ -56,8 +59,8 @@ def tag_command(
         with session.read() as store:
             _list_tags(store.tags(), as_json=as_json)
         return
-    with session.open(author=author) as store:
-        version = store.tag(name, "HEAD" if revision is None else revision, force=force)
+    with session.open(author=author) as store, settled(store, write_id) as ident:
+        version = store.tag(name, "HEAD" if revision is None else revision, force=force, write_id=ident)
         if as_json:
             say_json(_tag_fields(name, version))
         else:
@@ -83,10 +86,17 @@ def _tag_fields(tag: str, version: Version) -> dict[str, object]:
 @click.argument("revision", required=False, metavar="[REV]", shell_complete=complete_revision)
 @click.option("--switch", is_flag=True, help="Let the file follow the branch NAME.")
 @author_option
+@write_id_option
 @as_json_option
 @click.pass_obj
 def branch_command(
-    session: Session, name: str | None, revision: str | None, switch: bool, author: str | None, as_json: bool
+    session: Session,
+    name: str | None,
+    revision: str | None,
+    switch: bool,
+    author: str | None,
+    write_id: str | None,
+    as_json: bool,
 ) -> None:
     """List branches, start one, or let the file follow one.
 
@@ -113,8 +123,8 @@ def branch_command(
             raise click.UsageError("--switch takes the name of a branch only")
         told = f"on the branch {visible(name)}, at {_switch(session, name).name}"
     else:
-        with session.open(author=author) as store:
-            store.create_branch(name, "HEAD" if revision is None else revision)
+        with session.open(author=author) as store, settled(store, write_id) as ident:
+            store.create_branch(name, "HEAD" if revision is None else revision, write_id=ident)
         told = f"started the branch {visible(name)}"
     if as_json:
         say_json({"branch": name, "current": switch})

@@ -106,3 +106,6 @@ base_option = click.option(
 no_rebase_option = click.option(
     "--no-rebase", is_flag=True, help="Refuse where others committed since, instead of putting both together."
 )
+write_id_option = click.option(
+    "--write-id", metavar="ID", help="Identifies this write: with the same ID it does not land twice."
+)

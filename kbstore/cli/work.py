@@ -17,8 +17,10 @@ from kbstore.cli.options import (
     message_option,
     no_rebase_option,
     tags_option,
+    write_id_option,
 )
 from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
+from kbstore.cli.pending import settled
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted, counts, first_line
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
@@ -96,6 +98,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
 @base_option
 @no_rebase_option
 @click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
+@write_id_option
 @as_json_option
 @click.pass_obj
 def commit_command(
@@ -106,6 +109,7 @@ def commit_command(
     base: str | None,
     no_rebase: bool,
     allow_empty: bool,
+    write_id: str | None,
     as_json: bool,
 ) -> None:
     """Make a version of what changed in the file.
@@ -117,10 +121,11 @@ def commit_command(
     Example:
       kbstore commit -m "API integration problem" --tag api --tag integration
     """
-    with session.open(author=author) as store:
+    content = session.file.read_bytes() if session.file is not None and session.file.is_file() else b""
+    with session.open(author=author) as store, settled(store, write_id, content) as ident:
         with _way_out("kbstore diff --patch > mine.json; kbstore checkout HEAD --force; then edit, or apply mine.json"):
             version = session.copy(store).commit(
-                message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty
+                message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty, write_id=ident
             )
         _tell(version, as_json)
 
@@ -132,6 +137,7 @@ def commit_command(
 @tags_option
 @base_option
 @no_rebase_option
+@write_id_option
 @as_json_option
 @click.pass_obj
 def apply_command(
@@ -142,6 +148,7 @@ def apply_command(
     tags: tuple[str, ...],
     base: str | None,
     no_rebase: bool,
+    write_id: str | None,
     as_json: bool,
 ) -> None:
     """Commit a JSON Patch (RFC 6902), and update the file.
@@ -156,10 +163,11 @@ def apply_command(
     """
     text = sys.stdin.buffer.read() if str(patch) == "-" else _read(patch)
     source = "stdin" if str(patch) == "-" else str(patch)
-    with session.open(author=author) as store:
+    with session.open(author=author) as store, settled(store, write_id, text) as ident:
         copy = session.copy(store) if session.file is not None else None
         status = copy.status() if copy is not None else None
         fields: dict[str, Any] = {"message": message, "tags": tags, "base": base, "rebase": not no_rebase}
+        fields["write_id"] = ident
         try:
             with _way_out("kbstore checkout HEAD takes the newest version into the file; look at it, and apply again"):
                 if copy is not None and status is not None:
@@ -213,10 +221,17 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
 @click.option("-m", "--message", metavar="TEXT", help='Why; by default "Restore v3_...".')
 @author_option
 @tags_option
+@write_id_option
 @as_json_option
 @click.pass_obj
 def restore_command(
-    session: Session, revision: str, message: str | None, author: str | None, tags: tuple[str, ...], as_json: bool
+    session: Session,
+    revision: str,
+    message: str | None,
+    author: str | None,
+    tags: tuple[str, ...],
+    write_id: str | None,
+    as_json: bool,
 ) -> None:
     """Make a new version that equals an old one.
 
@@ -227,12 +242,12 @@ def restore_command(
     Example:
       kbstore restore v3 -m "Back to the state before the import"
     """
-    with session.open(author=author) as store:
+    with session.open(author=author) as store, settled(store, write_id) as ident:
         status = None
         if session.file is not None:
             status = session.copy(store).status()
             session.copy(store).refuse_uncommitted(status, force_helps=False)
-        version = store.restore(revision, message=message, tags=tags)
+        version = store.restore(revision, message=message, tags=tags, write_id=ident)
         if status is not None:
             session.copy(store).take(version, status=status)
         _tell(version, as_json)

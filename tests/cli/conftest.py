@@ -18,6 +18,7 @@ def _compiled_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A folder with nothing in it."""
     monkeypatch.setenv("KBSTORE_AUTHOR", "Jana <jana@example.com>")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = tmp_path / "work"
     folder.mkdir()
     return Shell(folder, monkeypatch)
