@@ -10,6 +10,7 @@
     snap/<log>/<snapshot>        what one snapshot holds; its name tells number, tier, note and size
     data/<token>                 the chunks of a large snapshot
     note/<name>/<number>         small caches of the store's own
+    probe/<token>                asks a new server whether it keeps conditions; nobody needs it afterwards
     trash/<token>                names of objects that go once the grace period is over
 
 A segment of a log's name is its length, the name, and zeros up to a fixed width. LIST is asked to start after a full
@@ -18,6 +19,7 @@ key of the level that it lists, and nothing else: some servers walk a tree of fo
 
 import base64
 import binascii
+import re
 import string
 import zlib
 from typing import NamedTuple
@@ -33,6 +35,7 @@ _LEAD = 8
 _LONGEST_DETAIL = 4096
 _USUAL = b'0123456789abcdef,"],"root":""size":}y{"operations":0,"requires":['
 """What notes are usually made of: shortens names, and nothing else depends on it."""
+_PROBE = re.compile(rf"probe/[0-9a-f]{{{_TOKEN}}}")
 NUMBER_LIMIT = 10**_NUMBER
 """Numbers in keys are smaller than this."""
 
@@ -91,6 +94,16 @@ def number_of(segment: str) -> int | None:
 def slot_key(log: str, slot: int) -> str:
     """The key of a slot."""
     return f"log/{log_segment(log)}/{number_segment(slot)}"
+
+
+def probe_key(token: str) -> str:
+    """The key of the object by which a server is tried."""
+    return f"probe/{token}"
+
+
+def is_probe(key: str) -> bool:
+    """Whether it is such a key."""
+    return _PROBE.fullmatch(key) is not None
 
 
 def hint_key(log: str) -> str:

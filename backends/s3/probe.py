@@ -2,14 +2,22 @@
 
 import orjson
 
-from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
+from backends.errors import (
+    CorruptStore,
+    OutcomeUnknown,
+    StoreExists,
+    StoreNotFound,
+    StoreUnavailable,
+    UnsupportedFormat,
+)
 from backends.s3 import keys
-from backends.s3.client import Client
+from backends.s3.client import Client, Got
+from backends.s3.commit import create_slot
 from backends.s3.refusals import Refused, is_transient
 
 FORMAT = 1
-_CREATED = None
-_REFUSALS = (412, 409)
+_PRECONDITION_FAILED = 412
+_LOOK_BYTES = 4096
 
 
 def begin_store(client: Client, token: str) -> str:
@@ -20,7 +28,9 @@ def begin_store(client: Client, token: str) -> str:
         StoreUnavailable: The server cannot keep a store, with the reason.
     """
     place = client.options.place
-    for listed in client.listing("", limit=1):
+    for listed in client.listing(""):
+        if keys.is_probe(listed.key):
+            continue  # left behind by one that was cut short, or another that begins just now: the marker decides
         ours = client.get(keys.MARKER)
         if ours is not None and _is_marker(ours.data):
             raise StoreExists(f"there is a store at {place} already", hint="open it, or take another prefix")
@@ -29,11 +39,8 @@ def begin_store(client: Client, token: str) -> str:
         )
     require_create_if_absent(client, token)
     marker = orjson.dumps({"format": FORMAT, "id": token, "kind": "kbstore"}) + b"\n"
-    refused = _create(client, keys.MARKER, marker)
-    if refused is not None:
-        there = client.get(keys.MARKER)
-        if there is None or there.data != marker:
-            raise StoreExists(f"there is a store at {place} already", hint="open it")
+    if _create(client, keys.MARKER, marker) is not None:
+        raise StoreExists(f"there is a store at {place} already", hint="open it")
     return token
 
 
@@ -74,16 +81,18 @@ def require_create_if_absent(client: Client, token: str) -> None:
     Raises:
         StoreUnavailable: The server ignores the condition.
     """
-    key = f"probe/{token}"
-    refused = _create(client, key, b"1")
-    if refused is not None:
-        raise client.error(refused, "create objects", writing=True)
-    again = _create(client, key, b"2")
+    key = keys.probe_key(token)
+    data = b"may this be created once, and not twice? " + token.encode()
+    if _create(client, key, data) is not None:
+        raise StoreUnavailable(
+            f"the server of {client.options.place} keeps something else under a new name", hint="try again"
+        )
+    ignored = not _refuses(client, key, data)
     try:
         client.delete([key])
-    except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves one byte behind
+    except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind, which is_probe knows
         pass
-    if again is None or again.status not in _REFUSALS:
+    if ignored:
         raise ignores_conditions(client)
 
 
@@ -94,7 +103,7 @@ def require_still(client: Client) -> None:
         StoreUnavailable: The server ignores the condition.
     """
     got = client.get(keys.MARKER)
-    if got is not None and _create(client, keys.MARKER, got.data) is None:
+    if got is not None and not _refuses(client, keys.MARKER, got.data):
         raise ignores_conditions(client)
 
 
@@ -106,13 +115,23 @@ def ignores_conditions(client: Client) -> StoreUnavailable:
     )
 
 
-def _create(client: Client, key: str, data: bytes) -> Refused | None:
-    """Create an object; the refusal where it is there, or where the server gives none better until the deadline."""
+def _create(client: Client, key: str, data: bytes) -> Got | None:
+    """Create an object of bytes that nobody else would write; what stands there instead, or None where it is ours."""
+    try:
+        return create_slot(client, key, data, write_id="", look_bytes=_LOOK_BYTES)
+    except OutcomeUnknown as fault:
+        raise StoreUnavailable(
+            f"no store could be made at {client.options.place}: {fault}", hint="try again; what is left does no harm"
+        ) from fault
+
+
+def _refuses(client: Client, key: str, data: bytes) -> bool:
+    """Whether the server refuses to create an object that is there; repeated until it says so or does it."""
     patience = client.patience()
     while True:
-        refused = client.create(key, data)
-        if refused is None or refused.status == _REFUSALS[0]:
-            return refused
+        refused: Refused | None = client.create(key, data)
+        if refused is None or refused.status == _PRECONDITION_FAILED:
+            return refused is not None
         if not is_transient(refused) or not patience.wait(refused):
             raise client.error(refused, "create objects", writing=True)
 

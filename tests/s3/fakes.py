@@ -6,8 +6,9 @@ from typing import Any
 
 from backends.s3 import S3Backend
 from backends.s3.chance import SystemChance
-from backends.s3.client import Client, Got, Listed, Refused, Request
+from backends.s3.client import Client, Got, Listed, Request
 from backends.s3.options import Options
+from backends.s3.refusals import Refused
 
 
 class Bucket:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from backends.contract import Record
-from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
-from backends.s3 import S3Backend
-from backends.s3.client import Client, Refused
+from backends.errors import OutcomeUnknown, SlotTaken, StoreExists, StoreUnavailable
+from backends.s3 import S3Backend, probe
+from backends.s3.client import Client
+from backends.s3.options import Options
+from backends.s3.refusals import Refused
 from kbstore import Store
 from kbstore.errors import ConflictError
-from tests.s3.fakes import Bucket, backend_on
+from tests.s3.fakes import Bucket, DictClient, backend_on
 
 Put = Callable[[str, bytes], Refused | None]
 LOST = Refused(0, "ReadTimeoutError", True, TimeoutError())
@@ -63,7 +65,7 @@ def backend(bucket: Bucket) -> S3Backend:
 
 
 def answers(client: Client, *given: str | Refused, then: str = "real") -> list[str]:
-    """Let the next creations end so: ``real``, ``applied`` (carried out, answer lost), or as refused."""
+    """Let the next creations end so: ``real``, ``applied`` (carried out, answer lost), ``lost``, or as refused."""
     script = list(given)
     original = client.create
     keys: list[str] = []
@@ -75,6 +77,7 @@ def answers(client: Client, *given: str | Refused, then: str = "real") -> list[s
             return original(key, data)
         if step == "applied":
             original(key, data)
+        if step in ("applied", "lost"):
             return LOST
         assert isinstance(step, Refused)
         return step
@@ -168,6 +171,34 @@ def test_denied_after_doubt_is_still_doubt(backend: S3Backend) -> None:
     answers(backend.client, "applied", DENIED)
     with pytest.raises(OutcomeUnknown):
         append(backend)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_store_is_made_whichever_answer_is_lost(lost: int) -> None:
+    """Of the first probe, the second, or the marker: what was created is ours, and nothing is left but the store."""
+    bucket = Bucket()
+    client = DictClient(Options("fake", "kb/", cache="off"), bucket)
+    client.chance = Still()
+    answers(client, *["real"] * (lost - 1), "applied")
+    probe.begin_store(client, client.chance.token())
+    assert list(bucket.objects) == ["kbstore"]
+
+
+def test_what_a_probe_left_is_in_nobodys_way() -> None:
+    """One that ended in doubt is told as that, and the next one makes the store beside what it left."""
+    bucket = Bucket()
+    client = DictClient(Options("fake", "kb/", cache="off"), bucket)
+    client.chance = Still()
+    answers(client, "applied", then="lost")
+    with pytest.raises(StoreUnavailable, match="no store could be made"):
+        probe.begin_store(client, client.chance.token())
+    assert [key.split("/")[0] for key in bucket.objects] == ["probe"]
+    backend_on(bucket, new=True).close()
+    assert "kbstore" in bucket.objects
+    other = Bucket()
+    other.objects["probe/of-somebody-else"] = (b"1", 0.0)
+    with pytest.raises(StoreExists, match="something else"):
+        backend_on(other, new=True)
 
 
 @pytest.mark.parametrize("landed", [True, False])
