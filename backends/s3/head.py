@@ -14,6 +14,7 @@ from backends.errors import CorruptStore
 from backends.s3 import container, keys
 from backends.s3.client import Client
 from backends.s3.container import Incomplete
+from backends.s3.packs import LARGE, SMALL
 
 KIND = b"hint1"
 WINDOW = 8
@@ -67,7 +68,18 @@ def decode_hint(log: str, data: bytes) -> Hint:
         return NO_HINT
     starts = (*hint.large, *hint.small, hint.next)
     rising = all(a < b for a, b in zip((0, *starts), starts, strict=False)) and starts[0] == 1
-    return hint if rising and len(hint.large) * 1024 + len(hint.small) * 32 <= hint.slot else NO_HINT
+    return hint if rising and len(hint.large) * LARGE + len(hint.small) * SMALL <= hint.slot else NO_HINT
+
+
+def as_far_as(hint: Hint, slot: int) -> Hint:
+    """What a hint says of a log that ends at this slot; one that arrived before the log promises what is not there."""
+    if hint.slot <= slot:
+        return hint
+    large = min(len(hint.large), slot // LARGE)
+    small = min(len(hint.small), slot // SMALL - large * (LARGE // SMALL)) if large == len(hint.large) else 0
+    following = (*hint.large, *hint.small, hint.next)[large + small]
+    inner = tuple(one for one in hint.inner if one[0] < large)
+    return Hint(slot, hint.large[:large], hint.small[:small], following, inner)
 
 
 Probe = Callable[[Sequence[int]], set[int]]

@@ -84,7 +84,16 @@ class Log:
         if newest:
             self.slot(newest)
         self._looked, self._behind = True, False
+        self.hint = head.as_far_as(self.hint, self._known.slot)
         return self._known
+
+    def _was_ahead(self) -> bool:
+        """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""
+        if self._looked:
+            return False
+        promised = self.hint
+        self.tail()
+        return self.hint != promised
 
     def _begin(self) -> None:
         if self.hint is None:
@@ -133,7 +142,13 @@ class Log:
         size = _FIRST_BATCH
         while low <= high:
             a, b = (max(low, high - size + 1), high) if newest_first else (low, min(high, low + size - 1))
-            runs = self.load(self.cover(a, b, bodies=False))
+            try:
+                runs = self.load(self.cover(a, b, bodies=False))
+            except CorruptStore:
+                if not self._was_ahead():
+                    raise
+                high = min(high, self._known.number)
+                continue
             a, b = max(low, runs[0].first), min(high, runs[-1].last)
             found = [r for run in runs for r in run.records() if a <= r.number <= b]
             yield from reversed(found) if newest_first else found
@@ -181,7 +196,7 @@ class Log:
             try:
                 return self._bodies_once(numbers, damaged)
             except CorruptStore:
-                if not damaged or not self.distrust(damaged[0]):
+                if not (damaged and self.distrust(damaged[0])) and not self._was_ahead():
                     raise
 
     def _bodies_once(self, numbers: Sequence[int], damaged: list[str]) -> dict[int, bytes]:

@@ -7,12 +7,12 @@ import pytest
 
 from backends.contract import Record
 from backends.errors import OutcomeUnknown, SlotTaken, StoreExists, StoreUnavailable
-from backends.s3 import S3Backend, probe
+from backends.s3 import S3Backend, keys, probe
 from backends.s3.client import Client
 from backends.s3.options import Options
 from backends.s3.refusals import Refused
 from kbstore import Store
-from kbstore.errors import ConflictError
+from kbstore.errors import ConflictError, RevisionError
 from tests.s3.fakes import Bucket, DictClient, backend_on
 
 Put = Callable[[str, bytes], Refused | None]
@@ -246,3 +246,35 @@ def test_a_batch_beyond_a_slot_is_still_one_slot(bucket: Bucket) -> None:
     assert backend.client.meter.requests[-1].sent_bytes < 100_000
     assert [b for _, b in backend_on(bucket).bodies("main", range(1, 7))] == noisy
     assert list(backend_on(bucket).check()) == []
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_hint_ahead_of_the_log_is_harmless(packs: bool) -> None:
+    """On a replica where it arrives first: what is there is read, and what is not yet there is no version."""
+    found = Bucket()
+    with Store(backend_on(found, new=True), author="a") as kb:
+        kb.commit({"n": 0, "m": 0})
+        for n in range(1, 1500):
+            kb.commit(patch=[{"op": "replace", "path": "/n", "value": n}])
+    kinds = ("log/", "hint/", "pack/") if packs else ("log/", "hint/")
+    acts: list[Callable[[Store, int], object]] = [
+        lambda kb, _: kb.head().seq,
+        lambda kb, _: len(list(kb.log())),
+        lambda kb, _: len(list(kb.log(path="/n"))),
+        lambda kb, _: kb.get("/n", default=-1) + 1,
+        lambda kb, end: kb.checkout()["n"] + 1 if end else 0,
+        lambda kb, end: kb.version(f"v{end}").seq,
+    ]
+    for end in (0, 1, 40, 1000, 1100):
+        replica = Bucket()
+        replica.objects = {
+            key: kept
+            for key, kept in found.objects.items()
+            if (key.startswith(kinds) or key == keys.MARKER)
+            and (not key.startswith("log/") or int(key[-12:]) <= end)
+            and (not key.startswith("pack/") or int(key[-12:]) < end // (32 if "/a/" in key else 1024))
+        }
+        for act in acts:
+            assert act(Store(backend_on(replica, read_only=True)), end) == end
+        with pytest.raises(RevisionError, match=f"the newest is v{end}"):
+            Store(backend_on(replica, read_only=True)).checkout(f"v{end + 1}")
