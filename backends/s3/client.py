@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
 from backends.errors import BackendError, StoreUnavailable
+from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.options import Options
 from backends.s3.refusals import Refused, explain, is_transient, is_unreached, refused_by
@@ -151,7 +153,7 @@ def _new_client(options: Options) -> Any:
         ) from None
     try:
         session = boto3.session.Session(profile_name=options.profile or None, region_name=options.region or None)
-        return session.client(
+        client = session.client(
             "s3",
             endpoint_url=options.endpoint or None,
             region_name=session.region_name or "us-east-1",
@@ -165,10 +167,28 @@ def _new_client(options: Options) -> Any:
                 s3={"addressing_style": options.addressing},
             ),
         )
+        bound_connections(client)
+        # Asking whether a body is welcome costs each PUT a second round trip, and waits for it without a deadline.
+        client.meta.events.register_last("before-call.s3", lambda params, **_: _drop_expect(params))
+        return client
     except (BotoCoreError, ValueError) as fault:
         raise StoreUnavailable(
             f"no connection to {options.place} can be set up: {fault}", hint="look at the endpoint, region and profile"
         ) from None
+
+
+def _drop_expect(params: dict[str, Any]) -> None:
+    params["headers"].pop("Expect", None)
+
+
+class _Call(threading.local):
+    """What a thread is about.
+
+    Attributes:
+        until: When (`Chance.monotonic`) the call that it works for gives up.
+    """
+
+    until = float("inf")
 
 
 class Client:
@@ -188,6 +208,7 @@ class Client:
         self._tasks: ThreadPoolExecutor | None = None
         self._pool_pid = 0
         self._pool_lock = threading.Lock()
+        self._call = _Call()
         payer = {"RequestPayer": "requester"} if options.requester_pays else {}
         self._reading = {"Bucket": options.bucket, **payer}
         self._writing = {"Bucket": options.bucket, **payer}
@@ -292,7 +313,13 @@ class Client:
         """Call a function for many items at once, in a bounded pool; results in order, the first error raised."""
         if len(items) <= 1:
             return [function(item) for item in items]
-        return list(self._threads().map(function, items))
+        until = self._call.until
+
+        def carried(item: _T) -> _R:
+            with self._within(until):
+                return function(item)
+
+        return list(self._threads().map(carried, items))
 
     def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
         """Begin something that may itself use `map`; the result is what the returned function gives."""
@@ -381,8 +408,10 @@ class Client:
         request = Request(operation, key, self.chance.monotonic(), sent_bytes=sent)
         if self.meter.on:
             self.meter.requests.append(request)
+        left = min(self._call.until - request.begun, self.options.timeout)
         try:
-            result = call(client)
+            with bounded(left):
+                result = call(client)
             request.status = 200
             request.came_bytes = came(result)
             return result
@@ -407,19 +436,30 @@ class Client:
         self, once: Callable[[], _R | Refused], what: str, *, absent: bool = False, writing: bool = False
     ) -> _R | None:
         """Repeat what can be repeated until the deadline."""
-        patience = self.patience()
-        while True:
-            result = once()
-            if not isinstance(result, Refused):
-                return result
-            if absent and result.status == 404 and result.code != "NoSuchBucket":
-                return None
-            if not is_transient(result) or not patience.wait(result):
-                raise self.error(result, what, writing=writing)
+        with self.one_call() as patience:
+            while True:
+                result = once()
+                if not isinstance(result, Refused):
+                    return result
+                if absent and result.status == 404 and result.code != "NoSuchBucket":
+                    return None
+                if not is_transient(result) or not patience.wait(result):
+                    raise self.error(result, what, writing=writing)
 
-    def patience(self) -> "Patience":
-        """How long a call may go on, from now."""
-        return Patience(self.chance, self.options.timeout)
+    @contextmanager
+    def one_call(self) -> Iterator["Patience"]:
+        """Let all requests within end by one deadline, and those that they wait for; a call within a call has its."""
+        until = min(self._call.until, self.chance.monotonic() + self.options.timeout)
+        with self._within(until):
+            yield Patience(self.chance, until)
+
+    @contextmanager
+    def _within(self, until: float) -> Iterator[None]:
+        before, self._call.until = self._call.until, until
+        try:
+            yield
+        finally:
+            self._call.until = before
 
     def error(self, refused: Refused, what: str, *, writing: bool = False) -> BackendError:
         """What a refusal means to a person."""
@@ -429,9 +469,9 @@ class Client:
 class Patience:
     """Waits between attempts, longer and longer and never in step with others, up to a deadline."""
 
-    def __init__(self, chance: Chance, seconds: float) -> None:
+    def __init__(self, chance: Chance, until: float) -> None:
         self._chance = chance
-        self._deadline = chance.monotonic() + seconds
+        self._deadline = until
         self._tries = 0
 
     def wait(self, refused: Refused) -> bool:

@@ -34,26 +34,27 @@ def create_slot(client: Client, key: str, data: bytes, *, write_id: str, look_by
         OutcomeUnknown: The deadline passed, and it may or may not be there.
         StoreUnavailable: Nothing was written.
     """
-    patience = client.patience()
-    unclear = False
-    while True:
-        refused = client.create(key, data)
-        if refused is None:
-            return None
-        if refused.status == _PRECONDITION_FAILED:
-            there = _look(client, key, write_id, look_bytes)
-            if there is not None:
-                return None if there.data == data[:look_bytes] and there.size == len(data) else there
-            # 412 for an object that is not there: a server that is of two minds. Ask again.
-            refused = Refused(503, "PreconditionWithoutObject", True, refused.fault)
-        unclear = unclear or refused.unclear
-        if not is_transient(refused) or not patience.wait(refused):
-            if unclear:
-                raise OutcomeUnknown(
-                    f"no answer came for a write to {client.options.place} ({refused.code}); it may have landed or not",
-                    write_id=write_id,
-                ) from None
-            raise client.error(refused, "write events", writing=True)
+    with client.one_call() as patience:
+        unclear = False
+        while True:
+            refused = client.create(key, data)
+            if refused is None:
+                return None
+            if refused.status == _PRECONDITION_FAILED:
+                there = _look(client, key, write_id, look_bytes)
+                if there is not None:
+                    return None if there.data == data[:look_bytes] and there.size == len(data) else there
+                # 412 for an object that is not there: a server that is of two minds. Ask again.
+                refused = Refused(503, "PreconditionWithoutObject", True, refused.fault)
+            unclear = unclear or refused.unclear
+            if not is_transient(refused) or not patience.wait(refused):
+                if unclear:
+                    raise OutcomeUnknown(
+                        f"no answer came for a write to {client.options.place} ({refused.code}); "
+                        "it may have landed or not",
+                        write_id=write_id,
+                    ) from None
+                raise client.error(refused, "write events", writing=True)
 
 
 def _look(client: Client, key: str, write_id: str, look_bytes: int) -> Got | None:

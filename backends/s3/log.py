@@ -75,6 +75,10 @@ class Log:
         """
         if not fresh and self._looked and not self._behind:
             return self._known
+        with self._client.one_call():
+            return self._found(fresh=fresh)
+
+    def _found(self, *, fresh: bool) -> Tail:
         self._begin()
         assert self.hint is not None
         if not fresh and not self._looked and self.hint.next > 1:

@@ -127,13 +127,13 @@ def _create(client: Client, key: str, data: bytes) -> Got | None:
 
 def _refuses(client: Client, key: str, data: bytes) -> bool:
     """Whether the server refuses to create an object that is there; repeated until it says so or does it."""
-    patience = client.patience()
-    while True:
-        refused: Refused | None = client.create(key, data)
-        if refused is None or refused.status == _PRECONDITION_FAILED:
-            return refused is not None
-        if not is_transient(refused) or not patience.wait(refused):
-            raise client.error(refused, "create objects", writing=True)
+    with client.one_call() as patience:
+        while True:
+            refused: Refused | None = client.create(key, data)
+            if refused is None or refused.status == _PRECONDITION_FAILED:
+                return refused is not None
+            if not is_transient(refused) or not patience.wait(refused):
+                raise client.error(refused, "create objects", writing=True)
 
 
 def _is_marker(data: bytes) -> bool:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StoreUnavailable
+from backends.errors import OutcomeUnknown, StoreUnavailable
+from backends.s3.chance import SystemChance
+from backends.s3.client import Client
+from backends.s3.options import parse_location
 from kbstore import Store
-from tests.s3.wires import Wire, certificate
+from tests.s3.wires import Wire, certificate, slow_taker
 
 
 @pytest.fixture
@@ -77,3 +80,39 @@ def test_a_server_that_speaks_no_tls(location: Callable[..., str]) -> None:
     Store.create(location(), {"n": 0}, author="a").close()
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         Store.open(location("https"))
+
+
+# ---- answers that drip -----------------------------------------------------------------------------------------------
+
+
+def test_a_commit_whose_answer_drips_ends_by_its_deadline(wire: Wire, location: Callable[..., str]) -> None:
+    """Each piece comes within the read timeout, the whole never: the outcome is unknown, and a repeat lands it once."""
+    place = location(timeout=1, read_timeout=0.5)
+    change = {"patch": replace(2), "message": "mine", "write_id": "w"}
+    with Store.create(place, {"n": 0}, author="a") as kb:
+        kb.commit(patch=replace(1))
+        wire.harm = "drip"
+        with pytest.raises(OutcomeUnknown):
+            kb.commit(**change)
+        assert wire.harmed == 1
+        wire.harm = ""
+        assert kb.commit(**change).message == "mine"
+        assert len(list(kb.log())) == 3
+
+
+def test_a_read_that_drips_ends_by_its_deadline(wire: Wire, location: Callable[..., str]) -> None:
+    """Headers or content, one request or many at once."""
+    place = location(timeout=1, read_timeout=0.5)
+    Store.create(place, {"n": 0}, author="a").close()
+    wire.harm, wire.method = "drip", "GET"
+    with Store.open(place, read_only=True) as kb, pytest.raises(StoreUnavailable, match="gave no answer"):
+        kb.head()
+
+
+def test_sending_may_take_longer_than_a_connection(moto_url: str) -> None:
+    """The connect timeout is for the connection alone; the deadline of the call is what bounds a large object."""
+    place = parse_location(f"s3://bucket/kb?endpoint={slow_taker(1.0)}&connect_timeout=0.3&timeout=30")
+    client = Client(place, SystemChance())
+    client.meter.on = True
+    client.put("large", bytes(16 << 20))
+    assert [request.status for request in client.meter.requests] == [200]

@@ -1,13 +1,15 @@
 """A proxy that harms answers on the wire: it speaks TLS with a certificate of its own, breaks streams, and drips."""
 
+import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.s3.proxy import Proxy, _ask
+from tests.s3.proxy import Proxy, _ask, _body_of
 
 _A_BROKEN_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
 
@@ -62,6 +64,24 @@ class _Dripping:
             self._connection.sendall(data[at : at + 8])
             if self._wire.harm:
                 time.sleep(self._wire.pause_s)
+
+
+def slow_taker(wait_s: float) -> str:
+    """A server of one request, which it lets wait in the sender for so long before it takes it in; its URL."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection, connection.makefile("rb") as stream:
+            time.sleep(wait_s)
+            stream.readline()
+            _body_of(stream, http.client.parse_headers(stream))
+            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
