@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -48,6 +49,24 @@ def check_moment(moment: object, name: str) -> None:
         raise KBStoreError(f"{name} is a {type(moment).__name__}, not a datetime", hint=_AWARE)
     if moment.utcoffset() is None:
         raise KBStoreError(f"{name} has no time zone", hint=_AWARE)
+
+
+def monotonic() -> float:
+    """Seconds since some moment, for deadlines; never goes back, and is never written down."""
+    return time.monotonic()
+
+
+LONGEST_S = 60.0
+"""How long anything is tried that others keep winning."""
+
+
+def attempts(most: int) -> Iterator[int]:
+    """Counts tries: at most so many, and no further one once `LONGEST_S` are over."""
+    begun = monotonic()
+    for number in range(most):
+        if number and monotonic() - begun > LONGEST_S:
+            return
+        yield number
 
 
 def format_time(moment: datetime) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.contract import Chunk, Record
-from backends.errors import OutcomeUnknown, SlotTaken
+from backends.errors import BackendError, OutcomeUnknown, SlotTaken, StoreUnavailable
+from kbstore.clock import LONGEST_S, attempts, monotonic
 from kbstore.errors import ConflictError, PatchError
 from kbstore.log import Entry
 from kbstore.writer import Head, Proposal, Writer
 
 _TRIES = 1000
+_LONGEST_WAIT_S = 5 * LONGEST_S
+"""How long a commit waits for the one that goes first: longer than any commit takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,7 +27,8 @@ class Member:
 
     Attributes:
         given: What was asked for.
-        write_id: Identifies it; None until it has one.
+        write_id: Identifies it.
+        sought: Whether it may have landed already, so that it is looked for.
         proposals: The same, ready to become events.
         entries: Its events, None where a change made none; set when it landed.
         result: What its caller gets.
@@ -33,7 +37,8 @@ class Member:
     """
 
     given: Sequence[Any]
-    write_id: str | None
+    write_id: str
+    sought: bool
     proposals: list[Proposal] = field(default_factory=list)
     entries: list[Entry | None] = field(default_factory=list)
     result: Any = None
@@ -50,15 +55,31 @@ class Queue:
         self._led = False
 
     def join(self, member: Member) -> bool:
-        """Wait until somebody has seen to this one (False), or until it is for this thread to lead (True)."""
+        """Wait until somebody has seen to this one (False), or until it is for this thread to lead (True).
+
+        Raises:
+            StoreUnavailable: Whoever leads did not come back, and has not taken it along: nothing was written.
+            OutcomeUnknown: The same, but it was taken along.
+        """
+        until = monotonic() + _LONGEST_WAIT_S
         with self._changed:
             self._waiting.append(member)
             while self._led and not member.done:
-                self._changed.wait()
+                left = until - monotonic()
+                if left <= 0:
+                    raise self._given_up(member)
+                self._changed.wait(left)
             if member.done:
                 return False
             self._led = True
             return True
+
+    def _given_up(self, member: Member) -> BackendError:
+        why = "another thread's commit, which goes first, does not end"
+        if member in self._waiting:
+            self._waiting.remove(member)
+            return StoreUnavailable(f"nothing was written: {why}", hint="try again")
+        return OutcomeUnknown(f"it may have landed or not: {why}", write_id=member.write_id)
 
     def take(self) -> list[Member]:
         """All that wait, in the order of coming."""
@@ -88,7 +109,7 @@ class GroupWriter(Writer):
         checked = base
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
         waiting = list(members)
-        for _ in range(_TRIES):
+        for _ in attempts(_TRIES):
             head = self.known_head()
             if head.seq < base:
                 head = self.head()
@@ -113,7 +134,7 @@ class GroupWriter(Writer):
                     return
                 continue  # what changes nothing here may change what others wrote
             assert parent is not None
-            writes = [(_id_of(member), len(records)) for member, records in fresh]
+            writes = [(member.write_id, len(records)) for member, records in fresh]
             try:
                 self._backend.append(
                     self._line.log,
@@ -126,21 +147,24 @@ class GroupWriter(Writer):
             except SlotTaken:
                 self.head(fresh=False)
                 for member in list(waiting):
-                    landed = self._backend.find_write(self._line.log, _id_of(member), after=searched)
+                    landed = self._backend.find_write(self._line.log, member.write_id, after=searched)
                     if landed is not None:
                         member.entries = [*self.landed(landed, len(member.proposals))]
                         waiting.remove(member)
                 continue
             except OutcomeUnknown as fault:
                 for member, _ in fresh:
-                    member.fault = OutcomeUnknown(str(fault), write_id=_id_of(member))
+                    member.fault = OutcomeUnknown(str(fault), write_id=member.write_id)
                 return
             operations = sum(len(p.operations) for member, _ in fresh for p in member.proposals)
             events = sum(count for _, count in writes)
             self._landed(Head(head.slot + 1, parent.event.seq, parent), root, operations, events)
             return
         for member in waiting:
-            member.fault = ConflictError(f"other writers won {_TRIES} slots in a row", hint="commit again")
+            member.fault = ConflictError(
+                "other writers won every slot for which this change was tried, and nothing was written",
+                hint="commit again",
+            )
 
     def _collides(self, member: Member, base: int, since: int, head: Head) -> bool:
         ours = self._footprint([op for p in member.proposals for op in p.operations], base)
@@ -150,11 +174,6 @@ class GroupWriter(Writer):
             member.fault = fault
             return True
         return False
-
-
-def _id_of(member: Member) -> str:
-    assert member.write_id is not None
-    return member.write_id
 
 
 def fail_all(members: Sequence[Member], fault: BaseException) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from backends.contract import Backend, Record
 from kbstore.canonical import encode
+from kbstore.clock import attempts
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
 from kbstore.event import UNREADABLE, event_id
 from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
@@ -100,7 +101,7 @@ class Refs:
         Raises:
             RevisionError: `must_be_new`, and the name is taken (it may have been taken just now).
         """
-        for _ in range(_TRIES):
+        for _ in attempts(_TRIES):
             state = self.read()
             if must_be_new and (change.name in state.tags or change.name in state.branches):
                 movable = change.kind == "tag" and change.name in state.tags
@@ -116,7 +117,7 @@ class Refs:
                     return landed
                 continue
             return event
-        raise SlotTaken(f"the refs log was won by others {_TRIES} times in a row", hint="try again")
+        raise SlotTaken("others won every slot of the refs log that was tried; nothing was written", hint="try again")
 
     def landed(self, write_id: str, *, after: int | None = None) -> RefEvent | None:
         """The change that was written with this id, behind slot `after` as far as is known or (None) anywhere."""

@@ -206,7 +206,8 @@ class Store(Reader):
         given = [c if isinstance(c, Change) else Change(**c) for c in changes]
         patches = all(c.patch is not None and not c.has_document for c in given)
         if self._backend.shares_slots and base is None and rebase and given and patches:
-            return self._commit_together(Member(given, write_id))
+            token = write_id if write_id is not None else self._clock.token()
+            return self._commit_together(Member(given, token, sought=write_id is not None))
         return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
 
     @refolding
@@ -261,9 +262,9 @@ class Store(Reader):
         waiting = list(members)
         while waiting:
             # Of those with one id the first is tried; the others then find what became of it.
-            turn = {member.write_id or id(member): member for member in reversed(waiting)}
-            chosen = [member for member in waiting if turn[member.write_id or id(member)] is member]
-            waiting = [member for member in waiting if member not in chosen]
+            turn = {member.write_id: member for member in reversed(waiting)}
+            chosen = [member for member in waiting if turn[member.write_id] is member]
+            waiting = [member for member in waiting if turn[member.write_id] is not member]
             self._commit_members(chosen)
 
     def _commit_members(self, members: Sequence[Member]) -> None:
@@ -272,7 +273,7 @@ class Store(Reader):
         for member in members:
             member.fault = None
             try:
-                if member.write_id is not None:
+                if member.sought:
                     check_write_id(member.write_id)
                     landed = self._backend.find_write(self._line.log, member.write_id)
                     if landed is not None:
@@ -284,7 +285,7 @@ class Store(Reader):
             except (KBStoreError, TypeError, ValueError) as fault:
                 member.fault = fault
                 continue
-            member.write_id = member.write_id or self._clock.token()
+            member.sought = True  # where all of this begins anew
             ready.append(member)
         if ready:
             self._writer.commit_group(ready, self._base)

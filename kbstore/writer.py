@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.canonical import MISSING
-from kbstore.clock import Clock, format_time
+from kbstore.clock import Clock, attempts, format_time
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
@@ -170,7 +170,7 @@ class Writer:
         searched = self.known_head().slot
         ours: Footprint | None = None
         checked = base
-        for _ in range(_TRIES):
+        for _ in attempts(_TRIES):
             head = self.known_head()
             if head.seq < base:
                 head = self.head()
@@ -204,7 +204,7 @@ class Writer:
             self._landed(Head(head.slot + 1, newest.event.seq, newest), state.root, done, len(fresh))
             return entries
         raise ConflictError(
-            f"other writers won {_TRIES} slots in a row while this change was tried", hint="commit again"
+            "other writers won every slot for which this change was tried, and nothing was written", hint="commit again"
         )
 
     def landed(self, numbers: tuple[int, int], wanted: int) -> list[Entry]:

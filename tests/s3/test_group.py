@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from backends.errors import OutcomeUnknown
+from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from kbstore import Store
 from kbstore.errors import ConflictError, PatchError
+from kbstore.group import Member
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_protocol import LOST, Still, answers
 
@@ -159,3 +160,51 @@ def test_one_id_lands_once(bucket: Bucket) -> None:
     assert kb.checkout() == {"a": 1, "b": 1, "c": 1}
     assert kb.head().seq == 4
     assert kb.verify().ok
+
+
+def test_a_commit_does_not_wait_for_ever(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where whoever leads does not come back: nothing was written, or, once it was taken along, nobody knows."""
+    monkeypatch.setattr("kbstore.group._LONGEST_WAIT_S", 0.1)
+    kb = Store(backend_on(bucket), author="y")
+    assert kb._queue.join(Member([], "leader", sought=False))
+    with pytest.raises(StoreUnavailable, match="nothing was written"):
+        kb.commit(patch=replace("/a", 1))
+    assert [member.write_id for member in kb._queue.take()] == ["leader"]
+
+    def take_along() -> None:
+        while not kb._queue.take():
+            pass
+
+    monkeypatch.setattr("kbstore.group._LONGEST_WAIT_S", 1.0)
+    taker = threading.Thread(target=take_along)
+    taker.start()
+    with pytest.raises(OutcomeUnknown) as caught:
+        kb.commit(patch=replace("/a", 1), write_id="mine")
+    assert caught.value.write_id == "mine"
+    taker.join()
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_a_commit_that_others_always_forestall_ends(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, group: bool
+) -> None:
+    """By its deadline, as a conflict: nothing was written."""
+    kb = Store(backend_on(bucket, group=group), author="y")
+    kb.commit(patch=replace("/a", 1))
+    tries = 0
+
+    def taken(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise SlotTaken("another was faster")
+
+    def later() -> float:
+        return 15.0 * tries
+
+    monkeypatch.setattr(kb.backend, "append", taken)
+    monkeypatch.setattr("kbstore.clock.monotonic", later)
+    with pytest.raises(ConflictError, match="nothing was written"):
+        kb.commit(patch=replace("/a", 2))
+    assert tries == 5
+    with pytest.raises(SlotTaken, match="nothing was written"):
+        kb.tag("stable")
