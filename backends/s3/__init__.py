@@ -309,8 +309,9 @@ class S3Backend:
         if self._closed:
             return
         self._closed = True
-        for log, keeper in list(self._keepers.items()):
-            keeper.close(wrote=log in self._wrote)
+        for log in list(self._logs.values()):
+            if log.name in self._wrote or (log.told_too_little and not self._read_only):
+                self._keeper(log.name).close()
         if self._cache is not None:
             self._cache.close()
         self.client.close()

@@ -1,11 +1,13 @@
 """Makes packs and hints behind the writers: off the way of a commit, by whoever comes along, never needed.
 
 A pack is made when its last slot has landed; the hint that promises it is written after it. A writer that dies between
-leaves packs that are not promised yet; the next one finds them missing from the hint and makes the same again.
+leaves packs that are not promised yet; the next one finds them missing from the hint and makes the same again. A hint
+never tells less than the one that it replaces, as far as that can be seen (`packlist`).
 """
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from backends.contract import Tail
@@ -15,11 +17,14 @@ from backends.s3.client import Client
 from backends.s3.head import MOST_INNER, NO_HINT, WINDOW, Hint, encode_hint
 from backends.s3.log import Log
 from backends.s3.objects import read_pieces
+from backends.s3.packlist import MISSED, merged, packed_slots
 from backends.s3.packs import LARGE, SMALL, PackedBodies, PackedChunks, PackId, encode_pack, is_copied
 from backends.s3.slots import Piece, Run, split_bodies
 
-_MOST_AT_ONCE = 8
-"""Packs that one commit makes up for, so that it is not held up by what others left undone."""
+_MOST_AT_ONCE = 32
+"""Packs that one commit makes up for, so that it is not held up for long by what others left undone."""
+_MOST_OWN = 1024
+"""So many slots of its own a writer remembers between two hints."""
 
 
 class Keeper:
@@ -36,10 +41,11 @@ class Keeper:
         self._lock = threading.Lock()
         self._pending: Callable[[], None] | None = None
         self._pid = 0
-        self._hinted = 0
+        self._own: deque[int] = deque(maxlen=_MOST_OWN)
 
     def landed(self, tail: Tail) -> None:
         """A slot of ours landed: begin what has become due, in the background."""
+        self._own.append(tail.slot)
         if tail.slot % SMALL == 0:
             self.settle()
             self._pending, self._pid = self._client.submit(self._quietly), os.getpid()
@@ -50,13 +56,12 @@ class Keeper:
         if pending is not None and self._pid == os.getpid():
             pending()
 
-    def close(self, *, wrote: bool) -> None:
-        """Leave the log so that the next one finds its head in two round trips."""
+    def close(self) -> None:
+        """Leave the log so that the next one finds its head in two round trips, and all its packs."""
         self.settle()
-        hint = self._log.hint or NO_HINT
-        if wrote and self._log.known.slot - max(hint.slot, self._hinted) >= WINDOW:
+        if self._log.told_too_little or self._log.known.slot - (self._log.hint or NO_HINT).slot >= WINDOW:
             try:
-                self.write_hint(hint)
+                self.write_hint(self._log.hint or NO_HINT)
             except BackendError:  # a hint is a convenience
                 pass
 
@@ -70,40 +75,56 @@ class Keeper:
             How many records were packed into tier ``a``.
         """
         with self._lock:
-            hint = self._log.hint or NO_HINT
-            before = hint
+            hint = before = self._known_packs()
             packed = 0
             for _ in range(most):
-                small = len(hint.large) * LARGE // SMALL + len(hint.small)
-                if (small + 1) * SMALL > self._log.known.slot:
+                hint = self._with_large(hint)
+                if packed_slots(hint) + SMALL > self._log.known.slot:
                     break
-                runs = self._make_small(PackId(self._log.name, "a", small))
+                runs = self._make_small(PackId(self._log.name, "a", packed_slots(hint) // SMALL))
                 first, end = runs[0].first, runs[-1].last + 1
                 packed += end - first
                 hint = hint._replace(small=(*hint.small, first), next=end)
-                if len(hint.small) == LARGE // SMALL:
-                    self._make_large(len(hint.large))
-                    even = end - hint.small[0] == LARGE
-                    inner = hint.inner if even else (*hint.inner, (len(hint.large), hint.small))[-MOST_INNER:]
-                    hint = hint._replace(large=(*hint.large, hint.small[0]), small=(), inner=inner)
-            if hint != before or self._log.known.slot - max(hint.slot, self._hinted) >= SMALL:
+            hint = self._with_large(hint)
+            if hint != before or self._log.told_too_little or self._log.known.slot - hint.slot >= SMALL:
                 self.write_hint(hint)
             return packed
 
     def due_records(self) -> int:
         """How many records would be packed now."""
         newest = self._log.tail().slot // SMALL * SMALL
-        hint = self._log.hint or NO_HINT
-        if newest <= len(hint.large) * LARGE + len(hint.small) * SMALL:
-            return 0
-        return self._log.slot(newest).last + 1 - hint.next
+        hint = self._known_packs()
+        return self._log.slot(newest).last + 1 - hint.next if newest > packed_slots(hint) else 0
 
     def write_hint(self, hint: Hint) -> None:
-        """Say where the head is now, and which packs there are."""
-        hint = hint._replace(slot=self._log.known.slot)
+        """Say where the head is now, and which packs there are: these, and all that somebody else told of meanwhile."""
+        slot = self._log.known.slot
+        if not self._alone():
+            hint = merged(hint, self._log.read_hint_again())
+        hint = hint._replace(slot=max(hint.slot, slot))
         self._client.put(keys.hint_key(self._log.name), encode_hint(self._log.name, hint))
-        self._log.hint = hint
-        self._hinted = hint.slot
+        self._log.hint, self._log.told_too_little = hint, False
+
+    def _alone(self) -> bool:
+        """Whether every slot since the hint that is known was created here, so that nobody can have told more."""
+        told = (self._log.hint or NO_HINT).slot
+        return self._log.known.slot - told <= sum(slot > told for slot in list(self._own))
+
+    def _known_packs(self) -> Hint:
+        """The packs that there are, as far as it is worth while to ask."""
+        hint = (self._log.hint or NO_HINT) if self._alone() else self._log.read_hint_again()
+        return self._log.catch_up() if self._log.known.slot - packed_slots(hint) > MISSED else hint
+
+    def _with_large(self, hint: Hint) -> Hint:
+        """The hint once as many of the small packs that it names as can stand in large ones."""
+        each = LARGE // SMALL
+        while len(hint.small) >= each:
+            at, inside = len(hint.large), hint.small[:each]
+            self._make_large(at)
+            starts = (*hint.small, hint.next)
+            inner = hint.inner if starts[each] - starts[0] == LARGE else (*hint.inner, (at, inside))[-MOST_INNER:]
+            hint = hint._replace(large=(*hint.large, inside[0]), small=hint.small[each:], inner=inner)
+        return hint
 
     def _quietly(self) -> None:
         try:

@@ -15,6 +15,7 @@ from backends.s3 import head, keys
 from backends.s3.client import Client, Got, Want
 from backends.s3.head import NO_HINT, Hint, newest_slot
 from backends.s3.objects import checked, read_pieces
+from backends.s3.packlist import MISSED, find_packs, merged, packed_slots
 from backends.s3.packs import LARGE, SMALL, PackId, decode_pack, pack_of
 from backends.s3.slots import FIRST_BYTES, Bodies, Piece, Place, Run, decode_slot, split_bodies, whole
 
@@ -51,6 +52,8 @@ class Log:
         self._behind = False
         self._looked = False
         self.hint: Hint | None = None
+        self.told_too_little = False
+        self._caught_up = 0
         self._runs: OrderedDict[Source, Run] = OrderedDict()
         self._runs_bytes = 0
         self._places: dict[int, Place] = {}
@@ -132,6 +135,27 @@ class Log:
             count += 1
             newest = max(newest, keys.number_of(listed.key.rpartition("/")[2]) or 0)
         return max(low, newest), count < 1000
+
+    def read_hint_again(self) -> Hint:
+        """What hints told, with what the hint tells now."""
+        self.hint = merged(self.hint or NO_HINT, head.read_hint(self._client, self.name))
+        return self.hint
+
+    def catch_up(self) -> Hint:
+        """The packs that there are, where the hint that is known tells of far fewer than are due."""
+        self._caught_up = self._known.slot
+        hint = self.read_hint_again()
+        if self._known.slot - packed_slots(hint) > MISSED:
+            found = find_packs(self._client, self.name, hint, self.load)
+            self.told_too_little = self.told_too_little or found != hint
+            self.hint = merged(self.hint or NO_HINT, found)
+        return self.hint or hint
+
+    def _hint_for(self, number: int) -> Hint:
+        """What is known of packs, for reading up to this record."""
+        hint = self.hint or NO_HINT
+        missed = self._known.slot - max(packed_slots(hint), self._caught_up) > MISSED
+        return self.catch_up() if number >= hint.next and missed else hint
 
     # ---- records -----------------------------------------------------------------------------------------------------
 
@@ -273,7 +297,7 @@ class Log:
         near = self._near(low) if low == high else None
         if near is not None:
             return [near]
-        hint = self.hint or NO_HINT
+        hint = self._hint_for(high)
         found: list[Source] = []
         starts = (*hint.large, *hint.small, hint.next)
         for at in range(max(0, bisect_right(starts, low) - 1), len(starts) - 1):
@@ -329,8 +353,8 @@ class Log:
 
     def _cover_slots(self, slots: Sequence[int]) -> list[Source]:
         """What to read for the write ids of these slots."""
-        hint = self.hint or NO_HINT
-        large, small = len(hint.large) * LARGE, len(hint.large) * LARGE + len(hint.small) * SMALL
+        hint = self._hint_for(self._known.number)
+        large, small = len(hint.large) * LARGE, packed_slots(hint)
         found: dict[Source, None] = {}
         for slot in slots:
             if slot <= large:

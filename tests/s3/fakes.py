@@ -26,6 +26,12 @@ class Bucket:
         self.lock = threading.Lock()
         self.ordered: list[str] | None = None
 
+    def remove(self, *keys: str) -> None:
+        """As a hand on the server would."""
+        for key in keys:
+            self.objects.pop(key, None)
+        self.ordered = None
+
 
 class DictClient(Client):
     """The requests of the backend, answered from a `Bucket`."""
