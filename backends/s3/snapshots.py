@@ -6,7 +6,7 @@ stand in the index, so that one read more gets any leaf. The index's own name ca
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from backends import packing
@@ -62,15 +62,22 @@ class Snapshots:
         return found
 
     def _names(self, log: str) -> dict[str, SnapshotName]:
+        best: dict[int, tuple[str, SnapshotName]] = {}
+        for key, name in self.indexes(log).items():
+            if name.number not in best or rank(best[name.number][1]) < rank(name):
+                best[name.number] = (key, name)
+        return {key: name for _, (key, name) in sorted(best.items())}
+
+    def indexes(self, log: str) -> dict[str, SnapshotName]:
+        """Every index by key, as they are now: two writers may have made one of the same record each."""
         folder = f"snap/{keys.log_segment(log)}/"
-        best: dict[int, tuple[tuple[int, str], str, SnapshotName]] = {}
-        for listed in self._client.listing(folder):
-            name = keys.snapshot_of(listed.key[len(folder) :])
-            if name is not None:
-                rank = (name.tier, name.token)
-                if name.number not in best or best[name.number][0] < rank:
-                    best[name.number] = (rank, listed.key, name)
-        return {key: name for _, (_, key, name) in sorted(best.items())}
+        named = ((one.key, keys.snapshot_of(one.key[len(folder) :])) for one in self._client.listing(folder))
+        return {key: name for key, name in named if name is not None}
+
+    def tokens(self) -> set[str]:
+        """The tokens of all snapshots of all logs, as they are now."""
+        keys_ = (one.key.removeprefix("snap/").partition("/")[2] for one in self._client.listing("snap/"))
+        return {name.token for name in map(keys.snapshot_of, keys_) if name is not None}
 
     def all(self, log: str) -> list[Snapshot]:
         """All snapshots of a log; one LIST, whatever they hold."""
@@ -111,7 +118,7 @@ class Snapshots:
         writing = _Writing(self._client, token)
         for chunk, depth in _with_depth(chunks):
             writing.add(chunk, depth)
-        there = self.names(log)
+        there = self.indexes(log)
         if not {n.number for n in there.values()}.issuperset(requires):
             return False
         lead, parts, size = writing.finish()
@@ -130,23 +137,33 @@ class Snapshots:
         name = SnapshotName(number, tier, token, *sizes, lead, tuple(requires), note)
         key = keys.snapshot_key(log, name)
         self._client.put(key, data)
-        replaced = [k for k, n in there.items() if n.number == number]
-        if replaced:
-            self._client.delete(replaced)
-            self._chunks.drop((log, number))
+        if outside_bytes(name) and not self._is_whole(name):
+            # This writer slept for so long that its data was taken for a dead one's and collected.
+            self._client.delete([key])
+            return False
+        self.withdraw(log, {k: n for k, n in there.items() if n.number == number})
         self._adopt(key, name, data, log)
         return True
 
     def drop(self, log: str, numbers: Iterable[int]) -> int:
         """Unpublish snapshots; what they held goes when garbage is collected, after its grace period."""
         gone = set(numbers)
-        found = {key: name for key, name in self.names(log).items() if name.number in gone}
-        self._client.delete(list(found))
-        for key, name in found.items():
-            self._chunks.drop((log, name.number))
-            self._open.pop(key, None)
+        found = {key: name for key, name in self.indexes(log).items() if name.number in gone}
+        self.withdraw(log, found)
+        return len({name.number for name in found.values()})
+
+    def withdraw(self, log: str, indexes: Mapping[str, SnapshotName]) -> None:
+        """Remove these indexes, and forget what was read of snapshots of their records."""
+        self._client.delete(list(indexes))
+        gone = {(log, name.number) for name in indexes.values()}
+        for owner in gone:
+            self._chunks.drop(owner)
+        self._open = {key: owner for key, owner in list(self._open.items()) if owner not in gone}
+        for key in indexes:
             self._listed.get(log, {}).pop(key, None)
-        return len(found)
+
+    def _is_whole(self, name: SnapshotName) -> bool:
+        return sum(one.size for one in self._client.listing(f"data/{name.token}/")) == outside_bytes(name)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +239,16 @@ class Snapshots:
             piece = chunk.piece
             if piece.key == key and piece.start + piece.size <= len(data):
                 self._chunks.keep(piece, checked(piece, data[piece.start : piece.start + piece.size]))
+
+
+def rank(name: SnapshotName) -> tuple[int, str]:
+    """Of two snapshots of one record the one that ranks higher is read: it lasts longer."""
+    return name.tier, name.token
+
+
+def outside_bytes(name: SnapshotName) -> int:
+    """How many bytes of chunks a snapshot has under ``data/``, beside its index."""
+    return name.size_bytes - (name.index_bytes - name.leads_bytes)
 
 
 def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[list[ChunkPiece], bytes]:
