@@ -81,8 +81,10 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {_safe(str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        general = None if isinstance(fault, Forgotten) else next(
-            (told for kind, told in _HINTS.items() if isinstance(fault, kind)), None
+        general = (
+            None
+            if isinstance(fault, Forgotten)
+            else next((told for kind, told in _HINTS.items() if isinstance(fault, kind)), None)
         )
         hint = general or fault.hint
         if hint:
