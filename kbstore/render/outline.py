@@ -41,17 +41,6 @@ def _quoted(text: str) -> str:
     return '"' + visible(text).replace('"', '\\"') + '"'
 
 
-def _prose(value: Any) -> bool:
-    """Whether a text cannot be taken for anything but text, so that quotes would only be in the way."""
-    return (
-        isinstance(value, str)
-        and len(value) <= _LONGEST
-        and " " in value
-        and value[0].isalpha()
-        and value == value.strip()
-    )
-
-
 def outline(value: Any, width: int) -> Iterator[Line]:
     """The outline of a value, lazily, line by line.
 
@@ -69,7 +58,7 @@ def _outline(value: Any, depth: int, prefix: str, width: int) -> Iterator[Line]:
         for line in value.rstrip("\n").split("\n"):
             yield Line(depth + 2, visible(line))
     elif not isinstance(value, dict | list) or _short(value, width - depth - cells(prefix)):
-        yield Line(depth, prefix + (visible(value) if _prose(value) else inline(value)))
+        yield Line(depth, prefix + inline(value))
     elif isinstance(value, dict):
         # A list's dash and the first member share a line.
         lead = prefix if prefix.endswith("- ") else ""

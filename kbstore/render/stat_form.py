@@ -11,7 +11,9 @@ _LONGEST_BAR = 30
 
 
 def stat(diff: Differences, width: int = 80) -> str:
-    """A line for each changed entry: its name (see `names`), how many paths changed, and a bar; then the sums.
+    """A line for each changed entry: its name, how many paths changed, and a bar; then the sums.
+
+    An entry's name is its pointer; that of a list's element, whose pointer changes with every insertion, is its id.
 
     Args:
         diff: What changed.
@@ -42,13 +44,13 @@ def stat(diff: Differences, width: int = 80) -> str:
 
 
 def names(diff: Differences) -> str:
-    """The names of the changed entries, and the pointers of what changed outside of them, one a line.
+    """The pointers of the changed entries, and of what changed outside of them, one a line.
 
-    An entry's name is its pointer; that of a list's element, whose pointer changes with every insertion, is its id.
+    That of a list's element is its place on the new side; on the old one where it was removed.
     """
     found = []
     for part in groups(diff):
-        found += [_entry_name(part)] if part.entry is not None else [change.pointer for change in part.changes]
+        found += [part.pointer] if part.entry is not None else [change.pointer for change in part.changes]
     return "".join(f"{visible(name) or '/'}\n" for name in found)
 
 

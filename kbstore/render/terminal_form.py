@@ -128,17 +128,19 @@ class _Paper:
         if texts and _lines(old, new):
             yield from self.linewise(old.split("\n"), new.split("\n"))
         elif texts:
-            yield from self.marked(spans or word_diff(old, new), 6)
+            yield from self.marked(spans or word_diff(old, new), 6, quoted=True)
         else:
             yield from self.block(old, "-", _RED, 6)
             yield from self.block(new, "+", _GREEN, 6)
 
-    def marked(self, spans: Sequence[Span], indent: int) -> Iterator[str]:
-        """A compared string: its old form, then its new one, changed words marked."""
+    def marked(self, spans: Sequence[Span], indent: int, *, quoted: bool = False) -> Iterator[str]:
+        """A compared string, or one line of it: its old form, then its new one, changed words marked."""
         width = self.width - indent - 2
         for sign, code, new in (("-", _RED, False), ("+", _GREEN, True)):
             alone = not any(span.same for span in spans)
             pieces = side(spans, new=new, width=3 * width)
+            if quoted:
+                pieces = [Piece('"'), *(Piece(p.text.replace('"', '\\"'), p.marked) for p in pieces), Piece('"')]
             for number, line in enumerate(wrap(self.brackets(pieces, sign, alone), width)):
                 start = self.paint(f"{sign if number == 0 else ' '} ", code)
                 yield (

@@ -188,3 +188,12 @@ def test_a_diff_renders_itself() -> None:
         assert diff.html("What changed").startswith("<!doctype html>\n")
         assert diff.stat().startswith(" /problems/p1 | 1 ~\n")
         assert diff.names() == "/problems/p1\n"
+
+
+def test_names_are_pointers_in_objects_and_in_arrays() -> None:
+    """What is printed leads to the entry, on the new side, and on the old one where it was removed."""
+    with Store.create("memory:", {"problems": listed(5)}) as kb:
+        kb.commit({"problems": [*listed(4)[1:3], {**listed(4)[3], "votes": 9}, {"id": "p9", **article(9)}]})
+        pointers = kb.diff("v1", "v2").names().splitlines()
+        assert sorted(pointers) == ["/problems/0", "/problems/2", "/problems/3", "/problems/4"]
+        assert kb.get("/problems/2/votes") == 9
