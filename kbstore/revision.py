@@ -14,7 +14,7 @@ r"""Revisions: the ways in which people name a version.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from unicodedata import normalize
+from unicodedata import decimal, normalize
 
 from kbstore.clock import parse_time
 from kbstore.errors import RevisionError
@@ -75,7 +75,10 @@ def parse_revision(text: str) -> Revision:
         return Revision(text, seq=int(version[1]), stamp=version[2] or "", back=back)
     id_prefix = rest if _ID.match(rest) else None
     if id_prefix is None and not is_name(rest):
-        raise RevisionError(f"{text!r} is not a revision", hint="kbstore log lists versions, kbstore tag lists tags")
+        hint = "kbstore log lists versions, kbstore tag lists tags"
+        if rest.endswith("^"):
+            hint = "the version before is written with ~, as HEAD~1"
+        raise RevisionError(f"{text!r} is not a revision", hint=hint)
     return Revision(text, id_prefix=id_prefix, name=rest if is_name(rest) else None, back=back)
 
 
@@ -106,13 +109,25 @@ def check_name(text: str) -> None:
     """Refuse what cannot be the name of a tag or branch.
 
     Raises:
-        RevisionError: It is malformed, or would parse as another form of revision.
+        RevisionError: It is malformed, or would be read, by people or by `parse_revision`, as another form of revision.
     """
-    hint = "use letters, digits, . _ + - and single slashes between them, beginning with a letter or digit"
-    if not is_name(text) or text.endswith((".lock", ".", "/")):
+    if len(text) > MAX_NAME_LENGTH:
+        raise RevisionError(
+            f"a name of {len(text)} characters is too long: {text[:20]!r}...", hint=f"at most {MAX_NAME_LENGTH}"
+        )
+    if text.endswith((".lock", ".")):
+        raise RevisionError(f"{text!r} cannot be a name, since it ends with {'.lock' if text[-1] != '.' else 'a dot'}")
+    if not is_name(text):
+        hint = "use letters, digits, . _ + - and single slashes between them, beginning with a letter or digit"
         raise RevisionError(f"{text!r} cannot be a name", hint=hint)
-    if text == "HEAD" or _VERSION.match(text) or _ID.match(text):
+    plain = _plain(text)
+    if plain == "head" or _VERSION.match(plain) or _ID.match(plain):
         raise RevisionError(
             f"{text!r} cannot be a name, since it would be read as another kind of revision",
-            hint="v<number>..., HEAD and 4 or more hexadecimal digits are taken",
+            hint="v<number>..., HEAD and 4 or more hexadecimal digits are taken, in whatever letters and digits",
         )
+
+
+def _plain(text: str) -> str:
+    """The text in small letters, and with the digits of every script as 0 to 9: how a person takes it."""
+    return "".join(str(decimal(c)) if c.isdecimal() else c for c in text.casefold())

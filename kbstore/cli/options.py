@@ -94,10 +94,23 @@ def complete_revision(ctx: click.Context, _: click.Parameter, begun: str) -> lis
     return [visible(name) for name in known if name.startswith(begun)]
 
 
+def _someone(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("an empty name is nobody's; leave the option out", ctx, param)
+    return value
+
+
+def _labels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Each label once."""
+    if not all(value.strip() for value in values):
+        raise click.BadParameter("a label cannot be empty", ctx, param)
+    return tuple(dict.fromkeys(values))
+
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-author_option = click.option("--author", metavar="NAME", help="Who did it (or set KBSTORE_AUTHOR).")
+author_option = click.option("--author", metavar="NAME", callback=_someone, help="Who did it (or set KBSTORE_AUTHOR).")
 tags_option = click.option(
-    "--tag", "tags", metavar="LABEL", multiple=True, help="A label of the version; may be repeated."
+    "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label of the version; may be repeated."
 )
 message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="Why, in a few words.")
 base_option = click.option(

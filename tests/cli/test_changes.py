@@ -128,6 +128,27 @@ def test_status_of_a_file_that_is_gone(kb: Shell) -> None:
     assert "p4" in kb.read()["problems"]
 
 
+@pytest.mark.parametrize(
+    "command", [["commit", "-m", "x"], ["apply", "-", "-m", "x"], ["restore", "v1"], ["init", "kb.json"], ["tag", "t"]]
+)
+def test_nobody_and_nothing_are_refused(kb: Shell, command: list[str]) -> None:
+    """An empty author would be recorded as somebody else, and an empty label finds nothing."""
+    for option in ("--author", "--tag"):
+        if option == "--tag" and command[0] in ("init", "tag"):
+            continue
+        for empty in ("", "  "):
+            assert "empty" in kb.fails(2, *command, option, empty, stdin=patch_of(RAISE)).err
+    assert kb.versions() == 3
+    assert kb.ok("tag").out == ""
+
+
+def test_a_label_is_kept_once(kb: Shell) -> None:
+    """However often it is given, in the order of the first times."""
+    kb.edit("p2", votes=6)
+    kb.ok("commit", "-m", "x", "--tag", "b", "--tag", "a", "--tag", "b")
+    assert kb.ok("show", "--json").object["tags"] == ["b", "a"]
+
+
 def test_commit_makes_a_version(kb: Shell) -> None:
     """Its name and the message's first line on stdout; author and labels as given."""
     kb.edit("p2", votes=6)

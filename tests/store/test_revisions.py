@@ -150,6 +150,45 @@ def test_a_tag_that_looks_like_an_id_is_told_from_it(location: str) -> None:
                 kb.create_branch(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("head", "another kind"),
+        ("Head", "another kind"),
+        ("V3", "another kind"),
+        ("v\u0663", "another kind"),
+        ("V3_2025", "another kind"),
+        ("CAFE", "another kind"),
+        ("caf\u0663\u0663", "another kind"),
+        ("n" * 101, "101 characters is too long"),
+        ("a.lock", "ends with .lock"),
+        ("a.", "ends with a dot"),
+        ("a b", "cannot be a name"),
+        ("", "cannot be a name"),
+    ],
+)
+def test_a_name_is_refused_by_the_rule_that_it_breaks(location: str, name: str, told: str) -> None:
+    """Also one that a person would read as another form of revision, in whatever letters and digits."""
+    with Store.create(location, {"n": 1}) as kb:
+        for call in (kb.tag, kb.create_branch):
+            with pytest.raises(RevisionError) as refused:
+                call(name)
+            assert told in f"{refused.value} {refused.value.hint}"
+        assert kb.tags() == {}
+        kb.tag("V7_x")
+        kb.tag("n" * 100)
+        kb.tag("face-to-face")
+        kb.tag("versi\u00f3n-\u0663")
+
+
+def test_a_step_back_as_git_writes_it_is_explained(kb: Store) -> None:
+    """HEAD^ is refused with a hint at HEAD~1."""
+    for text in ("HEAD^", "v3^", "HEAD^^"):
+        with pytest.raises(RevisionError) as refused:
+            kb.version(text)
+        assert "HEAD~1" in str(refused.value.hint)
+
+
 def test_labels_never_resolve(location: str) -> None:
     """A label on a version is for filtering: as a revision it means nothing."""
     with Store.create(location, {"n": 1}) as kb:
