@@ -124,4 +124,5 @@ def _tell(version: Version, project: Project, collection: str | None, *, joined:
     note(f"{'joined' if joined else 'started'} {shown_path(project.location)}")
     if collection is not None:
         told = f"the entries are those of {visible(collection)}" if collection else "the entries stand at the top"
-        note(told if project.config.collection is not None else f"{told} (init --collection chooses others)")
+        chosen = project.config.collection is not None
+        note(told if chosen else f'{told} (another place: "collection" in {FOLDER}/config.json)')

@@ -9,6 +9,7 @@ import pytest
 from kbstore import Store
 from tests.cli.support import DOCUMENT, Shell
 
+CHOICE = '(another place: "collection" in .kbstore/config.json)'
 RAISE = [{"op": "replace", "path": "/problems/p2/votes", "value": 9}]
 
 
@@ -78,8 +79,8 @@ def test_a_collection_can_be_chosen(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("document", "told", "pointer"),
     [
-        (DOCUMENT, "the entries are those of /problems (init --collection chooses others)\n", "/problems"),
-        (DOCUMENT["problems"], "the entries stand at the top (init --collection chooses others)\n", ""),
+        (DOCUMENT, f"the entries are those of /problems {CHOICE}\n", "/problems"),
+        (DOCUMENT["problems"], f"the entries stand at the top {CHOICE}\n", ""),
         ({"a": 1}, "", None),
     ],
 )
