@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from kbstore.errors import ConflictError, CorruptStore, RevisionError, SlotTaken, StoreNotFound
+from kbstore.errors import ConflictError, CorruptStore, RevisionError, SlotTaken
 from kbstore.event import encode_body, plain_body, store_values
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Line
 from kbstore.patch import parse_patch
+from kbstore.project import open_or_create
 from kbstore.refs import decode_ref
 from kbstore.store import Store
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
+from kbstore.workfile import mode_like
 from kbstore.writer import Foreign
 
 _BATCH_EVENTS = 256
@@ -148,13 +150,13 @@ def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> C
 def clone_into(source: Store, location: str, *, author: str = "", progress: Progress | None = None) -> Copied:
     """Make a store that holds all of another, or go on with one that was begun.
 
+    A new file is as private as the source, where that is a file.
+
     Raises:
+        StoreNotFound: What is there is no store.
         ConflictError: There is a store already, with another history.
     """
-    try:
-        target = Store.open(location, author=author)
-    except StoreNotFound:
-        target = Store.create(location, author=author)
+    target, _ = open_or_create(location, mode_like(source.location), branch=MAIN_BRANCH, author=author)
     with target:
         try:
             return replicate(source, target, progress)

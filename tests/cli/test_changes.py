@@ -360,7 +360,8 @@ def test_nothing_is_more_readable_than_a_private_file(shell: Shell, mode: int) -
     shell.ok("export", "--sqlite", "tables.db")
     shell.ok("diff", "v0", "v1", "--html", "page.html")
     shell.ok("import", "all.jsonl", "--store", "copy.db")
-    made = ["old.json", "all.jsonl", "tables.db", "page.html", "copy.db", ".kbstore/kb.db", ".kbstore"]
+    shell.ok("clone", ".kbstore/kb.db", "clone.db")
+    made = ["old.json", "all.jsonl", "tables.db", "page.html", "copy.db", "clone.db", ".kbstore/kb.db", ".kbstore"]
     for name in made:
         found = stat.S_IMODE((shell.folder / name).stat().st_mode)
         assert found & 0o066 & ~mode == 0, (name, oct(found))
