@@ -14,7 +14,7 @@ from kbstore.cli.pending import settled
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.clock import SystemClock
-from kbstore.errors import KBStoreError, StoreNotFound
+from kbstore.errors import KBStoreError, OutcomeUnknown, StoreNotFound
 from kbstore.log import MAIN_BRANCH
 from kbstore.project import FOLDER, Config, Project, open_or_create
 from kbstore.render.escape import visible
@@ -94,23 +94,26 @@ def _store(session: Session, author: str | None, source: str) -> Iterator[Store]
             yield store
             if project is not None:
                 note(f"started {shown_path(location)}")
+    except OutcomeUnknown:
+        raise  # what may have landed is looked for there by the same command
     except BaseException:
-        if is_new or project is not None:
-            _take_away(location, project)
+        with suppress(KBStoreError, OSError):
+            _take_away(location if is_new else None, project)
         raise
 
 
-def _take_away(location: str, project: Project | None) -> None:
+def _take_away(location: str | None, project: Project | None) -> None:
     """Remove a store that was started here just now, and its project, as long as nothing stands in it."""
-    with suppress(KBStoreError, OSError):
-        with suppress(StoreNotFound):
-            with Store.open(location, read_only=True) as store:
-                if store.head().seq or len(store.branches()) > 1:
-                    return
-            Path(store.location).unlink()
-        if project is not None:
-            (project.root / FOLDER / "config.json").unlink(missing_ok=True)
-            (project.root / FOLDER).rmdir()
+    if location is not None:
+        with Store.open(location, read_only=True) as store:
+            if store.head().seq or len(store.branches()) > 1:
+                return
+        Path(store.location).unlink()
+    if project is not None:
+        folder = project.root / FOLDER
+        if [path.name for path in folder.iterdir()] in ([], ["config.json"]):
+            (folder / "config.json").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import Store, dumps
+from kbstore import OutcomeUnknown, Store, dumps
 from tests.cli.support import DOCUMENT, Shell
 
 LINES = b"".join(
@@ -143,6 +143,26 @@ def test_an_import_that_fails_leaves_no_empty_store(shell: Shell, where: list[st
     assert len(shell.ok("log", "--json", *where).objects) == 100
     shell.fails(3, "import", "-", *where, stdin=bad)
     assert len(shell.ok("log", "--json", *where).objects) == 100
+
+
+def test_an_import_whose_outcome_is_unknown_leaves_the_store(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command looks there for what may have landed; a store that was there before is left in any case."""
+
+    def lost(*args: object, **kwargs: object) -> None:
+        raise OutcomeUnknown("no answer", write_id="w1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "commit_many", lost)
+        shell.fails(12, "import", "-", stdin=LINES)
+    assert "4 versions imported" in shell.ok("import", "-", stdin=LINES).out
+    Store.create(shell.folder / "empty.db").close()
+    shell.fails(3, "import", "-", "--store", "empty.db", stdin=b'{"document": 1, "time": "soon"}')
+    assert shell.ok("log", "--store", "empty.db").out == ""
+    (shell.folder / "sub" / ".kbstore").mkdir(parents=True)
+    Store.create(shell.folder / "sub" / ".kbstore" / "kb.db").close()
+    (shell.folder / ".kbstore" / "config.json").rename(shell.folder / "kept")
+    shell.fails(3, "-C", "sub", "import", "-", stdin=b'{"document": 1, "time": "soon"}')
+    assert (shell.folder / "sub" / ".kbstore" / "kb.db").exists()
 
 
 def test_an_import_into_something_else_says_what_it_is(shell: Shell) -> None:
