@@ -13,17 +13,20 @@ from typing import Protocol, cast
 from backends.contract import Backend
 from backends.errors import StoreNotFound
 
-__all__ = ["SCHEMES", "Backend", "create_backend", "open_backend"]
+__all__ = ["OPEN_MODE", "SCHEMES", "Backend", "create_backend", "open_backend"]
+
+OPEN_MODE = 0o666
+"""Everybody may read and write what the process's umask leaves."""
 
 SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory", "s3": "backends.s3"}
-"""The module of each scheme; it offers ``create(location)`` and ``open_existing(location, read_only=)``."""
+"""The module of each scheme; it offers ``create(location, mode)`` and ``open_existing(location, read_only=)``."""
 
 # One letter before a colon is a drive, not a scheme.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 class _Module(Protocol):
-    def create(self, location: str) -> Backend: ...
+    def create(self, location: str, mode: int = OPEN_MODE) -> Backend: ...
     def open_existing(self, location: str, *, read_only: bool = False) -> Backend: ...
 
 
@@ -44,15 +47,20 @@ def open_backend(location: str | os.PathLike[str], *, read_only: bool = False) -
     return _module(location).open_existing(os.fspath(location), read_only=read_only)
 
 
-def create_backend(location: str | os.PathLike[str]) -> Backend:
+def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE) -> Backend:
     """Make a new, empty store at a location, whole or not at all.
+
+    Args:
+        location: A path, or a URL with one of `SCHEMES`.
+        mode: Who may read and write a store that is a file, less what the process's umask takes away; others have no
+            use for it.
 
     Raises:
         StoreExists: Something is there already.
         StoreNotFound: The folder that it is to stand in does not exist, or the scheme is unknown.
         StoreUnavailable: It cannot be written there.
     """
-    return _module(location).create(os.fspath(location))
+    return _module(location).create(os.fspath(location), mode)
 
 
 def _module(location: str | os.PathLike[str]) -> _Module:

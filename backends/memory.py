@@ -47,7 +47,7 @@ _named: dict[str, MemoryStore] = {}
 _named_lock = threading.Lock()
 
 
-def create(location: str) -> "MemoryBackend":
+def create(location: str, mode: int = 0o666) -> "MemoryBackend":  # noqa: ARG001 - for what is a file
     """A new store in memory: ``memory:`` is nobody else's, ``memory://name`` is shared within the process.
 
     Raises:

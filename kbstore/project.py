@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+import backends
 from kbstore.canonical import encode
 from kbstore.clock import Clock
 from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
@@ -232,13 +233,7 @@ def create_store(location: str, mode: int = OPEN_MODE, **options: Any) -> Store:
     Raises:
         StoreExists: There is one, or something else.
     """
-    if is_url(location) and not location.lower().startswith("sqlite:"):
-        return Store.create(location, **options)
-    # Here, since a store on a bucket has no use for it.
-    from backends.sqlite.file import create_file, path_of
-
-    create_file(path_of(location), mode)
-    return Store.open(location, **options)
+    return Store(backends.create_backend(location, mode=mode), **options)
 
 
 def _beside(file: Path) -> Project:

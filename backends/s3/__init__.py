@@ -33,7 +33,7 @@ _FIRST_LOG = "main"
 """The log that a store is nearly always opened for: its hint is read along with the marker."""
 
 
-def create(location: str) -> "S3Backend":
+def create(location: str, mode: int = 0o666) -> "S3Backend":  # noqa: ARG001 - for what is a file
     """Make an empty store and open it; see `backends.create_backend`."""
     options = parse_location(location)
     chance = SystemChance()

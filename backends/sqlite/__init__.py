@@ -21,10 +21,10 @@ from backends.sqlite.log import Logs
 __all__ = ["SQLiteBackend", "create", "open_existing"]
 
 
-def create(location: str) -> "SQLiteBackend":
+def create(location: str, mode: int = 0o666) -> "SQLiteBackend":
     """Make an empty store at a path and open it; see `backends.create_backend`."""
     path = file.path_of(location)
-    file.create_file(path)
+    file.create_file(path, mode)
     return SQLiteBackend(location)
 
 
