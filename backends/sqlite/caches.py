@@ -125,10 +125,14 @@ class Caches:
                     "ORDER BY number LIMIT ?",
                     (name, low, high, _NOTE_BATCH),
                 ).fetchall()
-            yield from ((number, data) for number, digest, data in rows if digest == note_digest(name, number, data))
+            for number, digest, data in rows:
+                if number < low:  # a damaged tree may give rows again without end
+                    return
+                low = number + 1
+                if digest == note_digest(name, number, data):
+                    yield number, data
             if len(rows) < _NOTE_BATCH:
                 return
-            low = rows[-1][0] + 1
 
     def drop_notes(self, name: str) -> int:
         """Forget all cached records of a name; returns how many there were."""

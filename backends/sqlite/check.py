@@ -75,6 +75,9 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
             with owner.reading() as connection:
                 rows = connection.execute(table.query, (after, table.rows)).fetchall()
                 for row in rows:
+                    if row[0] <= after:  # of a damaged tree SQLite gives rows again, without end
+                        raise CorruptStore(f"row {row[0]} comes after row {after}")
+                    after = row[0]
                     found.extend(_looked_at(connection, table, row))
         except CorruptStore as error:
             yield from found
@@ -83,7 +86,6 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
         yield from found
         if len(rows) < table.rows:
             return
-        after = rows[-1][0]
 
 
 def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[Damage]:

@@ -130,15 +130,16 @@ class Logs:
                     return
                 rows = connection.execute(query, (start + low, start + high, size)).fetchall()
             for number, slot, header in rows:
-                if type(header) is not bytes or type(slot) is not int:
+                # A damaged tree may give rows in any order, and some again without end.
+                if type(header) is not bytes or type(slot) is not int or not low <= number <= high:
                     raise CorruptStore(f"record {number} of log {log} is damaged", hint="see what verify reports")
+                if newest_first:
+                    high = number - 1
+                else:
+                    low = number + 1
             yield from map(StoredRecord._make, rows)
             if len(rows) < size:
                 return
-            if newest_first:
-                high = rows[-1][0] - 1
-            else:
-                low = rows[-1][0] + 1
             size = min(2 * size, _LARGEST_BATCH)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:

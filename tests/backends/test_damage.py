@@ -1,9 +1,11 @@
 """Damage is found: every flipped byte is reported, or changes nothing that is read back."""
 
+import itertools
 import os
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from backends.contract import Backend, Record
 from backends.errors import BackendError, CorruptStore
 from backends.sqlite import check_packs, pack_chunks
 from backends.sqlite import chunks as sqlite_chunks
+from backends.sqlite.check import Row, Table, in_steps
+from backends.sqlite.connection import Connection
 from tests.backends.samples import chunk, chunks, everything, fill, furnish
 from tests.conftest import LONG
 
@@ -81,6 +85,26 @@ def test_every_flipped_byte_is_found_or_harmless(sound: Sound, tmp_path: Path) -
             for suffix in ("-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
     assert reported > len(offsets) // 3
+
+
+class Endless(Table):
+    """A table whose rows come again, as those of a damaged tree may."""
+
+    name = "records"
+    query = "SELECT id FROM records WHERE id>-2+0*? ORDER BY id LIMIT ?"
+    rows = 3
+
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
+        yield "seen"
+
+
+def test_rows_that_come_again_end_the_check(store: Path) -> None:
+    """Where SQLite goes round in a damaged tree, checking says so and ends."""
+    with closing(Connection(store, read_only=True)) as connection:
+        found = list(itertools.islice(in_steps(connection, Endless()), 100))
+    assert [damage.what for damage in found[:3]] == ["seen"] * 3
+    assert len(found) == 4
+    assert "cannot be read to the end" in found[3].what
 
 
 def open_raw(path: Path) -> sqlite3.Connection:
