@@ -83,7 +83,8 @@ def create_file(path: Path, mode: int = 0o666) -> None:
         ) from error
     finally:
         for leftover in _family(draft):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # whether the store was made is what counts
+                leftover.unlink(missing_ok=True)
 
 
 def _publish(draft: Path, path: Path) -> None:
