@@ -126,7 +126,7 @@ class Caches:
                     (name, low, high, _NOTE_BATCH),
                 ).fetchall()
             for number, digest, data in rows:
-                if number < low:  # a damaged tree may give rows again without end
+                if type(number) is not int or number < low:  # a damaged tree may give rows again without end
                     return
                 low = number + 1
                 if digest == note_digest(name, number, data):

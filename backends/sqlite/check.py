@@ -75,7 +75,7 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
             with owner.reading() as connection:
                 rows = connection.execute(table.query, (after, table.rows)).fetchall()
                 for row in rows:
-                    if row[0] <= after:  # of a damaged tree SQLite gives rows again, without end
+                    if type(row[0]) is not int or row[0] <= after:  # a damaged tree gives rows again, without end
                         raise CorruptStore(f"row {row[0]} comes after row {after}")
                     after = row[0]
                     found.extend(_looked_at(connection, table, row))

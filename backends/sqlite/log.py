@@ -131,7 +131,8 @@ class Logs:
                 rows = connection.execute(query, (start + low, start + high, size)).fetchall()
             for number, slot, header in rows:
                 # A damaged tree may give rows in any order, and some again without end.
-                if type(header) is not bytes or type(slot) is not int or not low <= number <= high:
+                sound = type(header) is bytes and type(slot) is int and type(number) is int
+                if not sound or not low <= number <= high:
                     raise CorruptStore(f"record {number} of log {log} is damaged", hint="see what verify reports")
                 if newest_first:
                     high = number - 1
@@ -229,7 +230,7 @@ class Logs:
         pack = connection.execute(
             "SELECT id, first, base, digest FROM body_packs WHERE id>=? ORDER BY id LIMIT 1", (ident,)
         ).fetchone()
-        if pack and pack[1] <= ident:
+        if pack and type(pack[1]) is int and pack[1] <= ident:
             body = self._unpacked(connection, log, *pack).get(ident)
             if body is not None:
                 return body

@@ -177,6 +177,19 @@ def test_rows_changed_behind_our_back_are_named(store: Path, kind: str) -> None:
     assert any(damage.cache == cache for damage in found if words in damage.what), found
 
 
+@pytest.mark.parametrize("column", ["first", "base", "digest", "frame"])
+@pytest.mark.parametrize("value", ["NULL", "'x'", "x'00'", "-1", "1e300"])
+def test_a_pack_of_bodies_of_nonsense_is_damage(store: Path, column: str, value: str) -> None:
+    """Whatever a flipped bit makes of a column, reading the bodies raises our own error, and checking tells of it."""
+    with open_raw(store) as connection:
+        connection.execute(f"UPDATE body_packs SET {column}={value}")
+    connection.close()
+    with closing(open_backend(store)) as backend:
+        with pytest.raises(CorruptStore):
+            list(backend.bodies("main", range(1, 30)))
+        assert list(backend.check())
+
+
 def test_a_damaged_body_is_never_given(store: Path) -> None:
     """Reading a damaged body raises and names the record; the others are read."""
     with open_raw(store) as connection:
