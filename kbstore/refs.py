@@ -149,6 +149,18 @@ class Refs:
         self._backend.append(REFS_LOG, event.seq, [Record(header)], write_id=write_id)
         return True
 
+    def replay(self, change: RefEvent, write_id: str, *, after: int) -> None:
+        """Append a change that was made elsewhere as a new one, right behind change `after`.
+
+        Raises:
+            SlotTaken: Somebody else changed a tag or branch since that one.
+        """
+        state = self.read()
+        if state.slot != after:
+            raise SlotTaken(f"a tag or branch was changed meanwhile, after change {after}", hint="try again")
+        event = msgspec.structs.replace(change, seq=after + 1, parent=state.parent, format=REF_FORMAT)
+        self._backend.append(REFS_LOG, after + 1, [Record(event.encode())], write_id=write_id)
+
     def segments(self, branch: str) -> tuple[Segment, ...]:
         """The logs that make up a branch's line.
 

@@ -1,20 +1,25 @@
 """Copies histories from store to store, as they are: ids unchanged, fast-forward only, everything computed anew.
 
-What is copied is events, then tags and branches in the order of their log. Each batch is one durable write, so a copy
-that was cut short goes on where it stopped. What the target receives it checks: hashes of patches, links of the chain,
-and the state that each event leads to. Snapshots are not copied; each store takes its own.
+What is copied is events, then tags and branches in the order of their log, each once what it names is there; so the
+target is consistent at any moment, also where the source is written meanwhile. Whatever would be a conflict is found
+before anything is copied. Each batch is one durable write, so a copy that was cut short goes on where it stopped. What
+the target receives it checks: hashes of patches, links of the chain, and the state that each event leads to. Snapshots
+are not copied; each store takes its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from kbstore.errors import ConflictError, CorruptStore, RevisionError, SlotTaken
+from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
 from kbstore.event import encode_body, plain_body, store_values
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Line
 from kbstore.patch import parse_patch
 from kbstore.project import open_or_create
-from kbstore.refs import decode_ref
+from kbstore.refmerge import Merge, Parted, RefRecord, Step, Value, merge_refs
+from kbstore.refs import Refs, decode_ref
 from kbstore.store import Store
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
@@ -24,6 +29,7 @@ from kbstore.writer import Foreign
 _BATCH_EVENTS = 256
 _BATCH_BYTES = 4 << 20
 _TRIES = 20
+_SHOWN = 3
 Progress = Callable[[int, int], None]
 """Told how many versions of how many were copied."""
 
@@ -35,59 +41,123 @@ class Copied:
     Attributes:
         versions: How many versions.
         refs: How many changes of tags and branches.
+        left_out: Tags and branches that stay as the target has them, since it was forced.
     """
 
     versions: int
     refs: int
+    left_out: tuple[str, ...] = ()
 
 
-def replicate(source: Store, target: Store, progress: Progress | None = None) -> Copied:
+def replicate(source: Store, target: Store, progress: Progress | None = None, *, force: bool = False) -> Copied:
     """Bring a store up to date with another.
 
     Args:
         source: Where from; open on its main branch.
         target: Where to; open on its main branch.
         progress: Told of each batch.
+        force: Tags that both set to other versions become what the source has. A branch that holds other versions in
+            each stays the target's, and what stands on the source's is left out. Versions are never rewritten.
 
     Returns:
         What was added; nothing where the target has all that the source has.
 
     Raises:
-        ConflictError: The target has versions, tags or branches that the source has not, in the place of its own.
+        ConflictError: Both have versions, tags or branches of their own in the same place; nothing was copied.
         CorruptStore: What the source holds is not what it claims to be; nothing of the batch was copied.
+        KBStoreError: They are one store.
     """
+    refuse_itself(source.location, target.location)
     for _ in range(_TRIES):
         try:
-            return _replicate(source, target, progress)
+            return _replicate(source, target, progress, force=force)
         except SlotTaken:  # somebody commits to the target meanwhile; it may still be a fast-forward
             continue
     raise ConflictError(f"others kept committing to {target.location} while it was copied to", hint="try again")
 
 
-def _replicate(source: Store, target: Store, progress: Progress | None) -> Copied:
-    versions = _copy_line(source, target, MAIN_BRANCH, 1, progress)
-    refs = 0
-    for record in source.backend.read(REFS_LOG):
-        event = decode_ref(record.header, record.number)
-        try:
-            refs += target.graft_ref(record.header)
-        except CorruptStore as fault:
-            raise ConflictError(
-                f"tags and branches of {source.location} and {target.location} have parted: {fault}",
-                hint="set the tags of one of them anew, in the other's order",
-            ) from fault
-        if event.kind == "branch":
-            here, there = Store(source.backend, branch=event.name), Store(target.backend, branch=event.name)
-            versions += _copy_line(here, there, event.name, event.version + 1, progress)
-    return Copied(versions, refs)
+def _replicate(source: Store, target: Store, progress: Progress | None, *, force: bool) -> Copied:
+    # Tags and branches first: what they name is there by then, however much is committed meanwhile.
+    records, there = _refs(source), _refs(target)
+    newest = source.head().seq
+    _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
+    merge = _merge(source, target, records, there, force=force)
+    versions = _copy_line(source, target, newest, progress)
+    shared = {event.name for event, _ in there if event.kind == "branch"} - merge.left_out
+    for event, _ in records:
+        if event.kind == "branch" and event.name in shared:
+            versions += _copy_branch(source, target, event.name, progress)
+    for after, step in enumerate(merge.steps, len(there)):
+        _take_ref(target, step, after)
+        if step.event.kind == "branch":
+            versions += _copy_branch(source, target, step.event.name, progress)
+    return Copied(versions, len(merge.steps), tuple(sorted(merge.left_out)))
 
 
-def _copy_line(source: Store, target: Store, branch: str, first: int, progress: Progress | None) -> int:
-    """Add what the source's line has and the target's has not; both lines are the same before `first`."""
-    newest, there = source.head().seq, target.head().seq
-    common = min(newest, there)
+def _take_ref(target: Store, step: Step, after: int) -> None:
+    if step.header is None:
+        target.replay_ref(step.event, after=after)
+        return
+    try:
+        target.graft_ref(step.header)
+    except CorruptStore as fault:  # it followed when it was looked at: somebody else changed one since
+        raise SlotTaken(str(fault)) from fault
+
+
+def _refs(store: Store) -> list[RefRecord]:
+    """The changes of tags and branches.
+
+    Raises:
+        CorruptStore: One does not follow the one before it.
+    """
+    Refs(store.backend).read()
+    return [RefRecord(decode_ref(r.header, r.number), r.header) for r in store.backend.read(REFS_LOG)]
+
+
+def _merge(
+    source: Store, target: Store, records: Sequence[RefRecord], there: Sequence[RefRecord], *, force: bool
+) -> Merge:
+    """What is to become of tags and branches.
+
+    Raises:
+        ConflictError: Not forced, and some were changed on both sides.
+    """
+    starts = {(event.name, event.target) for event, _ in there if event.kind == "branch"}
+    apart = set()
+    for event, _ in records:
+        if event.kind == "branch" and (event.name, event.target) in starts:
+            try:
+                here, other = _branch(source, event.name), _branch(target, event.name)
+                _refuse_parted(here, other, event.name, event.version + 1, here.head().seq)
+            except ConflictError:
+                if not force:
+                    raise
+                apart.add(event.name)
+    merge = merge_refs(records, there, force=force, apart=frozenset(apart))
+    if merge.parted and not force:
+        raise _other_refs(source, target, merge.parted)
+    return merge
+
+
+def _copy_branch(source: Store, target: Store, branch: str, progress: Progress | None) -> int:
+    here = _branch(source, branch)
+    return _copy_line(here, _branch(target, branch), here.head().seq, progress)
+
+
+def _branch(store: Store, branch: str) -> Store:
+    return Store(store.backend, branch=branch)
+
+
+def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:
+    """Raise `ConflictError` unless one line continues the other; both are the same before `first`."""
+    common = min(newest, target.head().seq)
     if common >= first and _id_at(source, common) != _id_at(target, common):
         raise _parted(source, target, branch, first, common)
+
+
+def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None) -> int:
+    """Add what the source's line has up to `newest` and the target's has not."""
+    there = target.head().seq
     copied = 0
     for batch in _batches(source, there + 1, newest):
         target.graft(batch)
@@ -147,6 +217,44 @@ def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> C
     )
 
 
+def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> ConflictError:
+    """The refusal of tags and branches that both stores changed."""
+    told = [
+        f"{name!r} is {_told(ours)} in {source.location} and {_told(theirs)} in {target.location}"
+        for name, ours, theirs in parted[:_SHOWN]
+    ]
+    more = f", and {len(parted) - _SHOWN} more" if len(parted) > _SHOWN else ""
+    return ConflictError(
+        f"tags or branches have parted: {', '.join(told)}{more}",
+        hint="--force lets tags follow the source and leaves such branches out; or move or remove one: kbstore tag",
+    )
+
+
+def _told(value: Value | None) -> str:
+    return f"a {value.kind} at v{value.version}" if value is not None else "free"
+
+
+def refuse_itself(source: str, target: str) -> None:
+    """See that two locations are not those of one store.
+
+    Raises:
+        KBStoreError: They are.
+    """
+    try:
+        same = source == target or Path(source).samefile(target)
+    except OSError:
+        one, other = urlsplit(source), urlsplit(target)
+        same = one.scheme != "" and _place(one) == _place(other)
+    if same:
+        raise KBStoreError(f"{target} is the store itself; nothing can be copied to it", hint="name another store")
+
+
+def _place(url: SplitResult) -> tuple[str, str, str, str]:
+    """What tells one place from another in a URL; most of its options only say how to get there."""
+    options = dict(parse_qsl(url.query))
+    return url.scheme, url.netloc, url.path.strip("/"), options.get("endpoint", "").rstrip("/")
+
+
 def clone_into(source: Store, location: str, *, author: str = "", progress: Progress | None = None) -> Copied:
     """Make a store that holds all of another, or go on with one that was begun.
 
@@ -155,7 +263,9 @@ def clone_into(source: Store, location: str, *, author: str = "", progress: Prog
     Raises:
         StoreNotFound: What is there is no store.
         ConflictError: There is a store already, with another history.
+        KBStoreError: It is the source.
     """
+    refuse_itself(source.location, location)
     target, _ = open_or_create(location, mode_like(source.location), branch=MAIN_BRANCH, author=author)
     with target:
         try:

@@ -413,6 +413,16 @@ class Store(Reader):
             self._refuse_read_only()
             return self._refs.graft(header, self._clock.token())
 
+    def replay_ref(self, change: RefEvent, *, after: int) -> None:
+        """Make a change of a tag or branch that was made elsewhere anew, right behind change `after` of this store's.
+
+        Raises:
+            SlotTaken: Somebody else changed a tag or branch meanwhile.
+        """
+        with self._lock:
+            self._refuse_read_only()
+            self._refs.replay(change, self._clock.token(), after=after)
+
     @contextmanager
     def edit(
         self, *, message: str = "", author: str = "", tags: Sequence[str] = (), allow_empty: bool = False

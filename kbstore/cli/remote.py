@@ -4,10 +4,16 @@ import click
 
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
-from kbstore.cli.session import Session
+from kbstore.cli.session import Session, lasting
+from kbstore.errors import RevisionError
 from kbstore.render.escape import visible
 from kbstore.replicate import Copied, clone_into, replicate
 from kbstore.store import Store
+from kbstore.workingcopy import Status, WorkingCopy
+
+_force_option = click.option(
+    "--force", is_flag=True, help="Tags that both changed follow the source; branches that parted are left out."
+)
 
 
 @command("clone")
@@ -26,20 +32,22 @@ def clone_command(session: Session, source: str, target: str, as_json: bool) -> 
       kbstore clone s3://bucket/kb kb.db
       kbstore clone .kbstore/kb.db s3://bucket/kb
     """
-    with Store.open(source, read_only=True) as store, Progress("clone") as progress:
-        copied = clone_into(store, target, author=session.author(), progress=progress.reach)
+    with Store.open(lasting(source), read_only=True) as store, Progress("clone") as progress:
+        copied = clone_into(store, lasting(target), author=session.author(), progress=progress.reach)
         head = store.head()
     _tell(copied, f"cloned to {visible(target)}", head.name, as_json)
 
 
 @command("push")
 @click.argument("target", metavar="DST")
+@_force_option
 @as_json_option
 @click.pass_obj
-def push_command(session: Session, target: str, as_json: bool) -> None:
+def push_command(session: Session, target: str, force: bool, as_json: bool) -> None:
     """Add to another store what this one has more.
 
-    Fast-forward only: where both have versions of their own, that is a conflict.
+    Fast-forward only: where both have versions of their own, or changed the same tag, that is a conflict, and nothing
+    is copied. --force settles tags; versions are never rewritten.
 
     \b
     Example:
@@ -47,48 +55,69 @@ def push_command(session: Session, target: str, as_json: bool) -> None:
     """
     with (
         Store.open(session.location, read_only=True) as store,
-        Store.open(target, author=session.author()) as there,
+        Store.open(lasting(target), author=session.author()) as there,
         Progress("push") as progress,
     ):
-        copied = replicate(store, there, progress.reach)
+        copied = replicate(store, there, progress.reach, force=force)
         head = there.head()
     _tell(copied, f"pushed to {visible(target)}", head.name, as_json)
 
 
 @command("pull")
 @click.argument("source", metavar="SRC")
+@_force_option
 @as_json_option
 @click.pass_obj
-def pull_command(session: Session, source: str, as_json: bool) -> None:
+def pull_command(session: Session, source: str, force: bool, as_json: bool) -> None:
     """Add to this store what another one has more.
 
-    A file without uncommitted changes follows. Fast-forward only: where both have versions of their own, that is a
-    conflict.
+    A file without uncommitted changes follows. Fast-forward only: where both have versions of their own, or changed the
+    same tag, that is a conflict, and nothing is copied. --force settles tags; versions are never rewritten.
 
     \b
     Example:
       kbstore pull s3://bucket/kb
     """
     with (
-        Store.open(source, read_only=True) as there,
+        Store.open(lasting(source), read_only=True) as there,
         Store.open(session.location, author=session.author(), collection=session.collection) as store,
         Progress("pull") as progress,
     ):
-        copy = session.copy(store) if session.file is not None and session.file.exists() else None
-        clean = copy is not None and copy.status().clean
-        copied = replicate(there, store, progress.reach)
-        if copy is not None and copied.versions and session.branch == store.branch:
-            if clean:
-                copy.take("HEAD", force=True)
-            else:
-                note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
+        copy = _copy(session, store)
+        status = copy.status() if copy is not None else None
+        copied = replicate(there, store, progress.reach, force=force)
+        if copy is not None and status is not None:
+            _follow(copy, status)
         head = store.head()
     _tell(copied, f"pulled from {visible(source)}", head.name, as_json)
 
 
+def _copy(session: Session, store: Store) -> WorkingCopy | None:
+    """The file, if there is one, with the branch that it follows; None where that branch is not here yet."""
+    if session.file is None or not session.file.exists():
+        return None
+    try:
+        own = Store(store.backend, branch=session.branch, collection=session.collection)
+    except RevisionError:
+        return None
+    return session.copy(own)
+
+
+def _follow(copy: WorkingCopy, status: Status) -> None:
+    """Bring a file up to date that was as `status` says, whoever added what is newer."""
+    if copy.store.head() == status.base:
+        return
+    if status.clean:
+        copy.take("HEAD", status=status)
+    else:
+        note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
+
+
 def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:
+    for name in copied.left_out:
+        note(f"{visible(name)} parted and was left out")
     if as_json:
-        say_json({"versions": copied.versions, "refs": copied.refs, "head": head})
+        say_json({"versions": copied.versions, "refs": copied.refs, "left_out": list(copied.left_out), "head": head})
     elif copied.versions or copied.refs:
         say(f"{copied.versions} versions and {copied.refs} changes of tags and branches {what}; the newest is {head}")
     else:

@@ -54,9 +54,7 @@ class Session:
             click.UsageError: It is a store that would be gone when the command ends.
         """
         chosen = self.store_option or os.environ.get("KBSTORE_STORE") or None
-        if chosen is not None and chosen.lower().startswith("memory:"):
-            raise click.UsageError("a memory: store lasts no longer than one process; name a file or a folder")
-        return chosen
+        return lasting(chosen) if chosen is not None else None
 
     @property
     def location(self) -> str:
@@ -150,6 +148,17 @@ class Session:
         """A file that is to be written, together with the store; the knowledge base's own or another one."""
         own = self.file is not None and _same_place(os.fspath(self.file), os.fspath(file))
         return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
+
+
+def lasting(location: str) -> str:
+    """A store's location, as it was given.
+
+    Raises:
+        click.UsageError: It is a store that would be gone when the command ends.
+    """
+    if location.lower().startswith("memory:"):
+        raise click.UsageError("a memory: store lasts no longer than one process; name a file or a folder")
+    return location
 
 
 def shown_path(path: str | Path) -> str:

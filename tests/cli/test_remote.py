@@ -6,7 +6,7 @@ import pytest
 
 from kbstore import Store
 from kbstore.errors import KBStoreError
-from kbstore.replicate import replicate
+from kbstore.replicate import refuse_itself, replicate
 from tests.cli.support import Shell
 
 
@@ -105,12 +105,105 @@ def test_histories_that_parted_are_a_conflict(rich: Shell) -> None:
     assert "from the beginning" in rich.fails(11, "clone", ".kbstore", "other.db").err
 
 
-def test_tags_that_parted_are_a_conflict(rich: Shell) -> None:
-    """Also where the versions are the same."""
+def test_tags_of_both_sides_come_together(rich: Shell) -> None:
+    """Different names set on either side are no conflict: each gets the other's, once, and a tag that moved moves."""
     rich.ok("clone", ".kbstore", "copy.db")
     rich.ok("tag", "here", "v1")
     rich.ok("tag", "there", "v1", "--store", "copy.db")
-    rich.fails(11, "push", "copy.db")
+    assert rich.ok("push", "copy.db", "--json").object["refs"] == 1
+    assert rich.ok("pull", "copy.db", "--json").object["refs"] == 1
+    for command in ("push", "pull"):
+        assert rich.ok(command, "copy.db").lines[0].startswith("nothing to copy")
+    rich.ok("tag", "here", "v2", "--force")
+    rich.ok("tag", "-d", "stable", "--store", "copy.db")
+    rich.ok("push", "copy.db")
+    rich.ok("pull", "copy.db")
+    tags = rich.ok("tag").raw
+    assert tags == rich.ok("tag", "--store", "copy.db").raw
+    assert b"stable" not in tags
+    for store in (".kbstore", "copy.db"):
+        assert rich.ok("verify", "--store", store).lines[0].startswith("whole: 4 versions")
+
+
+def test_a_tag_that_both_set_is_a_conflict_that_can_be_settled(rich: Shell) -> None:
+    """Exit code 11 and nothing is copied, no version either; force, or moving one of the two, ends it for good."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    rich.edit("p1", votes=11)
+    rich.ok("commit", "-m", "eleven")
+    rich.ok("tag", "best", "v1")
+    rich.ok("tag", "best", "v2", "--store", "copy.db")
+    before = lines(rich, "copy.db")
+    result = rich.fails(11, "push", "copy.db")
+    assert "'best' is a tag at v1 in" in result.err
+    assert "--force" in result.err
+    assert lines(rich, "copy.db") == before
+    rich.fails(11, "pull", "copy.db")
+    assert rich.ok("push", "copy.db", "--force", "--json").object["versions"] == 1
+    for command in ("push", "pull"):
+        assert rich.ok(command, "copy.db").lines[0].startswith("nothing to copy")
+    rich.ok("tag", "worst", "v1")
+    rich.ok("tag", "worst", "v3", "--store", "copy.db")
+    rich.fails(11, "pull", "copy.db")
+    rich.ok("tag", "worst", "v1", "--force", "--store", "copy.db")
+    assert rich.ok("pull", "copy.db").lines[0].startswith("nothing to copy")
+    assert rich.ok("tag").raw == rich.ok("tag", "--store", "copy.db").raw
+
+
+def test_a_branch_that_parted_is_a_conflict_or_is_left_out(rich: Shell) -> None:
+    """Nothing is copied; forced, everything but what stands on it."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    for store in (".kbstore/kb.db", "copy.db"):
+        with Store.open(rich.folder / store, branch="side", author="b") as side:
+            side.commit(patch=[{"op": "add", "path": "/problems/new", "value": store}])
+    rich.ok("tag", "on-side", "side")
+    rich.ok("tag", "on-main", "v1")
+    before = lines(rich, "copy.db")
+    assert "on branch side" in rich.fails(11, "push", "copy.db").err
+    assert lines(rich, "copy.db") == before
+    result = rich.ok("push", "copy.db", "--force", "--json")
+    assert (result.object["refs"], result.object["left_out"]) == (1, ["side"])
+    with Store.open(rich.folder / "copy.db", branch="side") as side:
+        assert side.checkout()["problems"]["new"] == "copy.db"
+        assert set(side.tags()) == {"stable", "on-main"}
+        assert side.verify().ok
+
+
+def test_a_branch_that_both_started_at_one_version_is_one(rich: Shell) -> None:
+    """Its versions go to and fro like those of the main line."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    for store in (".kbstore", "copy.db"):
+        rich.ok("branch", "draft", "v3", "--store", store)
+    with Store.open(rich.folder / ".kbstore" / "kb.db", branch="draft", author="b") as draft:
+        draft.commit(patch=[{"op": "add", "path": "/problems/new", "value": 1}])
+    assert rich.ok("push", "copy.db", "--json").object["versions"] == 1
+    assert rich.ok("pull", "copy.db", "--json").object["versions"] == 0
+    with Store.open(rich.folder / "copy.db", branch="draft") as draft:
+        assert draft.checkout()["problems"]["new"] == 1
+
+
+def test_a_clean_file_follows_a_pull_that_brings_nothing(rich: Shell) -> None:
+    """What is newer than the file may have come to the store before, and on the file's own branch."""
+    rich.ok("clone", ".kbstore", "copy.db")
+    for branch in ("main", "side"):
+        if branch == "side":
+            rich.ok("branch", "--switch", "side")
+        with Store.open(rich.folder / ".kbstore" / "kb.db", branch=branch, author="other") as kb:
+            kb.commit(patch=[{"op": "replace", "path": "/problems/p2/votes", "value": 99}])
+        assert rich.ok("pull", "copy.db").lines[0].startswith("nothing to copy")
+        assert rich.read()["problems"]["p2"]["votes"] == 99
+        assert rich.ok("status").lines[-1] == "nothing changed"
+
+
+def test_a_store_is_not_copied_to_itself(rich: Shell) -> None:
+    """Nor to one that is gone when the command ends: an error, whatever the store is called."""
+    for target in (".kbstore", ".kbstore/kb.db", str(rich.folder / ".kbstore" / "kb.db")):
+        for command in (("clone", ".kbstore"), ("push",), ("pull",)):
+            assert "is the store itself" in rich.fails(3, *command, target).err
+    for command in (("clone", ".kbstore"), ("push",), ("pull",)):
+        assert "lasts no longer" in rich.fails(2, *command, "memory:").err
+    refuse_itself("s3://bucket/kb?endpoint=http://one", "s3://bucket/kb?endpoint=http://other")
+    with pytest.raises(KBStoreError, match="itself"):
+        refuse_itself("s3://bucket/kb?threads=4", "s3://bucket/kb/")
 
 
 def test_what_is_not_there(rich: Shell) -> None:

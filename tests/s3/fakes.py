@@ -17,9 +17,11 @@ class Bucket:
     Attributes:
         latency_s: How long each request takes, beside others.
         now: The server's clock, in seconds.
+        name: What it is called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fake") -> None:
+        self.name = name
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.latency_s = 0.0
         self.now = 1_000_000.0
@@ -133,7 +135,7 @@ def backend_on(bucket: Bucket, *, new: bool = False, read_only: bool = False, **
     """A backend on such a bucket."""
     from backends.s3 import probe
 
-    chosen = Options("fake", "kb/", cache="off", **options)
+    chosen = Options(bucket.name, "kb/", cache="off", **options)
     client = DictClient(chosen, bucket)
     if new:
         probe.begin_store(client, client.chance.token())
