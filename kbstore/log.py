@@ -4,6 +4,7 @@ A branch keeps its own events in a log of its own, and continues the line of the
 the rest of the store the line is one list: seq 1, 2, ... up to the head.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -136,6 +137,14 @@ class Line:
         for entry in self.entries(seq, seq):
             return entry
         raise CorruptStore(f"the record of v{seq} is missing from the log", hint="run: kbstore verify")
+
+    def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
+        """How many of versions `low` to `high` were committed before a time, or until it where it is included.
+
+        Times never go back along a line, so a few versions tell.
+        """
+        halve = bisect_right if included else bisect_left
+        return halve(range(low, high + 1), time, key=lambda seq: self.entry(seq).event.time)
 
     def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Seq and body of these versions, which ascend."""

@@ -165,21 +165,24 @@ class Reader:
             line, newest = self._resolve("HEAD" if last is None else last)
             low = (self._seq(first) if first is not None else 0) + 1
             high = newest.event.seq if newest is not None else 0
+        low_time = format_time(since) if since is not None else None
+        high_time = format_time(until) if until is not None else None
+        # The end that is reached last needs no looking for.
+        if newest is not None and newest_first and high_time is not None and newest.event.time > high_time:
+            high = low - 1 + line.passed(low, high, high_time, included=True)
+        if not newest_first and low_time is not None:
+            low += line.passed(low, high, low_time, included=False)
         wanted = None
         if path is not None:
             wanted = self._touching(path, line, low, high)
-        low_time = format_time(since) if since is not None else None
-        high_time = format_time(until) if until is not None else None
         given = 0
         entries = self._entries(line, low, high, wanted, newest_first)
         for entry in entries:
             event = entry.event
             if low_time is not None and event.time < low_time:
-                if newest_first:
-                    return
-                continue
+                return
             if high_time is not None and event.time > high_time:
-                continue
+                return
             if author is not None and author.casefold() not in event.author.casefold():
                 continue
             if tag is not None and tag not in event.tags:

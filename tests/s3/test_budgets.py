@@ -126,6 +126,22 @@ def test_the_newest_fifty_and_all_events(cold: Any) -> None:
     assert len(requests) <= 200
 
 
+def test_a_log_of_some_time(cold: Any, bucket: Bucket) -> None:
+    """Where it begins is found by halving, from either end; what lies beyond is not read."""
+    middle = VERSIONS // 2
+    time = Store(backend_on(bucket)).version(f"v{middle}").time
+    found: list[int] = []
+    for newest_first, bound in ((True, "until"), (False, "since")):
+
+        def act(kb: Store, order: bool = newest_first, bound: str = bound) -> None:
+            found[:] = [v.seq for v in kb.log(limit=5, newest_first=order, **{bound: time})]
+
+        _, requests = cold(act)
+        assert found == [middle - n if newest_first else middle + n for n in range(5)]
+        assert len(requests) <= 30
+        assert came(requests) < 300_000
+
+
 def test_warm_commits() -> None:
     """1 request each; packs, hints and snapshots together are 0.1 a commit."""
     backend = backend_on(Bucket(), new=True)
