@@ -10,6 +10,7 @@ Faults, each of which real networks and servers show:
 - *conflict*: 409 ConditionalRequestConflict to a conditional PUT, which is not carried out.
 - *late*: the request is carried out some time after its answer was given up (a PUT that arrives late).
 - *stale*: a LIST leaves out its newest keys.
+- *stall*: the request is carried out, and its answer comes after the client's patience with one is over.
 """
 
 import http.client
@@ -52,6 +53,8 @@ class Faults:
     conflict: float = 0.0
     late: float = 0.0
     stale: float = 0.0
+    stall: float = 0.0
+    stall_s: float = 0.6
     delay_s: float = 0.0
 
 
@@ -155,6 +158,8 @@ class Proxy:
             status, told, content = _ask(upstream, method, path, headers, body)
             if fault == "lost":
                 return False
+            if fault == "stall":
+                time.sleep(self.faults.stall_s)
             if fault == "error":
                 return _answer(connection, seen, 500, "InternalError")
             if fault == "stale":
@@ -183,7 +188,7 @@ class Proxy:
                 return "slow_down", chance
             conditional = method == "PUT" and "If-None-Match" in headers
             listing = method == "GET" and "list-type=2" in path
-            for name in ("lost", "reset", "truncated", "error", "slow_down", "conflict", "late", "stale"):
+            for name in ("lost", "reset", "truncated", "error", "slow_down", "conflict", "late", "stale", "stall"):
                 fits = {"truncated": method == "GET", "conflict": conditional, "late": conditional, "stale": listing}
                 if fits.get(name, True) and self._dice.random() < getattr(self.faults, name):
                     self.injected[name] += 1

@@ -1,14 +1,19 @@
-"""Three writers over a network that loses, cuts, delays and refuses: the history stays linear and each word is kept."""
+"""Writers, readers and collections over a network that loses, cuts, delays and refuses: each word given is kept.
+
+Three writers do what their dice say: edits that are disjoint, an edit that all three want to make, batches, tags, and
+now and then a snapshot or a collection; a reader looks on. What each was told is held against the history afterwards.
+"""
 
 import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from backends.errors import KBStoreError, OutcomeUnknown
+from backends.errors import OutcomeUnknown
 from backends.s3 import S3Backend
 from backends.s3.chance import SystemChance
 from backends.s3.options import parse_location
@@ -20,7 +25,10 @@ from tests.s3.servers import MotoServer, raw_client
 
 RUNS = 1000 if LONG else 50
 _BATCH = 10
-COMMITS = 3 if LONG else 2
+ACTS = 3 if LONG else 2
+BATCH = 3
+PATIENCE_S = 0.3
+"""How long a client waits for an answer where the network stalls."""
 
 
 class Hasty(SystemChance):
@@ -39,71 +47,135 @@ def proxy(moto_server: MotoServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def through(moto_url: str, proxy: Proxy) -> Callable[[str], Store]:
+def through(moto_url: str, proxy: Proxy) -> Callable[..., Store]:
     """Opens a store at a prefix of a bucket, through the proxy."""
     raw_client(moto_url).create_bucket(Bucket="faulty")
 
-    def open_store(prefix: str, new: bool = False) -> Store:
-        query = f"endpoint={proxy.url}&timeout=20&read_timeout=2&connect_timeout=1&cache=off"
+    def open_store(prefix: str, new: bool = False, patience_s: float = 2) -> Store:
+        query = f"endpoint={proxy.url}&timeout=20&read_timeout={patience_s:g}&connect_timeout=1&cache=off"
         location = f"s3://faulty/{prefix}?{query}"
         if new:
-            return Store.create(location, {"counter": 0, "own": {}}, author="x")
+            return Store.create(location, {"counter": 0, "own": {}, "race": ""}, author="x")
         return Store(S3Backend(parse_location(location), chance=Hasty()), author="x")
 
     return open_store
 
 
 class Writer(threading.Thread):
-    """Commits, and notes what it was told of each commit."""
+    """Does what its dice say, and notes what it was told of each thing.
 
-    def __init__(self, name: str, open_store: Callable[[], Store], seed: int) -> None:
+    Attributes:
+        acknowledged: Ids of the versions that each act made or named, which was told to be done.
+        refused: Acts of which nothing was done, as it was told.
+        unknown: Acts of which nobody knows, as it was told last.
+        conflicts: Acts that collided.
+    """
+
+    def __init__(self, name: str, open_store: Callable[[], Store], seed: int, *, races: bool) -> None:
         super().__init__(name=name)
         self._open = open_store
         self._dice = random.Random(seed)
-        self.acknowledged: dict[str, str] = {}
+        self._races = races
+        self.acknowledged: dict[str, list[str]] = {}
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
+        self.conflicts: set[str] = set()
         self.fault: BaseException | None = None
 
     def run(self) -> None:
         try:
             with _opened(self._open) as store:
-                for n in range(COMMITS):
-                    self._commit(store, f"{self.name}-{n}")
+                for n in range(ACTS):
+                    self._act(store, n)
         except BaseException as fault:  # noqa: BLE001 - told to the test
             self.fault = fault
 
-    def _commit(self, store: Store, message: str) -> None:
-        write_id = f"w-{message}"
-        add = [{"op": "add", "path": f"/own/{message}", "value": self._dice.randrange(10**6)}]
+    def _act(self, store: Store, n: int) -> None:
+        kinds = ["race"] if self._races and n == 0 else ["add", "add", "add", "batch", "tag", "care"]
+        kind = self._dice.choice(kinds)
+        name = f"{kind}-{self.name}-{n}"
+        if kind == "care":
+            try:
+                self._dice.choice((store.snapshot, store.gc))()
+            except StoreUnavailable:
+                pass
+        elif kind == "tag":
+            self._until_told(name, lambda _: [store.tag(name, "v1").id])
+        elif kind == "race":
+            edit = [{"op": "replace", "path": "/race", "value": self.name}]
+            self._until_told(name, lambda i: [store.commit(patch=edit, message=name, base="v1", write_id=i).id])
+        else:
+            names = [name] if kind == "add" else [f"{name}-{i}" for i in range(BATCH)]
+            changes = [{"patch": [_add(one, self._dice.randrange(10**6))], "message": one} for one in names]
+            self._until_told(name, lambda i: [v.id for v in store.commit_many(changes, write_id=i)])
+
+    def _until_told(self, name: str, act: Callable[[str], list[str]]) -> None:
+        """Repeat an act, under the same id, until it is told to be done, or to collide."""
+        write_id = f"w-{name}"
         for _ in range(20):
             try:
-                version = store.commit(patch=add, message=message, write_id=write_id)
-                self.acknowledged[message] = version.id
-                self.unknown.discard(message)
-                self.refused.discard(message)
+                self.acknowledged[name] = act(write_id)
+                self.unknown.discard(name)
+                self.refused.discard(name)
                 return
             except OutcomeUnknown as fault:
-                self.unknown.add(message if fault.write_id == write_id else f"another id for {message}")
+                named = fault.write_id == write_id or name.startswith("tag-")
+                self.unknown.add(name if named else f"another id for {name}")
+                self.refused.discard(name)
             except ConflictError:
+                self.conflicts.add(name)
+                self.unknown.discard(name)
                 return
             except StoreUnavailable:
-                if message not in self.unknown:
-                    self.refused.add(message)
+                if name not in self.unknown:
+                    self.refused.add(name)
+
+
+class Onlooker(threading.Thread):
+    """Reads while others write, and notes what it saw.
+
+    Attributes:
+        seen: Ids of a whole log, and the keys of the document at its end.
+    """
+
+    def __init__(self, open_store: Callable[[], Store], writers: list[Writer]) -> None:
+        super().__init__(name="onlooker")
+        self._open = open_store
+        self._writers = writers
+        self.seen: list[tuple[list[str], set[str]]] = []
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with _opened(self._open) as store:
+                for _ in range(3):
+                    try:
+                        log = list(store.log(newest_first=False))
+                        self.seen.append(([v.id for v in log], set(store.checkout(log[-1])["own"])))
+                    except StoreUnavailable:
+                        pass
+                    if not any(writer.is_alive() for writer in self._writers):
+                        return
+        except BaseException as fault:  # noqa: BLE001 - told to the test
+            self.fault = fault
+
+
+def _add(name: str, value: int) -> dict[str, Any]:
+    return {"op": "add", "path": f"/own/{name}", "value": value}
 
 
 def _opened(open_store: Callable[[], Store]) -> Store:
     for _ in range(20):
         try:
             return open_store()
-        except KBStoreError:
+        except StoreUnavailable:
             continue
     return open_store()
 
 
 @pytest.mark.parametrize("batch", range(0, RUNS, _BATCH))
 def test_random_faults(through: Callable[..., Store], proxy: Proxy, batch: int) -> None:
-    """History linear, each acknowledged event there exactly once, nothing refused is there, all readers agree."""
+    """History linear, each acknowledged act there exactly once, nothing refused is there, all readers agree."""
     before = proxy.injected.total()
     for seed in range(batch, batch + _BATCH):
         dice = random.Random(seed)
@@ -111,32 +183,43 @@ def test_random_faults(through: Callable[..., Store], proxy: Proxy, batch: int) 
         proxy.faults = Faults()
         through(prefix, new=True).close()
         proxy.reseed(seed)
+        stalls = seed % 10 == 7
         proxy.faults = Faults(
             **{
                 name: dice.choice((0.0, 0.05, 0.15))
                 for name in ("lost", "reset", "truncated", "error", "slow_down", "conflict", "late", "stale")
             },
+            stall=0.1 if stalls else 0.0,
+            stall_s=2 * PATIENCE_S,
             delay_s=dice.choice((0.0, 0.02)),
         )
-        writers = [Writer(f"{seed}-{n}", lambda: through(prefix), seed * 10 + n) for n in range(3)]  # noqa: B023
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
+
+        def opened(prefix: str = prefix, patience_s: float = PATIENCE_S if stalls else 2) -> Store:
+            return through(prefix, patience_s=patience_s)
+
+        writers = [Writer(f"{seed}-{n}", opened, seed * 10 + n, races=seed % 2 == 0) for n in range(3)]
+        onlookers = [Onlooker(opened, writers)] if seed % 4 == 1 else []
+        for thread in (*writers, *onlookers):
+            thread.start()
+        for thread in (*writers, *onlookers):
+            thread.join()
         proxy.faults = Faults()
         proxy.settle()
-        assert [w.fault for w in writers] == [None] * 3, seed
-        _check(through, prefix, writers, seed)
+        assert [t.fault for t in (*writers, *onlookers)] == [None] * (3 + len(onlookers)), seed
+        _check(through, prefix, writers, onlookers, seed)
     # What this says would say little if nothing had gone wrong.
     assert proxy.injected.total() > before
 
 
-def _check(through: Callable[..., Store], prefix: str, writers: list[Writer], seed: int) -> None:
+def _check(
+    through: Callable[..., Store], prefix: str, writers: list[Writer], onlookers: list[Onlooker], seed: int
+) -> None:
     told: list[list[tuple[int, str, str]]] = []
     for _ in range(2):
         with through(prefix) as reader:
             told.append([(v.seq, v.id, v.message) for v in reader.log(newest_first=False)])
-            own = reader.checkout()["own"]
+            document = reader.checkout()
+            tags = {name: version.id for name, version in reader.tags().items()}
             if seed % 10 == 0:
                 report = reader.verify()
                 assert report.ok, (seed, report.problems)
@@ -146,13 +229,33 @@ def _check(through: Callable[..., Store], prefix: str, writers: list[Writer], se
     messages = [message for _, _, message in rows]
     assert len(set(messages)) == len(messages), (seed, messages)
     ids = {message: ident for _, ident, message in rows}
+    races = [message for message in messages if message.startswith("race-")]
+    assert set(document["own"]) == {m for m in messages if m.startswith(("add-", "batch-"))}, seed
+    assert document["race"] == (races[0].split("-", 1)[1].rpartition("-")[0] if races else ""), seed
+    assert len(races) <= 1, (seed, races)
     for writer in writers:
-        for message, ident in writer.acknowledged.items():
-            assert ids.get(message) == ident, (seed, message)
-            assert message in own, (seed, message)
-        assert not writer.refused & set(messages), (seed, writer.refused)
-        assert not any("another id" in one for one in writer.unknown), (seed, writer.unknown)
-    assert set(own) == set(messages) - {"first version"}, seed
+        for name, made in writer.acknowledged.items():
+            assert made == _landed(name, ids, tags), (seed, name)
+        for name in writer.refused | writer.conflicts:
+            assert _landed(name, ids, tags) == [], (seed, name)
+        for name in writer.unknown:
+            assert "another id" not in name, (seed, name)
+            assert len(_landed(name, ids, tags)) in (0, BATCH if name.startswith("batch-") else 1), (seed, name)
+        assert all(name.startswith("race-") for name in writer.conflicts), (seed, writer.conflicts)
+        assert races or not writer.conflicts, seed
+    for onlooker in onlookers:
+        for log, own in onlooker.seen:
+            assert log == [ident for _, ident, _ in rows[: len(log)]], seed
+            assert own == {m for m in messages[: len(log)] if m.startswith(("add-", "batch-"))}, seed
+
+
+def _landed(name: str, ids: dict[str, str], tags: dict[str, str]) -> list[str]:
+    """Ids of what an act left, in order."""
+    if name.startswith("tag-"):
+        return [tags[name]] if name in tags else []
+    if name.startswith("batch-"):
+        return [ids[one] for i in range(BATCH) if (one := f"{name}-{i}") in ids]
+    return [ids[name]] if name in ids else []
 
 
 _counter = itertools.count()
