@@ -18,7 +18,8 @@ from tests.s3.conftest import new_bucket
 from tests.s3.fakes import Bucket, backend_on
 
 WEEK_S = 7 * 24 * 3600.0
-KILLS = 60 if LONG else 4
+KILLS = 30 if LONG else 2
+AT_ONCE = 3
 
 
 def noise(n: int, size: int) -> str:
@@ -207,47 +208,60 @@ def _damage_of(backend: S3Backend, key: str) -> list[Any]:
 
 
 LIFE = """
-import sys
+import random, sys
 from kbstore import Store
 location, name = sys.argv[1], sys.argv[2]
+dice = random.Random(name)
 with Store.open(location, author=name) as kb:
     print("ready", flush=True)
     n = 0
     while True:
         n += 1
-        if n % 11 == 0:
+        act = dice.randrange(12)
+        if act == 0:
             kb.snapshot()
-        if n % 17 == 0:
+        if act == 1:
             kb.backend.collect({})
-        patch = [{"op": "add", "path": f"/own/{name}-{n}", "value": "x" * (n * 37 % 5000)}]
+        if act == 2:
+            kb.gc()
+        patch = [{"op": "add", "path": f"/own/{name}-{n}", "value": dice.randbytes(dice.randrange(3000)).hex()}]
         version = kb.commit(patch=patch, message=f"{name} {n}")
         print(version.id, flush=True)
 """
 
 
 def test_processes_that_are_killed(bucket_url: str) -> None:
-    """Killed while they commit, pack, snapshot or collect: what they acknowledged is there, and the next goes on."""
-    Store.create(bucket_url, {"own": {}}, author="x").close()
+    """Some at once, while they commit, pack, snapshot or collect: what they acknowledged is there, and all is clean."""
+    Store.create(bucket_url, {"own": {f"p{n}": noise(n, 6000) for n in range(250)}}, author="x").close()
     dice = random.Random(11)
     acknowledged: list[str] = []
     for at in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", LIFE, bucket_url, f"k{at}"], stdout=subprocess.PIPE, env=environment(), text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        command = [sys.executable, "-c", LIFE, bucket_url]
+        processes = [
+            subprocess.Popen([*command, f"k{at}-{n}"], stdout=subprocess.PIPE, env=environment(), text=True)
+            for n in range(AT_ONCE)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
         time.sleep(dice.random() * 1.5)
-        process.send_signal(signal.SIGKILL)
-        out, _ = process.communicate(timeout=30)
-        acknowledged += [line for line in out.splitlines() if len(line) == 64]
+        for process in processes:
+            time.sleep(dice.random() * 0.3)
+            process.send_signal(signal.SIGKILL)
+        for process in processes:
+            out, _ = process.communicate(timeout=30)
+            acknowledged += [line for line in out.splitlines() if len(line) == 64]
     with Store.open(bucket_url, author="last") as kb:
         ids = [version.id for version in kb.log()]
         assert set(acknowledged) <= set(ids)
         assert len(set(ids)) == len(ids)
         kb.commit(patch=[{"op": "add", "path": "/own/last", "value": 1}], message="last")
+        kb.snapshot()
+        assert any(one.size > 512 * 1024 for one in kb.backend.client.listing("data/"))  # type: ignore[attr-defined]
         assert kb.gc() is not None
         report = kb.verify()
         assert report.ok, report.problems
+        assert report.caches == []
     assert acknowledged
 
 
