@@ -18,6 +18,7 @@ from typing import Final
 import orjson
 
 from backends.contract import Backend, Snapshot
+from backends.errors import StoreUnavailable
 from kbstore.log import Line
 
 DENSE: Final = 1
@@ -100,12 +101,20 @@ def _parsed(note: bytes) -> Note | None:
         return None
 
 
+def listed(backend: Backend, log: str) -> list[Snapshot] | None:
+    """The snapshots of a log; None where they cannot be told, which is dear but stops nobody: they are only a cache."""
+    try:
+        return backend.snapshots(log)
+    except StoreUnavailable:
+        return None
+
+
 def starts(backend: Backend, line: Line, seq: int, dropped: Iterable[int] = ()) -> list[Start]:
     """All snapshots of a line at or before a version, in order, and before them the empty beginning."""
     found = [Start(0, None, 0)]
     for segment in line.segments:
         present: set[int] = set()
-        for snapshot in backend.snapshots(segment.log):
+        for snapshot in listed(backend, segment.log) or ():
             at = segment.offset + snapshot.number
             note = read_note(snapshot)
             if note is None or at in dropped or not present.issuperset(note.requires):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from backends.contract import TRUTH, Backend
 from backends.errors import BackendError
 from kbstore.log import Line
-from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, read_note
+from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, listed, read_note
 from kbstore.states import State
 from kbstore.touched import Touched
 from kbstore.tree.nodes import Nodes, unsaved
@@ -39,6 +39,7 @@ class Snapshotter:
         self._operations_since_any = 0
         self._operations_since_complete = 0
         self._uncertain = False
+        self._blind = False
 
     def begin(self, head: int) -> None:
         """Learn what is there already.
@@ -47,7 +48,9 @@ class Snapshotter:
             head: The newest version.
         """
         log, offset = self._line.log, self._line.segments[-1].offset
-        by_number = {s.number: s for s in self._backend.snapshots(log)}
+        found = listed(self._backend, log)
+        self._blind = found is None
+        by_number = {s.number: s for s in found or ()}
         self._chain = []
         newest, note = 0, None
         for number in sorted(by_number, reverse=True):
@@ -72,7 +75,7 @@ class Snapshotter:
         first = state.seq == events
         self._operations_since_any += 0 if first else operations
         self._operations_since_complete += 0 if first else operations
-        if state.root is None:
+        if state.root is None or self._blind:  # nobody knows whether there is one already
             return
         denses = sum(1 for tier, _ in self._chain if tier == DENSE)
         tier = due_tier(self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes)

@@ -28,6 +28,7 @@ _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _UNREACHED_TRIES = 4
 _PAGE_KEYS = 1000
+_SHOWN_KEY = 48
 _TASKS = 8
 
 
@@ -239,7 +240,7 @@ class Client:
         def once() -> Got | Refused:
             return self._get(key, start, stop)
 
-        found = self._repeat(once, f"read {key}", absent=True)
+        found = self._repeat(once, f"read {_named(key)}", absent=True)
         return found if isinstance(found, Got) else None
 
     def get_many(self, wanted: Sequence[Want]) -> list[Got | None]:
@@ -253,12 +254,13 @@ class Client:
             StoreUnavailable: It could not be written.
             ReadOnlyStore: The credentials do not allow it.
         """
-        self._repeat(lambda: self._put(key, data, absent=False), f"write {key}", writing=True)
+        self._repeat(lambda: self._put(key, data, absent=False), f"write {_named(key)}", writing=True)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; no error where they are gone."""
         self.map(
-            lambda key: self._repeat(lambda: self._delete(key), f"remove {key}", writing=True, absent=True), list(keys)
+            lambda key: self._repeat(lambda: self._delete(key), f"remove {_named(key)}", writing=True, absent=True),
+            list(keys),
         )
 
     def listing(
@@ -485,6 +487,11 @@ class Patience:
             return False
         self._chance.sleep(seconds)
         return True
+
+
+def _named(key: str) -> str:
+    """A key for a person: that of a snapshot is long, and its beginning tells which it is."""
+    return key if len(key) <= _SHOWN_KEY else f"{key[:_SHOWN_KEY]}..."
 
 
 def _moment(answer: dict[str, Any]) -> float:

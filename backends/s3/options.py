@@ -15,6 +15,7 @@ from backends.errors import StoreNotFound
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _SECRET = re.compile(r"//[^/]*@")
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
+_ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
 
 
@@ -124,6 +125,10 @@ def parse_location(location: str) -> Options:
         raise _wrong(options.place, f"sse is one of {', '.join(_SSE)}")
     if options.kms_key and not options.sse.startswith("aws:kms"):
         raise _wrong(options.place, "kms_key needs sse=aws:kms")
+    if options.storage_class.upper() in _ARCHIVED:
+        raise _wrong(
+            options.place, f"what has storage_class={options.storage_class} cannot be read before it is restored"
+        )
     if options.addressing not in ("auto", "path", "virtual"):
         raise _wrong(options.place, "addressing is auto, path or virtual")
     return options

@@ -143,6 +143,7 @@ def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) 
         "s3://bucket/kb?threads=many",
         "s3://bucket/kb?sse=rot13",
         "s3://bucket/kb?kms_key=x",
+        "s3://bucket/kb?storage_class=GLACIER",
         "s3://bucket/kb#x",
     ],
 )
