@@ -28,6 +28,7 @@ from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.tree.nodes import MissingNode, Nodes
 from kbstore.tree.read import find
 from kbstore.version import Version
+from kbstore.who import Who
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -176,7 +177,11 @@ class Reader:
         if path is not None:
             wanted = self._touching(path, line, low, high)
         given = 0
-        entries = self._entries(line, low, high, wanted, newest_first)
+        entries: Iterator[Entry]
+        if wanted is None and self._backend.remote and (author is not None or tag is not None):
+            entries = self._entries_by(line, low, high, author, tag, newest_first)
+        else:
+            entries = self._entries(line, low, high, wanted, newest_first)
         for entry in entries:
             event = entry.event
             if low_time is not None and event.time < low_time:
@@ -204,6 +209,18 @@ class Reader:
             return
         for seq in reversed(wanted) if newest_first else wanted:
             yield line.entry(seq)
+
+    def _entries_by(
+        self, line: Line, low: int, high: int, author: str | None, tag: str | None, newest_first: bool
+    ) -> Iterator[Entry]:
+        """Versions among which are all of this author and label."""
+
+        def wanted(authors: list[str], tags: list[str]) -> bool:
+            by = author is None or any(author.casefold() in one.casefold() for one in authors)
+            return by and (tag is None or tag in tags)
+
+        for first, last in Who(self._backend, line).stretches(low, high, wanted, newest_first=newest_first):
+            yield from line.entries(first, last, newest_first=newest_first)
 
     @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:

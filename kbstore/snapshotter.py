@@ -9,6 +9,7 @@ from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, listed, r
 from kbstore.states import State
 from kbstore.touched import Touched
 from kbstore.tree.nodes import Nodes, unsaved
+from kbstore.who import Who
 
 _OPERATIONS_PER_EVENT = 6
 _TOUCHED_BACK = 4096
@@ -118,6 +119,8 @@ class Snapshotter:
             return
         back = _TOUCHED_BACK_REMOTE if self._backend.remote else _TOUCHED_BACK
         self._touched.build(max(1, state.seq - back), state.seq)
+        if self._backend.remote:
+            Who(self._backend, self._line).build(max(1, state.seq - back), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
         self._chain = [*base, (tier, number)]
         self._operations_since_any = 0

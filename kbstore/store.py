@@ -32,6 +32,7 @@ from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.valuediff import patch_of
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
+from kbstore.who import Who
 from kbstore.writer import Foreign, Proposal
 
 if TYPE_CHECKING:
@@ -621,6 +622,8 @@ class Store(Reader):
             keep = {log: worth_keeping(self._backend.snapshots(log)) for log in self._backend.logs()}
             if not dry_run:
                 self._touched.collect()
+                if self._backend.remote:
+                    Who(self._backend, self._line).build(1, self._line.tail()[1])
                 self._states.forget()
             return self._backend.collect(keep, dry_run=dry_run)
 

@@ -142,6 +142,34 @@ def test_a_log_of_some_time(cold: Any, bucket: Bucket) -> None:
         assert came(requests) < 300_000
 
 
+def test_a_log_of_one_author_or_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that hold none of it are not read; what is found is what a look at all of them finds, from either end."""
+    found = Bucket()
+    with Store(backend_on(found, new=True), author="Ann") as kb:
+        kb.commit({"n": 0})
+        for n in range(6200):
+            rare = {"author": "Zoe <zoe@example.com>", "tags": ["rare"]} if n in (50, 1500, 6190) else {}
+            kb.commit(patch=[{"op": "replace", "path": "/n", "value": n + 1}], **rare)
+        kb.create_branch("side", "v4000")
+    every = list(Store(backend_on(found)).log())
+    backend = backend_on(found, read_only=True)
+    assert [v.seq for v in Store(backend).log(author="ZOE")] == [6192, 1502, 52]
+    keys = [request.key for request in backend.client.meter.requests]
+    assert [int(key[-12:]) for key in keys if "/h/" in key] == [5, 1, 0]
+    assert sum(key.startswith("note/") for key in keys) <= 7
+    monkeypatch.setattr("kbstore.who._AT_ONCE", 2)
+    kb = Store(backend_on(found, read_only=True))
+    for options in ({"author": "ann"}, {"tag": "rare"}, {"author": "zoe", "tag": "rare", "limit": 2}):
+        for newest_first in (True, False):
+            chosen = [v for v in every if options.get("author", "") in v.author.casefold()]
+            chosen = [v for v in chosen if options.get("tag") in (None, *v.tags)]
+            chosen = chosen[:: 1 if newest_first else -1][: options.get("limit")]
+            assert list(kb.log(newest_first=newest_first, **options)) == chosen
+    side = Store(backend_on(found), branch="side", author="Zoe")
+    side.commit(patch=[{"op": "replace", "path": "/n", "value": -1}])
+    assert [v.seq for v in side.log(author="zoe")] == [4001, 1502, 52]
+
+
 def test_warm_commits() -> None:
     """1 request each; packs, hints and snapshots together are 0.1 a commit."""
     backend = backend_on(Bucket(), new=True)
