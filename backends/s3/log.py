@@ -137,16 +137,19 @@ class Log:
         return max(low, newest), count < 1000
 
     def read_hint_again(self) -> Hint:
-        """What hints told, with what the hint tells now."""
-        self.hint = merged(self.hint or NO_HINT, head.read_hint(self._client, self.name))
+        """What hints told, with what the hint tells now, as far as the log goes."""
+        told = head.read_hint(self._client, self.name)
+        if told.slot > self._known.slot:
+            self.tail()
+        self.hint = merged(self.hint or NO_HINT, head.as_far_as(told, self._known.slot))
         return self.hint
 
     def catch_up(self) -> Hint:
         """The packs that there are, where the hint that is known tells of far fewer than are due."""
-        self._caught_up = self._known.slot
         hint = self.read_hint_again()
-        if self._known.slot - packed_slots(hint) > MISSED:
-            found = find_packs(self._client, self.name, hint, self.load)
+        self._caught_up = newest = self._known.slot
+        if newest - packed_slots(hint) > MISSED:
+            found = find_packs(self._client, self.name, hint, newest, self.load)
             self.told_too_little = self.told_too_little or found != hint
             self.hint = merged(self.hint or NO_HINT, found)
         return self.hint or hint

@@ -38,13 +38,14 @@ def merged(one: Hint, other: Hint) -> Hint:
     return more._replace(slot=max(one.slot, other.slot), inner=tuple(inner[-MOST_INNER:]))
 
 
-def find_packs(client: Client, log: str, known: Hint, load: Load) -> Hint:
+def find_packs(client: Client, log: str, known: Hint, newest: int, load: Load) -> Hint:
     """What is known of packs, with those added that a listing shows.
 
     Args:
         client: Requests.
         log: The log.
         known: What hints tell.
+        newest: The newest slot. A pack of later ones is no pack of this log: on a replica it may come before they do.
         load: Reads slots and packs of the log.
     """
 
@@ -56,8 +57,8 @@ def find_packs(client: Client, log: str, known: Hint, load: Load) -> Hint:
         return {number for number in shown if number is not None}
 
     headers, bodies, smalls = client.map(numbers, ["h", "b", "a"])
-    large = _end(len(known.large), headers & bodies)
-    small = _end(max(packed_slots(known) // SMALL, large * _EACH), smalls)
+    large = min(_end(len(known.large), headers & bodies), newest // LARGE)
+    small = min(_end(max(packed_slots(known) // SMALL, large * _EACH), smalls), newest // SMALL)
     return _with_packs(known, log, large, small, load) if small * SMALL > packed_slots(known) else known
 
 

@@ -143,12 +143,27 @@ def test_packs_that_are_listed_are_described_as_the_hint_does() -> None:
     log.tail()
     firsts = (*whole.large, *whole.small)
     for known in (NO_HINT, Hint(1030, firsts[:1], (), firsts[1], whole.inner[:1]), whole):
-        assert find_packs(backend.client, "main", known, log.load)[1:] == whole[1:]
+        assert find_packs(backend.client, "main", known, log.known.slot, log.load)[1:] == whole[1:]
         assert merged(known, whole) == merged(whole, known) == whole
     bucket.remove(*[key for key in bucket.objects if key.startswith("pack/") and key.endswith("b/000000000001")])
-    found = find_packs(backend.client, "main", NO_HINT, log.load)
+    found = find_packs(backend.client, "main", NO_HINT, log.known.slot, log.load)
     assert (len(found.large), packed_slots(found), found.next) == (1, packed_slots(whole), whole.next)
     bucket.remove(KEY)
     with Store(backend_on(bucket), author="b") as writer:
         writer.gc()
     assert hint_of(bucket).large == whole.large
+
+
+def test_a_hint_of_a_history_that_is_gone_is_not_carried_on() -> None:
+    """Restored to slot 40 with hint and packs of 100: they count as far as the log goes, and packs are made anew."""
+    bucket, kb = begun(100)
+    kb.close()
+    assert packed_slots(hint_of(bucket)) == 96
+    bucket.remove(*[key for key in bucket.objects if key.startswith("log/") and int(key[-12:]) > 40])
+    with Store(backend_on(bucket), author="b") as writer:
+        for n in range(30):
+            replace(writer, "m", n + 1)
+        expected = [v.id for v in writer.log()]
+    assert packed_slots(hint_of(bucket)) == 64
+    assert 64 <= hint_of(bucket).slot <= 70
+    assert [v.id for v in Store(backend_on(bucket)).log()] == expected
