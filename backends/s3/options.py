@@ -7,13 +7,13 @@ endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none.
 import os
 import re
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from backends.errors import StoreNotFound
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_SECRET = re.compile(r"//[^/]*@")
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
@@ -98,11 +98,14 @@ def parse_location(location: str) -> Options:
     Raises:
         StoreNotFound: It is no such URL.
     """
-    parts = urlsplit(location)
-    # Nothing in front of an @, and no option, is repeated in a message: somebody may have put a secret there.
-    location = _SECRET.sub("//", location.partition("?")[0])
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        raise _wrong("this URL", "it is not of the form s3://bucket/prefix") from None
     if parts.scheme.lower() != "s3" or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
-        raise _wrong(location, "it is not of the form s3://bucket/prefix")
+        raise _wrong("this URL", "it is not of the form s3://bucket/prefix")
+    # Nothing in front of an @ and no option is repeated in a message: somebody may have put a secret there.
+    location = "this URL" if "@" in location else location.partition("?")[0]
     bucket = parts.netloc
     if not _BUCKET.fullmatch(bucket):
         raise _wrong(location, "it names no bucket")
@@ -118,8 +121,10 @@ def parse_location(location: str) -> Options:
     kinds = {field.name: field.type for field in fields(Options)}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds or name in ("bucket", "prefix"):
-            raise _wrong(location, f"there is no option {name!r}")
+            near = get_close_matches(name, kinds, n=1)
+            raise _wrong(location, "it has an option that is none" + (f"; did you mean {near[0]}?" if near else ""))
         values[name] = _value(location, name, kinds[name], text)
+    _check_endpoint(location, str(values.get("endpoint", "")))
     options = Options(bucket, f"{prefix}/" if prefix else "", **values)  # type: ignore[arg-type]
     if options.sse and options.sse not in _SSE:
         raise _wrong(options.place, f"sse is one of {', '.join(_SSE)}")
@@ -144,8 +149,23 @@ def _value(location: str, name: str, kind: object, text: str) -> object:
                 raise ValueError
             return number
     except (ValueError, KeyError):
-        raise _wrong(location, f"the option {name} cannot be {text!r}") from None
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise _wrong(location, f"the option {name} is not {wanted.get(kind, 'of its kind')}") from None  # type: ignore[call-overload]
     return text
+
+
+def _check_endpoint(location: str, endpoint: str) -> None:
+    if not endpoint:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        odd = parts.query or parts.fragment or parts.port == 0
+    except ValueError:
+        odd = "?"
+    if "@" in endpoint:
+        raise _wrong(location, "its endpoint holds a user; credentials come by the AWS chain only")
+    if odd or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _wrong(location, "its endpoint is not of the form https://host:port")
 
 
 def _shown(value: object) -> str:

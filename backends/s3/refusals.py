@@ -27,11 +27,10 @@ _WITHOUT_KEY = frozenset(
     }
 )
 _UNREACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", _HANDSHAKE})
-_NEVER_SENT = (
-    _UNREACHED
-    | _WITHOUT_KEY
-    | {_CERTIFICATE, "NoRegionError", "ParamValidationError", "InvalidEndpointDiscoveryConfigurationError"}
+_WRONG_ENDPOINT = frozenset(
+    {"EndpointResolutionError", "EndpointProviderError", "InvalidEndpointDiscoveryConfigurationError"}
 )
+_NEVER_SENT = _UNREACHED | _WITHOUT_KEY | _WRONG_ENDPOINT | {_CERTIFICATE, "NoRegionError", "ParamValidationError"}
 _WRONG_KEY = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
@@ -143,6 +142,11 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
     if code in _WRONG_REGION:
         return StoreUnavailable(
             f"the bucket {options.bucket} is in another region ({code})", hint="name it: ?region=..., or AWS_REGION"
+        )
+    if code in _WRONG_ENDPOINT:
+        return StoreUnavailable(
+            f"no connection to {place} can be set up: the endpoint is not of the form https://host:port",
+            hint="look at endpoint and region, also in AWS_ENDPOINT_URL_S3",
         )
     if refused.status in (401, 403):
         kind = ReadOnlyStore if writing else StoreUnavailable

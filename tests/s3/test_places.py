@@ -1,6 +1,7 @@
 """Places that are no store, or cannot be used: one line, a hint, no secret, and an exit code from the table."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,19 @@ def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) 
         "s3:bucket",
         "s3:///kb",
         "s3://key:verysecret@bucket/kb",
+        "s3://AKIA:verysecret/more@bucket/kb",
+        "s3://AKIA:very?verysecret@bucket/kb",
+        "s3://AKIA:verysecret",
+        "s3://[verysecret/kb",
+        "s3://bucket/kb?verysecret",
+        "s3://bucket/kb?verysecret=1",
+        "s3://bucket/kb?thread=verysecret",
+        "s3://bucket/kb?threads=verysecret",
+        "s3://bucket/kb?group=verysecret",
+        "s3://bucket/kb?endpoint=http://user:verysecret@127.0.0.1:9",
+        "s3://bucket/kb?endpoint=https://127.0.0.1:9/?token=verysecret",
+        "s3://bucket/kb?endpoint=verysecret",
+        "s3://bucket/kb?endpoint=http://127.0.0.1:verysecret",
         "s3://bucket/a/../b",
         "s3://bucket/kb?nope=1",
         "s3://bucket/kb?threads=many",
@@ -150,6 +164,21 @@ def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) 
 def test_urls_that_name_no_store(shell: Shell, location: str) -> None:
     """Exit code 10, and what is wrong with it."""
     assert "names no store" in told(shell, 10, location)
+
+
+def test_secrets_are_not_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever somebody put one: in a URL of another scheme, in a project, in an endpoint of the environment."""
+    for location in ("s3a://AKIA:verysecret@bucket/kb", "postgres://u:verysecret@h/db"):
+        assert "no backend knows" in told(shell, 10, location)
+    shell.write(DOCUMENT)
+    result = shell.fails(10, "init", "kb.json", "--store", "s3://bucket/kb?endpoint=http://user:verysecret@127.0.0.1:9")
+    assert "verysecret" not in result.err + result.out
+    assert not list(shell.folder.rglob("config.json"))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for endpoint in ("user:verysecret@127.0.0.1:9", "http://user:verysecret@[127.0.0.1", "http://u:verysecret@h:port"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        assert "can be set up" in told(shell, 3, "s3://bucket/kb?timeout=1")
 
 
 def test_options_are_sent(bucket: str, moto_server: MotoServer, moto_url: str) -> None:
