@@ -55,10 +55,10 @@ def server_time(client: Client) -> datetime:
     answer = _asked(client, lambda c: dict(c.head_bucket(Bucket=client.options.bucket)), "look at the bucket")
     if isinstance(answer, Refused):
         raise client.error(answer, "look at the bucket")
-    stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    if stamp is None:
-        raise client.error(Refused(0, "no Date header", False, ValueError()), "tell the time")
-    return parsedate_to_datetime(stamp).astimezone(UTC)
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise client.error(Refused(0, "no Date header", False, fault), "tell the time") from None
 
 
 def _asked(client: Client, call: Callable[[Any], dict[str, Any]], what: str) -> dict[str, Any] | Refused:

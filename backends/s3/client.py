@@ -10,8 +10,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +20,7 @@ from backends.errors import BackendError, StoreUnavailable
 from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.options import Options
-from backends.s3.refusals import Refused, explain, is_transient, is_unreached, refused_by
+from backends.s3.refusals import NotS3, Refused, explain, is_transient, is_unreached, not_s3, refused_by
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -152,6 +153,7 @@ def _new_client(options: Options) -> Any:
         raise StoreUnavailable(
             f"stores on S3 need boto3, which cannot be imported: {fault}", hint="pip install 'kbstore[s3]'"
         ) from None
+    _check_certificates(options)
     try:
         session = boto3.session.Session(profile_name=options.profile or None, region_name=options.region or None)
         client = session.client(
@@ -177,6 +179,21 @@ def _new_client(options: Options) -> Any:
         why = str(fault) if isinstance(fault, BotoCoreError) else "the endpoint is not of the form https://host:port"
         raise StoreUnavailable(
             f"no connection to {options.place} can be set up: {why}", hint="look at the endpoint, region and profile"
+        ) from None
+
+
+def _check_certificates(options: Options) -> None:
+    """See that there are some where they were named; else each request would fail as if the server did."""
+    if not options.ca:
+        return
+    from ssl import SSLError, create_default_context
+
+    try:
+        create_default_context(cafile=options.ca)
+    except (OSError, SSLError) as fault:
+        why = "holds none" if isinstance(fault, SSLError) else f"cannot be read: {fault.strerror}"
+        raise StoreUnavailable(
+            f"the file of certificates {options.ca} {why}", hint="name one in PEM format with ?ca="
         ) from None
 
 
@@ -290,9 +307,9 @@ class Client:
                 asked["StartAfter"] = base + after
             answer = self._repeat(lambda asked=asked: self._list(prefix, asked), f"list {prefix}")  # type: ignore[misc]
             assert isinstance(answer, dict)
-            now = _moment(answer)
+            age = _ages(answer)
             found = [
-                Listed(entry["Key"][len(base) :], entry["Size"], now - entry["LastModified"].timestamp())
+                Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]))
                 for entry in answer.get("Contents", ())
             ]
             found += [Listed(entry["Prefix"][len(base) :], -1, 0.0) for entry in answer.get("CommonPrefixes", ())]
@@ -350,7 +367,10 @@ class Client:
 
         def call(client: Any) -> Got:
             answer = client.get_object(**asked)
-            data: bytes = answer["Body"].read()
+            with closing(answer["Body"]) as body:
+                data: bytes = body.read()
+            if "LastModified" not in answer:
+                raise NotS3("an object without LastModified")
             size = answer["ContentLength"]
             if "ContentRange" in answer:
                 size = int(answer["ContentRange"].rpartition("/")[2])
@@ -358,7 +378,7 @@ class Client:
                     data = data[: stop - start]
             elif "Range" in asked:
                 data = data[start:stop]  # a server that does not know ranges
-            return Got(data, size, _moment(answer) - answer["LastModified"].timestamp())
+            return Got(data, size, _ages(answer)(answer["LastModified"]))
 
         return self.attempt("GET", key, call, came=lambda got: len(got.data))
 
@@ -368,7 +388,8 @@ class Client:
             asked["IfNoneMatch"] = "*"
 
         def call(client: Any) -> None:
-            client.put_object(**asked)
+            if "ETag" not in client.put_object(**asked):
+                raise NotS3("a written object without ETag")
 
         return self.attempt("PUT", key, call, sent=len(data))
 
@@ -383,6 +404,8 @@ class Client:
     def _list(self, prefix: str, asked: dict[str, Any]) -> dict[str, Any] | Refused:
         def call(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.list_objects_v2(**asked)
+            if "IsTruncated" not in answer:
+                raise NotS3("a listing without an end")
             return answer
 
         return self.attempt("LIST", prefix, call)
@@ -425,12 +448,14 @@ class Client:
             return Refused(request.status, code, request.status >= 500 or request.status == 408, fault)
         except (BotoCoreError, HTTPClientError, OSError) as fault:
             return refused_by(fault, handled)
+        except NotS3 as fault:
+            return not_s3(fault, writing=operation == "PUT")
         except RecursionError as fault:
             # botocore follows redirects to other regions, also where they lead in a circle.
             return Refused(301, "PermanentRedirect", False, fault)
         except Exception as fault:
-            # urllib3's own errors reach us while a body is read; anything else is a fault of ours.
-            if type(fault).__module__.startswith(("urllib3", "http.", "ssl")):
+            # These reach us while an answer is read; anything else is a fault of ours.
+            if type(fault).__module__.startswith(("urllib3", "http.", "ssl", "botocore.parsers")):
                 return refused_by(fault, handled)
             raise
         finally:
@@ -496,11 +521,14 @@ def _named(key: str) -> str:
     return key if len(key) <= _SHOWN_KEY else f"{key[:_SHOWN_KEY]}..."
 
 
-def _moment(answer: dict[str, Any]) -> float:
-    """The server's clock, as seconds since 1970."""
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    stamp = headers.get("date")
-    if stamp is None:
-        modified = answer.get("LastModified")
-        return float(modified.timestamp()) if modified is not None else 0.0
-    return parsedate_to_datetime(stamp).timestamp()
+def _ages(answer: dict[str, Any]) -> Callable[[datetime], float]:
+    """Tells how old something of this answer is, by the server's clock.
+
+    Where the server does not tell its time everything counts as new, so that nothing is removed for its age.
+    """
+    stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        now = parsedate_to_datetime(stamp).timestamp()
+    except (TypeError, ValueError):
+        return lambda _: 0.0
+    return lambda written: now - written.timestamp()

@@ -81,9 +81,13 @@ def refused_by(fault: Exception, handled: BaseException | None) -> Refused:
     return Refused(0, code, code not in _NEVER_SENT, fault)
 
 
-def not_s3(fault: Exception, *, unclear: bool = False) -> Refused:
-    """An answer that looks like success and is not one of S3's: a portal, a proxy's page, another service."""
-    return Refused(200, _NOT_S3, unclear, fault)
+class NotS3(Exception):
+    """An answer looks like success and is none of S3's: that of a portal, a proxy's page, another service."""
+
+
+def not_s3(fault: NotS3, *, writing: bool) -> Refused:
+    """Such an answer; what was to be written may have come to S3 all the same."""
+    return Refused(200, _NOT_S3, writing, fault)
 
 
 def _causes(fault: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
@@ -110,7 +114,7 @@ def is_unreached(refused: Refused) -> bool:
 
 def is_transient(refused: Refused) -> bool:
     """Whether the same request may succeed later."""
-    if refused.status == 0:
+    if refused.status == 0 or refused.code == _NOT_S3:
         return refused.unclear or refused.code in _UNREACHED
     if refused.code in _WRONG_TIME:
         return False

@@ -2,12 +2,22 @@
 
 import json
 import os
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends import create_backend, open_backend
-from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
+from backends.errors import (
+    CorruptStore,
+    OutcomeUnknown,
+    StoreExists,
+    StoreNotFound,
+    StoreUnavailable,
+    UnsupportedFormat,
+)
+from backends.s3.client import Client
 from backends.s3.options import parse_location
 from kbstore import Store
 from tests.cli.support import DOCUMENT, Shell
@@ -116,6 +126,7 @@ def test_a_server_that_ignores_conditions_is_refused(bucket: str, moto_server: M
         ("403 Forbidden", "AccessDenied", "do not allow"),
         ("403 Forbidden", "ExpiredToken", "refused the credentials"),
         ("503 Slow Down", "SlowDown", "SlowDown"),
+        ("403 Forbidden", "RequestTimeTooSkewed", "clock is wrong"),
     ],
 )
 def test_refusals(shell: Shell, bucket: str, moto_server: MotoServer, status: str, code: str, words: str) -> None:
@@ -125,6 +136,56 @@ def test_refusals(shell: Shell, bucket: str, moto_server: MotoServer, status: st
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>verysecret</Message></Error>".encode()
     moto_server.app.before = lambda environ: (status, text)
     assert words in told(shell, 3, location)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("content", [b"hello", b"<html>hello</html>"])
+def test_a_server_that_answers_something_else(
+    shell: Shell, bucket: str, moto_server: MotoServer, method: str, content: bytes
+) -> None:
+    """With success: it does not speak S3, and a write is not taken for done."""
+    location = f"s3://{bucket}/kb?timeout=0.3"
+    Store.create(location, {"n": 0}, author="a").close()
+    with Store.open(location, author="a") as kb:
+        kb.commit({"n": 1})
+        moto_server.app.before = lambda e: ("200 OK", content) if e["REQUEST_METHOD"] == method else None
+        if method == "GET":
+            assert "does not speak S3" in told(shell, 3, location)
+            result = shell.fails(3, "import", "-", "--store", location + "2", stdin=b'{"document": {}}')
+            assert "does not speak S3" in result.err
+        else:
+            with pytest.raises(OutcomeUnknown):
+                kb.commit({"n": 2})
+        moto_server.app.before = None
+        assert kb.head().seq == 2
+
+
+def test_certificates_that_are_not_there(shell: Shell, bucket: str, tmp_path: Path) -> None:
+    """The file is named, at once."""
+    assert "certificates /nowhere.pem cannot be read" in told(shell, 3, f"s3://{bucket}/kb?ca=/nowhere.pem")
+    (tmp_path / "empty.pem").write_text("nothing")
+    assert "empty.pem holds none" in told(shell, 3, f"s3://{bucket}/kb?ca={tmp_path}/empty.pem")
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_a_server_that_does_not_tell_the_time(bucket: str, monkeypatch: pytest.MonkeyPatch, date: str | None) -> None:
+    """Everything counts as new, so nothing is removed for its age."""
+    original = Client.attempt
+
+    def timeless(self: Client, operation: str, key: str, call: Any, **options: Any) -> Any:
+        def without(client: Any) -> Any:
+            monkeypatch.setattr("backends.s3.client.parsedate_to_datetime", lambda _: parsedate_to_datetime(date))
+            return call(client)
+
+        return original(self, operation, key, without, **options)
+
+    with Store.create(f"s3://{bucket}/kb?grace=0.001", {"n": 0}, author="a") as kb:
+        monkeypatch.setattr(Client, "attempt", timeless)
+        client = kb.backend.client  # type: ignore[attr-defined]
+        assert {one.age_s for one in client.listing("")} == {0.0}
+        assert client.get("kbstore").age_s == 0.0
+        kb.gc()
+        assert kb.verify().ok
 
 
 def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
