@@ -246,17 +246,19 @@ def open_or_create(location: str, mode: int = OPEN_MODE, *, branch: str, **optio
 
     Raises:
         StoreNotFound: What is there is something else.
+        StoreExists: The same, where the location is a URL.
     """
     try:
         return Store.open(location, branch=branch, **options), False
     except StoreNotFound as missing:
         try:
             return create_store(location, mode, **options), True
-        except StoreExists:
+        except StoreExists as there:
             try:
                 return Store.open(location, branch=branch, **options), False  # somebody else was faster
             except StoreNotFound:
-                raise missing from None
+                # Of a file `missing` says that it is no store; of a bucket `there` names what else it holds.
+                raise (there if is_url(location) else missing) from None
 
 
 def _open(project: Project, clock: Clock | None, author: str) -> Store:

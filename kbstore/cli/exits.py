@@ -33,12 +33,10 @@ CONFLICT = 11
 UNKNOWN = 12
 INTERRUPTED = 130
 
-_HINTS = {
-    OutcomeUnknown: "kbstore log shows whether it landed; run the same command again to settle it",
-    ReadOnlyStore: "see who may write the file and its folder; everything can be read meanwhile",
-}
-"""What to do on the command line, where the error speaks of calls in Python."""
-
+# What to do on the command line, where the error speaks of calls in Python.
+_UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
+_READ_ONLY_HINT = "see who may write the file and its folder; everything can be read meanwhile"
+_OPENING = "open it"
 _SHOWN_CONFLICTS = 20
 _SHOWN_CHARS = 160
 
@@ -81,13 +79,7 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {_safe(str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        general = (
-            None
-            if isinstance(fault, Forgotten)
-            else next((told for kind, told in _HINTS.items() if isinstance(fault, kind)), None)
-        )
-        hint = general or fault.hint
-        if hint:
+        if hint := _hint(fault):
             yield f"hint: {_safe(hint)}"
         return
     if isinstance(fault, OSError):
@@ -96,6 +88,14 @@ def _lines(fault: BaseException) -> Iterator[str]:
         return
     yield _safe(f"error: {type(fault).__name__}: {fault}")
     yield "hint: this is a fault in kbstore; KBSTORE_TRACEBACK=1 shows where"
+
+
+def _hint(fault: KBStoreError) -> str | None:
+    if isinstance(fault, OutcomeUnknown) and not isinstance(fault, Forgotten):
+        return _UNKNOWN_HINT
+    if isinstance(fault, ReadOnlyStore) and (fault.hint or "").startswith(_OPENING):
+        return _READ_ONLY_HINT
+    return fault.hint
 
 
 def _conflicts(fault: ConflictError) -> Iterator[str]:
