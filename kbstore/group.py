@@ -11,6 +11,7 @@ from typing import Any
 
 from backends.contract import Chunk, Record
 from backends.errors import BackendError, OutcomeUnknown, SlotTaken, StoreUnavailable
+from backends.forks import tell_of_forks
 from kbstore.clock import LONGEST_S, attempts, monotonic
 from kbstore.errors import ConflictError, PatchError
 from kbstore.log import Entry
@@ -50,6 +51,11 @@ class Queue:
     """Commits that wait for somebody to take them along; one at a time leads."""
 
     def __init__(self) -> None:
+        self.after_fork()
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """See `backends.forks.Forked`: whoever led or waited is not in the child."""
         self._changed = threading.Condition()
         self._waiting: list[Member] = []
         self._led = False

@@ -1,12 +1,12 @@
 """The reading half of a store: versions, documents, values, differences, tags. Changes nothing but caches."""
 
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
+from backends.forks import Guard
 from kbstore.canonical import MISSING
 from kbstore.change import UNSET
 from kbstore.clock import check_moment, format_time
@@ -63,7 +63,7 @@ class Reader:
     def __init__(self, backend: Backend, branch: str, collection: str | None) -> None:
         self._backend = backend
         self._collection = None if collection is None else parse_pointer(collection)
-        self._lock = threading.RLock()
+        self._lock = Guard(self._renew)
         self._refs = Refs(backend)
         self.branch = branch
         self.damage: list[str] = []
@@ -79,6 +79,13 @@ class Reader:
         # What is only read is never committed on.
         self._opened_at: Callable[[], int] = (lambda: 0) if self._backend.read_only else self._line.look()
         self._handed_out = 0
+
+    def _renew(self) -> None:
+        """In a child of the process that opened it: take nothing over but the version that was looked at last."""
+        handed_out = self._handed_out
+        self._refs = Refs(self._backend)
+        self._read_branch()
+        self._handed_out = handed_out
 
     @property
     def _base(self) -> int:

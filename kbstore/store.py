@@ -58,14 +58,17 @@ class Store(Reader):
         super().__init__(backend, branch, collection)
         self._clock = clock or SystemClock()
         self._author = author
+        self._queue = Queue()
         self._write_branch()
 
     def _write_branch(self) -> None:
         self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched)
-        self._queue = Queue()
         self._writer = GroupWriter(self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
         self._began = False
-        self._pid = os.getpid()
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._write_branch()
 
     @classmethod
     def create(
@@ -631,9 +634,6 @@ class Store(Reader):
 
     def _begin(self) -> None:
         """What writing needs to know before the first node is loaded."""
-        if os.getpid() != self._pid:
-            self._read_branch()
-            self._write_branch()
         if not self._began:
             self._refuse_read_only()
             self._snapshotter.begin(self._writer.head().seq)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import BackendError, ReadOnlyStore, SlotTaken, StoreUnavailable
+from backends.forks import tell_of_forks
 from backends.names import check_address, check_log, check_note, check_write_id
 from backends.s3 import collect, keys, probe
 from backends.s3.cache import Cache
@@ -29,6 +30,8 @@ from backends.s3.snapshots import Notes, Snapshots
 __all__ = ["S3Backend", "create", "open_existing"]
 
 _MOST_EXPECTED_BYTES = 1024 * 1024
+_inherited: list[Cache | None] = []
+"""Caches of a parent process."""
 _FIRST_LOG = "main"
 """The log that a store is nearly always opened for: its hint is read along with the marker."""
 
@@ -73,18 +76,9 @@ class S3Backend:
         self._read_only = read_only
         self._closed = False
         self._proven = proven
-        self._lock = threading.RLock()
-        self._logs: dict[str, Log] = {}
-        self._keepers: dict[str, Keeper] = {}
-        self._wrote: set[str] = set()
-        folder = options.cache_folder()
-        self._cache = Cache(folder, int(options.cache_mb * 1e6)) if folder is not None else None
-        self._chunks = Chunks(self.client, self._cache)
-        self._chunks.search = self._search
-        self._chunks.distrust = self._distrust
-        self._snapshots = Snapshots(self.client, self._chunks)
-        self._notes = Notes(self.client)
-        self._searched: dict[str, int] = {}
+        self._cache: Cache | None = None
+        self._begin()
+        tell_of_forks(self)
         if not proven:
             try:
                 hint = self.client.submit(lambda: read_hint(self.client, _FIRST_LOG))
@@ -93,6 +87,27 @@ class S3Backend:
             except BaseException:
                 self.client.close()
                 raise
+
+    def _begin(self) -> None:
+        """With nothing known yet."""
+        self._lock = threading.RLock()
+        self._logs: dict[str, Log] = {}
+        self._keepers: dict[str, Keeper] = {}
+        self._wrote: set[str] = set()
+        folder = self._options.cache_folder()
+        self._cache = Cache(folder, int(self._options.cache_mb * 1e6)) if folder is not None else None
+        self._chunks = Chunks(self.client, self._cache)
+        self._chunks.search = self._search
+        self._chunks.distrust = self._distrust
+        self._snapshots = Snapshots(self.client, self._chunks)
+        self._notes = Notes(self.client)
+        self._searched: dict[str, int] = {}
+
+    def after_fork(self) -> None:
+        """See `backends.forks.Forked`: what the parent's threads were about to learn is learned anew."""
+        # Closed here its file would be closed for the parent as well, as far as SQLite's locks go.
+        _inherited.append(self._cache)
+        self._begin()
 
     @property
     def location(self) -> str:

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
 from backends.errors import BackendError, StoreUnavailable
+from backends.forks import tell_of_forks
 from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.options import Options
@@ -115,14 +116,24 @@ def round_trips(requests: Iterable[Request]) -> int:
     return count
 
 
-_lock = threading.Lock()
-_clients: dict[tuple[Any, ...], Any] = {}
-_clients_pid = 0
+class _Clients:
+    """The boto3 clients of this process, by way to connect."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """See `backends.forks.Forked`: no two processes speak on one connection."""
+        self.lock = threading.Lock()
+        self.made: dict[tuple[Any, ...], Any] = {}
+
+
+_clients = _Clients()
 
 
 def _client_for(options: Options) -> Any:
     """The boto3 client of this process for a way to connect."""
-    global _clients_pid
     key = (
         options.endpoint,
         options.region,
@@ -135,13 +146,10 @@ def _client_for(options: Options) -> Any:
         *(os.environ.get(n) for n in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")),
         *(os.environ.get(n) for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")),
     )
-    with _lock:
-        if _clients_pid != os.getpid():
-            _clients.clear()
-            _clients_pid = os.getpid()
-        if key not in _clients:
-            _clients[key] = _new_client(options)
-        return _clients[key]
+    with _clients.lock:
+        if key not in _clients.made:
+            _clients.made[key] = _new_client(options)
+        return _clients.made[key]
 
 
 def _new_client(options: Options) -> Any:
@@ -224,11 +232,8 @@ class Client:
         self.options = options
         self.chance = chance
         self.meter = Meter()
-        self._pool: ThreadPoolExecutor | None = None
-        self._tasks: ThreadPoolExecutor | None = None
-        self._pool_pid = 0
-        self._pool_lock = threading.Lock()
-        self._call = _Call()
+        self.after_fork()
+        tell_of_forks(self)
         payer = {"RequestPayer": "requester"} if options.requester_pays else {}
         self._reading = {"Bucket": options.bucket, **payer}
         self._writing = {"Bucket": options.bucket, **payer}
@@ -239,12 +244,19 @@ class Client:
         if options.storage_class:
             self._writing["StorageClass"] = options.storage_class
 
+    def after_fork(self) -> None:
+        """See `backends.forks.Forked`."""
+        self._pool: ThreadPoolExecutor | None = None
+        self._tasks: ThreadPoolExecutor | None = None
+        self._pool_lock = threading.Lock()
+        self._call = _Call()
+
     def close(self) -> None:
         """Let the threads go."""
         with self._pool_lock:
             pools, self._pool, self._tasks = (self._tasks, self._pool), None, None
         for pool in pools:
-            if pool is not None and self._pool_pid == os.getpid():
+            if pool is not None:
                 pool.shutdown(wait=True)
 
     # ---- requests that are repeated until they succeed or the deadline is over ---------------------------------------
@@ -343,19 +355,23 @@ class Client:
         return list(self._threads().map(carried, items))
 
     def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
-        """Begin something that may itself use `map`; the result is what the returned function gives."""
+        """Begin something that may itself use `map`; the result is what the returned function gives.
+
+        In a child of this process, where nobody is at it, that begins it anew.
+        """
         self._threads()
         with self._pool_lock:
             assert self._tasks is not None
-            return self._tasks.submit(function).result
+            begun = self._tasks.submit(function)
+        process = os.getpid()
+        return lambda: begun.result() if os.getpid() == process else function()
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._pool_lock:
-            if self._pool is None or self._pool_pid != os.getpid():
+            if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="kbstore-s3")
                 # Apart, since what runs here waits for what runs there.
                 self._tasks = ThreadPoolExecutor(_TASKS, thread_name_prefix="kbstore-s3-task")
-                self._pool_pid = os.getpid()
             return self._pool
 
     # ---- single attempts --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from backends.errors import BackendError, OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.forks import tell_of_forks
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, translated
 
@@ -32,6 +33,7 @@ class Connection:
         self.path = path
         self.read_only = read_only
         self.lock = threading.RLock()
+        tell_of_forks(self)
         self._closed = False
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
@@ -40,6 +42,10 @@ class Connection:
         self._doubtful = False
         with self.lock:
             self.get()
+
+    def after_fork(self) -> None:
+        """See `backends.forks.Forked`; the connection is another one as soon as it is used."""
+        self.lock = threading.RLock()
 
     def get(self) -> sqlite3.Connection:
         """The connection, fit for use in this process; call it with the lock held.

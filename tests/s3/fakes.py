@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+from backends.forks import tell_of_forks
 from backends.s3 import S3Backend
 from backends.s3.chance import SystemChance
 from backends.s3.client import Client, Got, Listed, Request
@@ -25,8 +26,13 @@ class Bucket:
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.latency_s = 0.0
         self.now = 1_000_000.0
-        self.lock = threading.Lock()
+        self.after_fork()
+        tell_of_forks(self)
         self.ordered: list[str] | None = None
+
+    def after_fork(self) -> None:
+        """Another thread may have held it."""
+        self.lock = threading.Lock()
 
     def remove(self, *keys: str) -> None:
         """As a hand on the server would."""
