@@ -34,6 +34,10 @@ _A_RACE_S = 3.0
 """A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
 
 
+_LOOKS = frozenset({32, 64, 128, 256, 512})
+"""After so many losses in a row it is worth a LIST to see how far the others are, however young their slots."""
+
+
 class Log:
     """What one process knows of one log. Threads share it.
 
@@ -50,6 +54,7 @@ class Log:
         self._lock = threading.RLock()
         self._known = Tail(0, 0)
         self._behind = False
+        self._losses = 0
         self._looked = False
         self.hint: Hint | None = None
         self.told_too_little = False
@@ -112,14 +117,21 @@ class Log:
 
     def lost(self, slot: int, there: Got) -> None:
         """Take in what somebody else put into a slot that we wanted, given its beginning."""
+        self._losses += 1
         self._behind = there.age_s > _A_RACE_S
         self.load([slot], begun={slot: there.data})
+        if not self._behind and self._losses in _LOOKS:
+            newest, whole = self._jump(slot)
+            self._behind = not whole
+            if whole and newest > slot:
+                self.slot(newest)
 
     def landed(self, run: Run) -> None:
         """Take in a slot that we created."""
         with self._lock:
             self._remember(run.places[0].slot, run)
             self._looked = True
+            self._losses = 0
             self._searched.add(run.places[0].slot)
 
     def made(self, pack: PackId, data: bytes) -> None:

@@ -138,6 +138,21 @@ def test_another_writer_there_is_a_conflict(backend: S3Backend, bucket: Bucket) 
     assert list(backend.bodies("main", [2])) == [(2, b"other")]
 
 
+def test_who_slept_through_a_storm_looks_where_it_ends(bucket: Bucket) -> None:
+    """However young the slots that others won: they are not gone through one by one."""
+    kb = Store(backend_on(bucket), author="a")
+    kb.commit({"n": 0, "m": 0})
+    other = Store(backend_on(bucket), author="b")
+    for n in range(3000):
+        other.commit(patch=[{"op": "replace", "path": "/n", "value": n}])
+    meter = kb.backend.client.meter  # type: ignore[attr-defined]
+    meter.reset()
+    kb.commit(patch=[{"op": "replace", "path": "/m", "value": 1}])
+    attempts = [r for r in meter.reset() if r.operation == "PUT" and r.key.startswith("log/")]
+    assert len(attempts) <= 40
+    assert kb.checkout() == {"n": 2999, "m": 1}
+
+
 def test_the_same_id_with_other_bytes_is_not_ours(backend: S3Backend, bucket: Bucket) -> None:
     """A twin with our write id won: the slot is taken, and the write is found where the twin put it."""
     append(backend_on(bucket), body=b"the twin's")
