@@ -1,7 +1,9 @@
 """What an ``s3://bucket/prefix?option=value`` URL says: where the store is, and how to talk to the server.
 
 Credentials are never part of it: they come by the usual AWS chain (environment, profile, instance role), as do the
-endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none.
+endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none. This chain, and the folder of caches that
+belongs to the user, are all that is read from the environment below the command line: both are meant to hold for every
+program of a user, whoever embeds the store.
 """
 
 import os
