@@ -293,3 +293,36 @@ def test_a_hint_ahead_of_the_log_is_harmless(packs: bool) -> None:
             assert act(Store(backend_on(replica, read_only=True)), end) == end
         with pytest.raises(RevisionError, match=f"the newest is v{end}"):
             Store(backend_on(replica, read_only=True)).checkout(f"v{end + 1}")
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_change_of_a_tag_or_branch_is_repeated_by_its_id(bucket: Bucket, landed: bool) -> None:
+    """As a commit is, by another handle, also where others changed some meanwhile and went on."""
+    Store(backend_on(bucket), author="x").commit({"n": 0})
+    Store(backend_on(bucket), author="x").tag("old")
+    changes: list[Callable[[Store, str], object]] = [
+        lambda kb, ident: kb.tag("stable", write_id=ident),
+        lambda kb, ident: kb.create_branch("side", write_id=ident),
+        lambda kb, ident: kb.untag("old", write_id=ident),
+    ]
+    for at, change in enumerate(changes):
+        kb = Store(backend_on(bucket), author="a")
+        kb.backend._require_conditions()  # type: ignore[attr-defined]
+        kb.backend.client.chance = Still()  # type: ignore[attr-defined]
+        answers(kb.backend.client, "applied" if landed else "lost", then="lost")  # type: ignore[attr-defined]
+        with pytest.raises(OutcomeUnknown) as caught:
+            change(kb, f"w{at}")
+        assert caught.value.write_id == f"w{at}"
+        other = Store(backend_on(bucket), author="b")
+        other.commit({"n": at + 1})
+        other.tag(f"meanwhile-{at}")
+        again = Store(backend_on(bucket), author="a")
+        change(again, f"w{at}")
+        before = again.backend.tail("refs")
+        change(again, f"w{at}")
+        assert again.backend.tail("refs") == before == (2 * at + 3, 2 * at + 3)
+    kb = Store(backend_on(bucket))
+    assert kb.tags().keys() == {"stable", "meanwhile-0", "meanwhile-1", "meanwhile-2"}
+    assert kb.branches() == ["main", "side"]
+    assert kb.tags()["stable"].seq == (1 if landed else 2)
+    assert kb.verify().ok
