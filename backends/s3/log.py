@@ -96,20 +96,16 @@ class Log:
         if newest:
             self.slot(newest)
         self._looked, self._behind = True, False
+        self.hint = head.as_far_as(self.hint, self._known.slot)
         return self._known
 
-    def _told(self) -> Hint:
-        """What hints tell of packs, once the head was looked for only as far as the log goes."""
-        hint = self.hint or NO_HINT
-        return head.as_far_as(hint, self._known.slot) if self._looked else hint
-
     def _was_ahead(self) -> bool:
-        """Whether the hint promised more than there is; looks, where nobody has yet."""
+        """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""
         if self._looked:
             return False
-        promised = self._told()
+        promised = self.hint
         self.tail()
-        return self._told() != promised
+        return self.hint != promised
 
     def _begin(self) -> None:
         if self.hint is None:
@@ -172,18 +168,16 @@ class Log:
 
     def _hint_for(self, number: int) -> Hint:
         """What is known of packs, for reading up to this record."""
-        hint = self._told()
+        hint = self.hint or NO_HINT
         missed = self._known.slot - max(packed_slots(hint), self._caught_up) > MISSED
-        if number >= hint.next and missed:
-            self.catch_up()
-        return self._told()
+        return self.catch_up() if number >= hint.next and missed else hint
 
     # ---- records -----------------------------------------------------------------------------------------------------
 
     def read(self, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
         """Headers of a range of records, in batches that grow."""
         self._begin()
-        sure = max(self._known.number, self._told().next - 1)
+        sure = max(self._known.number, (self.hint or NO_HINT).next - 1)
         if last is None or last > sure:
             self.tail()
             sure = self._known.number
@@ -208,7 +202,7 @@ class Log:
         """Bodies of these records, in the order asked."""
         self._begin()
         wanted = numbers if isinstance(numbers, range) else list(numbers)
-        if wanted and max(wanted) > max(self._known.number, self._told().next - 1):
+        if wanted and max(wanted) > max(self._known.number, (self.hint or NO_HINT).next - 1):
             self.tail()
         at, size = 0, _FIRST_BATCH * 8
         while batch := wanted[at : at + size]:
@@ -220,8 +214,7 @@ class Log:
 
     def expect(self, numbers: Sequence[int]) -> list[Run]:
         """Read what holds the bodies of these records, as far as it can be remembered; many are read when asked for."""
-        sure = max(self._known.number, self._told().next - 1)
-        known = [n for n in numbers if n <= sure]
+        known = [n for n in numbers if n <= self._known.number or n < (self.hint or NO_HINT).next]
         if known and len(known) <= _MOST_EXPECTED:
             sources: list[Source] = []
             for low, high in _stretches(known):
@@ -250,7 +243,7 @@ class Log:
                     raise
 
     def _bodies_once(self, numbers: Sequence[int], damaged: list[str]) -> dict[int, bytes]:
-        if numbers[0] < 1 or numbers[-1] > max(self._known.number, self._told().next - 1):
+        if numbers[0] < 1 or numbers[-1] > max(self._known.number, (self.hint or NO_HINT).next - 1):
             wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
             raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="see what verify reports")
         runs: list[Run] = []
@@ -389,7 +382,7 @@ class Log:
 
     def _slot_of(self, number: int) -> int:
         """The slot of a record that is in no pack, from what is known of others, reading few."""
-        hint = self._told()
+        hint = self.hint or NO_HINT
         low = (len(hint.large) * LARGE + len(hint.small) * SMALL + 1, hint.next)
         high = (self._known.slot + 1, self._known.number + 1)
         while True:
@@ -477,7 +470,7 @@ class Log:
         return run if expected is None or run.first == expected else None
 
     def _starts(self, pack: PackId) -> int | None:
-        hint = self._told()
+        hint = self.hint or NO_HINT
         if pack.tier != "a":
             return hint.large[pack.at] if pack.at < len(hint.large) else None
         at = pack.at - len(hint.large) * LARGE // SMALL
