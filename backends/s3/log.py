@@ -36,6 +36,8 @@ _A_RACE_S = 3.0
 
 _LOOKS = frozenset({32, 64, 128, 256, 512})
 """After so many losses in a row it is worth a LIST to see how far the others are, however young their slots."""
+_FAR = 64
+"""Who is not farther behind is in the race, and may win the next slot; each slot in between is read either way."""
 
 
 class Log:
@@ -119,7 +121,7 @@ class Log:
         if not self._behind and self._losses in _LOOKS:
             newest, whole = self._jump(slot)
             self._behind = not whole
-            if whole and newest > slot:
+            if whole and newest > slot + _FAR:
                 self.slot(newest)
 
     def landed(self, run: Run) -> None:
@@ -151,7 +153,7 @@ class Log:
     def read_hint_again(self) -> Hint:
         """What hints told, with what the hint tells now, as far as the log goes."""
         told = head.read_hint(self._client, self.name)
-        if told.slot > self._known.slot:
+        if told.slot > self._known.slot and not self._probe([told.slot]):
             self.tail()
         self.hint = merged(self.hint or NO_HINT, head.as_far_as(told, self._known.slot))
         return self.hint
