@@ -27,7 +27,7 @@ def counting(folder: Folder, *, slow: str) -> Folder:
 
 
 SLOW = {
-    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)\n"
+    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)\n"
     "INSERT INTO effects (migration) SELECT max(i) * 0 FROM n WHERE i < 0 HAVING max(i) > 0;\n",
     "postgresql": "SELECT pg_sleep(0.05);\n",
     "mariadb": "SELECT sleep(0.05);\n",
@@ -74,7 +74,7 @@ def test_runners_killed_at_random_leave_whole_migrations(
     killed = 0
     for _ in range(4):
         runners = [spawn("up", "--db", url, "--dir", str(folder.path), "--wait", "60s") for _ in range(2)]
-        time.sleep(chance.uniform(0.2, 0.9))
+        time.sleep(chance.uniform(0.15, 0.6))
         for runner in runners:
             if runner.poll() is None:
                 runner.send_signal(signal.SIGKILL)
