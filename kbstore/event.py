@@ -162,9 +162,10 @@ def _format_of(header: bytes) -> int | None:
 class _StoredOperation(msgspec.Struct, forbid_unknown_fields=True):
     op: str
     path: str
-    from_: str | None = msgspec.field(name="from", default=None)
+    # Unset, not null: what is there and null is written otherwise than what is not there.
+    from_: str | msgspec.UnsetType = msgspec.field(name="from", default=msgspec.UNSET)
     value: msgspec.Raw = msgspec.Raw(b"")
-    value_node: str | None = None
+    value_node: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _decode_body = msgspec.json.Decoder(list[_StoredOperation]).decode
@@ -230,12 +231,12 @@ def _plain_operations(body: bytes) -> list[Operation] | None:
     operations = []
     for stored in _decode_body(body):
         op, text, source, value = stored.op, stored.path, stored.from_, bytes(stored.value)
-        if (source is not None, value != b"") != _MEMBERS.get(op):
+        if (source is not msgspec.UNSET, value != b"") != _MEMBERS.get(op):
             return None
-        if len(value) > INLINE_BYTES or stored.value_node is not None:
+        if len(value) > INLINE_BYTES or stored.value_node is not msgspec.UNSET:
             return None
         try:
-            origin = None if source is None else parse_pointer(source)
+            origin = None if source is msgspec.UNSET else parse_pointer(source)
             operations.append(Operation(op, parse_pointer(text), origin, value or MISSING))
         except PointerError as fault:
             raise bad_pointer(len(operations), op, fault) from fault
@@ -270,7 +271,7 @@ def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
             Operation(
                 s.op,
                 parse_pointer(s.path),
-                None if s.from_ is None else parse_pointer(s.from_),
+                None if s.from_ is msgspec.UNSET else parse_pointer(s.from_),
                 nodes.root(bytes.fromhex(s.value_node)) if s.value_node else bytes(s.value) or MISSING,
             )
             for s in stored

@@ -533,3 +533,18 @@ def test_names_tell_seq_and_time(step: int, ahead: timedelta) -> None:
         assert v.time is not None
         assert v.name == f"v2_{v.time:%Y%m%d_%H%M%S}"
         assert kb.version(v.name) == v
+
+
+@pytest.mark.parametrize(
+    "more", [{"from": None}, {"from": "/a"}, {"value_node": None}, {"value_node": "0" * 64}, {"x": 1}]
+)
+@pytest.mark.parametrize("op", [{"op": "replace", "value": 2}, {"op": "remove"}, {"op": "copy", "from": "/b"}])
+def test_what_an_operation_does_not_know_is_not_kept(op: dict[str, Any], more: dict[str, Any]) -> None:
+    """Superfluous members of an operation are passed over, and the body is the one that the plain patch has."""
+    bodies = []
+    for patch in ({**op, "path": "/a"}, {**more, **op, "path": "/a"}):
+        with Store.create("memory:", {"a": 1, "b": 3}) as kb:
+            kb.commit(patch=[patch])
+            bodies.append(dict(kb.line.bodies([2]))[2])
+            assert kb.verify().ok
+    assert bodies[0] == bodies[1]
