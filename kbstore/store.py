@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
-from kbstore.canonical import check
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
-from kbstore.clock import Clock, SystemClock, check_moment, format_time
+from kbstore.clock import Clock, SystemClock, format_time
 from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
-from kbstore.event import store_values, stored_patch
 from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry
-from kbstore.patch import Operation, parse_patch
+from kbstore.proposing import name_refused, operations_between, proposals_of
 from kbstore.reader import Reader, refolding, root_of
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
-from kbstore.tree.compare import compare
-from kbstore.tree.draft import Draft
-from kbstore.tree.node import VALUE, Blob, Ref
-from kbstore.valuediff import patch_of
+from kbstore.tree.node import Ref
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
 from kbstore.who import Who
@@ -236,7 +231,7 @@ class Store(Reader):
             try:
                 entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
             except PatchError as fault:
-                self._name_change(proposals, fault)
+                self._name_refused(proposals, fault)
                 raise
             return self._committed(entries)
 
@@ -295,7 +290,7 @@ class Store(Reader):
             self._writer.commit_group(ready, self._base)
         for member in ready:
             if isinstance(member.fault, PatchError):
-                self._name_change(member.proposals, member.fault)
+                self._name_refused(member.proposals, member.fault)
 
     def _committed(self, entries: Sequence[Entry | None]) -> list[Version]:
         head = self._writer.known_head()
@@ -322,73 +317,15 @@ class Store(Reader):
         return found
 
     def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
-        """What these changes, documents or trees built of them, are to be committed as."""
-        proposals = []
         root: Ref | None = None
-        has_documents = any(c.has_document for c in changes)
-        if has_documents:
-            root = self._tree(self._line, self._line.entry(base) if base else None).root
-        for at, change in enumerate(changes):
-            try:
-                if change.has_document == (change.patch is not None):
-                    raise PatchError("give a document or a patch, and not both")
-                body = b""
-                if change.patch is not None:
-                    operations, body = stored_patch(change.patch)
-                    if has_documents:
-                        root = self._applied(root, operations)
-                else:
-                    wanted = change.document if isinstance(change.document, Ref) else root_of(change.document)
-                    operations = self._operations_to(root, wanted)
-                    root = self._applied(root, operations) if operations else root
-                proposals.append(self._proposal(change, operations, body))
-            except KBStoreError as fault:
-                if len(changes) > 1:
-                    _name(at, fault)
-                raise
-        return proposals
+        if base and any(change.has_document for change in changes):
+            root = self._tree(self._line, self._line.entry(base)).root
+        return proposals_of(changes, root, self._nodes, self._author)
 
-    def _proposal(self, change: Change, operations: list[Operation], body: bytes) -> Proposal:
-        author = change.author or self._author or default_author()
-        check_text(author, change.message, change.tags)
-        if change.authored is not None:
-            check_moment(change.authored, "authored")
-        if change.meta is not None:
-            check(dict(change.meta))
-        return Proposal(
-            operations,
-            author,
-            change.message,
-            tuple(change.tags),
-            change.authored,
-            dict(change.meta) if change.meta else None,
-            change.allow_empty,
-            body,
-        )
-
-    def _name_change(self, proposals: Sequence[Proposal], fault: PatchError) -> None:
-        """Say in the error which of several patches does not apply; they are tried again to find it."""
+    def _name_refused(self, proposals: Sequence[Proposal], fault: PatchError) -> None:
         if len(proposals) > 1:
-            root = self._tree(self._line, self._writer.known_head().entry).root
-            for at, proposal in enumerate(proposals):
-                try:
-                    root = self._applied(root, proposal.operations)
-                except PatchError:
-                    _name(at, fault)
-                    return
-
-    def _operations_to(self, root: Ref | None, wanted: Ref) -> list[Operation]:
-        """The patch between two trees, values in stored form."""
-        if root is None:
-            value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
-            return [Operation("add", (), None, value)]
-        patch = parse_patch(patch_of(compare(root, wanted, self._nodes)), owned=True, limit=None)
-        return store_values(patch, trusted=True)
-
-    def _applied(self, root: Ref | None, operations: list[Operation]) -> Ref:
-        draft = Draft(root, self._nodes)
-        draft.apply(operations)
-        return draft.seal()
+            head = self._tree(self._line, self._writer.known_head().entry)
+            name_refused(proposals, head.root, self._nodes, fault)
 
     def graft(self, events: Sequence[Foreign]) -> None:
         """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
@@ -467,13 +404,11 @@ class Store(Reader):
             target = self._tree(line, entry).root
             current = self._tree(self._line, head.entry).root
             assert target is not None
-            operations = store_values(
-                parse_patch(patch_of(compare(current, target, self._nodes)), owned=True, limit=None)
-            )
             version = self._version(entry)
             note = message if message is not None else f"Restore {version.name}"
             author = author or self._author or default_author()
             check_text(author, note, tags)
+            operations = operations_between(current, target, self._nodes)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
             token = write_id if write_id is not None else self._clock.token()
             return self._committed(self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token))[0]
@@ -648,8 +583,3 @@ class Store(Reader):
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:
             raise ReadOnlyStore(f"{self.location} was opened for reading only")
-
-
-def _name(at: int, fault: KBStoreError) -> None:
-    """Say in an error which of several changes was refused."""
-    fault.args = (f"change {at}: {fault}", *fault.args[1:])
