@@ -36,11 +36,11 @@ demo: .venv/.made
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m examples.troubleshooting
 
 test: build/wheel/.made
-	@$(PYTEST) -q -n $(JOBS)
+	@$(PYTEST) -q -n $(JOBS) --dist worksteal
 
 test-long: build/wheel/.made
 	@for tool in strace git; do command -v $$tool >/dev/null || { echo "make test-long needs $$tool" >&2; exit 1; }; done
-	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS)
+	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS) --dist worksteal
 
 lint: .venv/.made
 	@$(BIN)/ruff check .
