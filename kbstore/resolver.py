@@ -75,6 +75,10 @@ class Resolver:
     def _by_seq(self, revision: Revision) -> Entry | None:
         seq = revision.seq or 0
         if seq == 0:
+            if revision.stamp:
+                raise RevisionError(
+                    f"v0 is the empty beginning and has no time, so it is not {revision.text!r}", candidates=["v0"]
+                )
             return None
         entry = next(self._line.entries(seq, seq), None)
         if entry is None:

@@ -67,6 +67,7 @@ def test_every_form_names_its_version(kb: Store, revision: str | int, seq: int) 
 @pytest.mark.parametrize(
     "revision",
     [
+        "v0_2025",
         "v11",
         "v2_2026",
         "v2_20250128_120001",
