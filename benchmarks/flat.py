@@ -14,7 +14,7 @@ from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 
 _MOST_COMMITS = 100
-_PAIRS = 6
+_PAIRS = 8
 _LOOKS = 20
 _LIMIT = 2.0
 """Times of so short calls move by 30 % from run to run; growth with the history would show as 10 or 1,000."""
@@ -53,6 +53,10 @@ def _measured(path: Path, size: str, versions: int, commits: int) -> dict[str, _
             "commit": [lambda patch=patch: store.commit(patch=patch) for patch in edits[commits:]],  # type: ignore[misc]
             "diff of adjacent versions, first look": [looking(store, seq, seq + 1) for seq in places],
             "diff of adjacent versions, warm": [looking(store, seq, seq + 1) for seq in places],
+            "get": [
+                lambda p=p, s=s: store.get(p, s, default=None)  # type: ignore[misc]
+                for p, s in get.sample(size, versions)
+            ],
             "log, 50 newest": [lambda: list(store.log(limit=50))] * _LOOKS,
         }
         with timing.settled():
