@@ -19,8 +19,8 @@ import msgspec
 
 from kbstore.canonical import JSON, decode
 from kbstore.pairing import id_key, shared_id_key
-from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Ref, split_elements, split_members
-from kbstore.tree.read import Source, find, find_element, leaf_refs
+from kbstore.tree.node import ARRAY, OBJECT, Index, Leaf, Ref, split_elements, split_members
+from kbstore.tree.read import Source, find, find_element, leaf_refs, opened
 
 _Stored = bytes | Ref
 _Sides = tuple[_Stored, ...]
@@ -63,7 +63,7 @@ def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | N
         source: Where nodes come from.
     """
     looks: dict[tuple[str, ...], _Look] = {}
-    beginning = _distinct([_opened(root, source) for root in roots])
+    beginning = _distinct([opened(root, source) for root in roots])
     pending: deque[tuple[tuple[str, ...], _Sides]] = deque([((), beginning)])
     while pending and len(looks) < _LOOKS:
         path, sides = pending.popleft()
@@ -183,7 +183,7 @@ def _names(value: _Stored, source: Source) -> list[str]:
 
 def _elements(root: Ref, collection: tuple[str, ...], source: Source) -> list[JSON]:
     """The first elements of an array, each with its short members only."""
-    stored = find(root, collection, source) if collection else _opened(root, source)
+    stored = find(root, collection, source)
     if stored is None or not _is_array(stored):
         return []
     if isinstance(stored, Ref):
@@ -210,12 +210,6 @@ def _distinct(sides: Sequence[_Stored]) -> _Sides:
         same = old.address == new.address if isinstance(old, Ref) and isinstance(new, Ref) else old == new
         return (old,) if same else (old, new)
     return tuple(sides)
-
-
-def _opened(root: Ref, source: Source) -> _Stored:
-    """The root of a state; its canonical form where that is short."""
-    node = (root.node or source.load(root)) if root.kind == VALUE else None
-    return node.data if isinstance(node, Blob) else root
 
 
 def _is_container(value: _Stored) -> bool:

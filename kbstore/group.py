@@ -128,7 +128,7 @@ class GroupWriter(Writer):
                 try:
                     member.entries, state = self._events(member.proposals, root, parent, None)
                 except PatchError as fault:
-                    member.fault = fault
+                    member.fault = self._misfit(member, fault, base, head)
                     waiting.remove(member)
                     continue
                 made = [(e, p) for e, p in zip(member.entries, member.proposals, strict=True) if e is not None]
@@ -171,6 +171,13 @@ class GroupWriter(Writer):
                 "other writers won every slot for which this change was tried, and nothing was written",
                 hint="commit again",
             )
+
+    def _misfit(self, member: Member, fault: PatchError, base: int, head: Head) -> PatchError | ConflictError:
+        try:
+            self._refuse_misfit(member.proposals, fault, base, head)
+        except ConflictError as conflict:
+            return conflict
+        return fault
 
     def _collides(self, member: Member, base: int, since: int, head: Head) -> bool:
         ours = self._footprint([op for p in member.proposals for op in p.operations], base)

@@ -26,7 +26,7 @@ def sides_reader(old: Ref | None, new: Ref | None, collection: tuple[str, ...], 
     def read(entry: str) -> tuple[Any, Any] | None:
         found = []
         for root in (old, new):
-            container = None if root is None else find(root, collection, source) if collection else root
+            container = None if root is None else find(root, collection, source)
             if container is not None and not _is_object(container):
                 return None
             stored = None if root is None else find(root, (*collection, entry), source)

@@ -184,7 +184,11 @@ class Writer:
                     ours = self._footprint([op for p in proposals for op in p.operations], base)
                 self._refuse_collisions(proposals, ours, checked, head)
                 checked = head.seq
-            entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
+            try:
+                entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
+            except PatchError as fault:
+                self._refuse_misfit(proposals, fault, base, head)
+                raise
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
                 if self.head().seq == head.seq:
@@ -320,6 +324,20 @@ class Writer:
             return found is not None and (found.kind == ARRAY if isinstance(found, Ref) else found[:1] == b"[")
 
         return is_array
+
+    def _refuse_misfit(self, proposals: Sequence[Proposal], fault: PatchError, base: int, head: Head) -> None:
+        """Raise `ConflictError` if a patch that the newest version refuses applies to the one that it is based on."""
+        before = self._states.tree(self._line.entry(base).event).root if base else None
+        if head.seq == base or (wanted := _proposed(proposals, before, self._nodes)) is None:
+            return
+        pointer = fault.pointer or ""
+        path = parse_pointer(pointer)
+        mine, theirs = (_value_at(root, path, self._nodes) for root in (wanted, self.state(head).root))
+        raise ConflictError(
+            f"this change does not apply to v{head.seq}: {fault}",
+            pointers=[(pointer, mine, theirs)],
+            hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
+        ) from fault
 
     def _refuse_collisions(self, proposals: Sequence[Proposal], ours: Footprint, since: int, head: Head) -> None:
         before = self._states.tree(self._line.entry(since).event).root if since else None

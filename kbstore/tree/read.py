@@ -11,7 +11,7 @@ from kbstore.canonical import decode, decode_large, encode
 from kbstore.errors import PointerError
 from kbstore.patch import resolve
 from kbstore.pointer import array_index
-from kbstore.tree.node import ARRAY, OBJECT, Blob, Index, Leaf, Node, Ref, parse_node
+from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Node, Ref, parse_node
 
 _DECODE_BYTES = 1 << 16
 """Leaves are decoded together up to about this size: few calls, and no second copy of a large state in memory."""
@@ -60,9 +60,15 @@ def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
     return node.values[position]
 
 
+def opened(root: Ref, source: Source) -> bytes | Ref:
+    """Return a state's root as any other value is stored: a document that is short is its canonical form."""
+    node = (root.node or source.load(root)) if root.kind == VALUE else None
+    return node.data if isinstance(node, Blob) else root
+
+
 def find(root: Ref, path: tuple[str, ...], source: Source) -> bytes | Ref | None:
     """What stands at a pointer, as it is stored; None where there is nothing."""
-    value: bytes | Ref | None = root
+    value: bytes | Ref | None = opened(root, source)
     for used, token in enumerate(path):
         if isinstance(value, Ref) and value.kind == OBJECT:
             value = find_member(value, token, source)

@@ -1,0 +1,94 @@
+"""Folders with a knowledge base, and the real command line in processes of its own, as a person runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kbstore
+
+PROGRAM = [sys.executable, "-c", "from kbstore.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Desk:
+    """A folder in which one person works.
+
+    Args:
+        folder: The folder; made where it is missing.
+        author: Who works there.
+    """
+
+    def __init__(self, folder: Path, author: str = "tester@example.com") -> None:
+        self.folder = folder
+        self.file = folder / "kb.json"
+        self.author = author
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ended:
+        """Run one command line."""
+        home = self.folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        found = subprocess.run(
+            [*PROGRAM, *arguments],
+            input=stdin,
+            text=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=60,
+            check=False,
+            env=os.environ
+            | {
+                "PYTHONPATH": str(Path(kbstore.__file__).parent.parent),
+                "KBSTORE_AUTHOR": self.author,
+                "HOME": str(home),
+                "XDG_STATE_HOME": str(home / "state"),
+            }
+            | dict(env or {}),
+        )
+        assert "Traceback" not in found.stderr, found.stderr
+        return Ended(found.returncode, found.stdout, found.stderr)
+
+    def ok(self, *arguments: str, stdin: str = "") -> Ended:
+        """Run one that ends well."""
+        ended = self.run(*arguments, stdin=stdin)
+        assert ended.code == 0, (arguments, ended)
+        return ended
+
+    def write(self, document: Any) -> None:
+        """Put a document into the file, as an editor would."""
+        self.file.write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+    def read(self) -> Any:
+        """Return the document that the file holds."""
+        return json.loads(self.file.read_bytes())
+
+    def newest(self) -> Any:
+        """Return the document of the newest version."""
+        return json.loads(self.ok("get", "").out)
+
+
+def two_desks(folder: Path, document: Any) -> tuple[Desk, Desk]:
+    """Two folders with one store, Ann's and Bob's, both with this document as the first version."""
+    ann, bob = Desk(folder / "a", "ann"), Desk(folder / "b", "bob")
+    for desk in (ann, bob):
+        desk.write(document)
+    ann.ok("init", "kb.json")
+    bob.ok("--store", str(ann.folder / ".kbstore" / "kb.db"), "init", "kb.json")
+    return ann, bob

@@ -1,0 +1,19 @@
+"""Two writers at random: nothing is lost or lands at another element without a word."""
+
+from collections import Counter
+
+import pytest
+
+from tests.conftest import LONG
+from tests.store.two_writers import outcome
+
+CASES = 100_000 if LONG else 2_000
+PARTS = 40 if LONG else 8
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_two_writers_lose_nothing(part: int) -> None:
+    """Whatever two writers do to one document, the result has both edits, or the second writer gets a conflict."""
+    size = CASES // PARTS
+    counts = Counter(outcome(seed) for seed in range(part * size, (part + 1) * size))
+    assert counts["merged"] > size // 4, counts
