@@ -5,7 +5,7 @@ As in `backends.errors`, there is one class for each different reaction of a cal
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from backends.errors import (
     BackendError,
@@ -22,6 +22,7 @@ from backends.errors import (
 
 __all__ = [
     "BackendError",
+    "Conflict",
     "ConflictError",
     "CorruptStore",
     "InvalidJSON",
@@ -91,16 +92,39 @@ class PatchError(KBStoreError):
         self.pointer = pointer
 
 
+class Conflict(NamedTuple):
+    """One place that two changes since the same base both touched.
+
+    Attributes:
+        pointer: The place.
+        kind: What happened to it: see `kbstore.conflicts`.
+        base: Its value in the base; `kbstore.canonical.MISSING` if there is none, as for the other two.
+        ours: Its value in the change that was refused.
+        theirs: Its value in the newest version.
+    """
+
+    pointer: str
+    kind: str
+    base: Any
+    ours: Any
+    theirs: Any
+
+
 class ConflictError(KBStoreError):
     """A change cannot be carried over to what others wrote meanwhile, since both touched the same place.
 
     Attributes:
-        pointers: For each place its pointer, our value and theirs.
+        conflicts: Each place; empty if a newer version alone is the reason.
     """
 
-    def __init__(self, message: str, *, pointers: Sequence[tuple[str, Any, Any]] = (), hint: str | None = None) -> None:
+    def __init__(self, message: str, *, conflicts: Sequence[Conflict] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.pointers = list(pointers)
+        self.conflicts = list(conflicts)
+
+    @property
+    def pointers(self) -> list[tuple[str, Any, Any]]:
+        """For each place its pointer, our value and theirs."""
+        return [(conflict.pointer, conflict.ours, conflict.theirs) for conflict in self.conflicts]
 
 
 class RevisionError(KBStoreError):

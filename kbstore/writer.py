@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.canonical import MISSING
 from kbstore.clock import Clock, attempts, format_time
+from kbstore.conflicts import conflict_at
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
@@ -348,16 +349,18 @@ class Writer:
         if not found:
             return
         now, wanted = self.state(head).root, _proposed(proposals, before, self._nodes)
-        pointers = []
+        conflicts = []
         for mine, other in found:
             pointer = max(mine, other, key=lambda p: len(parse_pointer(p)))
             path = parse_pointer(pointer)
-            pointers.append((pointer, _value_at(wanted, path, self._nodes), _value_at(now, path, self._nodes)))
-        shown = ", ".join(p or "the whole document" for p, _, _ in pointers[:_SHOWN_POINTERS])
-        more = f" and {len(pointers) - _SHOWN_POINTERS} more" if len(pointers) > _SHOWN_POINTERS else ""
+            conflicts.append(
+                conflict_at(pointer, *(_value_at(root, path, self._nodes) for root in (before, wanted, now)))
+            )
+        shown = ", ".join(c.pointer or "the whole document" for c in conflicts[:_SHOWN_POINTERS])
+        more = f" and {len(conflicts) - _SHOWN_POINTERS} more" if len(conflicts) > _SHOWN_POINTERS else ""
         raise ConflictError(
             f"both this change and what was committed since v{since} touch {shown}{more}",
-            pointers=pointers,
+            conflicts=conflicts,
             hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
         )
 

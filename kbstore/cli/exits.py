@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from kbstore.cli.output import say_json
 from kbstore.cli.pending import Forgotten
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
 from kbstore.render.escape import visible
@@ -56,10 +57,22 @@ def code_of(fault: BaseException) -> int:
     return FAILED
 
 
-def report(fault: BaseException) -> int:
-    """Say on stderr what happened and what can be done about it; returns the exit code."""
+def report(fault: BaseException, *, as_json: bool = False) -> int:
+    """Say on stderr what happened and what can be done about it; returns the exit code.
+
+    Args:
+        fault: What ended the command.
+        as_json: Print the places of a conflict on stdout, a JSON object each.
+    """
     for line in _lines(fault):
         sys.stderr.write(line + "\n")
+    if as_json and isinstance(fault, ConflictError):
+        from kbstore.conflicts import conflict_json
+
+        for conflict in fault.conflicts:
+            say_json(conflict_json(conflict))
+        if not fault.conflicts:
+            say_json({"pointer": None, "kind": "history", "message": str(fault)})
     return code_of(fault)
 
 

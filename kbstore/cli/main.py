@@ -109,13 +109,16 @@ with_shared_options(commands)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default this process's); returns its exit code."""
     _prepare_streams()
+    session = Session()
     try:
         # Not `commands.main()`: for a closed pipe that ends with 1, which here means that there are differences.
         if wanted := os.environ.get(COMPLETION):
             from click.shell_completion import shell_complete
 
             return shell_complete(commands, {}, PROGRAM, COMPLETION, wanted)
-        with commands.make_context(PROGRAM, list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with commands.make_context(
+            PROGRAM, list(sys.argv[1:] if arguments is None else arguments), obj=session
+        ) as context:
             commands.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
@@ -126,7 +129,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("KBSTORE_TRACEBACK"):
             raise
-        return exits.report(fault)
+        return _flushed(exits.report(fault, as_json=session.as_json))
     return exits.DONE
 
 

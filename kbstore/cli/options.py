@@ -107,7 +107,15 @@ def _labels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     return tuple(dict.fromkeys(values))
 
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def _for_programs(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Let the session know it too: a conflict is then printed for programs as well."""
+    ctx.ensure_object(Session).as_json = value
+    return value
+
+
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_for_programs, help="Print JSON, one object a line."
+)
 author_option = click.option("--author", metavar="NAME", callback=_someone, help="Who did it (or set KBSTORE_AUTHOR).")
 tags_option = click.option(
     "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label of the version; may be repeated."

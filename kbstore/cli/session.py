@@ -26,12 +26,14 @@ class Session:
         store_option: What ``--store`` said.
         file_option: What ``--file`` said.
         branch_option: What ``--branch`` said.
+        as_json: True if ``--json`` was given.
     """
 
     def __init__(self) -> None:
         self.store_option: str | None = None
         self.file_option: str | None = None
         self.branch_option: str | None = None
+        self.as_json = False
 
     @cached_property
     def found(self) -> Project | None:

@@ -57,6 +57,13 @@ COMMANDS = {
     "gc": ["gc"],
 }
 
+THEIRS = json.dumps(
+    [
+        {"op": "replace", "path": "/problems/p2/votes", "value": 40},
+        {"op": "remove", "path": "/problems/p2/title"},
+    ]
+).encode()
+
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_objects_have_these_members(kb: Shell, name: str) -> None:
@@ -132,3 +139,17 @@ def test_hostile_values_stay_exactly_what_they_are(kb: Shell) -> None:
     assert result.object["value"] == value
     assert json.loads(kb.ok("show", "--json").out)["message"] == value
     assert result.out.isascii()
+
+
+def test_a_conflict_is_told_to_programs(kb: Shell) -> None:
+    """A line for each place, a value that is missing left out; one line if a newer version alone is the reason."""
+    kb.edit("p2", votes=6, title="Mine")
+    kb.ok("apply", "-", "-m", "theirs", "--file", "none.json", stdin=THEIRS)
+    places = kb.run("commit", "-m", "x", "--json")
+    assert [found["pointer"] for found in places.objects] == ["/problems/p2/title", "/problems/p2/votes"]
+    assert [found["kind"] for found in places.objects] == ["removed-by-them", "both-modified"]
+    assert list(places.objects[0]) == ["schema_version", "pointer", "kind", "base", "ours"]
+    (history,) = kb.run("commit", "-m", "x", "--no-rebase", "--json").objects
+    assert list(history) == ["schema_version", "pointer", "kind", "message"]
+    assert (history["pointer"], history["kind"]) == (None, "history")
+    assert kb.run("commit", "-m", "x").out == ""
