@@ -333,10 +333,10 @@ class Writer:
             return
         pointer = fault.pointer or ""
         path = parse_pointer(pointer)
-        mine, theirs = (_value_at(root, path, self._nodes) for root in (wanted, self.state(head).root))
+        values = (_value_at(root, path, self._nodes) for root in (before, wanted, self.state(head).root))
         raise ConflictError(
             f"this change does not apply to v{head.seq}: {fault}",
-            pointers=[(pointer, mine, theirs)],
+            conflicts=[conflict_at(pointer, *values)],
             hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
         ) from fault
 
