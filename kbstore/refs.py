@@ -73,16 +73,22 @@ _decode = msgspec.json.Decoder(RefEvent).decode
 
 
 class Refs:
-    """The tags and branches of a store."""
+    """The tags and branches of a store.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: Where the log is.
+        last: The last change that is read; None for all that there are, whenever they were made.
+    """
+
+    def __init__(self, backend: Backend, last: int | None = None) -> None:
         self._backend = backend
+        self._last = last
         self._state = RefState()
 
     def read(self) -> RefState:
         """The newest tags and branches; reads only what was added since the last call."""
         state = self._state
-        for record in self._backend.read(REFS_LOG, state.slot + 1):
+        for record in self._backend.read(REFS_LOG, state.slot + 1, self._last):
             event = decode_ref(record.header, record.number)
             if event.parent != state.parent or event.seq != record.number:
                 raise CorruptStore(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _BATCH = 256
 _MOST_PROBLEMS = 100
+_Place = tuple[str, int]
+"""A log, and the number of a record in it."""
 
 
 @dataclass(slots=True)
@@ -67,24 +69,20 @@ def verify_store(
     """
     backend = store.backend
     report = Report()
+    refs_end = backend.tail(REFS_LOG).number  # first, so that every event that a tag or branch names is among the rest
+    ends = {log: backend.tail(log).number for log in backend.logs() if log != REFS_LOG}
     for damage in backend.check():
         (report.caches if damage.cache else report.problems).append(damage.what)
-    refs = Refs(backend)
-    ids: dict[tuple[str, int], str] = {}
-    states: dict[tuple[str, int], str] = {}
-    total = sum(backend.tail(log).number for log in backend.logs() if log != REFS_LOG)
-    for log, segment_line in _lines(refs, report):
-        _check_log(backend, log, segment_line, ids, states, report, progress, total)
-    _check_refs(backend, ids, report)
-    _check_snapshots(backend, states, report)
-    _, newest = store.line.tail()
-    if newest:
-        segment = store.line.segments[-1]
-        at = (segment.log, newest - segment.offset)
-        if at not in ids and len(store.line.segments) > 1:
-            parent = store.line.segments[-2]
-            at = (parent.log, newest - parent.offset)
-        report.head = ids.get(at, "")
+    ids: dict[_Place, str] = {}
+    states: dict[_Place, str] = {}
+    lines = list(_lines(Refs(backend, refs_end), report))
+    # Where branches start: kept in memory, since snapshots that hold such a state may go at any time.
+    roots: dict[_Place, Ref | None] = {_end_of(line[:-1]): None for line in lines if line[:-1]}
+    for line in lines:
+        _check_log(backend, line, ends, ids, states, roots, report, progress)
+    _check_refs(backend, refs_end, ids, report)
+    _check_snapshots(backend, ends, states, report)
+    report.head = ids.get(_head_of(store.line.segments, ends), "")
     if head is not None:
         report.pinned = len(head) >= 16 and any(i.startswith(head.lower()) for i in ids.values())
         if not report.pinned:
@@ -94,42 +92,56 @@ def verify_store(
     return report
 
 
-def _lines(refs: Refs, report: Report) -> Iterator[tuple[str, tuple[Segment, ...]]]:
-    """Each log of events with the line that leads into it; a branch stands behind the one it was started from."""
-    yield from ((s[-1].log, s) for s in [refs.segments(MAIN_BRANCH)])
+def _lines(refs: Refs, report: Report) -> Iterator[tuple[Segment, ...]]:
+    """The line that leads into each log of events; a branch stands behind the one it was started from."""
+    yield refs.segments(MAIN_BRANCH)
     try:
         branches = refs.read().branches
         for _, name in sorted((event.seq, name) for name, event in branches.items()):
-            segments = refs.segments(name)
-            yield segments[-1].log, segments
+            yield refs.segments(name)
     except KBStoreError as fault:
         report.problems.append(str(fault))
 
 
+def _end_of(segments: tuple[Segment, ...]) -> _Place:
+    """Where the newest version of a line stands that ends with a closed segment."""
+    last = segments[-1]
+    assert last.last is not None
+    return last.log, last.last - last.offset
+
+
+def _head_of(segments: tuple[Segment, ...], ends: dict[str, int]) -> _Place:
+    """Where the newest version of a branch stands: in its own log, or where it was started."""
+    log = segments[-1].log
+    own = ends.get(log, 0)
+    return _end_of(segments[:-1]) if own == 0 and segments[:-1] else (log, own)
+
+
 def _check_log(
     backend: Backend,
-    log: str,
     segments: tuple[Segment, ...],
-    ids: dict[tuple[str, int], str],
-    states: dict[tuple[str, int], str],
+    ends: dict[str, int],
+    ids: dict[_Place, str],
+    states: dict[_Place, str],
+    roots: dict[_Place, Ref | None],
     report: Report,
     progress: Callable[[int, int], None] | None,
-    total: int,
 ) -> None:
     nodes = Nodes(backend)
-    offset = segments[-1].offset
+    log, offset, _ = segments[-1]
+    total = sum(ends.values())
     root: Ref | None = None
     parent, time = None, ""
     if offset:
-        before = segments[-2]
-        parent = ids.get((before.log, offset - before.offset))
-        state = states.get((before.log, offset - before.offset))
+        start = _end_of(segments[:-1])
+        parent, state, root = ids.get(start), states.get(start), roots[start]
         try:
-            root = nodes.root(bytes.fromhex(state)) if state is not None else None
+            if root is None and state is not None:
+                root = nodes.root(bytes.fromhex(state))
         except (KBStoreError, ValueError):
             root = _folded_start(backend, segments, nodes, report)
     try:
-        newest = backend.tail(log).number
+        newest = ends.get(log, 0)
         for first in range(1, newest + 1, _BATCH):
             last = min(first + _BATCH - 1, newest)
             bodies = dict(_bodies(backend, log, range(first, last + 1), report))
@@ -165,6 +177,8 @@ def _check_log(
                 if root.address.hex() != event.state:
                     report.problems.append(f"the patch of {where} does not lead to the state that {where} names")
                     return
+                if (log, record.number) in roots:
+                    roots[log, record.number] = root
                 if len(report.problems) > _MOST_PROBLEMS:
                     return
             if expected != last + 1:
@@ -197,17 +211,18 @@ def _bodies(backend: Backend, log: str, numbers: range, report: Report) -> Itera
         report.problems.append(str(fault))
 
 
-def _check_refs(backend: Backend, ids: dict[tuple[str, int], str], report: Report) -> None:
+def _check_refs(backend: Backend, last: int, ids: dict[_Place, str], report: Report) -> None:
     parent = None
+    known = set(ids.values())
     try:
-        for record in backend.read(REFS_LOG):
+        for record in backend.read(REFS_LOG, 1, last):
             event = decode_ref(record.header, record.number)
             if event.parent != parent or event.seq != record.number:
                 report.problems.append(f"ref event {record.number} does not follow the one before it")
             parent = event_id(record.header)
             if event.encode() != record.header:
                 report.problems.append(f"ref event {record.number} is not in canonical form")
-            if event.target is not None and event.target not in ids.values():
+            if event.target is not None and event.target not in known:
                 report.problems.append(
                     f"the {event.kind} {event.name!r} names the event {event.target}, which is not there"
                 )
@@ -215,11 +230,13 @@ def _check_refs(backend: Backend, ids: dict[tuple[str, int], str], report: Repor
         report.problems.append(str(fault))
 
 
-def _check_snapshots(backend: Backend, states: dict[tuple[str, int], str], report: Report) -> None:
+def _check_snapshots(backend: Backend, ends: dict[str, int], states: dict[_Place, str], report: Report) -> None:
     nodes = Nodes(backend)
     sound: set[bytes] = set()
-    for log in backend.logs():
+    for log, end in ends.items():
         for snapshot in backend.snapshots(log):
+            if snapshot.number > end:
+                continue  # taken meanwhile, of a version that was not checked
             note = read_note(snapshot)
             where = f"the snapshot at record {snapshot.number} of log {log}"
             if note is None or states.get((log, snapshot.number)) != note.root.hex():
@@ -228,7 +245,8 @@ def _check_snapshots(backend: Backend, states: dict[tuple[str, int], str], repor
             try:
                 _walk(nodes.root(note.root), nodes, sound)
             except KBStoreError as fault:
-                report.caches.append(f"{where} is not complete: {fault}")
+                if snapshot in backend.snapshots(log):  # else it was dropped while it was read
+                    report.caches.append(f"{where} is not complete: {fault}")
 
 
 def _walk(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:

@@ -13,6 +13,7 @@ from backends.errors import CorruptStore, StoreUnavailable
 from backends.s3 import head, keys
 from backends.s3.chunks import undo_piece
 from backends.s3.client import Client, Got, Listed, Want
+from backends.s3.keys import SnapshotName
 from backends.s3.objects import checked, read_pieces
 from backends.s3.packs import SLOTS, PackId, decode_pack
 from backends.s3.slots import Piece, Run, decode_slot, split_bodies, whole
@@ -33,8 +34,9 @@ def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
             logs.append(log)
     for log in logs:
         records: _Records = {}
+        packs = _listed_packs(client, log)  # before the slots, so that all slots that they pack are read
         yield from _slots(client, log, records)
-        yield from _packs(client, log, records)
+        yield from _packs(client, log, packs, records)
         yield from _snapshots(client, log)
         yield from _hint(client, log)
     yield from _blobs(client)
@@ -53,7 +55,7 @@ def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
             if slot is None:
                 yield Damage(f"there is something that is no slot: {one.key}", cache=True)
                 continue
-            if slot != expected:
+            if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a list may miss the newest
                 yield Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False)
             expected = slot + 1
             run, damage = _read_slot(client, log, slot, answer, records)
@@ -85,15 +87,21 @@ def _read_slot(
     return run, []
 
 
-def _packs(client: Client, log: str, records: _Records) -> Iterator[Damage]:
+def _listed_packs(client: Client, log: str) -> list[tuple[str, int | None, str]]:
+    """Tier, number and key of each pack that there is now."""
+    found = []
     for tier in SLOTS:
         folder = keys.pack_key(log, tier, 0).rpartition("/")[0] + "/"
-        for one in client.listing(folder):
-            index = keys.number_of(one.key[len(folder) :])
-            got = client.get(one.key)
-            if index is None or got is None:
-                yield Damage(f"there is something that is no pack: {one.key}", cache=True)
-                continue
+        found += [(tier, keys.number_of(one.key[len(folder) :]), one.key) for one in client.listing(folder)]
+    return found
+
+
+def _packs(client: Client, log: str, packs: list[tuple[str, int | None, str]], records: _Records) -> Iterator[Damage]:
+    for tier, index, key in packs:
+        got = client.get(key)
+        if index is None:
+            yield Damage(f"there is something that is no pack: {key}", cache=True)
+        elif got is not None:  # else it is gone meanwhile
             try:
                 ident = PackId(log, tier, index)
                 run = whole(lambda _: b"", lambda data, i=ident: decode_pack(i, data), got.data)  # type: ignore[misc]
@@ -107,7 +115,9 @@ def _packs(client: Client, log: str, records: _Records) -> Iterator[Damage]:
 def _compare(run: Run, told: _Records, records: _Records, tier: str) -> None:
     numbers = range(run.first, run.last + 1)
     for number in numbers:
-        header, body = records.get(number, (b"", b""))
+        if number not in records:
+            continue  # its slot cannot be read, and was reported
+        header, body = records[number]
         mine = told.get(number, (b"", b""))
         if (tier != "b" and mine[0] != header) or (tier != "h" and mine[1] != body):
             raise CorruptStore(f"{run.key} tells record {number} otherwise than its slot does")
@@ -156,26 +166,38 @@ def _snapshots(client: Client, log: str) -> Iterator[Damage]:
     folder = f"snap/{keys.log_segment(log)}/"
     for one in client.listing(folder):
         name = keys.snapshot_of(one.key[len(folder) :])
-        got = client.get(one.key)
-        if name is None or got is None:
+        if name is None:
             yield Damage(f"there is something that is no snapshot: {one.key}", cache=True)
             continue
+        got = client.get(one.key)
+        if got is None:
+            continue  # withdrawn since it was listed
         try:
-            pieces, leads = read_index(one.key, name, got.data, log)
-            told = b""
-            for chunk in pieces:
-                piece = chunk.piece
-                data: bytes | None = got.data[piece.start : piece.start + piece.size]
-                if piece.key != one.key:
-                    data = read_pieces(client, [piece])[piece]
-                if data is None:
-                    raise CorruptStore(f"{piece.key}, which the snapshot at record {name.number} needs, is missing")
-                pack = undo_piece(chunk, checked(piece, data))
-                told += b"".join(map(keys.lead_of, pack.addresses))
-            if told != leads:
-                raise CorruptStore(f"the list of chunks in {one.key} is not of its chunks")
+            _read_snapshot(client, log, one.key, name, got.data)
         except CorruptStore as fault:
-            yield Damage(f"snapshot {name.number} of log {log}: {fault}", cache=True)
+            if client.get(one.key) is not None:  # else it was withdrawn meanwhile, and its data may be gone
+                yield Damage(f"snapshot {name.number} of log {log}: {fault}", cache=True)
+
+
+def _read_snapshot(client: Client, log: str, key: str, name: SnapshotName, index: bytes) -> None:
+    """Undo everything that a snapshot holds.
+
+    Raises:
+        CorruptStore: Something is missing or damaged.
+    """
+    pieces, leads = read_index(key, name, index, log)
+    told = b""
+    for chunk in pieces:
+        piece = chunk.piece
+        data: bytes | None = index[piece.start : piece.start + piece.size]
+        if piece.key != key:
+            data = read_pieces(client, [piece])[piece]
+        if data is None:
+            raise CorruptStore(f"{piece.key}, which the snapshot at record {name.number} needs, is missing")
+        pack = undo_piece(chunk, checked(piece, data))
+        told += b"".join(map(keys.lead_of, pack.addresses))
+    if told != leads:
+        raise CorruptStore(f"the list of chunks in {key} is not of its chunks")
 
 
 def _hint(client: Client, log: str) -> Iterator[Damage]:

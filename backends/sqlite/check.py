@@ -25,6 +25,7 @@ Row = Sequence[Any]
 CACHE_TIERS = (1, 2, 3)
 _ROWS = 256
 _WRITES = 65536
+_BEYOND = (1 << 63) - 1
 # What a value of the wrong type or length leads to, once a flipped bit has made it so.
 _NONSENSE = (BackendError, TypeError, ValueError, AttributeError, struct.error)
 
@@ -33,7 +34,8 @@ class Table(ABC):
     """A part of the check that walks a table in order of id, some rows at a time.
 
     Attributes:
-        query: Takes the id to go on after, and how many rows; the id comes first in a row.
+        name: The table.
+        query: Takes the id to go on after, the last id, and how many rows; the id comes first in a row.
         cache: True where what it finds can be rebuilt.
         tier_column: Which column tells that, instead, for each row.
     """
@@ -67,25 +69,47 @@ def whole(owner: Connection, part: Part) -> list[Damage]:
 
 
 def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
-    """What is wrong with a table, row by row; each step is a reading transaction of its own."""
-    after = -1
-    while True:
-        found: list[Damage] = []
-        try:
-            with owner.reading() as connection:
-                rows = connection.execute(table.query, (after, table.rows)).fetchall()
-                for row in rows:
-                    if type(row[0]) is not int or row[0] <= after:  # a damaged tree gives rows again, without end
-                        raise CorruptStore(f"row {row[0]} comes after row {after}")
-                    after = row[0]
-                    found.extend(_looked_at(connection, table, row))
-        except CorruptStore as error:
+    """What is wrong with a table, row by row; each step is a reading transaction of its own.
+
+    Rows that others add meanwhile are not waited for: the check ends with the rows that were there when it began.
+    """
+    for after, last in _spans(owner, table):
+        more = True
+        while more:
+            found: list[Damage] = []
+            try:
+                with owner.reading() as connection:
+                    rows = connection.execute(table.query, (after, last, table.rows)).fetchall()
+                    for row in rows:
+                        # A damaged tree gives rows again, without end.
+                        if type(row[0]) is not int or row[0] <= after:
+                            raise CorruptStore(f"row {row[0]} comes after row {after}")
+                        after = row[0]
+                        found.extend(_looked_at(connection, table, row))
+            except CorruptStore as error:
+                yield from found
+                yield Damage(f"{table.name} cannot be read to the end: {error}", cache=False)
+                return
             yield from found
-            yield Damage(f"{table.name} cannot be read to the end: {error}", cache=False)
-            return
-        yield from found
-        if len(rows) < table.rows:
-            return
+            more = len(rows) == table.rows
+
+
+def _spans(owner: Connection, table: Table) -> list[tuple[int, int]]:
+    """The ids that a table holds now, one span a log: the id to go on after, and the last one."""
+    spans: list[tuple[int, int]] = []
+    try:
+        with owner.reading() as connection:
+            query = f"SELECT max(id) FROM {table.name} WHERE id<?"  # noqa: S608 - the name is ours
+            (last,) = connection.execute(query, (_BEYOND,)).fetchone()
+            while last is not None and last >= 0:
+                start = last >> ORDINAL_SHIFT << ORDINAL_SHIFT
+                spans.append((start - 1, last))
+                (last,) = connection.execute(query, (start,)).fetchone()
+                if last is not None and last >= start:
+                    raise CorruptStore(f"row {last} comes before row {start}")
+    except CorruptStore:
+        return [(-1, _BEYOND)]  # reading the rows comes upon the same place, and tells of it
+    return spans[::-1]
 
 
 def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[Damage]:
@@ -126,7 +150,7 @@ class _Records(Table):
     """Each header against its digest, and the numbers of records, slots and logs."""
 
     name = "records"
-    query = "SELECT id, log, slot, size, digest, header FROM records WHERE id>? ORDER BY id LIMIT ?"
+    query = "SELECT id, log, slot, size, digest, header FROM records WHERE id>? AND id<=? ORDER BY id LIMIT ?"
 
     def __init__(self) -> None:
         self._previous = (-1, 0, b"")  # id, slot, log
@@ -158,7 +182,10 @@ class _Records(Table):
             yield f"{name} is not as it was written"
 
     def _write_id(self, connection: sqlite3.Connection, ident: int) -> bytes | None:
-        """The write id of a record; they are read for many records at once, since they are not in that order."""
+        """The write id of a record; they are read for many records at once, since they are not in that order.
+
+        All records that are looked at were there before the first step began, so their write ids were too.
+        """
         if ident > self._writes_end:
             self._writes_end = ident + _WRITES
             rows = connection.execute(
@@ -182,7 +209,7 @@ class _Bodies(Table):
     name = "bodies"
     query = (
         "SELECT b.id, b.digest, b.body, r.size FROM bodies b LEFT JOIN records r ON r.id=b.id "
-        "WHERE b.id>? ORDER BY b.id LIMIT ?"
+        "WHERE b.id>? AND b.id<=? ORDER BY b.id LIMIT ?"
     )
 
     def __init__(self, logs: Logs) -> None:

@@ -108,11 +108,16 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def differences(connection: sqlite3.Connection) -> list[str]:
-    """Tables, indexes and triggers that are missing, changed or not ours, by name."""
+    """Tables, indexes and triggers that are missing, changed or not ours, by name.
+
+    SQLite's own statistics are passed over: any tool that runs ``ANALYZE`` or ``PRAGMA optimize`` leaves some.
+    """
     wanted = {_name(statement): statement for statement in statements()}
     found = {
         bytes(name).decode(errors="replace"): bytes(sql).decode(errors="replace")
-        for name, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        for name, sql in connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_stat*'"
+        )
     }
     return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
 

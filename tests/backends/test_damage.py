@@ -91,7 +91,7 @@ class Endless(Table):
     """A table whose rows come again, as those of a damaged tree may."""
 
     name = "records"
-    query = "SELECT id FROM records WHERE id>-2+0*? ORDER BY id LIMIT ?"
+    query = "SELECT id FROM records WHERE id>-2+0*?+0*? ORDER BY id LIMIT ?"
     rows = 3
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:

@@ -70,6 +70,26 @@ def reader(location: str) -> None:
     say("looks", looks)
 
 
+def busy(location: str, name: str) -> None:
+    """Commit, tag, start branches and take snapshots until told to stop."""
+    dice = random.Random(name)
+    with Store.open(location, author=name) as kb:
+        ready()
+        n = 0
+        while not told_to_stop():
+            n += 1
+            say("ack", kb.commit(patch=replacing(f"/{name}/n", n)).id)
+            act = dice.randrange(10)
+            if act == 0:
+                kb.tag(f"{name}-{n}")
+            elif act == 1:
+                kb.snapshot()
+            elif act == 2:
+                kb.create_branch(f"{name}/{n}")
+                with Store.open(location, author=name, branch=f"{name}/{n}") as branch:
+                    branch.commit(patch=replacing(f"/{name}/n", -n))
+
+
 def collector(location: str) -> None:
     """Collect garbage until told to stop."""
     with Store.open(location) as kb:
@@ -96,7 +116,7 @@ def told_to_stop() -> bool:
         return False
 
 
-ROLES: dict[str, Callable[..., None]] = {f.__name__: f for f in (disjoint, counter, reader, collector)}
+ROLES: dict[str, Callable[..., None]] = {f.__name__: f for f in (disjoint, counter, reader, busy, collector)}
 
 if __name__ == "__main__":
     order = json.loads(sys.stdin.readline())
