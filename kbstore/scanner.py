@@ -6,8 +6,11 @@ It keeps its own stack, so that a hostile nesting cannot exhaust Python's, and s
 
 import json
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from math import isinf
+from typing import NamedTuple, TypeAlias
 
+from kbstore.decimals import Lossy, is_accepted, is_exact
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH, format_pointer, shorten
 
@@ -17,6 +20,8 @@ _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
 _WORD = re.compile(rb"true|false|null")
 _LONGEST_INT_DIGITS = 20
 _SHOWN_BYTES = 24
+_Accept: TypeAlias = Callable[[str], bool]
+"""Says of a literal that would be rounded whether reading goes on."""
 
 
 class _Fault(NamedTuple):
@@ -41,21 +46,45 @@ class _Frame:
         return self.key if self.keys is not None else str(self.index)
 
 
-def locate_fault(data: bytes | bytearray) -> InvalidJSON | None:
-    """The first fault of a text, with line, column and pointer; None where it has none."""
+def locate_fault(data: bytes | bytearray, lossy: Lossy = False) -> InvalidJSON | None:
+    """Return the first fault of a text, with line, column and pointer; None if it has none."""
     frames: list[_Frame] = []
-    fault = _scan(bytes(data), frames)
+    fault = _scan(bytes(data), frames, lambda literal: is_accepted(literal, lossy))
     if fault is None:
         return None
     before = data[: fault.offset]
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    pointer = format_pointer([frame.token for frame in frames if frame.token is not None])
+    pointer = _pointer(frames)
     where = f"line {line}, column {column}" + (f" (at {shorten(pointer)!r})" if pointer else "")
     return InvalidJSON(f"{where}: {fault.message}", pointer=pointer, line=line, column=column, hint=fault.hint)
 
 
-def _scan(data: bytes, frames: list[_Frame]) -> _Fault | None:
+def locate_inexact(data: bytes | bytearray, limit: int | None = None, known: Lossy = False) -> list[tuple[str, str]]:
+    """Return the pointers and literals of the numbers of a valid text that are rounded.
+
+    Args:
+        data: The text.
+        limit: How many are wanted; reading stops there. None for all.
+        known: Literals to leave out.
+    """
+    frames: list[_Frame] = []
+    found: list[tuple[str, str]] = []
+
+    def collect(literal: str) -> bool:
+        if not is_accepted(literal, known):
+            found.append((_pointer(frames), literal))
+        return limit is None or len(found) < limit
+
+    _scan(bytes(data), frames, collect)
+    return found
+
+
+def _pointer(frames: Sequence[_Frame]) -> str:
+    return format_pointer([frame.token for frame in frames if frame.token is not None])
+
+
+def _scan(data: bytes, frames: list[_Frame], accept: _Accept) -> _Fault | None:
     """Read one value and the end of the text; `frames` is left as it was where the fault was met."""
     if data.startswith(b"\xef\xbb\xbf"):
         return _Fault(0, "the text starts with a byte order mark", "save the file as UTF-8 without BOM")
@@ -80,7 +109,7 @@ def _scan(data: bytes, frames: list[_Frame]) -> _Fault | None:
                     at = name
                 continue
         else:
-            scalar = _read_scalar(data, at)
+            scalar = _read_scalar(data, at, accept)
             if isinstance(scalar, _Fault):
                 return scalar
             at = scalar
@@ -137,12 +166,12 @@ def _read_name(data: bytes, at: int, frame: _Frame) -> int | _Fault:
     return _skip(data, colon + 1)
 
 
-def _read_scalar(data: bytes, at: int) -> int | _Fault:
+def _read_scalar(data: bytes, at: int, accept: _Accept) -> int | _Fault:
     if data[at : at + 1] == b'"':
         return _read_string(data, at)
     number = _NUMBER.match(data, at)
     if number is not None:
-        return _check_number(data, number)
+        return _check_number(data, number, accept)
     word = _WORD.match(data, at)
     if word is not None:
         return word.end()
@@ -151,7 +180,7 @@ def _read_scalar(data: bytes, at: int) -> int | _Fault:
     return _Fault(at, f"expected a value, found {_shown(data, at)}")
 
 
-def _check_number(data: bytes, number: re.Match[bytes]) -> int | _Fault:
+def _check_number(data: bytes, number: re.Match[bytes], accept: _Accept) -> int | _Fault:
     text = number.group()
     following = data[number.end() : number.end() + 1]
     if following.isalnum() or (following and following in b"+-._"):
@@ -164,8 +193,14 @@ def _check_number(data: bytes, number: re.Match[bytes]) -> int | _Fault:
                 f"the integer {shorten(text.decode())} is outside [-2^63, 2^64-1]",
                 "keep such a number as a string",
             )
-    elif float(text) in (float("inf"), float("-inf")):
+    elif isinf(float(text)):
         return _Fault(number.start(), f"the number {shorten(text.decode())} is beyond the doubles")
+    elif not is_exact(literal := text.decode()) and not accept(literal):
+        return _Fault(
+            number.start(),
+            f"the number {shorten(literal)} would be rounded to {float(text)!r}",
+            "keep such a number as a string, or round it: --lossy of kbstore init, commit, diff, status, apply, import",
+        )
     return number.end()
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kbstore import InvalidJSON, PointerError, RevisionError, Store
 from kbstore.canonical import dumps, loads
+from kbstore.decimals import is_exact
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.revision import check_name, parse_range
 from tests.conftest import fuzzed
@@ -25,6 +26,7 @@ FRAGMENTS = st.sampled_from(
     [
         *[b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u", b"\\ud800", b"\\u0000", b"\\udc00\\ud800"],
         *[b"null", b"true", b"nul", b"-", b"0", b"-0", b"01", b"1.", b".5", b"1e5", b"1e400", b"18446744073709551616"],
+        *[b"0.1234567890123456789", b"1e-400", b"0.12345678901234568"],
         *[
             b"9223372036854775808",
             b"-9223372036854775809",
@@ -72,11 +74,16 @@ def strictly(text: bytes) -> Any:
             raise ValueError("large")
         return number
 
+    def real(digits: str) -> float:
+        if not is_exact(digits):
+            raise ValueError("rounded")
+        return float(digits)
+
     def constant(name: str) -> Any:
         raise ValueError(name)
 
     decoded = text.decode()
-    value = json.loads(decoded, object_pairs_hook=members, parse_int=integer, parse_constant=constant)
+    value = json.loads(decoded, object_pairs_hook=members, parse_int=integer, parse_float=real, parse_constant=constant)
     printed = json.dumps(value, ensure_ascii=False, allow_nan=False)
     printed.encode()  # lone surrogates
     return value
