@@ -66,6 +66,7 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
         digest: SHA-256 of the file's bytes then, hexadecimal.
         pending: The write id of a commit of exactly these bytes whose outcome is not known.
         pending_digest: SHA-256 of those bytes.
+        rounded: The file's number literals that were rounded; empty if they are too many to be remembered.
     """
 
     seq: int
@@ -74,6 +75,7 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str
     pending: str = ""
     pending_digest: str = ""
+    rounded: tuple[str, ...] = ()
 
 
 class Project:

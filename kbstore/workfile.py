@@ -10,8 +10,10 @@ import stat
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
-from kbstore.canonical import JSON, loads, same
+from kbstore.canonical import JSON, loads, loads_rounded, same
+from kbstore.decimals import Lossy
 from kbstore.errors import InvalidJSON, KBStoreError
 from kbstore.filestyle import FileStyle, print_json, print_new, style_of
 
@@ -40,12 +42,26 @@ class FileContent:
         digest: SHA-256 of its bytes, hexadecimal.
         style: How it is laid out.
         data: Its bytes; empty where they are too many to be kept.
+        rounded: Its number literals that were rounded.
     """
 
     value: JSON
     digest: str
     style: FileStyle
     data: bytes = b""
+    rounded: frozenset[str] = frozenset()
+
+
+class WrittenFile(NamedTuple):
+    """What was written into a file.
+
+    Attributes:
+        digest: SHA-256 of its bytes, hexadecimal.
+        rounded: As for `FileContent`: the literals that the file had and still has.
+    """
+
+    digest: str
+    rounded: frozenset[str]
 
 
 class WorkFile:
@@ -65,8 +81,11 @@ class WorkFile:
         """The document, read strictly; members in the file's order. Raises as `load`."""
         return self.load().value
 
-    def load(self) -> FileContent:
-        """The document with its style and digest.
+    def load(self, lossy: Lossy = False) -> FileContent:
+        """Return the document with its style and digest.
+
+        Args:
+            lossy: Numbers with more digits than a double that are rounded; see `kbstore.loads`.
 
         Raises:
             WorkFileError: There is no such file, or it cannot be read.
@@ -78,13 +97,13 @@ class WorkFile:
                 f"{self.path} is empty", line=1, column=1, hint="{} is a knowledge base with nothing in it"
             )
         try:
-            value = loads(data)
+            value, rounded = loads_rounded(data, lossy)
         except InvalidJSON as fault:
             raise InvalidJSON(
                 f"{self.path}: {fault}", pointer=fault.pointer, line=fault.line, column=fault.column, hint=fault.hint
             ) from None
         kept = data if len(data) <= _KEPT_BYTES else b""
-        return FileContent(value, sha256(data).hexdigest(), style_of(data), kept)
+        return FileContent(value, sha256(data).hexdigest(), style_of(data), kept, frozenset(rounded))
 
     def digest(self) -> str | None:
         """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
@@ -92,7 +111,7 @@ class WorkFile:
 
     def write(
         self, value: JSON, *, like: FileContent | None = None, unchanged: str | None = None, mode: int = OPEN_MODE
-    ) -> str:
+    ) -> WrittenFile:
         """Replace the file by this document, in the style and member order that it has.
 
         Args:
@@ -102,23 +121,21 @@ class WorkFile:
             unchanged: Refuse where the file no longer has this digest.
             mode: What a new file gets; see `replace_file`.
 
-        Returns:
-            The digest of what was written.
-
         Raises:
             WorkFileError: It cannot be written; nothing was changed.
             FileChanged: It is not `unchanged`.
         """
         if like is None and self.exists():
             try:
-                like = self.load()
+                like = self.load(lossy=True)  # a model of the text: a number that stays keeps its digits
             except InvalidJSON:
                 like = None
         data = printed(value, like)
         if unchanged is not None and self.digest() != unchanged:
             raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
         replace_file(self.path, data, mode)
-        return sha256(data).hexdigest()
+        kept = loads_rounded(data, True)[1] if like is not None and like.rounded else ()
+        return WrittenFile(sha256(data).hexdigest(), frozenset(kept))
 
     def set_aside(self) -> Path:
         """Copy the file's bytes to a new file beside it, named after them, where they are safe; gives its path.
@@ -158,7 +175,7 @@ def printed(value: JSON, like: FileContent | None) -> bytes:
     value = in_order_of(value, like.value)
     if like.data:
         data = retouched(like.data, like.value, value, like.style)
-        if same(loads(data), value):  # what is written over somebody's file is looked at twice
+        if same(loads(data, lossy=like.rounded), value):  # what is written over somebody's file is looked at twice
             return data
     return print_json(value, like.style)
 

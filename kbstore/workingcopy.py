@@ -6,7 +6,7 @@ changed. Nothing here ever overwrites what is in no version, unless it is told t
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +19,7 @@ from kbstore.store import Store
 from kbstore.version import Version
 from kbstore.workfile import OPEN_MODE, FileContent, WorkFile, WorkFileError
 
+_REMEMBERED_LITERALS = 10_000
 _OTHER_NAME = "choose another name, or use --force to lose what it holds"
 
 
@@ -66,6 +67,8 @@ class WorkingCopy:
         project: Where the file's base is remembered; without one a file is taken to be at the head.
         own: False for a file that a version is only to be written into: what is said of it leads to another file.
         mode: What the file gets where it is new.
+        on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
+            before. Without it only those are accepted.
     """
 
     def __init__(
@@ -76,12 +79,15 @@ class WorkingCopy:
         *,
         own: bool = True,
         mode: int = OPEN_MODE,
+        on_rounded: Callable[[bytes, Container[str]], None] | None = None,
     ) -> None:
         self.store = store
         self.file = file
         self._project = project
         self._own = own
         self._mode = mode
+        self._on_rounded = on_rounded
+        self._rounded: frozenset[str] = frozenset()
 
     def status(self) -> Status:
         """What the file holds, and what of it is uncommitted.
@@ -106,8 +112,10 @@ class WorkingCopy:
 
     def load(self) -> FileContent:
         """What the file holds. Raises as `WorkFile.load`, with a hint at what could replace it."""
+        state = self._state()
+        known = frozenset(state.rounded if state is not None else ())
         try:
-            return self.file.load()
+            content = self.file.load(known if self._on_rounded is None else True)
         except InvalidJSON as fault:
             if not self._own:
                 fault.hint = _OTHER_NAME
@@ -120,6 +128,10 @@ class WorkingCopy:
             elif self.store.head().seq and not self.file.exists():
                 fault.hint = fault.hint or "write the newest version: kbstore checkout HEAD"
             raise
+        if self._on_rounded is not None and not content.rounded.issubset(known):
+            self._on_rounded(content.data or self.file.path.read_bytes(), known)
+        self._rounded = content.rounded
+        return content
 
     def commit(
         self,
@@ -162,7 +174,7 @@ class WorkingCopy:
         digest = content.digest
         if version.parents[:1] != (start.id,)[: bool(start.id)]:
             # Others' changes came between: the file gets them, so that its next commit does not take them back.
-            digest = self.file.write(self.store.checkout(version), like=content, unchanged=content.digest)
+            digest = self._write(version, like=content, unchanged=content.digest)
         self._remember(version, digest)
         return version
 
@@ -242,9 +254,15 @@ class WorkingCopy:
         unchanged = like.digest if like is not None else None
         if not self.file.exists():
             like = model
-        digest = self.file.write(self.store.checkout(version), like=like, unchanged=unchanged, mode=self._mode)
-        self._remember(version, digest)
+        self._remember(version, self._write(version, like=like, unchanged=unchanged))
         return version
+
+    def _write(self, version: Version, *, like: FileContent | None, unchanged: str | None) -> str:
+        """Write a version into the file; return the digest of what it holds then."""
+        document = self.store.checkout(version)
+        written = self.file.write(document, like=like, unchanged=unchanged, mode=self._mode)
+        self._rounded = written.rounded
+        return written.digest
 
     def note_base(self, version: Version) -> None:
         """Remember that the file as it is was taken from this version and changed, or not, since."""
@@ -300,6 +318,9 @@ class WorkingCopy:
     def _remember(self, version: Version, digest: str, **pending: Any) -> None:
         if self._project is None:
             return
-        state = FileState(seq=version.seq, id=version.id, branch=self.store.branch, digest=digest, **pending)
+        rounded = tuple(sorted(self._rounded)) if len(self._rounded) <= _REMEMBERED_LITERALS else ()
+        state = FileState(
+            seq=version.seq, id=version.id, branch=self.store.branch, digest=digest, rounded=rounded, **pending
+        )
         if state != self._state():
             self._project.remember(self.file.path, state)

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command, complete_revision, write_id_option
+from kbstore.cli.options import as_json_option, author_option, command, complete_revision, lossy_option, write_id_option
 from kbstore.cli.output import Progress, note, say, say_json, write_bytes
 from kbstore.cli.pending import settled
+from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.clock import SystemClock
@@ -30,6 +32,7 @@ _WRITE_BYTES = 1 << 20
 @click.argument("source", metavar="FILE", type=click.Path())
 @author_option
 @write_id_option
+@lossy_option
 @as_json_option
 @click.pass_obj
 def import_command(session: Session, source: str, author: str | None, write_id: str | None, as_json: bool) -> None:
@@ -46,7 +49,8 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
     """
     from kbstore.transfer import import_lines
 
-    with _lines(source) as lines, _store(session, author, source) as store, Progress("import", unit="line") as progress:
+    lines_of = _lines(source, lossy=session.lossy)
+    with lines_of as lines, _store(session, author, source) as store, Progress("import", unit="line") as progress:
         copy, status = None, None
         if session.file is not None and session.file.exists():
             copy = session.copy(store)
@@ -117,19 +121,23 @@ def _take_away(location: str | None, project: Project | None) -> None:
 
 
 @contextmanager
-def _lines(source: str) -> Iterator[Iterator[bytes]]:
+def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes]]:
     """The lines to import, once the first was found to be one; so that no store is made for what is none."""
     from kbstore.lines import checked_first, unpacked
 
+    def checked(stream: BinaryIO) -> Iterator[bytes]:
+        lines = unpacked(stream)
+        return checked_first(rounded_lines("stdin" if source == "-" else source, lines) if lossy else lines)
+
     if source == "-":
-        yield checked_first(unpacked(sys.stdin.buffer))
+        yield checked(sys.stdin.buffer)
         return
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below, where its faults are no longer those of opening
     except OSError as fault:
         raise WorkFileError(f"cannot read {source}: {fault.strerror}") from fault
     with file:
-        yield checked_first(unpacked(file))
+        yield checked(file)
 
 
 @command("export")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from kbstore.cli.exits import DIFFERENCES
-from kbstore.cli.options import as_json_option, command, complete_revision
+from kbstore.cli.options import as_json_option, command, complete_revision, lossy_option
 from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
@@ -26,6 +26,7 @@ from kbstore.workingcopy import WorkingCopy
 @click.option("--markdown", is_flag=True, help="For a review or an issue.")
 @click.option("--html", "html_file", metavar="FILE", type=click.Path(), help="Write a page that stands alone.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
+@lossy_option
 @as_json_option
 @click.pass_context
 def diff_command(

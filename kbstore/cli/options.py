@@ -113,12 +113,23 @@ def _for_programs(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     return value
 
 
+def _note_lossy(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(Session).lossy = value
+
+
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_for_programs, help="Print JSON, one object a line."
 )
 author_option = click.option("--author", metavar="NAME", callback=_someone, help="Who did it (or set KBSTORE_AUTHOR).")
 tags_option = click.option(
     "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label of the version; may be repeated."
+)
+lossy_option = click.option(
+    "--lossy",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_lossy,
+    help="Round numbers with more digits than a double, and name them.",
 )
 message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="Why, in a few words.")
 base_option = click.option(

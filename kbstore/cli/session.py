@@ -1,12 +1,14 @@
 """What one run of a command works on: the project found from the current folder, its store, its file, the author."""
 
 import os
+from collections.abc import Callable, Container
 from functools import cached_property
 from pathlib import Path
 
 import click
 
 from kbstore.cli.author import author_of
+from kbstore.cli.rounding import warn_rounded
 from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.render.escape import visible
@@ -27,6 +29,7 @@ class Session:
         file_option: What ``--file`` said.
         branch_option: What ``--branch`` said.
         as_json: True if ``--json`` was given.
+        lossy: True if ``--lossy`` was given.
     """
 
     def __init__(self) -> None:
@@ -34,6 +37,7 @@ class Session:
         self.file_option: str | None = None
         self.branch_option: str | None = None
         self.as_json = False
+        self.lossy = False
 
     @cached_property
     def found(self) -> Project | None:
@@ -120,7 +124,13 @@ class Session:
         """
         if self.file is None:
             raise NoFile("no file was chosen", hint="name it with --file FILE, or for good with: kbstore init FILE")
-        return WorkingCopy(store, WorkFile(self.file), self.project, mode=self.mode(store))
+        return WorkingCopy(
+            store, WorkFile(self.file), self.project, mode=self.mode(store), on_rounded=self.on_rounded(self.file)
+        )
+
+    def on_rounded(self, file: Path) -> Callable[[bytes, Container[str]], None] | None:
+        """Return what a working copy calls for numbers of its file that are rounded; None to have them refused."""
+        return (lambda text, known: warn_rounded(shown_path(file), text, known)) if self.lossy else None
 
     def output_file(self, store: Store, name: str, *, document: bool = False) -> Path:
         """A file that a command is to write.

@@ -8,7 +8,7 @@ import click
 from msgspec.structs import replace
 
 from kbstore.cli.author import author_of
-from kbstore.cli.options import as_json_option, author_option, command
+from kbstore.cli.options import as_json_option, author_option, command, lossy_option
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
@@ -28,6 +28,7 @@ from kbstore.workingcopy import WorkingCopy
     "--collection", metavar="POINTER", help="The container of the entries, as /problems; by default the largest."
 )
 @author_option
+@lossy_option
 @as_json_option
 @click.pass_obj
 def init_command(
@@ -67,10 +68,10 @@ def init_command(
     work = WorkFile(file)
     if not work.exists() and not _store_is_there(project.location):
         raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
-    content = work.load() if work.exists() else None
+    content = work.load(session.lossy) if work.exists() else None
     joined = _store_is_there(project.location)
     with _store_for(project, author_of(author, config.author, root), joined=joined) as store:
-        copy = WorkingCopy(store, work, project)
+        copy = WorkingCopy(store, work, project, on_rounded=session.on_rounded(work.path))
         head = store.head()
         if content is None:
             version = copy.take(head, force=True)

@@ -14,6 +14,7 @@ from kbstore.cli.options import (
     base_option,
     command,
     complete_revision,
+    lossy_option,
     message_option,
     no_rebase_option,
     tags_option,
@@ -21,6 +22,7 @@ from kbstore.cli.options import (
 )
 from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
 from kbstore.cli.pending import settled
+from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted, counts, first_line
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
@@ -34,6 +36,7 @@ _SHOWN_ENTRIES = 20
 
 
 @command("status")
+@lossy_option
 @as_json_option
 @click.pass_obj
 def status_command(session: Session, as_json: bool) -> None:
@@ -99,6 +102,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
 @no_rebase_option
 @click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
 @write_id_option
+@lossy_option
 @as_json_option
 @click.pass_obj
 def commit_command(
@@ -138,6 +142,7 @@ def commit_command(
 @base_option
 @no_rebase_option
 @write_id_option
+@lossy_option
 @as_json_option
 @click.pass_obj
 def apply_command(
@@ -163,6 +168,8 @@ def apply_command(
     """
     text = sys.stdin.buffer.read() if str(patch) == "-" else _read(patch)
     source = "stdin" if str(patch) == "-" else str(patch)
+    if session.lossy:
+        text = rounded_text(source, text)
     with session.open(author=author) as store, settled(store, write_id, text) as ident:
         copy = session.copy(store) if session.file is not None else None
         status = copy.status() if copy is not None else None
@@ -266,7 +273,7 @@ def _way_out(hint: str) -> Iterator[None]:
 def _model(session: Session) -> FileContent | None:
     """The knowledge base's file, whose layout and order of members another file of it is to have."""
     try:
-        return WorkFile(session.file).load() if session.file is not None and session.file.is_file() else None
+        return WorkFile(session.file).load(lossy=True) if session.file is not None and session.file.is_file() else None
     except KBStoreError:
         return None  # one that cannot be read is no model
 
