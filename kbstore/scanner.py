@@ -11,6 +11,7 @@ from math import isinf
 from typing import NamedTuple, TypeAlias
 
 from kbstore.decimals import Lossy, is_accepted, is_exact
+from kbstore.dialects import dialect_of
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH, format_pointer, shorten
 
@@ -56,8 +57,13 @@ def locate_fault(data: bytes | bytearray, lossy: Lossy = False) -> InvalidJSON |
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
     pointer = _pointer(frames)
-    where = f"line {line}, column {column}" + (f" (at {shorten(pointer)!r})" if pointer else "")
-    return InvalidJSON(f"{where}: {fault.message}", pointer=pointer, line=line, column=column, hint=fault.hint)
+    message = (
+        f"line {line}, column {column}" + (f" (at {shorten(pointer)!r})" if pointer else "") + f": {fault.message}"
+    )
+    hint = fault.hint
+    if hint is None and (dialect := dialect_of(bytes(data), fault.offset)) is not None:
+        message, hint = f"{message}; this looks like {dialect.name}", dialect.hint
+    return InvalidJSON(message, pointer=pointer, line=line, column=column, hint=hint)
 
 
 def locate_inexact(data: bytes | bytearray, limit: int | None = None, known: Lossy = False) -> list[tuple[str, str]]:
@@ -213,7 +219,9 @@ def _read_string(data: bytes, at: int) -> int | _Fault:
     try:
         decoded = text.decode()
     except UnicodeDecodeError as fault:
-        return _Fault(at + fault.start, f"byte 0x{text[fault.start]:02x} is not UTF-8 ({fault.reason})")
+        return _Fault(
+            at + fault.start, f"byte 0x{text[fault.start]:02x} is not UTF-8 ({fault.reason})", "save the file as UTF-8"
+        )
     if "\\u" in decoded:
         try:
             json.loads(decoded).encode()
