@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backends.forks import close_before_forks, leak
 from health.errors import StateError
 from health.model import Outcome, Report, Status
 
@@ -86,16 +87,39 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._inherited = False
+        close_before_forks(self)
+
+    def before_fork(self) -> bool:
+        """Close the file, unless this thread is in the middle of a use; see `backends.forks.Parting`."""
+        if self._connection is not None and self._connection.in_transaction:
+            return False
+        self._forget()
+        return True
+
+    def after_fork(self, *, parted: bool) -> None:
+        """Start afresh in a child; see `backends.forks.Parting`."""
+        self.lock = threading.RLock()
+        if not parted:
+            leak(self._connection)
+            self._connection, self._inherited = None, True
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction, of this thread alone."""
-        with self._lock:
+        with self.lock:
+            if self._inherited:
+                raise StateError(
+                    f"the history in {self.folder} was in use when this process was forked",
+                    hint="start the process without a fork (spawn)",
+                )
             try:
                 if self._connection is None:
                     self._connection = self._open()
+                elif self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")  # a signal's exception ended the transaction before this one
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -139,7 +163,7 @@ class State:
 
     def close(self) -> None:
         """Release the file. Closing twice is allowed."""
-        with self._lock:
+        with self.lock:
             self._forget()
 
     # ---- results --------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Member:
         result: What its caller gets.
         fault: What its caller is told instead.
         done: Whether it was seen to.
+        leads: Whether its thread sees to all that wait.
     """
 
     given: Sequence[Any]
@@ -45,6 +46,7 @@ class Member:
     result: Any = None
     fault: BaseException | None = None
     done: bool = False
+    leads: bool = False
 
 
 class Queue:
@@ -56,7 +58,9 @@ class Queue:
 
     def after_fork(self) -> None:
         """See `backends.forks.Forked`: whoever led or waited is not in the child."""
-        self._changed = threading.Condition()
+        # Taken directly, since a signal's exception in the methods of Condition could leave it taken.
+        self._mutex = threading.RLock()
+        self._changed = threading.Condition(self._mutex)
         self._waiting: list[Member] = []
         self._led = False
 
@@ -68,7 +72,7 @@ class Queue:
             OutcomeUnknown: The same, but it was taken along.
         """
         until = monotonic() + _LONGEST_WAIT_S
-        with self._changed:
+        with self._mutex:
             self._waiting.append(member)
             while self._led and not member.done:
                 left = until - monotonic()
@@ -77,7 +81,7 @@ class Queue:
                 self._changed.wait(left)
             if member.done:
                 return False
-            self._led = True
+            member.leads = self._led = True
             return True
 
     def _given_up(self, member: Member) -> BackendError:
@@ -89,13 +93,13 @@ class Queue:
 
     def take(self) -> list[Member]:
         """All that wait, in the order of coming."""
-        with self._changed:
+        with self._mutex:
             taken, self._waiting = self._waiting, []
             return taken
 
     def leave(self, seen_to: Sequence[Member]) -> None:
         """These are done; another may lead."""
-        with self._changed:
+        with self._mutex:
             for member in seen_to:
                 member.done = True
             self._led = False
@@ -189,8 +193,15 @@ class GroupWriter(Writer):
         return False
 
 
-def fail_all(members: Sequence[Member], fault: BaseException) -> None:
-    """None of these was seen to, for a reason that is not their own."""
+def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) -> None:
+    """Tell these commits of a fault that is not their own.
+
+    What ended the leader's call and is not an error (an interrupt, an exit) is for its thread alone; the others are
+    told to repeat.
+    """
     for member in members:
         if member.fault is None:
-            member.fault = fault
+            alone = member is not leader and not isinstance(fault, Exception)
+            member.fault = (
+                OutcomeUnknown("the call that committed it was ended", write_id=member.write_id) if alone else fault
+            )

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
@@ -12,7 +13,7 @@ from kbstore.change import UNSET
 from kbstore.clock import check_moment, format_time
 from kbstore.collection import entry_key, find_collection
 from kbstore.diff import Diff
-from kbstore.errors import CorruptStore, RevisionError
+from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
@@ -63,7 +64,7 @@ class Reader:
     def __init__(self, backend: Backend, branch: str, collection: str | None) -> None:
         self._backend = backend
         self._collection = None if collection is None else parse_pointer(collection)
-        self._lock = Guard(self._renew)
+        self._guard = Guard(self._renew)
         self._refs = Refs(backend)
         self.branch = branch
         self.damage: list[str] = []
@@ -86,6 +87,11 @@ class Reader:
         self._refs = Refs(self._backend)
         self._read_branch()
         self._handed_out = handed_out
+
+    @property
+    def _lock(self) -> RLock:
+        """The lock under which threads take turns; free in a child of the process that made it."""
+        return self._guard.lock()
 
     @property
     def _base(self) -> int:
@@ -377,6 +383,11 @@ class Reader:
                         found = work()
                     self._set_aside(fault)
                     return found
+                except KBStoreError:
+                    raise
+                except BaseException:
+                    self._forget_states()  # a signal's exception may have left one of them half made
+                    raise
             return work()
 
     def _set_aside(self, fault: CorruptStore) -> None:

@@ -237,18 +237,21 @@ class Store(Reader):
 
     def _commit_together(self, member: Member) -> list[Version]:
         """Commit patches along with those of other threads that wait, by whoever comes first."""
-        if self._queue.join(member):
-            taken: list[Member] = []
-            try:
+        taken: list[Member] = []
+        try:
+            if self._queue.join(member):
                 with self._lock:
                     taken = self._queue.take()
                     self._refolded(lambda: self._commit_group(taken))
                     for one in taken:
                         if one.fault is None and one.result is None:
                             one.result = self._committed(one.entries)
-            except BaseException as fault:  # noqa: BLE001 - every caller is told, this one too
-                fail_all(taken or [member], fault)
-            finally:
+        except BaseException as fault:
+            if not member.leads:
+                raise
+            fail_all(taken or [member], fault, member)
+        finally:
+            if member.leads:
                 self._queue.leave(taken)
         if member.fault is not None:
             raise member.fault

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from kbstore.canonical import encode
 from kbstore.errors import KBStoreError
@@ -28,8 +29,6 @@ _MAX_COLUMNS = 500
 _SQLITE_INT = range(-(2**63), 2**63)
 # Marks an export in SQLite's header (https://sqlite.org/fileformat.html, 1.3): "kbtb".
 _APPLICATION_ID = 0x6B627462
-_HEADER_BYTES = 100
-_ID_AT = 68
 
 
 def export_tables(
@@ -80,13 +79,26 @@ def _refuse_other_files(path: Path) -> None:
     """An earlier export may be replaced; nothing else is worth losing for one."""
     if not path.exists():
         return
+    if path.stat().st_size and _application_of(path) != _APPLICATION_ID:
+        raise KBStoreError(f"{path} is not an earlier export and is not written over", hint="choose another name")
+
+
+def _application_of(path: Path) -> int | None:
+    """The application id of a SQLite file; None if it is another kind of file.
+
+    Only SQLite opens it: it may be a store that is in use, and closing it here would drop SQLite's locks on it.
+    """
+    import sqlite3
+
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEADER_BYTES)
-    except OSError as fault:
-        raise KBStoreError(f"cannot write {path}: {fault.strerror}") from fault
-    if head and head[_ID_AT : _ID_AT + 4] != _APPLICATION_ID.to_bytes(4):
-        raise KBStoreError(f"{path} is no earlier export and is not written over", hint="choose another name")
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+        try:
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return None
+    return int(found)
 
 
 def collections(

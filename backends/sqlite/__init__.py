@@ -166,7 +166,7 @@ class SQLiteBackend:
 
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""
-        return file.total_bytes(self._connection.path)
+        return file.total_bytes(self._connection.real)
 
     def close(self) -> None:
         """Close the connection; see `Backend.close`."""

@@ -5,6 +5,8 @@ A damaged row here counts as vanished: it is passed over when read, and reported
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from backends import packing
 from backends.contract import TRUTH, Chunk, Snapshot
@@ -56,40 +58,53 @@ class Caches:
         check_log(log)
         if not 1 <= tier < TRUTH:
             raise ValueError(f"a snapshot's tier is 1, 2 or 3, not {tier}")
-        with self._connection.using() as connection:
-            start = self._logs.start_of(connection, log)
-            ident = (start or 0) + number
-            known = connection.execute("SELECT 1 FROM records WHERE id=?", (ident,)).fetchone()
-        if start is None or known is None or not 1 <= number <= NUMBER_MASK:
+        start = self._connection.use(partial(self._start_if_known, log=log, number=number))
+        if start is None:
             raise ValueError(f"log {log} has no record {number} to snapshot")
+        ident = start + number
         draft = _Draft(self._connection, ident, tier)
+
+        def publish(connection: sqlite3.Connection) -> bool:
+            for required in set(requires):
+                if not connection.execute("SELECT 1 FROM snapshots WHERE id=?", (start + required,)).fetchone():
+                    return False
+            if not draft.is_whole(connection):
+                return False
+            remove_snapshot(connection, ident)
+            draft.publish(connection, note)
+            return True
+
         try:
             for pack in packs.framed(chunks):
                 draft.add(pack)
-            with self._connection.writing() as connection:
-                for required in set(requires):
-                    if not connection.execute("SELECT 1 FROM snapshots WHERE id=?", (start + required,)).fetchone():
-                        return False
-                if not draft.is_whole(connection):
-                    return False
-                remove_snapshot(connection, ident)
-                draft.publish(connection, note)
-                return True
+            draft.published = self._connection.write(publish)
+            return draft.published
         finally:
             draft.discard()
+
+    def _start_if_known(self, connection: sqlite3.Connection, log: str, number: int) -> int | None:
+        """What is added to a number to give a record's id; None if the log has no record of this number."""
+        start = self._logs.start_of(connection, log)
+        if start is None or not 1 <= number <= NUMBER_MASK:
+            return None
+        known = connection.execute("SELECT 1 FROM records WHERE id=?", (start + number,)).fetchone()
+        return None if known is None else start
 
     def snapshots(self, log: str) -> list[Snapshot]:
         """All snapshots of a log."""
         check_log(log)
-        with self._connection.reading() as connection:
+
+        def select(connection: sqlite3.Connection) -> list[Any]:
             start = self._logs.start_of(connection, log)
             if start is None:
                 return []
-            rows = connection.execute(
+            return connection.execute(
                 "SELECT id, tier, first_pack, last_pack, bytes, digest, note FROM snapshots "
                 "WHERE id BETWEEN ? AND ? ORDER BY id",
                 (start, start + NUMBER_MASK),
             ).fetchall()
+
+        rows = self._connection.read(select)
         return [
             Snapshot(row[0] & NUMBER_MASK, row[1], row[6], row[4])
             for row in rows
@@ -99,19 +114,20 @@ class Caches:
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
         """Forget snapshots; see `Backend.drop_snapshots`."""
         check_log(log)
-        with self._connection.writing() as connection:
+
+        def drop(connection: sqlite3.Connection) -> int:
             start = self._logs.start_of(connection, log)
             if start is None:
                 return 0
             return sum(remove_snapshot(connection, start + number) for number in set(numbers))
 
+        return self._connection.write(drop)
+
     def put_note(self, name: str, number: int, data: bytes) -> None:
         """Cache a small record; see `Backend.put_note`."""
         check_note(name)
-        with self._connection.writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO notes VALUES(?,?,?,?)", (name, number, note_digest(name, number, data), data)
-            )
+        row = (name, number, note_digest(name, number, data), data)
+        self._connection.write(lambda c: c.execute("INSERT OR REPLACE INTO notes VALUES(?,?,?,?)", row))
 
     def notes(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
         """Cached records of a name, in batches."""
@@ -119,12 +135,7 @@ class Caches:
         high = (1 << 63) - 1 if last is None else last
         low = first
         while low <= high:
-            with self._connection.using() as connection:
-                rows = connection.execute(
-                    "SELECT number, digest, data FROM notes WHERE name=? AND number BETWEEN ? AND ? "
-                    "ORDER BY number LIMIT ?",
-                    (name, low, high, _NOTE_BATCH),
-                ).fetchall()
+            rows = self._connection.use(partial(_notes_between, name=name, low=low, high=high))
             for number, digest, data in rows:
                 if type(number) is not int or number < low:  # a damaged tree may give rows again without end
                     return
@@ -137,16 +148,19 @@ class Caches:
     def drop_notes(self, name: str) -> int:
         """Forget all cached records of a name; returns how many there were."""
         check_note(name)
-        with self._connection.writing() as connection:
-            return connection.execute("DELETE FROM notes WHERE name=?", (name,)).rowcount
+        return self._connection.write(lambda c: c.execute("DELETE FROM notes WHERE name=?", (name,)).rowcount)
 
     def note_names(self) -> list[str]:
         """Names under which notes are cached, sorted."""
-        with self._connection.using() as connection:
-            return [
-                bytes(name).decode(errors="replace")
-                for (name,) in connection.execute("SELECT DISTINCT name FROM notes ORDER BY name")
-            ]
+        names = self._connection.use(lambda c: c.execute("SELECT DISTINCT name FROM notes ORDER BY name").fetchall())
+        return [bytes(name).decode(errors="replace") for (name,) in names]
+
+
+def _notes_between(connection: sqlite3.Connection, name: str, low: int, high: int) -> list[Any]:
+    return connection.execute(
+        "SELECT number, digest, data FROM notes WHERE name=? AND number BETWEEN ? AND ? ORDER BY number LIMIT ?",
+        (name, low, high, _NOTE_BATCH),
+    ).fetchall()
 
 
 class _Draft:
@@ -163,7 +177,7 @@ class _Draft:
         self._waiting_bytes = 0
         self._written: list[tuple[int, bytes]] = []  # id and digest, since the id of a removed pack is given again
         self._size_bytes = 0
-        self._published = False
+        self.published = False
 
     def add(self, pack: packs.Pack) -> None:
         """Take one more pack, and write what waits where that is much."""
@@ -172,15 +186,15 @@ class _Draft:
         self._waiting_bytes += size
         self._size_bytes += size
         if self._waiting_bytes >= _PIECE_BYTES:
-            with self._connection.writing() as connection:
-                self._write(connection)
+            self._written += self._connection.write(self._write)
+            self._waiting, self._waiting_bytes = [], 0
 
-    def _write(self, connection: sqlite3.Connection) -> None:
+    def _write(self, connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
+        """Write the packs that wait, inside a transaction; returns their ids and digests."""
         first, last = packs.insert_packs(connection, self._tier, self._ident, self._waiting)
-        self._written.extend(
-            connection.execute("SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", (first, last))
-        )
-        self._waiting, self._waiting_bytes = [], 0
+        return connection.execute(
+            "SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
+        ).fetchall()
 
     def is_whole(self, connection: sqlite3.Connection) -> bool:
         """False where somebody collected a part of it, or published another with packs between ours."""
@@ -191,21 +205,26 @@ class _Draft:
 
     def publish(self, connection: sqlite3.Connection, note: bytes) -> None:
         """Write the rest and the snapshot, in the caller's transaction."""
-        self._write(connection)
-        first, last = (self._written[0][0], self._written[-1][0]) if self._written else (1, 0)
+        written = self._written + self._write(connection)
+        first, last = (written[0][0], written[-1][0]) if written else (1, 0)
         between = connection.execute(
             "SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? AND owner=?", (first, last, self._ident)
         ).fetchall()
-        for pack, _ in set(between) - set(self._written):  # of another writer of the same, which will find them gone
+        for pack, _ in set(between) - set(written):  # of another writer of the same, which will find them gone
             packs.remove_packs(connection, pack, pack, self._ident)
         row = (self._ident, self._tier, first, last, self._size_bytes)
         connection.execute("INSERT INTO snapshots VALUES(?,?,?,?,?,?,?)", (*row, snapshot_digest(row, note), note))
-        self._published = True
 
     def discard(self) -> None:
         """Remove the pieces of a snapshot that came to nothing."""
-        if self._written and not self._published:
-            with self._connection.writing() as connection:
-                for pack, digest in self._written:
-                    if connection.execute("SELECT 1 FROM packs WHERE id=? AND digest=?", (pack, digest)).fetchone():
-                        packs.remove_packs(connection, pack, pack, self._ident)
+        if self._written and not self.published:
+            self._connection.write(self._remove)
+
+    def _remove(self, connection: sqlite3.Connection) -> None:
+        for pack, digest in self._written:
+            here = connection.execute("SELECT 1 FROM packs WHERE id=? AND digest=?", (pack, digest)).fetchone()
+            claimed = connection.execute(
+                "SELECT 1 FROM snapshots WHERE id=? AND ? BETWEEN first_pack AND last_pack", (self._ident, pack)
+            ).fetchone()
+            if here and not claimed:  # a signal may end the call right after it published the snapshot
+                packs.remove_packs(connection, pack, pack, self._ident)

@@ -8,6 +8,7 @@ import sqlite3
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from backends.contract import Damage
@@ -59,8 +60,7 @@ def whole(owner: Connection, part: Part) -> list[Damage]:
     """What a part finds in one reading transaction."""
     found: list[Damage] = []
     try:
-        with owner.reading() as connection:
-            found.extend(part(connection))
+        owner.read(lambda connection: found.extend(part(connection)))
     except (StoreUnavailable, StoreNotFound):
         raise
     except _NONSENSE as error:
@@ -78,38 +78,47 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
         while more:
             found: list[Damage] = []
             try:
-                with owner.reading() as connection:
-                    rows = connection.execute(table.query, (after, last, table.rows)).fetchall()
-                    for row in rows:
-                        # A damaged tree gives rows again, without end.
-                        if type(row[0]) is not int or row[0] <= after:
-                            raise CorruptStore(f"row {row[0]} comes after row {after}")
-                        after = row[0]
-                        found.extend(_looked_at(connection, table, row))
+                after, count = owner.read(partial(_step, table=table, after=after, last=last, found=found))
             except CorruptStore as error:
                 yield from found
                 yield Damage(f"{table.name} cannot be read to the end: {error}", cache=False)
                 return
             yield from found
-            more = len(rows) == table.rows
+            more = count == table.rows
 
 
 def _spans(owner: Connection, table: Table) -> list[tuple[int, int]]:
     """The ids that a table holds now, one span a log: the id to go on after, and the last one."""
-    spans: list[tuple[int, int]] = []
+
+    def select(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+        spans: list[tuple[int, int]] = []
+        query = f"SELECT max(id) FROM {table.name} WHERE id<?"  # noqa: S608 - the name is ours
+        (last,) = connection.execute(query, (_BEYOND,)).fetchone()
+        while last is not None and last >= 0:
+            start = last >> ORDINAL_SHIFT << ORDINAL_SHIFT
+            spans.append((start - 1, last))
+            (last,) = connection.execute(query, (start,)).fetchone()
+            if last is not None and last >= start:
+                raise CorruptStore(f"row {last} comes before row {start}")
+        return spans[::-1]
+
     try:
-        with owner.reading() as connection:
-            query = f"SELECT max(id) FROM {table.name} WHERE id<?"  # noqa: S608 - the name is ours
-            (last,) = connection.execute(query, (_BEYOND,)).fetchone()
-            while last is not None and last >= 0:
-                start = last >> ORDINAL_SHIFT << ORDINAL_SHIFT
-                spans.append((start - 1, last))
-                (last,) = connection.execute(query, (start,)).fetchone()
-                if last is not None and last >= start:
-                    raise CorruptStore(f"row {last} comes before row {start}")
+        return owner.read(select)
     except CorruptStore:
         return [(-1, _BEYOND)]  # reading the rows comes upon the same place, and tells of it
-    return spans[::-1]
+
+
+def _step(
+    connection: sqlite3.Connection, *, table: Table, after: int, last: int, found: list[Damage]
+) -> tuple[int, int]:
+    """Add what is wrong with the next rows of a table; returns the last of them, and how many there were."""
+    rows = connection.execute(table.query, (after, last, table.rows)).fetchall()
+    for row in rows:
+        if type(row[0]) is not int or row[0] <= after:  # a damaged tree gives rows again, without end
+            raise CorruptStore(f"row {row[0]} comes after row {after}")
+        after = row[0]
+        found.extend(_looked_at(connection, table, row))
+    return after, len(rows)
 
 
 def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[Damage]:
@@ -140,10 +149,9 @@ def _pages(connection: sqlite3.Connection) -> Iterator[Damage]:
 def _definitions(connection: sqlite3.Connection) -> Iterator[Damage]:
     for name in schema.differences(connection):
         yield Damage(f"the definition of {name} is not what kbstore made", cache=False)
-    for pragma, wanted in (("application_id", schema.APPLICATION_ID), ("user_version", schema.FORMAT)):
-        (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
-        if found != wanted:
-            yield Damage(f"the file's {pragma} is {found}, not {wanted}", cache=False)
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if found != schema.APPLICATION_ID:
+        yield Damage(f"the file's application_id is {found}, not {schema.APPLICATION_ID}", cache=False)
 
 
 class _Records(Table):

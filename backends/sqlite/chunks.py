@@ -10,6 +10,7 @@ import itertools
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -112,26 +113,39 @@ class Chunks:
         waiting = (address for address in asked if address not in given)
         left: list[bytes] = []
         while batch := left + list(itertools.islice(waiting, _BATCH - len(left))):
-            answer: list[Found] = []
-            with self._connection.reading() as connection:
-                done, size = 0, 0
-                places = self._locate(connection, batch)
-                for address in batch:
-                    if size > _BATCH_BYTES:
-                        break
-                    done += 1
-                    if address in given:
-                        continue
-                    found = self._first_sound(connection, address, places.get(prefix_of(address), ()))
-                    if found is not None:
-                        place, pack = found
-                        size += len(pack.raw)
-                        owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
-                        for near in (pack, *(self._following(connection, place) if in_order else ())):
-                            given.update(near.addresses)
-                            answer += map(Found._make, zip(*near.columns(), repeat(place.tier), repeat(owner)))
+            answer, done = self._connection.read(partial(self._batch, batch=batch, given=given, in_order=in_order))
             left = [address for address in batch[done:] if address not in given]
             yield from answer
+
+    def _batch(
+        self, connection: sqlite3.Connection, batch: Sequence[bytes], given: set[bytes], *, in_order: bool
+    ) -> tuple[list[Found], int]:
+        """Chunks for the first of these addresses, as much as one step may read, and how many addresses that serves.
+
+        Args:
+            connection: In a reading transaction.
+            batch: The addresses.
+            given: Addresses that the caller has; those that come are added.
+            in_order: See `get`.
+        """
+        answer: list[Found] = []
+        done, size = 0, 0
+        places = self._locate(connection, batch)
+        for address in batch:
+            if size > _BATCH_BYTES:
+                break
+            done += 1
+            if address in given:
+                continue
+            found = self._first_sound(connection, address, places.get(prefix_of(address), ()))
+            if found is not None:
+                place, pack = found
+                size += len(pack.raw)
+                owner = None if place.tier == TRUTH else self._logs.place_of(connection, place.owner)
+                for near in (pack, *(self._following(connection, place) if in_order else ())):
+                    given.update(near.addresses)
+                    answer += map(Found._make, zip(*near.columns(), repeat(place.tier), repeat(owner)))
+        return answer, done
 
     def without_truth(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         """Those chunks that are not kept as truth yet, each once, in order.
@@ -139,18 +153,24 @@ class Chunks:
         What is truth stays so, hence the answer may be used in a later transaction.
         """
         new = {chunk.address: chunk for chunk in chunks}
-        with self._connection.using() as connection:
-            empty = connection.execute("SELECT 1 FROM packs LIMIT 1").fetchone() is None
+        empty = self._connection.use(lambda c: c.execute("SELECT 1 FROM packs LIMIT 1").fetchone()) is None
         waiting = iter(() if empty else list(new))
         while batch := list(itertools.islice(waiting, _BATCH)):
-            with self._connection.reading() as connection:
-                places = self._locate(connection, batch)
-                for address in batch:
-                    for place in places.get(prefix_of(address), ()):
-                        if place.tier == TRUTH and self._holds(connection, place, address):
-                            del new[address]
-                            break
+            for address in self._connection.read(partial(self._truth_among, addresses=batch)):
+                del new[address]
         return list(new.values())
+
+    def _truth_among(self, connection: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
+        """Those of these chunks that are kept as truth."""
+        places = self._locate(connection, addresses)
+        return [
+            address
+            for address in addresses
+            if any(
+                place.tier == TRUTH and self._holds(connection, place, address)
+                for place in places.get(prefix_of(address), ())
+            )
+        ]
 
     @staticmethod
     def _locate(connection: sqlite3.Connection, addresses: Sequence[bytes]) -> dict[int, list[Place]]:

@@ -8,6 +8,7 @@ were undone again and compared.
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from backends.contract import TRUTH, Collection
@@ -42,28 +43,27 @@ def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[i
     Raises:
         CorruptStore: Truth is damaged; nothing that could still help was removed.
     """
-    before = file.total_bytes(owner.path)
-    with owner.reading() as connection:
-        plan = _plan(connection, logs, keep)
+    before = file.total_bytes(owner.real)
+    plan = owner.read(partial(_plan, logs=logs, keep=keep))
     dropped_bytes = sum(size for _, size in plan.snapshots) + sum(size for *_, size in plan.unclaimed)
     if dry_run:
         return Collection(len(plan.snapshots), dropped_bytes, plan.bodies, plan.chunks, before, None)
     dropped = 0
     for ident, _ in plan.snapshots:
-        with owner.writing() as connection:
-            dropped += remove_snapshot(connection, ident)
+        dropped += owner.write(partial(remove_snapshot, ident=ident))
     if plan.unclaimed:
-        with owner.writing() as connection:
-            for pack, ident, _ in connection.execute(_UNCLAIMED, (TRUTH,)).fetchall():
-                chunks.remove_packs(connection, pack, pack, ident)
+        owner.write(_remove_unclaimed)
     packed_chunks = repack(owner) if plan.chunks else 0
     packed_bodies = 0
     if plan.bodies:
-        with owner.using() as connection:
-            base = first_base(connection)
-        packed_bodies = pack_bodies(owner, base)
+        packed_bodies = pack_bodies(owner, owner.use(first_base))
     give_back(owner, changed=bool(dropped or plan.unclaimed or packed_chunks or packed_bodies))
-    return Collection(dropped, dropped_bytes, packed_bodies, packed_chunks, before, file.total_bytes(owner.path))
+    return Collection(dropped, dropped_bytes, packed_bodies, packed_chunks, before, file.total_bytes(owner.real))
+
+
+def _remove_unclaimed(connection: sqlite3.Connection) -> None:
+    for pack, ident, _ in connection.execute(_UNCLAIMED, (TRUTH,)).fetchall():
+        chunks.remove_packs(connection, pack, pack, ident)
 
 
 def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterable[int]]) -> _Plan:
@@ -86,23 +86,25 @@ def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterabl
 def give_back(owner: Connection, *, changed: bool) -> None:
     """Make the file as small as its content, where that is worth the rewriting and nobody else is busy."""
     try:
-        with owner.using() as connection:
-            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-            small = pages * page_bytes <= _SMALL_BYTES
-            connection.execute("PRAGMA busy_timeout=1000")
-            try:
-                if (changed and small) or free > _WORTHWHILE * pages:
-                    connection.execute("VACUUM")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.OperationalError as error:
-                if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise
-                # Others are at work: the free pages serve them, and the next collection tries again.
-            finally:
-                connection.execute(f"PRAGMA busy_timeout={round(1000 * file.BUSY_TIMEOUT_S)}")
+        owner.use(partial(_shrink, changed=changed))
     finally:
         # What was remembered of the old pages is of no use; a large store's reader would keep it all.
-        with owner.using() as connection:
-            connection.execute("PRAGMA shrink_memory")
+        owner.use(lambda connection: connection.execute("PRAGMA shrink_memory"))
+
+
+def _shrink(connection: sqlite3.Connection, *, changed: bool) -> None:
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    small = pages * page_bytes <= _SMALL_BYTES
+    connection.execute("PRAGMA busy_timeout=1000")
+    try:
+        if (changed and small) or free > _WORTHWHILE * pages:
+            connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        # Others are at work: the free pages serve them, and the next collection tries again.
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={round(1000 * file.BUSY_TIMEOUT_S)}")

@@ -3,8 +3,10 @@
 Rules, each with the damage that it prevents:
 
 1. Every use happens under one lock, and no lock or transaction outlives a call, so a slow reader never blocks a writer.
-2. A connection is never carried over a fork: two processes on one would corrupt the file. The child opens its own.
-3. Before each use the file is looked at: a deleted or replaced one is reported, not written into the void.
+   That holds also for a call that a signal's exception ends.
+2. A connection is never carried over a fork: two processes on one would corrupt the file (see `backends.forks`).
+3. The file is looked at before each use: a deleted or replaced one is reported, not written into the void. A writer
+   looks once more when it has the write lock, since `restore-backup` replaces the file under that lock.
 4. After a failed COMMIT the connection is thrown away, since what it thinks and what the disk holds may differ. A
    failed sync is never repeated: the kernel may report success the second time without having written. The next
    connection first writes the log once more, so that nothing later leans on what was not synced.
@@ -13,104 +15,216 @@ Rules, each with the damage that it prevents:
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn
+from typing import TypeVar
 
-from backends.errors import BackendError, OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
-from backends.forks import tell_of_forks
+from backends.errors import OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.forks import close_before_forks, leak, parting
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, translated
+from backends.sqlite.foreign_log import mark_write
+from backends.sqlite.read_only import ReadOnlyConnection, signature
 
-# Connections of a parent process: closing them here would release nothing of ours and could upset the parent.
-_inherited: list[object] = []
+_T = TypeVar("_T")
+
+_READ = "BEGIN"
+_WRITE = "BEGIN IMMEDIATE"
+_LOST = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Connection:
-    """A store's connection: opened when first used, reopened after a fork or a failure."""
+    """A store's connection: opened when first used, opened again after a fork or a failure.
+
+    Args:
+        path: The file, as the user named it.
+        read_only: Open it for reading.
+
+    Attributes:
+        real: The file without symbolic links; SQLite keeps the log beside it.
+    """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
         self.lock = threading.RLock()
-        tell_of_forks(self)
         self._closed = False
         self._pid = 0
         self._connection: sqlite3.Connection | None = None
-        self._reader: file.ReadOnlyConnection | None = None
+        self._reader: ReadOnlyConnection | None = None
+        self.real = path
         self._identity: tuple[int, ...] = ()
+        self._log: tuple[int, int] | None = None
         self._doubtful = False
+        self._busy = False
+        self._strange = ""
+        close_before_forks(self)
         with self.lock:
             self.get()
 
-    def after_fork(self) -> None:
-        """See `backends.forks.Forked`; the connection is another one as soon as it is used."""
-        self.lock = threading.RLock()
+    # ---- uses -----------------------------------------------------------------------------------------------------
 
-    def get(self) -> sqlite3.Connection:
-        """The connection, fit for use in this process; call it with the lock held.
+    def use(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do work that needs no transaction: one statement, or several that may read different states."""
+        return self._run(work, "")
+
+    def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do work whose statements all read one state of the store."""
+        return self._run(work, _READ)
+
+    def write(self, work: Callable[[sqlite3.Connection], _T], *, write_id: str | None = None) -> _T:
+        """Do work in a durable transaction, which is undone if the work raises.
+
+        Args:
+            work: What to do.
+            write_id: Given if a failed COMMIT is to be reported as `OutcomeUnknown`, since repeating could land twice.
 
         Raises:
-            StoreUnavailable: The store was closed, or another file stands in its place.
+            ReadOnlyStore: The store was opened for reading.
+        """
+        if self.read_only:
+            raise ReadOnlyStore(f"{self.path} was opened read-only", hint="open it for writing")
+        return self._run(work, _WRITE, write_id)
+
+    def _run(self, work: Callable[[sqlite3.Connection], _T], begin: str, write_id: str | None = None) -> _T:
+        """Run work on the connection, within the transaction that `begin` begins, if any.
+
+        An exception of a signal handler may be raised after any call in here. It finds the lock in the interpreter's
+        hands and the transaction inside `try`, so neither is left behind; hence this is one function, with no context
+        manager of ours.
+        """
+        with self.lock:
+            connection = self.get()
+            outer, self._busy = self._busy, True
+            try:
+                if connection.in_transaction and not outer:
+                    connection.execute("ROLLBACK")  # a second signal ended the clearing up after the first
+                if begin:
+                    connection.execute(begin)
+                    if begin is _WRITE:
+                        self._look_again()
+                        before = connection.total_changes
+                        result = work(connection)
+                        if connection.total_changes != before:
+                            mark_write(connection)
+                        self._commit(connection, write_id)
+                    else:
+                        result = work(connection)
+                        connection.execute("COMMIT")
+                else:
+                    result = work(connection)
+                return result
+            except BaseException as error:
+                try:
+                    if begin and connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                except sqlite3.Error:
+                    self.discard()
+                if isinstance(error, sqlite3.Error) and code_of(error) in _LOST:
+                    self.discard(doubtful=True)  # a statement may have committed by itself: VACUUM does
+                if isinstance(error, FAULTS):
+                    raise translated(error, str(self.path)) from error
+                raise
+            finally:
+                self._busy = outer
+
+    def _commit(self, connection: sqlite3.Connection, write_id: str | None) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.discard(doubtful=True)
+            # No room means that the frame which commits was not written whole: nothing is there. After any other
+            # failure it may be there, whole, and not yet on the disk.
+            if write_id is not None and code_of(error) != sqlite3.SQLITE_FULL:
+                raise OutcomeUnknown(
+                    f"writing to {self.path} failed at the last step: {error}", write_id=write_id
+                ) from error
+            raise
+
+    # ---- opening --------------------------------------------------------------------------------------------------
+
+    def get(self) -> sqlite3.Connection:
+        """Return the connection, fit for use in this process; call it with the lock held.
+
+        Raises:
+            StoreUnavailable: The store was closed, or another file is in its place, or this process inherited the
+                connection from another one.
             StoreNotFound: The file was deleted.
         """
-        if self._connection is not None and self._pid == os.getpid():
-            try:
-                found = os.stat(self.path)  # noqa: PTH116 - half the cost of Path.stat, and paid for every call
-            except OSError:
-                raise StoreNotFound(
-                    f"{self.path} was deleted or moved while it was open", hint="put it back, or open it elsewhere"
-                ) from None
-            if self._identity == self._identify(found):
-                return self._connection
-            if not self._frozen():
-                raise StoreUnavailable(
-                    f"{self.path} was replaced by another file while it was open", hint="open it again"
-                )
-        return self._open()
+        if self._connection is None:
+            return self._open()
+        if self._pid != os.getpid():
+            self._strand()
+            return self._open()
+        if self._identity == self._identify():
+            return self._connection
+        if self._reader is None or not self._reader.detached:
+            raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
+        return self._open()  # SQLite was told that nothing changes, and something did
+
+    def _identify(self) -> tuple[int, ...]:
+        if self._reader is not None and self._reader.detached:
+            return signature(self.real)
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - half the cost of Path.stat, and paid for every call
+        except OSError:
+            raise StoreNotFound(
+                f"{self.path} was deleted or moved while it was open", hint="put it back, or open it elsewhere"
+            ) from None
+        return (found.st_dev, found.st_ino)
+
+    def _look_again(self) -> None:
+        """Make sure, under the write lock, that what is about to be written is what others will read."""
+        if self._identity != self._identify():
+            raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
+        if self._log != file.log_identity(self.real):
+            log = file.log_of(self.real)
+            raise StoreUnavailable(
+                f"{log} was deleted or replaced while {self.path} was open, and it holds the newest commits",
+                hint="close every program that has the store open, the one with this message last: it writes them back",
+            )
 
     def _open(self) -> sqlite3.Connection:
+        if self._strange:
+            raise StoreUnavailable(self._strange, hint="open the store after the fork, in the process that uses it")
         if self._closed:
             raise StoreUnavailable(f"the store {self.path} is closed", hint="open it again")
         self._let_go()
-        found = file.inspect(self.path)
-        if self.read_only:
-            self._reader = file.ReadOnlyConnection(self.path)
-            self._connection = self._reader.connection
-        else:
-            self._connection = file.connect(self.path)
-            if self._doubtful:
-                self._settle(self._connection)
+        found = file.look_at(self.path)
+        self.real = self.path.resolve()
+        self._refuse_inherited((found.st_dev, found.st_ino))
         self._pid = os.getpid()
-        self._identity = self._identify(found)
-        return self._connection
+        if self.read_only:
+            self._reader = ReadOnlyConnection(self.path, self.real)
+            connection = self._reader.connection
+        else:
+            connection = file.connect(self.path, self.real)
+            self._log = file.log_identity(self.real)
+            if self._doubtful:
+                self._settle(connection)
+        self._identity = self._identify()
+        self._connection = connection  # last: an exception before this leaves a handle that opens again
+        return connection
 
     def _settle(self, connection: sqlite3.Connection) -> None:
         """Write the log once more, so that nothing written behind it leans on what a failed sync left unwritten."""
         try:
-            connection.execute("BEGIN IMMEDIATE")  # nobody else appends meanwhile
-            file.rewrite_log(self.path)
+            connection.execute(_WRITE)  # nobody else appends meanwhile
+            file.rewrite_log(self.real)
             connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            self.discard()
+            connection.close()
             raise translated(error, str(self.path)) from error
         except BaseException:
-            self.discard()
+            connection.close()
             raise
         self._doubtful = False
 
-    def _frozen(self) -> bool:
-        return self._reader is not None and self._reader.frozen
-
-    def _identify(self, found: os.stat_result) -> tuple[int, ...]:
-        if self._frozen():
-            # SQLite was told that nothing changes; if something does, what it remembers is stale.
-            return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        return (found.st_dev, found.st_ino)
+    # ---- letting go -----------------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        if self._connection is not None and self._pid != os.getpid():
-            _inherited.append((self._connection, self._reader))
+        if self._connection is not None and self._pid not in (0, os.getpid()):
+            self._strand()
         elif self._reader is not None:
             self._reader.close()
         elif self._connection is not None:
@@ -131,7 +245,7 @@ class Connection:
                 self._connection = self._reader = None  # the file failed already, and that is what is reported
 
     def close(self) -> None:
-        """Close for good; the last to close also removes the WAL."""
+        """Close for good; the last to close also removes the log."""
         with self.lock:
             self._closed = True
             try:
@@ -139,87 +253,42 @@ class Connection:
             except sqlite3.Error as error:
                 raise translated(error, str(self.path)) from error
 
-    def using(self) -> "Use":
-        """One statement that reads."""
-        return Use(self)
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None and self._pid not in (0, os.getpid()):
+            self._strand()
 
-    def reading(self) -> "Use":
-        """Several statements that read one state of the store."""
-        return Use(self, "BEGIN")
+    # ---- forks ----------------------------------------------------------------------------------------------------
 
-    def writing(self, write_id: str | None = None) -> "Use":
-        """A durable transaction.
+    def before_fork(self) -> bool:
+        """Close the connection, unless this thread is in the middle of a use; see `backends.forks.Parting`."""
+        if self._busy:
+            return False
+        self._let_go()
+        return True
 
-        Args:
-            write_id: Given where a failed COMMIT is to be reported as `OutcomeUnknown`: repeating could land twice.
+    def after_fork(self, *, parted: bool) -> None:
+        """Start afresh in a child; see `backends.forks.Parting`."""
+        self.lock = threading.RLock()
+        self._busy = False
+        if not parted:
+            self._strand()
 
-        Raises:
-            ReadOnlyStore: The store was opened for reading.
-        """
-        if self.read_only:
-            raise ReadOnlyStore(f"{self.path} was opened read-only", hint="open it for writing")
-        return Use(self, "BEGIN IMMEDIATE", write_id)
+    def _strand(self) -> None:
+        """Give up a connection that was inherited over a fork: it can be neither used nor closed in this process."""
+        leak((self._connection, self._reader))
+        self._connection = self._reader = None
+        self._strange = (
+            f"{self.path} was in use when process {self._pid} was forked, so process {os.getpid()} cannot use it"
+        )
 
-
-class Use:
-    """A context in which the connection is this thread's: commits at its end, rolls back on an error."""
-
-    __slots__ = ("_begin", "_owner", "_write_id", "connection")
-
-    def __init__(self, owner: Connection, begin: str | None = None, write_id: str | None = None) -> None:
-        self._owner = owner
-        self._begin = begin
-        self._write_id = write_id
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._owner.lock.acquire()
-        try:
-            self.connection = self._owner.get()
-            if self._begin:
-                self.connection.execute(self._begin)
-        except BaseException as error:
-            self._owner.lock.release()
-            if isinstance(error, FAULTS):
-                raise translated(error, str(self._owner.path)) from error
-            raise
-        return self.connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is not None:
-                self._abandon(error)
-            elif self._begin:
-                self._commit()
-        finally:
-            self._owner.lock.release()
-
-    def _commit(self) -> None:
-        try:
-            self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._owner.discard(doubtful=True)
-            # No room means that the frame which commits was not written whole: nothing is there. After any other
-            # failure it may be there, whole, and not yet on the disk.
-            if self._write_id is not None and code_of(error) != sqlite3.SQLITE_FULL:
-                raise OutcomeUnknown(
-                    f"writing to {self._owner.path} failed at the last step: {error}", write_id=self._write_id
-                ) from error
-            raise translated(error, str(self._owner.path)) from error
-
-    def _abandon(self, error: BaseException) -> None:
-        try:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            self._owner.discard()
-        lost = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        if isinstance(error, sqlite3.Error) and code_of(error) in lost:
-            self._owner.discard(doubtful=True)  # a statement may have committed by itself: VACUUM does
-        if isinstance(error, FAULTS):
-            _raise(translated(error, str(self._owner.path)), error)
-
-
-def _raise(error: BackendError, cause: BaseException) -> NoReturn:
-    raise error from cause
+    def _refuse_inherited(self, identity: tuple[int, int]) -> None:
+        """Refuse a file of which this process inherited a connection: SQLite believes that it has locks on it."""
+        for other in parting():
+            if not isinstance(other, Connection):
+                continue
+            inherited = other._strange or (other._connection is not None and other._pid not in (0, os.getpid()))
+            if inherited and other._identity[:2] == identity:
+                raise StoreUnavailable(
+                    f"{self.path} was open when this process was forked, and was not closed before",
+                    hint="close the store before the fork, or start the process without a fork (spawn)",
+                )

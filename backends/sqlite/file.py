@@ -1,37 +1,42 @@
 """Finding, making and opening the file of a store, with a clear word about whatever else may stand there.
 
 A new store is made whole under another name and then linked into place, so that nobody ever meets half a one. An
-existing file is looked at before SQLite gets it: SQLite would turn an empty file into a database, and would report any
-other as damaged.
+existing file is looked at before SQLite gets it, since SQLite would turn an empty file into a database; and its header
+is asked of SQLite, since nobody else may open the file.
 """
 
 import contextlib
 import errno
 import os
-import shutil
 import sqlite3
 import stat
-import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
-from backends.sqlite.faults import FAULTS, code_of, translated, translating
+from backends.sqlite.faults import code_of, translated, translating
+from backends.sqlite.foreign_log import refuse_foreign_log
 
 FILE_NAME = "kb.db"
 """The file of a store whose location is a folder."""
 
 BUSY_TIMEOUT_S = 30.0
+RESTORE_HINT = "bring a backup back with: kbstore restore-backup BACKUP"
 _MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
+_SMALLEST_BYTES = 512
+"""The smallest page of SQLite, and so the smallest file that it has open."""
+_SECOND_LOOK_S = 0.1
+"""A store that is being created has two names for less than this."""
+_DRAFT = ".new"
 _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
 back once for all of them."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
-_BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 def path_of(location: str) -> Path:
@@ -67,7 +72,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             )
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_DRAFT}")
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
@@ -118,23 +123,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def inspect(path: Path) -> os.stat_result:
-    """Make sure that a path holds a store that this version can read, without SQLite and without writing.
+def look_at(path: Path) -> os.stat_result:
+    """Make sure that a path names a file that SQLite may open, without opening it.
+
+    A process that closes any descriptor of a file drops all locks that it has on it, SQLite's as well
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2). So nobody but SQLite opens the file.
 
     Raises:
-        StoreNotFound: Nothing is there, or something that is not a store.
+        StoreNotFound: Nothing is there, or something that is not a file.
         CorruptStore: The file is empty or cut off.
-        UnsupportedFormat: A newer kbstore wrote it.
-        StoreUnavailable: It may not be read.
+        StoreUnavailable: It may not be read, or it has a second name.
     """
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise StoreNotFound(f"{path} is a folder, not a store", hint="name the file of the store")
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreNotFound(f"{path} is not a regular file", hint="name the file of the store")
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        found = _single(path, path.stat())
     except (FileNotFoundError, NotADirectoryError):
         if path.name == FILE_NAME and path.parent.is_dir():
             raise StoreNotFound(
@@ -143,56 +144,98 @@ def inspect(path: Path) -> os.stat_result:
         raise StoreNotFound(f"there is no store at {path}", hint="check the path, or create one there") from None
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
-    if not header:
-        raise CorruptStore(f"{path} is empty", hint="restore it from a backup, or delete it and create a new store")
-    if not header.startswith(_MAGIC):
-        if _MAGIC.startswith(header):
-            raise CorruptStore(f"{path} is cut off after {len(header)} bytes", hint="restore it from a backup")
-        raise StoreNotFound(f"{path} is not a store: it is no SQLite file", hint="check the path")
-    if len(header) < _HEADER_BYTES:
-        raise CorruptStore(f"{path} is cut off after {len(header)} bytes", hint="restore it from a backup")
-    if int.from_bytes(header[68:72]) != schema.APPLICATION_ID:
-        raise StoreNotFound(
-            f"{path} is not a store: it is an SQLite database of another program", hint="check the path"
-        )
-    _check_version(path, header)
-    _check_length(path, header)
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreNotFound(f"{path} is a folder, not a store", hint="name the file of the store")
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreNotFound(f"{path} is not a regular file", hint="name the file of the store")
+    if found.st_size == 0:
+        raise CorruptStore(f"{path} is empty", hint=f"{RESTORE_HINT}, or delete it and create a new store")
+    if not os.access(path, os.R_OK):
+        raise StoreUnavailable(f"{path} cannot be read: Permission denied", hint="check its permissions")
+    if found.st_size < _SMALLEST_BYTES:
+        # SQLite has no file open that is as small as this, so it may be looked at.
+        if not path.read_bytes().startswith(_MAGIC[: found.st_size]):
+            raise StoreNotFound(f"{path} is not a store: it is not an SQLite file", hint="check the path")
+        raise CorruptStore(f"{path} is cut off after {found.st_size} bytes", hint=RESTORE_HINT)
     return found
 
 
-def _check_version(path: Path, header: bytes) -> None:
-    version = int.from_bytes(header[60:64])
+def _single(path: Path, found: os.stat_result) -> os.stat_result:
+    """Refuse a file with two names: each would have a log of its own, and commits would be lost between them."""
+    if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
+        return found
+    for draft in path.parent.glob(f".{path.name}.*{_DRAFT}"):
+        # The name under which a process made the store; it was killed, or is about to remove that name itself.
+        with contextlib.suppress(OSError):
+            if draft.stat().st_ino == found.st_ino:
+                draft.unlink()
+    time.sleep(_SECOND_LOOK_S)
+    found = path.stat()
+    if found.st_nlink > 1:
+        raise StoreUnavailable(
+            f"{path} has {found.st_nlink} names (hard links), and each would get a write-ahead log of its own: commits "
+            "would be lost",
+            hint=f"delete the other names (find DIRECTORY -samefile {path} lists them)",
+        )
+    return found
+
+
+def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
+    """Make sure that an open database is a store that this version reads, and whole.
+
+    Raises:
+        StoreNotFound: It is the database of another program.
+        UnsupportedFormat: A newer kbstore wrote it.
+        CorruptStore: It is cut off.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application >> 8 != schema.APPLICATION_ID >> 8:
+        raise StoreNotFound(
+            f"{path} is not a store: it is an SQLite database of another program", hint="check the path"
+        )
+    version = application & 0xFF
     if version > schema.FORMAT:
-        needed, known = schema.version_text(version), schema.version_text(schema.FORMAT)
         raise UnsupportedFormat(
-            f"{path} was written in a newer format: kbstore {needed} or later reads it, this one reads up to {known}",
-            hint=f"install kbstore {needed} or later",
+            f"{path} is in format {version}, which a newer kbstore wrote; this one reads format {schema.FORMAT}",
+            hint="install a newer kbstore",
         )
     if version != schema.FORMAT:
-        raise CorruptStore(f"{path} claims the format {version}, which never was", hint="restore it from a backup")
-
-
-def _check_length(path: Path, header: bytes) -> None:
-    """Refuse a file that is shorter than its header says: SQLite takes a half-missing last page for zeros."""
+        raise CorruptStore(f"{path} is in format {version}, which never was", hint=RESTORE_HINT)
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     for _ in range(3):
-        if _waiting_bytes(path):
-            return  # a file is completed from its WAL, and the header may be ahead of the rest
-        page_bytes, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
-        size = path.stat().st_size
-        if size >= page_bytes * pages and (page_bytes == 0 or size % page_bytes == 0):
+        if waiting_bytes(log_of(real)):
+            return  # a file is completed from its log, and the header may be ahead of the rest
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        size = real.stat().st_size
+        if size >= page_bytes * pages and size % page_bytes == 0:
             return
-        # Somebody may be writing its WAL back just now: then the next look shows another picture.
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-    raise CorruptStore(
-        f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint="restore it from a backup"
-    )
+        # Somebody may be writing the log back just now: then the next look shows another picture.
+    raise CorruptStore(f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint=RESTORE_HINT)
 
 
-def _waiting_bytes(path: Path) -> int:
-    """Size of the WAL, 0 where there is none."""
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a file."""
+    return path.with_name(path.name + "-wal")
+
+
+def journal_of(path: Path) -> Path:
+    """The rollback journal of a file; a program that changed the journal mode leaves one if it is killed."""
+    return path.with_name(path.name + "-journal")
+
+
+def log_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the log of a file; None if there is no log."""
     try:
-        return path.with_name(path.name + "-wal").stat().st_size
+        found = os.stat(f"{path}-wal")  # noqa: PTH116 - paid for every commit
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def waiting_bytes(path: Path) -> int:
+    """Size of a log or journal, 0 if there is none."""
+    try:
+        return path.stat().st_size
     except OSError:
         return 0
 
@@ -202,18 +245,26 @@ def may_write(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, real: Path) -> sqlite3.Connection:
     """A connection that writes durably.
+
+    Args:
+        path: The file as the user named it.
+        real: The same without symbolic links; SQLite keeps the log beside it.
 
     Raises:
         ReadOnlyStore: The file or its folder may not be written.
-        CorruptStore, StoreUnavailable: As `faults.translated` tells.
+        CorruptStore, StoreUnavailable, StoreNotFound, UnsupportedFormat: See `identify`, `refuse_foreign_log` and
+            `faults.translated`.
     """
-    if not may_write(path):
+    if not may_write(real):
         raise ReadOnlyStore(f"{path} or its folder may not be written", hint="open it read-only")
-    with translating(str(path)):
-        connection = _connect(path, "mode=rw")
+    if waiting_bytes(log_of(real)):
+        refuse_foreign_log(real, log_of(real))
+    with opening(path):
+        connection = connect_plain(real, "mode=rw")
         try:
+            identify(connection, path, real)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA fullfsync=1")
             connection.execute("PRAGMA recursive_triggers=1")
@@ -224,9 +275,9 @@ def connect(path: Path) -> sqlite3.Connection:
                     f"{path} lies where SQLite cannot share memory between processes",
                     hint="keep it on a local disk, or on an S3 bucket",
                 )
-            _probe(connection)
-            if not _waiting_bytes(path):
-                _sync_names(path)
+            probe(connection)
+            if not waiting_bytes(log_of(real)):
+                _sync_names(real)
         except BaseException:
             connection.close()
             raise
@@ -253,7 +304,7 @@ def rewrite_log(path: Path) -> None:
         StoreUnavailable: The disk fails still.
     """
     try:
-        handle = os.open(path.with_name(path.name + "-wal"), os.O_RDWR)
+        handle = os.open(log_of(path), os.O_RDWR)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -273,72 +324,29 @@ def rewrite_log(path: Path) -> None:
         os.close(handle)
 
 
-class ReadOnlyConnection:
-    """A connection that only reads, and the temporary folder that it may need."""
-
-    def __init__(self, path: Path) -> None:
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self.frozen = False
-        try:
-            self.connection = self._open(path)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self, path: Path) -> sqlite3.Connection:
-        try:
-            # Where it may, even a reader opens for writing: only then SQLite removes its files at the last close.
-            return _probed(path, "mode=rw" if may_write(path) else "mode=ro")
-        except FAULTS as error:
-            if isinstance(error, UnicodeDecodeError) or code_of(error) not in _BLOCKED:
-                raise translated(error, str(path)) from error
-        log = path.with_name(path.name + "-wal")
-        with translating(str(path)):
-            if not _waiting_bytes(path):
-                # Nobody can be writing without a WAL, so the file alone is the whole store.
-                self.frozen = True
-                return _probed(path, "mode=ro&immutable=1")
-            # A WAL was left behind, and recovering it needs to write beside it: do that elsewhere.
-            return self._recovered(path, log)
-
-    def _recovered(self, path: Path, log: Path) -> sqlite3.Connection:
-        try:
-            self._copy = tempfile.TemporaryDirectory(prefix="kbstore-", ignore_cleanup_errors=True)
-            copy = Path(self._copy.name) / path.name
-            shutil.copyfile(path, copy)
-            shutil.copyfile(log, copy.with_name(log.name))
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{path} has unfinished business in {log.name}, and no copy could be made to read it: {error.strerror}",
-                hint="free room for temporary files, or open the store once where it can be written",
-            ) from error
-        return _probed(copy, "mode=rw")
-
-    def close(self) -> None:
-        """Close the connection and remove its copy."""
-        if hasattr(self, "connection"):
-            self.connection.close()
-        if self._copy is not None:
-            self._copy.cleanup()
-
-
-def _probed(path: Path, options: str) -> sqlite3.Connection:
-    connection = _connect(path, options)
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Errors of SQLite while a file is opened leave as errors of ours; a file that it cannot read is not a store."""
     try:
-        connection.execute("PRAGMA query_only=1")
-        _probe(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        yield
+    except sqlite3.Error as error:
+        if code_of(error) == sqlite3.SQLITE_NOTADB:
+            raise StoreNotFound(
+                f"{path} is not a store: it is not an SQLite file, or its first page is damaged",
+                hint=f"check the path; if a store was here, {RESTORE_HINT}",
+            ) from error
+        raise translated(error, str(path)) from error
+    except UnicodeDecodeError as error:
+        raise translated(error, str(path)) from error
 
 
-def _probe(connection: sqlite3.Connection) -> None:
+def probe(connection: sqlite3.Connection) -> None:
     """Read the first page and the schema: a damaged or cut file says so now, not in the middle of work."""
     connection.execute("SELECT count(*) FROM snapshots WHERE id IS NULL").fetchone()
 
 
-def _connect(path: Path, options: str) -> sqlite3.Connection:
+def connect_plain(path: Path, options: str) -> sqlite3.Connection:
+    """A connection as all of ours are: bytes for texts, a long wait for locks, transactions by hand."""
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{options}",
         uri=True,

@@ -7,6 +7,8 @@ import itertools
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from backends import packing
 from backends.contract import Record, StoredRecord, Tail
@@ -56,8 +58,10 @@ class Logs:
         if not records:
             raise ValueError("a slot holds at least one record")
         stored_id = stored_write_id(check_write_id(write_id))
-        ident_bytes = b"b" + stored_id if isinstance(stored_id, bytes) else b"t" + stored_id.encode()
-        with self._connection.writing(write_id) as connection:
+        id_bytes = b"b" + stored_id if isinstance(stored_id, bytes) else b"t" + stored_id.encode()
+
+        def insert(connection: sqlite3.Connection) -> None:
+            ident_bytes = id_bytes
             ordinal = self._ordinal(connection, check_log(log))
             if ordinal is None:
                 ordinal = len(self._ordinals)
@@ -86,20 +90,25 @@ class Logs:
             if packs:
                 store_packs(connection, packs)
 
+        self._connection.write(insert, write_id=write_id)
+
     def tail(self, log: str) -> Tail:
         """The newest slot and record; one seek."""
-        with self._connection.using() as connection:
-            ordinal = self._ordinal(connection, check_log(log))
+        check_log(log)
+
+        def look(connection: sqlite3.Connection) -> Tail:
+            ordinal = self._ordinal(connection, log)
             if ordinal is None:
                 return Tail(0, 0)
             ident, slot = self._newest(connection, ordinal << ORDINAL_SHIFT)
             return Tail(slot, ident & NUMBER_MASK)
 
+        return self._connection.use(look)
+
     def names(self) -> list[str]:
         """Names of all logs, sorted."""
-        with self._connection.using() as connection:
-            self._ordinal(connection, "")
-            return sorted(filter(is_log, self._ordinals))
+        self._connection.use(lambda connection: self._ordinal(connection, ""))
+        return sorted(filter(is_log, self._ordinals))
 
     def start_of(self, connection: sqlite3.Connection, log: str) -> int | None:
         """What is added to a record's number to give its id; None where the log holds nothing."""
@@ -123,12 +132,13 @@ class Logs:
             f"WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?"
         )
         check_log(log)
+
+        def select(connection: sqlite3.Connection) -> list[Any]:
+            start = self.start_of(connection, log)
+            return [] if start is None else connection.execute(query, (start + low, start + high, size)).fetchall()
+
         while low <= high:
-            with self._connection.using() as connection:
-                start = self.start_of(connection, log)
-                if start is None:
-                    return
-                rows = connection.execute(query, (start + low, start + high, size)).fetchall()
+            rows = self._connection.use(select)
             for number, slot, header in rows:
                 # A damaged tree may give rows in any order, and some again without end.
                 sound = type(header) is bytes and type(slot) is int and type(number) is int
@@ -148,17 +158,13 @@ class Logs:
         check_log(log)
         remaining = iter(numbers)
         while batch := list(itertools.islice(remaining, _BODY_BATCH)):
-            with self._connection.reading() as connection:
-                start = self.start_of(connection, log)
-                if start is None:
-                    raise CorruptStore(f"log {log} holds no record {batch[0]}", hint="see what verify reports")
-                found = self._batch(connection, log, start, batch)
-            yield from found
+            yield from self._connection.read(partial(self._batch, log=log, numbers=batch))
 
     def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
         """First and last record of the slot that was written with this id; one seek, and one over the slot."""
         check_log(log)
-        with self._connection.reading() as connection:
+
+        def find(connection: sqlite3.Connection) -> tuple[int, int] | None:
             start = self.start_of(connection, log)
             if start is None:
                 return None
@@ -176,6 +182,8 @@ class Logs:
             ).fetchone()
             last = following[0] - 1 if following else self._newest(connection, start)[0]
             return first & NUMBER_MASK, last & NUMBER_MASK
+
+        return self._connection.read(find)
 
     def _ordinal(self, connection: sqlite3.Connection, log: str) -> int | None:
         """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
@@ -197,10 +205,11 @@ class Logs:
         ).fetchone()
         return row if row is not None and row[0] > start else (start, 0)
 
-    def _batch(
-        self, connection: sqlite3.Connection, log: str, start: int, numbers: Sequence[int]
-    ) -> list[tuple[int, bytes]]:
+    def _batch(self, connection: sqlite3.Connection, log: str, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
         """Bodies of a few records: from their own rows, then from packs, then known to be empty."""
+        start = self.start_of(connection, log)
+        if start is None:
+            raise CorruptStore(f"log {log} holds no record {numbers[0]}", hint="see what verify reports")
         low, high = start + min(numbers), start + max(numbers)
         found: dict[int, bytes] = {}
         if high - low < 2 * len(numbers):

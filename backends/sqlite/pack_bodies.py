@@ -6,6 +6,7 @@ moment leaves every body readable, once.
 """
 
 import sqlite3
+from functools import partial
 from typing import NamedTuple
 
 import zstandard
@@ -52,16 +53,21 @@ def pack_bodies(owner: Connection, base: int | None) -> int:
     """
     moved, ordinal = 0, 0
     while True:
-        with owner.reading() as connection:
-            start = ordinal << ORDINAL_SHIFT
-            if not connection.execute("SELECT 1 FROM records WHERE id=?", (start + 1,)).fetchone():
-                return moved
-            job = _next_job(connection, start)
-            base_raw = base_bytes(connection, base)
+        found = owner.read(partial(_look, start=ordinal << ORDINAL_SHIFT, base=base))
+        if found is None:
+            return moved
+        job, base_raw = found
         if job is None:
             ordinal += 1
             continue
         moved += _carry_out(owner, job, base, base_raw)
+
+
+def _look(connection: sqlite3.Connection, *, start: int, base: int | None) -> tuple[_Job | None, bytes | None] | None:
+    """The next job of the log that begins at `start`, and the bytes of the base; None if there is no such log."""
+    if not connection.execute("SELECT 1 FROM records WHERE id=?", (start + 1,)).fetchone():
+        return None
+    return _next_job(connection, start), base_bytes(connection, base)
 
 
 def _next_job(connection: sqlite3.Connection, start: int) -> _Job | None:
@@ -116,7 +122,8 @@ def _carry_out(owner: Connection, job: _Job, base: int | None, base_raw: bytes |
     ):
         raise CorruptStore("a pack of bodies does not give back what went in", hint="report this, nothing was changed")
     first, last = job.bodies[0][0], job.bodies[-1][0]
-    with owner.writing() as connection:
+
+    def move(connection: sqlite3.Connection) -> int:
         (there,) = connection.execute(
             "SELECT count(*) FROM bodies WHERE id BETWEEN ? AND ?", (job.fresh[0], job.fresh[-1])
         ).fetchone()
@@ -131,7 +138,9 @@ def _carry_out(owner: Connection, job: _Job, base: int | None, base_raw: bytes |
         connection.execute("DELETE FROM bodies WHERE id BETWEEN ? AND ?", (job.fresh[0], job.fresh[-1]))
         if job.replaced:
             connection.execute("DELETE FROM body_packs WHERE id=?", (job.replaced[0],))
-    return len(job.fresh)
+        return len(job.fresh)
+
+    return owner.write(move)
 
 
 def _still_there(connection: sqlite3.Connection, pack: tuple[int, bytes] | None) -> bool:

@@ -10,6 +10,7 @@ moved in one transaction.
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from backends import packing
@@ -68,13 +69,11 @@ def repack(owner: Connection) -> int:
     Raises:
         CorruptStore: A pack is damaged; it and what follows it are left as they are.
     """
-    with owner.reading() as connection:
-        sources = eligible(connection)
+    sources = owner.read(eligible)
     bases = _Bases(owner, sources)
     moved = 0
     for window in _windows(sources):
-        with owner.reading() as connection:
-            chunks = _read(connection, window)
+        chunks = owner.read(partial(_read, sources=window))
         if chunks is None:
             break  # another collector is at it
         cold = list(_cold_packs(chunks, bases))
@@ -146,13 +145,16 @@ class _Bases:
         self._raw: dict[int, bytes] = {}  # of bases that have no id yet
         self._last: tuple[int, bytes] | None = None
         gone = {source.ident for source in leaving}
-        with owner.reading() as connection:
+
+        def learn(connection: sqlite3.Connection) -> int | None:
             staying = [source for source in _sources(connection) if source.base == 0 and source.ident not in gone]
             for source in staying:
                 if source.longest_bytes >= _LONG_BYTES:
                     pack = _undo(connection, source.ident)
                     self._known.update(dict.fromkeys(_marks(pack.chunks() if pack else ()), source.ident))
-        self._first = staying[0].ident if staying else None
+            return staying[0].ident if staying else None
+
+        self._first = owner.read(learn)
 
     def learn(self, marks: Iterable[int], base: int, raw: bytes) -> None:
         """From now on texts with one of these marks may lean on this new pack."""
@@ -176,8 +178,7 @@ class _Bases:
         if base in self._raw:
             return base, self._raw[base]
         if self._last is None or self._last[0] != base:
-            with self._owner.reading() as connection:
-                self._last = (base, base_bytes(connection, base) or b"")
+            self._last = (base, self._owner.read(partial(base_bytes, base=base)) or b"")
         return self._last
 
     def settle(self, first: int) -> None:
@@ -242,7 +243,8 @@ def _families(chunks: Sequence[Chunk], bases: _Bases) -> list[tuple[frozenset[in
 
 def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold], bases: _Bases) -> int:
     """Put cold packs in the place of others, in one transaction; 0 where another collector was there first."""
-    with owner.writing() as connection:
+
+    def replace(connection: sqlite3.Connection) -> int:
         (newest,) = connection.execute("SELECT max(id) FROM packs").fetchone()
         for source in sources:
             if not connection.execute(
@@ -268,8 +270,10 @@ def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold
             )
             connection.execute("DELETE FROM packs WHERE id=?", (source.ident,))
         connection.execute("DELETE FROM notes WHERE name=?", (MOVED,))
-    bases.settle(newest + 1)
-    return sum(len(source.addresses) for source in sources)
+        bases.settle(newest + 1)
+        return sum(len(source.addresses) for source in sources)
+
+    return owner.write(replace)
 
 
 def _prove(connection: sqlite3.Connection, ident: int, directory: bytes) -> None:

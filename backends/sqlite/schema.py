@@ -19,11 +19,11 @@ Few tables, since each costs a page or more of a small store. Nothing newer than
 import re
 import sqlite3
 
-APPLICATION_ID = 0x6B627374
-"""``kbst``: marks the file as ours, for ``file`` and for us."""
+FORMAT = 1
+"""Number of the format, the last byte of the application id."""
 
-FORMAT = 100
-"""Oldest kbstore that reads this format, as 10000 * major + 100 * minor + patch: 0.1.0."""
+APPLICATION_ID = 0x6B627300 | FORMAT
+"""``kbs`` and the format: marks the file as ours, for ``file`` and for us."""
 
 PAGE_BYTES = 2048
 ORDINAL_SHIFT = 32
@@ -101,7 +101,9 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version={FORMAT}")
+    # Where the count of writes begins: see `backends.sqlite.foreign_log`.
+    (number,) = connection.execute("SELECT random() & 1073741823").fetchone()
+    connection.execute(f"PRAGMA user_version={number:d}")
     for statement in statements():
         connection.execute(statement)
     connection.execute("COMMIT")
@@ -120,11 +122,6 @@ def differences(connection: sqlite3.Connection) -> list[str]:
         )
     }
     return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-
-
-def version_text(version: int) -> str:
-    """A format's number as the version of kbstore that it stands for: 100 is 0.1.0."""
-    return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
 
 def _name(statement: str) -> str:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from backends.forks import leak, tell_of_forks
 from migrator.clock import Clock, stopwatch
 from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
 from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
@@ -41,6 +42,12 @@ class SQLiteEngine(Engine):
         self.path = Path(url.database)
         self._connection: sqlite3.Connection | None = None
         self._data_version = 0
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """Give up a connection that a child inherited: closing it there would undo what the parent is doing."""
+        leak(self._connection)
+        self._connection = None
 
     def open(self, *, create: bool = False) -> None:
         """Connect; a file that is not there is made, or taken for an empty database."""

@@ -136,7 +136,7 @@ def overwrite(offset: int, data: bytes) -> Callable[[Path], None]:
 
 def version(number: int) -> Callable[[Path], None]:
     """Mark a store as of another format."""
-    return overwrite(60, number.to_bytes(4))
+    return overwrite(71, number.to_bytes(1))
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], type[BackendError], str]] = {
@@ -148,11 +148,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], type[BackendError], str]] = {
     "sixty bytes": (lambda p: os.truncate(p, 60), CorruptStore, "cut off after 60 bytes"),
     "half": (cut(0.5), CorruptStore, "damaged"),
     "most": (cut(0.95), CorruptStore, "damaged"),
-    "json": (lambda p: p.write_text('{"problems": {}}'), StoreNotFound, "no SQLite file"),
+    "json": (lambda p: p.write_text('{"problems": {}}'), StoreNotFound, "not an SQLite file"),
+    "text": (lambda p: p.write_text("# not JSON\n" * 100), StoreNotFound, "not an SQLite file"),
     "foreign": (lambda p: (p.unlink(), foreign_database(p)), StoreNotFound, "another program"),
-    "newer": (version(20304), UnsupportedFormat, r"kbstore 2\.3\.4 or later reads it, this one reads up to 0\.1\.0"),
-    "never": (version(3), CorruptStore, "never was"),
-    "page size": (overwrite(16, b"\x33\x33"), CorruptStore, "damaged"),
+    "newer": (version(7), UnsupportedFormat, "in format 7, which a newer kbstore wrote; this one reads format 1"),
+    "never": (version(0), CorruptStore, "never was"),
+    "page size": (overwrite(16, b"\x33\x33"), StoreNotFound, "its first page is damaged"),
     "first page": (overwrite(100, b"\xff" * 200), CorruptStore, "damaged"),
 }
 

@@ -67,11 +67,11 @@ def test_writes_are_durable_and_take_turns(store: Path) -> None:
     """A store is open in WAL mode with full syncs, also after a reopening, and every write takes the lock at once."""
     for _ in range(2):
         backend = open_backend(store)
-        with backend._connection.using() as connection:  # type: ignore[attr-defined]
-            found = {
-                name: connection.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("journal_mode", "synchronous", "busy_timeout", "fullfsync", "recursive_triggers")
-            }
+        connection = backend._connection.get()  # type: ignore[attr-defined]
+        found = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "busy_timeout", "fullfsync", "recursive_triggers")
+        }
         assert found == {
             "journal_mode": b"wal",
             "synchronous": 2,

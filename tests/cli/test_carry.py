@@ -365,7 +365,7 @@ def test_tables_replace_only_earlier_tables(kb: Shell) -> None:
     (kb.folder / "notes.txt").write_text("notes")
     for name in ("mine.db", "notes.txt"):
         before = (kb.folder / name).read_bytes()
-        assert "is no earlier export" in kb.fails(3, "export", "--sqlite", name).err
+        assert "is not an earlier export" in kb.fails(3, "export", "--sqlite", name).err
         assert (kb.folder / name).read_bytes() == before
     kb.fails(2, "export", "--sqlite", "x.db", "v1..v2")
     kb.fails(2, "export", "--sqlite", "x.db", "-o", "y")

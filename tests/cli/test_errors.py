@@ -165,7 +165,7 @@ def test_a_configuration_that_cannot_be_used(kb: Shell, text: str) -> None:
 def test_a_store_of_a_newer_format(kb: Shell) -> None:
     """It is refused, with what can read it."""
     with closing(sqlite3.connect(kb.folder / ".kbstore" / "kb.db")) as base:
-        base.execute(f"PRAGMA user_version={schema.FORMAT + 100}")
+        base.execute(f"PRAGMA application_id={schema.APPLICATION_ID + 1}")
     for command in READING + WRITING:
         result = kb.fails(3, *command, stdin=PATCH)
         assert "format" in result.err

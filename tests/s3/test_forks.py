@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -65,35 +64,14 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child(bucket: Bucket, a
 
     thread = threading.Thread(target=run)
     thread.start()
-    while kb._lock._lock.acquire(blocking=False):
-        kb._lock._lock.release()
+    while kb._lock.acquire(blocking=False):
+        kb._lock.release()
     done = in_child(run)
     thread.join()
     assert done
     bucket.latency_s = 0.0
     again = Store(backend_on(bucket))
     assert again.verify().ok
-
-
-def test_a_local_store_is_free_in_the_child(tmp_path: Path) -> None:
-    """Also where a thread of the parent is within the file."""
-    kb = Store.create(tmp_path / "kb.db", {"n": 0}, author="a")
-    held, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with kb._lock, kb.backend._connection.lock:  # type: ignore[attr-defined]
-            held.set()
-            done.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    landed = in_child(lambda: kb.commit({"n": 1}))
-    done.set()
-    thread.join()
-    assert landed
-    assert kb.checkout() == {"n": 1}
-    kb.close()
 
 
 def test_a_child_commits_on_what_its_parent_looked_at(bucket: Bucket) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -274,9 +275,12 @@ def test_a_lock_that_is_held_too_long_is_told(tmp_path: Path, monkeypatch: pytes
     """Where another process holds the file, a commit says so, wrote nothing, and succeeds afterwards."""
     monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.05)
     with Store.create(tmp_path / "kb.db", {"n": 0}) as kb, Store.open(tmp_path / "kb.db") as other:
-        with other.backend._connection.writing():  # type: ignore[attr-defined]
+
+        def hold(_: sqlite3.Connection) -> None:
             with pytest.raises(StoreUnavailable) as told:
                 kb.commit({"n": 1})
             assert told.value.hint
             assert kb.checkout() == {"n": 0}
+
+        other.backend._connection.write(hold)  # type: ignore[attr-defined]
         assert kb.commit({"n": 1}).seq == 2
