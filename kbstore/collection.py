@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from kbstore.canonical import JSON, decode
-from kbstore.pairing import id_key, shared_id_key
+from kbstore.identity import Names, find_names
 from kbstore.tree.node import ARRAY, OBJECT, Index, Leaf, Ref, split_elements, split_members
 from kbstore.tree.read import Source, find, find_element, leaf_refs, opened
 
@@ -78,15 +78,9 @@ def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | N
     return max(found, key=lambda path: (looks[path].count, len(path)), default=None)
 
 
-def entry_key(roots: Sequence[Ref], collection: tuple[str, ...], source: Source) -> str | None:
-    """The member that identifies the elements of a collection that is an array; None for any other.
-
-    It need not be unique on every side: an element that was given the id of another changes no other element's.
-    """
-    samples = [sample for root in roots if (sample := _elements(root, collection, source))]
-    if len(samples) > 1 and (both := shared_id_key(samples[0], samples[1])) is not None:
-        return both
-    return min((key for sample in samples if (key := id_key(sample)) is not None), default=None)
+def entry_names(roots: Sequence[Ref], collection: tuple[str, ...], source: Source) -> Names | None:
+    """Find the members that identify the elements of a collection that is an array; None for any other."""
+    return find_names(*[sample for root in roots if (sample := _elements(root, collection, source))])
 
 
 def _is_inside_one(path: tuple[str, ...], looks: dict[tuple[str, ...], _Look]) -> bool:

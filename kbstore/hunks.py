@@ -49,15 +49,14 @@ class Change(NamedTuple):
         kind: added, removed, modified, or moved (an array element that stands elsewhere).
         old: The old value, or `MISSING`.
         new: The new value, or `MISSING`.
-        label: For an array element that is known by an id-like member, and all within it, such as ``id=s3``; of
-            elements within each other, the outermost.
+        address: The same place by identity: elements that have a key are named by it, such as ``/steps/[id=s3]/text``.
     """
 
     pointer: str
     kind: Literal["added", "removed", "modified", "moved"]
     old: JSON
     new: JSON
-    label: str | None
+    address: str
 
 
 def inverse(hunks: Sequence[Difference]) -> list[Difference]:

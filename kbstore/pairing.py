@@ -1,15 +1,12 @@
-"""Which element of an array became which: matched by an id-like member, else by content, else by likeness."""
+"""Which element of an array became which: matched by key, else by content, else by likeness."""
 
 from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
 
 from kbstore.align import align
 from kbstore.canonical import JSON, encode
+from kbstore.identity import WEAK_NAMES, Names, find_names, keys_of
 
-_STRONG_KEYS = ("id", "_id", "@id", "uuid", "guid", "key")
-_ID_ENDINGS = ("_id", "Id", "ID", "_uuid")
-_WEAK_KEYS = ("slug", "code", "name")
-"""What names an element but may be renamed: elements without a partner are then still compared by likeness."""
 _MOST_COMPARISONS = 900
 """Elements of a gap are compared pair by pair only where there are no more pairs than this."""
 _LIKE = 0.5
@@ -43,68 +40,38 @@ def differs(old: JSON, new: JSON) -> bool:
     return False
 
 
-def id_key(elements: Sequence[JSON]) -> str | None:
-    """The member that identifies these elements: id-like by name, in all of them, a string or integer, never twice.
-
-    Returns:
-        Its name; None where there is none, or no element, or one that is no object.
-    """
-    return _shared_id_key(elements, ())
-
-
-def pair_elements(old: Sequence[JSON], new: Sequence[JSON], key: str | None = None) -> list[Pair]:
+def pair_elements(
+    old: Sequence[JSON], new: Sequence[JSON], names: Names | None = None, *, find: bool = True
+) -> list[Pair]:
     """What became of the elements that differ, in order; the others are left out.
+
+    Elements are matched by their key; those without one by their content, and what is left of those by likeness and
+    place.
 
     Args:
         old: Elements of the old list, or of a region of it.
         new: The same of the new list.
-        key: The member that identifies them, where the caller knows it; else it is looked for.
+        names: The members that identify them, if the caller knows them.
+        find: Look for such members if `names` is None.
     """
     if not old:
         return [Pair("+", 0, j) for j in range(len(new))]
     if not new:
         return [Pair("-", i, 0) for i in range(len(old))]
-    key = key or _shared_id_key(old, new)
-    if key is None:
-        return _pairs_by_content(old, new)
-    return _pairs_by_id(old, new, key)
-
-
-def shared_id_key(old: Sequence[JSON], new: Sequence[JSON]) -> str | None:
-    """The member that identifies the elements of both lists, or None; an empty list has nothing against any."""
-    return _shared_id_key(old, new) if old else _shared_id_key(new, ())
-
-
-def _shared_id_key(old: Sequence[JSON], new: Sequence[JSON]) -> str | None:
-    if not old or type(old[0]) is not dict:
-        return None
-    if set(map(type, old)) != {dict} or not set(map(type, new)) <= {dict}:
-        return None
-    first = old[0]
-    candidates = [name for name in _STRONG_KEYS if name in first]
-    candidates += sorted([name for name in first if name.endswith(_ID_ENDINGS) and name not in candidates])
-    candidates += [name for name in _WEAK_KEYS if name in first]
-    for name in candidates:
-        if _identifies(name, old) and _identifies(name, new):
-            return name
-    return None
-
-
-def _identifies(name: str, elements: Sequence[JSON]) -> bool:
-    values = [element.get(name) for element in elements]
-    return set(map(type, values)) <= {str, int} and len(set(values)) == len(values)
-
-
-def _pairs_by_id(old: Sequence[JSON], new: Sequence[JSON], key: str) -> list[Pair]:
+    if names is None and find:
+        names = find_names(old, new)
+    old_marks, new_marks = marks(names, old, new)
+    by_place = names is None
     found: list[Pair] = []
     i = j = 0
-    runs = align([element[key] for element in old], [element[key] for element in new])
+    runs = align(old_marks, new_marks)
     for at, to, length in [*runs, (len(old), len(new), 0)]:
-        if at > i and to > j and key in _WEAK_KEYS:
-            found += _pairs_in_gap(old, i, at, new, j, to, least=_LIKE)
+        if at > i and to > j:
+            left, come = _unpaired(old_marks, new_marks, (i, at), (j, to), names)
+            pairs = _paired(old, left, new, come, least=0.0 if by_place else _LIKE)
         else:
-            found += [Pair("-", x, j) for x in range(i, at)]
-            found += [Pair("+", at, y) for y in range(j, to)]
+            pairs = []
+        _fill_gap((i, at), (j, to), pairs, found)
         for n in range(length):
             if differs(old[at + n], new[to + n]):
                 found.append(Pair("=", at + n, to + n))
@@ -112,49 +79,76 @@ def _pairs_by_id(old: Sequence[JSON], new: Sequence[JSON], key: str) -> list[Pai
     return found
 
 
-def _pairs_by_content(old: Sequence[JSON], new: Sequence[JSON]) -> list[Pair]:
-    found: list[Pair] = []
-    i = j = 0
-    runs = align(*_identities(old, new))
-    for at, to, length in [*runs, (len(old), len(new), 0)]:
-        if at > i or to > j:
-            found += _pairs_in_gap(old, i, at, new, j, to, least=0.0)
-        i, j = at + length, to + length
-    return found
+def marks(names: Names | None, *sides: Sequence[JSON]) -> list[list[Hashable]]:
+    """Return what each element of several lists is matched by: its key, or the canonical bytes of its content."""
+    if names is None and all(set(map(type, side)) == {str} for side in sides):
+        return [[*side] for side in sides]
+    return [
+        [encode(element) if key is None else key for element, key in zip(side, keys, strict=True)]
+        for side, keys in zip(sides, keys_of(names, *sides), strict=True)
+    ]
 
 
-def _identities(old: Sequence[JSON], new: Sequence[JSON]) -> tuple[Sequence[Hashable], Sequence[Hashable]]:
-    """Elements in a form in which == is exact."""
-    if set(map(type, old)) == {str} == set(map(type, new)):
-        return old, new
-    return [encode(element) for element in old], [encode(element) for element in new]
+def _unpaired(
+    old_marks: Sequence[Hashable],
+    new_marks: Sequence[Hashable],
+    gone: tuple[int, int],
+    come: tuple[int, int],
+    names: Names | None,
+) -> tuple[list[int], list[int]]:
+    """The elements of a gap that may be one another, although they are marked otherwise.
+
+    By their key they are not, unless it is one that may be edited, and only one side has it.
+    """
+    olds, news = range(*gone), range(*come)
+    if names is None:
+        return [*olds], [*news]
+    weak = len(names) == 1 and names[0] in WEAK_NAMES
+    in_old, in_new = (set(old_marks), set(new_marks)) if weak else (set(), set())
+    return (
+        [i for i in olds if type(old_marks[i]) is bytes or (weak and old_marks[i] not in in_new)],
+        [j for j in news if type(new_marks[j]) is bytes or (weak and new_marks[j] not in in_old)],
+    )
 
 
-def _pairs_in_gap(
-    old: Sequence[JSON], low: int, high: int, new: Sequence[JSON], new_low: int, new_high: int, *, least: float
-) -> list[Pair]:
-    """Pair what is left between matches: like with like where that can be told cheaply, else by position."""
-    n, m = high - low, new_high - new_low
+def _fill_gap(
+    gone: tuple[int, int], come: tuple[int, int], pairs: Sequence[tuple[int, int]], found: list[Pair]
+) -> None:
+    """Tell what becomes of a gap's elements, of which these are pairs, in order."""
+    i, j = gone[0], come[0]
+    for x, y in [*pairs, (gone[1], come[1])]:
+        found += [Pair("-", at, j) for at in range(i, x)]
+        found += [Pair("+", x, to) for to in range(j, y)]
+        if x < gone[1] and y < come[1]:
+            found.append(Pair("=", x, y))
+        i, j = x + 1, y + 1
+
+
+def _paired(
+    old: Sequence[JSON], left: Sequence[int], new: Sequence[JSON], come: Sequence[int], *, least: float
+) -> list[tuple[int, int]]:
+    """Pair what is left between matches: like with like where that can be told cheaply, else by position.
+
+    Args:
+        old: The old list.
+        left: Indexes of the elements in question.
+        new: The new list.
+        come: Indexes of the elements in question.
+        least: The likeness that a pair must have; 0 pairs by position too.
+    """
+    n, m = len(left), len(come)
+    if not n or not m:
+        return []
+    olds, news = [old[i] for i in left], [new[j] for j in come]
     containers = {dict, list}
     comparable = (
-        not containers.isdisjoint(map(type, old[low:high]))
-        and not containers.isdisjoint(map(type, new[new_low:new_high]))
+        not containers.isdisjoint(map(type, olds))
+        and not containers.isdisjoint(map(type, news))
         and n * m <= _MOST_COMPARISONS
     )
-    pairs: list[tuple[int, int]]
     if comparable and (n * m > 1 or least):
-        pairs = _likest(old[low:high], new[new_low:new_high], least)
-    else:
-        pairs = [] if least else [(x, x) for x in range(min(n, m))]
-    found: list[Pair] = []
-    i, j = low, new_low
-    for x, y in [*pairs, (n, m)]:
-        found += [Pair("-", at, j) for at in range(i, low + x)]
-        found += [Pair("+", low + x, to) for to in range(j, new_low + y)]
-        if x < n and y < m:
-            found.append(Pair("=", low + x, new_low + y))
-        i, j = low + x + 1, new_low + y + 1
-    return found
+        return [(left[x], come[y]) for x, y in _likest(olds, news, least)]
+    return [] if least else [*zip(left, come, strict=False)]
 
 
 def _likest(old: Sequence[JSON], new: Sequence[JSON], least: float) -> list[tuple[int, int]]:

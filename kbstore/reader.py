@@ -11,7 +11,7 @@ from backends.forks import Guard
 from kbstore.canonical import MISSING
 from kbstore.change import UNSET
 from kbstore.clock import check_moment, format_time
-from kbstore.collection import entry_key, find_collection
+from kbstore.collection import entry_names, find_collection
 from kbstore.diff import Diff
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
@@ -315,6 +315,10 @@ class Reader:
             sides = [root for root in (old_root, new_root) if root is not None]
             collection = self._collection_of(sides) or ()
 
+            identities = {}
+            if (names := entry_names(sides, collection, self._nodes)) is not None:
+                identities[format_pointer(collection)] = names
+
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
 
@@ -323,7 +327,7 @@ class Reader:
                 collection=collection,
                 old_name=self._version(old_entry).name,
                 new_name="document" if given is not None else self._version(new_entry).name,
-                entry_key=entry_key(sides, collection, self._nodes),
+                identities=identities,
                 read_entry=read_entry,
             )
 

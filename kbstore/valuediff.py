@@ -16,7 +16,8 @@ from kbstore.canonical import JSON, MISSING, check, copy_of
 from kbstore.changes import changes
 from kbstore.edits import MAX_OPERATIONS
 from kbstore.hunks import Change, Difference, Hunk, Splice, grouped, inverse
-from kbstore.pairing import Pair, differs, id_key, pair_elements
+from kbstore.identity import Identities, id_key
+from kbstore.pairing import Pair, differs, pair_elements
 from kbstore.pointer import escape_token, format_pointer
 
 __all__ = [
@@ -39,19 +40,26 @@ _SHORTER = 1.5
 """An object that keeps nothing is replaced where its members' operations would be this much longer."""
 
 _Operations = list[dict[str, JSON]]
+_FOUND: Identities = {}
+"""No settings: members that identify elements are found."""
 
 
-def make_patch(old: JSON, new: JSON) -> list[dict[str, JSON]]:
+def make_patch(old: JSON, new: JSON, identities: Identities = _FOUND) -> list[dict[str, JSON]]:
     """The JSON Patch that turns `old` into exactly `new`; empty where they are the same.
 
     The patch shares nothing mutable with the arguments. It has at most `MAX_OPERATIONS` operations.
+
+    Args:
+        old: Any JSON value.
+        new: Any JSON value.
+        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
 
     Raises:
         InvalidJSON: One of the values is not JSON.
     """
     check(old)
     check(new)
-    operations = patch_of([Hunk((), old, new)])
+    operations = patch_of([Hunk((), old, new)], identities)
     if len(operations) > MAX_OPERATIONS:
         operations = [_replace("", new)]
     for operation in operations:
@@ -60,11 +68,12 @@ def make_patch(old: JSON, new: JSON) -> list[dict[str, JSON]]:
     return operations
 
 
-def patch_of(hunks: Sequence[Difference]) -> list[dict[str, JSON]]:
+def patch_of(hunks: Sequence[Difference], identities: Identities = _FOUND) -> list[dict[str, JSON]]:
     """The JSON Patch that makes these differences.
 
     Args:
         hunks: Differences of good values. Regions of one array stand together, in increasing order.
+        identities: As for `make_patch`.
 
     Returns:
         Operations as plain objects; their values are those of the hunks, not copies.
@@ -75,7 +84,7 @@ def patch_of(hunks: Sequence[Difference]) -> list[dict[str, JSON]]:
         if isinstance(group, Hunk):
             path = format_pointer(group.path)
             try:
-                _member(path, group.old, group.new, operations)
+                _member(path, group.old, group.new, operations, identities)
             except RecursionError:  # the caller stands deep in Python's stack
                 operations[start:] = [_replace(path, group.new)]
             continue
@@ -83,13 +92,13 @@ def patch_of(hunks: Sequence[Difference]) -> list[dict[str, JSON]]:
         for splice in reversed(group):
             start = len(operations)
             try:
-                pairs = pair_elements(splice.old, splice.new)
-                _elements(path, splice.old_start, splice.old, splice.new, pairs, operations)
+                pairs = pair_elements(splice.old, splice.new, identities.get(path))
+                _elements(path, splice.old_start, splice.old, splice.new, pairs, operations, identities)
             except RecursionError:
                 pairs = [Pair("-", i, 0) for i in range(len(splice.old))]
                 pairs += [Pair("+", len(splice.old), j) for j in range(len(splice.new))]
                 operations[start:] = []
-                _elements(path, splice.old_start, splice.old, splice.new, pairs, operations)
+                _elements(path, splice.old_start, splice.old, splice.new, pairs, operations, identities)
     return operations
 
 
@@ -97,30 +106,32 @@ def _replace(path: str, value: JSON) -> dict[str, JSON]:
     return {"op": "replace", "path": path, "value": value}
 
 
-def _member(path: str, old: JSON, new: JSON, operations: _Operations) -> None:
+def _member(path: str, old: JSON, new: JSON, operations: _Operations, identities: Identities) -> None:
     if old is MISSING:
         operations.append({"op": "add", "path": path, "value": new})
     elif new is MISSING:
         operations.append({"op": "remove", "path": path})
     else:
-        _value(path, old, new, operations)
+        _value(path, old, new, operations, identities)
 
 
-def _value(path: str, old: JSON, new: JSON, operations: _Operations) -> bool:
+def _value(path: str, old: JSON, new: JSON, operations: _Operations, identities: Identities) -> bool:
     """Emit what turns `old` into `new`; True where any part of `old` stays."""
     kind = type(old)
     if kind is type(new):
         if kind is dict:
-            return _object(path, old, new, operations)
+            return _object(path, old, new, operations, identities)
         if kind is list:
-            return _array(path, old, new, operations)
+            return _array(path, old, new, operations, identities)
     if differs(old, new):
         operations.append(_replace(path, new))
         return False
     return True
 
 
-def _object(path: str, old: dict[str, JSON], new: dict[str, JSON], operations: _Operations) -> bool:
+def _object(
+    path: str, old: dict[str, JSON], new: dict[str, JSON], operations: _Operations, identities: Identities
+) -> bool:
     changed: list[str] = []
     common = 0
     for name, value in old.items():
@@ -149,17 +160,17 @@ def _object(path: str, old: dict[str, JSON], new: dict[str, JSON], operations: _
             operations.append({"op": "remove", "path": child})
         elif name not in old:
             operations.append({"op": "add", "path": child, "value": new[name]})
-        elif _value(child, old[name], new[name], operations):
+        elif _value(child, old[name], new[name], operations, identities):
             kept = True
     if not kept and len(operations) - start > 1:
         _shorten(path, new, start, operations, _SHORTER)
     return kept or (not old and not new)
 
 
-def _array(path: str, old: list[JSON], new: list[JSON], operations: _Operations) -> bool:
-    pairs = pair_elements(old, new)
+def _array(path: str, old: list[JSON], new: list[JSON], operations: _Operations, identities: Identities) -> bool:
+    pairs = pair_elements(old, new, identities.get(path))
     start = len(operations)
-    kept = _elements(path, 0, old, new, pairs, operations)
+    kept = _elements(path, 0, old, new, pairs, operations, identities)
     kept = kept or sum([pair.kind != "+" for pair in pairs]) < len(old)
     count = len(operations) - start
     if count > 1 and count * 4 > len(new):
@@ -168,14 +179,20 @@ def _array(path: str, old: list[JSON], new: list[JSON], operations: _Operations)
 
 
 def _elements(
-    path: str, offset: int, old: Sequence[JSON], new: Sequence[JSON], pairs: Sequence[Pair], operations: _Operations
+    path: str,
+    offset: int,
+    old: Sequence[JSON],
+    new: Sequence[JSON],
+    pairs: Sequence[Pair],
+    operations: _Operations,
+    identities: Identities,
 ) -> bool:
     """Emit what becomes of the elements of a region at `offset`, from right to left."""
     kept = False
     for kind, i, j in reversed(pairs):
         place = f"{path}/{offset + i}"
         if kind == "=":
-            kept = _value(place, old[i], new[j], operations) or kept
+            kept = _value(place, old[i], new[j], operations, identities) or kept
         elif kind == "-":
             operations.append({"op": "remove", "path": place})
         else:

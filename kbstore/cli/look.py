@@ -110,7 +110,7 @@ def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> 
             raise RevisionError("v0 is the empty beginning: there is nothing to show")
         diff = store.diff(store.version(f"{revision}~1"), version)
         if as_json:
-            entries = {"added": diff.added, "removed": diff.removed, "modified": diff.modified}
+            entries = {"added": diff.added, "removed": diff.removed, "modified": diff.modified, "moved": diff.moved}
             say_json({**version.as_dict(), **entries, "patch": version.patch})
             return
         color = wants_color()

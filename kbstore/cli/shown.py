@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from kbstore.cli.output import paint
 from kbstore.diff import Diff
 from kbstore.render.escape import visible
+from kbstore.render.source import entry_counts
 from kbstore.version import Version
 
 
@@ -38,13 +39,8 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
 
 
 def counts(diff: Diff) -> str:
-    """How many entries were added, modified and removed; the paths, where no entry was touched."""
-    told = [
-        f"{len(ids)} {word}"
-        for ids, word in ((diff.added, "added"), (diff.modified, "modified"), (diff.removed, "removed"))
-        if ids
-    ]
-    return ", ".join(told) if told else "changes outside of the entries" if diff else "no changes"
+    """How many entries were added, removed, modified and moved."""
+    return entry_counts(diff) or ("changes outside of the entries" if diff else "no changes")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

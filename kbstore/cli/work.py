@@ -70,6 +70,7 @@ def status_command(session: Session, as_json: bool) -> None:
                 (status.diff.added, "+", "32"),
                 (status.diff.modified, "~", "33"),
                 (status.diff.removed, "-", "31"),
+                (status.diff.moved, ">", "33"),
             ):
                 for entry in ids[:_SHOWN_ENTRIES]:
                     say(paint(f"  {sign} {visible(entry)}", code, color))
@@ -91,6 +92,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
         "added": diff.added if diff else [],
         "modified": diff.modified if diff else [],
         "removed": diff.removed if diff else [],
+        "moved": diff.moved if diff else [],
     }
 
 

@@ -21,10 +21,10 @@ _STYLE = """
 body{margin:0 auto;max-width:62rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);
 font:1rem/1.55 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.35rem;margin:0 0 .25rem}h2{font-size:1.05rem;margin:0 0 .5rem}
-header p,nav,.kind,.label,.skip{color:var(--soft)}
+header p,nav,.kind,.skip{color:var(--soft)}
 nav ul{columns:18rem;padding-left:1.2rem;margin:.5rem 0 0}a{color:inherit}
 section{border-top:1px solid var(--line);padding:1.1rem 0 .4rem;margin-top:1.1rem}
-h3{font:600 .9rem/1.5 ui-monospace,monospace;margin:.8rem 0 .2rem}.kind,.label{font-weight:400}
+h3{font:600 .9rem/1.5 ui-monospace,monospace;margin:.8rem 0 .2rem}.kind{font-weight:400}
 code,pre,.value{font-family:ui-monospace,monospace;font-size:.9rem}
 .text{font:inherit}
 del,ins{display:block;text-decoration:none;padding:.3rem .6rem .3rem 1.6rem;white-space:pre-wrap;position:relative}
@@ -39,7 +39,7 @@ del mark{background:var(--del-mark);text-decoration:line-through}ins mark{backgr
 """
 # A container that fits into so many columns stands on one line.
 _COLUMNS = 90
-_KINDS = {"added": "added", "removed": "removed", "modified": "changed"}
+_KINDS = {"added": "added", "removed": "removed", "modified": "changed", "moved": "moved"}
 
 
 def html(diff: Differences, title: str = "") -> str:
@@ -111,10 +111,9 @@ def _section(number: int, part: Group) -> Iterator[str]:
 
 
 def _change(part: Group, change: Change) -> Iterator[str]:
-    where, name = part.relative(change) or "(itself)", part.label(change)
-    label = f' <span class="label">{escape.html(name)}</span>' if name else ""
+    where = part.relative(change) or "(itself)"
     kind = f' <span class="kind">{change.kind}</span>' if change.kind != "modified" else ""
-    yield f"<h3>{escape.html(where)}{label}{kind}</h3>"
+    yield f"<h3>{escape.html(where)}{kind}</h3>"
     old, new = change.old, change.new
     if change.kind == "modified" and isinstance(old, str) and isinstance(new, str):
         if "\n" in old or "\n" in new:

@@ -17,9 +17,9 @@ def as_json(diff: Differences) -> dict[str, Any]:
 
     Returns:
         `schema_version`; `from` and `to` (names of the versions); `collection` (pointer tokens); `added`, `removed`,
-        `modified` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, `label` of
-        a matched list element); `patch` (RFC 6902, from one side to the other). Values are those of the store, not
-        escaped.
+        `modified`, `moved` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, and
+        `address`, the pointer by identity, if it is another one); `patch` (RFC 6902, from one side to the other).
+        Values are those of the store, not escaped.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -29,6 +29,7 @@ def as_json(diff: Differences) -> dict[str, Any]:
         "added": list(diff.added),
         "removed": list(diff.removed),
         "modified": list(diff.modified),
+        "moved": list(diff.moved),
         "changes": [_change(change) for change in diff.changes()],
         "patch": list(diff.patch),
     }
@@ -36,8 +37,8 @@ def as_json(diff: Differences) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     told: dict[str, Any] = {"pointer": change.pointer, "kind": change.kind}
-    if change.label:
-        told["label"] = change.label
+    if change.address != change.pointer:
+        told["address"] = change.address
     if change.kind != "added":
         told["old"] = change.old
     if change.kind != "removed":

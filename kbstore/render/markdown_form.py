@@ -14,7 +14,7 @@ from kbstore.render.unified_form import printed
 from kbstore.render.words import Span, word_diff
 from kbstore.valuediff import Change
 
-_KINDS = {"added": "Added", "removed": "Removed", "modified": "Modified"}
+_KINDS = {"added": "Added", "removed": "Removed", "modified": "Modified", "moved": "Moved"}
 # Below this a value stands in its line; above, in a block of its own.
 _INLINE = 120
 _BACKTICKS = re.compile("`{3,}")
@@ -48,9 +48,7 @@ def markdown(diff: Differences) -> str:
 
 
 def _change(part: Group, change: Change) -> Iterator[str]:
-    where, name = part.relative(change) or "(itself)", part.label(change)
-    label = f" ({escape.markdown(name)})" if name else ""
-    head = f"- {markdown_code(where)}{label}"
+    head = f"- {markdown_code(part.relative(change) or '(itself)')}"
     old, new = change.old, change.new
     if change.kind == "moved":
         yield f"{head} moved"

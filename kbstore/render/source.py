@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kbstore.canonical import MISSING
+from kbstore.identity import short_token
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.valuediff import Change
 
@@ -39,6 +40,14 @@ class Differences(Protocol):
         """Ids of the entries that both sides have, with different content."""
 
     @property
+    def moved(self) -> Sequence[str]:
+        """Ids of the elements that are elsewhere among the others."""
+
+    @property
+    def reordered(self) -> int:
+        """How many entries are before or behind another one than they were."""
+
+    @property
     def patch(self) -> Sequence[dict[str, Any]]:
         """RFC 6902 operations from the old side to the new one."""
 
@@ -56,6 +65,7 @@ class Group:
     Attributes:
         entry: The entry's id; None for what lies outside of the collection.
         path: Tokens of the entry's pointer; empty for what lies outside.
+        address: The entry's pointer by identity; empty for what lies outside.
         kind: ``added``, ``removed`` or ``modified``.
         changes: Its changed values. An entry that came or went as a whole is one change.
         old: The entry before; `MISSING` where there was none or it is not known.
@@ -64,6 +74,7 @@ class Group:
 
     entry: str | None
     path: tuple[str, ...]
+    address: str
     kind: str
     changes: Sequence[Change]
     old: Any = MISSING
@@ -80,14 +91,8 @@ class Group:
         return title_of(self.new if self.new is not MISSING else self.old)
 
     def relative(self, change: Change) -> str:
-        """Where a change lies: its pointer below the entry; empty for the entry itself."""
-        return change.pointer[len(self.pointer) :]
-
-    def label(self, change: Change) -> str | None:
-        """The list element that a change lies in, such as ``id=s3``; None where that is the entry itself."""
-        if not change.label or (self.entry is not None and change.label.partition("=")[2] == self.entry):
-            return None
-        return change.label
+        """Where a change lies: its address below the entry; empty for the entry itself."""
+        return change.address[len(self.address) :]
 
 
 def title_of(value: object) -> str | None:
@@ -99,6 +104,20 @@ def title_of(value: object) -> str | None:
     return None
 
 
+def entry_counts(diff: Differences) -> str:
+    """How many entries were added, removed and modified, and that they were moved; empty if none was touched."""
+    counts = [
+        (len(diff.added), "added"),
+        (len(diff.removed), "removed"),
+        (len(diff.modified), "modified"),
+        (len(diff.moved) if len(diff.moved) == 1 else 0, "moved"),
+    ]
+    told = [f"{count:,} {what}" for count, what in counts if count]
+    if len(diff.moved) > 1:
+        told.append(f"the order of {diff.reordered:,} entries changed")
+    return ", ".join(told)
+
+
 def groups(diff: Differences) -> list[Group]:
     """The changes by entry: first what lies outside of all entries, then the entries in the order of the changes.
 
@@ -107,7 +126,6 @@ def groups(diff: Differences) -> list[Group]:
     """
     outside: list[Change] = []
     inside: dict[str, tuple[tuple[str, ...], list[Change]]] = {}
-    named = {*diff.added, *diff.removed, *diff.modified}
     depth = len(diff.collection)
     for change in diff.changes():
         for part in _spread(change, diff.collection):
@@ -115,26 +133,21 @@ def groups(diff: Differences) -> list[Group]:
             if len(path) <= depth or path[:depth] != diff.collection:
                 outside.append(part)
                 continue
-            entry = _entry_id(path[depth], part, named)
+            entry = "/".join(part.address.split("/")[: depth + 2])
             inside.setdefault(entry, (path[: depth + 1], []))[1].append(part)
-    found = [Group(None, (), "modified", outside)] if outside else []
-    return found + [_group(diff, entry, path, changes) for entry, (path, changes) in inside.items()]
+    found = [Group(None, (), "", "modified", outside)] if outside else []
+    return found + [_group(diff, address, path, changes) for address, (path, changes) in inside.items()]
 
 
-def _group(diff: Differences, entry: str, path: tuple[str, ...], changes: list[Change]) -> Group:
-    whole = changes[0] if changes[0].pointer == format_pointer(path) else None
+def _group(diff: Differences, address: str, path: tuple[str, ...], changes: list[Change]) -> Group:
+    whole = changes[0] if changes[0].address == address else None
+    entry = short_token(parse_pointer(address)[-1], path[-1])
     if whole is not None and len(changes) == 1 and whole.kind in ("added", "removed"):
-        return Group(entry, path, whole.kind, changes, whole.old, whole.new)
+        return Group(entry, path, address, whole.kind, changes, whole.old, whole.new)
+    if whole is not None and whole.kind == "moved":
+        return Group(entry, path, address, "moved" if len(changes) == 1 else "modified", changes, whole.old, whole.new)
     old, new = diff.sides(entry) or (MISSING, MISSING)
-    return Group(entry, path, "modified", changes, old, new)
-
-
-def _entry_id(token: str, change: Change, named: set[str]) -> str:
-    """The id of the entry that a change belongs to: elements of a list go by their id-like member, not by place."""
-    if token in named or not change.label:
-        return token
-    label = change.label.partition("=")[2]
-    return label if label in named else token
+    return Group(entry, path, address, "modified", changes, old, new)
 
 
 def _spread(change: Change, collection: tuple[str, ...]) -> Iterator[Change]:
@@ -147,4 +160,5 @@ def _spread(change: Change, collection: tuple[str, ...]) -> Iterator[Change]:
         return
     for name, member in value.items():
         old, new = (MISSING, member) if change.kind == "added" else (member, MISSING)
-        yield from _spread(Change(format_pointer((*path, name)), change.kind, old, new, None), collection)
+        pointer = format_pointer((*path, name))
+        yield from _spread(Change(pointer, change.kind, old, new, pointer), collection)

@@ -13,7 +13,7 @@ _LONGEST_BAR = 30
 def stat(diff: Differences, width: int = 80) -> str:
     """A line for each changed entry: its name, how many paths changed, and a bar; then the sums.
 
-    An entry's name is its pointer; that of a list's element, whose pointer changes with every insertion, is its id.
+    An entry's name is its address.
 
     Args:
         diff: What changed.
@@ -39,27 +39,21 @@ def stat(diff: Differences, width: int = 80) -> str:
     sums = sum((counts for _, counts in rows), Counter[str]())
     told = ", ".join(f"{sums[kind]:,} {kind}({sign})" for kind, sign in _SIGNS.items() if sums[kind])
     entries = sum(part.entry is not None for part in parts)
-    lines.append(f" {entries:,} entr{'y' if entries == 1 else 'ies'} changed; paths: {told}")
+    order = f"; the order of {diff.reordered:,} entries changed" if len(diff.moved) > 1 else ""
+    lines.append(f" {entries:,} entr{'y' if entries == 1 else 'ies'} changed{order}; paths: {told}")
     return "\n".join(lines) + "\n"
 
 
 def names(diff: Differences) -> str:
-    """The pointers of the changed entries, and of what changed outside of them, one a line.
-
-    That of a list's element is its place on the new side; on the old one where it was removed.
-    """
+    """The addresses of the changed entries, and of what changed outside of them, one a line."""
     found = []
     for part in groups(diff):
-        found += [part.pointer] if part.entry is not None else [change.pointer for change in part.changes]
+        found += [part.address] if part.entry is not None else [change.address for change in part.changes]
     return "".join(f"{visible(name) or '/'}\n" for name in found)
 
 
 def _name(part: Group) -> str:
-    return visible(_entry_name(part)) if part.entry is not None else "(outside of the entries)"
-
-
-def _entry_name(part: Group) -> str:
-    return part.pointer if part.entry is None or part.path[-1] == part.entry else part.entry
+    return visible(part.address) if part.entry is not None else "(outside of the entries)"
 
 
 def _bar(counts: Counter[str], longest: int, width: int) -> str:

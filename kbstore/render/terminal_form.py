@@ -8,7 +8,7 @@ from kbstore.render.escape import visible
 from kbstore.render.layout import ELLIPSIS, Piece, cells, clip, side, wrap
 from kbstore.render.linewise import hunks
 from kbstore.render.outline import inline, outline
-from kbstore.render.source import Differences, Group, groups, title_of
+from kbstore.render.source import Differences, Group, entry_counts, groups, title_of
 from kbstore.render.words import Span, word_diff
 from kbstore.valuediff import Change
 
@@ -36,12 +36,12 @@ def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
     """
     paper = _Paper(color, max(width, _NARROWEST))
     parts = groups(diff)
-    whole = [part for part in parts if part.kind != "modified"]
+    many = sum(part.kind in ("added", "removed") for part in parts) > _WHOLE_ENTRIES
+    brief = [part.kind == "moved" or (many and part.kind != "modified") for part in parts]
     lines: list[str] = []
-    for part in parts:
-        brief = len(whole) > _WHOLE_ENTRIES and part.kind != "modified"
-        lines += paper.entry_line(part) if brief else [*paper.entry(part), ""]
-        if brief and part is whole[-1]:
+    for number, part in enumerate(parts):
+        lines += paper.entry_line(part) if brief[number] else paper.entry(part)
+        if not all(brief[number : number + 2]) or part is parts[-1]:
             lines.append("")
     if not parts:
         return ""
@@ -53,8 +53,7 @@ def summary(diff: Differences, parts: Sequence[Group]) -> str:
     """How many entries and paths changed, on one line."""
     if not parts:
         return "nothing changed"
-    counts = [(len(diff.added), "added"), (len(diff.removed), "removed"), (len(diff.modified), "modified")]
-    entries = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no entry touched"
+    entries = entry_counts(diff) or "no entry touched"
     paths = sum(len(part.changes) for part in parts)
     return f"{entries}; {paths:,} path{'' if paths == 1 else 's'}"
 
@@ -89,30 +88,29 @@ class _Paper:
         room = self.width - 4 - cells(name)
         title = clip(visible(part.title), room) if part.title and room > 8 else ""
         head = self.paint(f"{sign} {name}", _BOLD, code)
+        if part.kind == "moved":
+            title = f"moved: {title}" if title else "moved"
         return [f"{head}  {title}" if title else head]
 
     def change(self, part: Group, change: Change) -> Iterator[str]:
         """One changed path."""
-        name = part.label(change)
-        label = f"  {visible(name)}" if name else ""
-        where = part.relative(change) or "(itself)"
-        head, told = f"    {visible(where)}", self.paint(label, _DIM)
-        used = cells(head) + cells(label)
+        head = f"    {visible(part.relative(change) or '(itself)')}"
+        used = cells(head)
         sign, code = _SIGNS[change.kind]
         if change.kind == "modified":
-            yield from self.modified(head + told, used, change.old, change.new)
+            yield from self.modified(head, used, change.old, change.new)
         elif change.kind == "moved":
             title = title_of(change.new) or inline(change.new)
             room = self.width - used - 9
-            yield f"{head}{told}  {self.paint('moved', code)}" + f": {clip(visible(title), room)}"
+            yield f"{head}  {self.paint('moved', code)}" + f": {clip(visible(title), room)}"
         else:
             value = change.new if change.kind == "added" else change.old
             # An element that has a title needs no more than its outline; a plain value stands on the path's line.
             text = inline(value) if not isinstance(value, dict | list) or not value else ""
             if text and used + 4 + cells(text) <= self.width:
-                yield f"{head}{told}  {self.paint(f'{sign} {text}', code)}"
+                yield f"{head}  {self.paint(f'{sign} {text}', code)}"
             else:
-                yield head + told
+                yield head
                 yield from self.block(value, sign, code, 6)
 
     def modified(self, head: str, used: int, old: Any, new: Any) -> Iterator[str]:

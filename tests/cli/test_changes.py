@@ -106,7 +106,7 @@ def test_status_tells_changes_by_entry(kb: Shell) -> None:
     kb.write(document)
     lines = kb.ok("status").lines
     assert lines[0].startswith("kb.json: at v3_")
-    assert lines[1:] == ["uncommitted: 1 added, 1 modified, 1 removed", "  + p5", "  ~ p2", "  - p1"]
+    assert lines[1:] == ["uncommitted: 1 added, 1 removed, 1 modified", "  + p5", "  ~ p2", "  - p1"]
 
 
 def test_status_of_a_long_list_is_cut(kb: Shell) -> None:

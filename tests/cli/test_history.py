@@ -160,15 +160,16 @@ def test_each_form_of_diff_says_what_changed(kb: Shell) -> None:
 
 
 def test_elements_of_a_list_go_by_their_id(shell: Shell) -> None:
-    """Their place says little once something was inserted; names alone are pointers, which lead to them now."""
+    """Their place says little once something was inserted; they are named by what leads to them on either side."""
     entries = [{"id": f"e{n}", "votes": n} for n in range(5)]
     shell.write({"entries": entries})
     shell.ok("init", "kb.json")
     shell.write({"entries": [{"id": "new", "votes": 0}, entries[0], {"id": "e1", "votes": 9}, *entries[3:]]})
     status = shell.ok("status", "--json").object
     assert (status["added"], status["modified"], status["removed"]) == (["new"], ["e1"], ["e2"])
-    assert shell.ok("diff", "--name-only").lines == ["/entries/0", "/entries/2", "/entries/2"]
-    assert [line.split()[0] for line in shell.ok("diff", "--stat").lines] == ["new", "e1", "e2", "3"]
+    names = [f"/entries/[id={name}]" for name in ("new", "e1", "e2")]
+    assert shell.ok("diff", "--name-only").lines == names
+    assert [line.split()[0] for line in shell.ok("diff", "--stat").lines] == [*names, "3"]
 
 
 def test_get_reads_a_value_at_any_version(kb: Shell) -> None:

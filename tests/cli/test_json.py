@@ -10,19 +10,32 @@ from tests.conftest import ROOT
 
 VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags", "state"]
 TAG = ["tag", "seq", "version", "id"]
-DIFF = ["from", "to", "collection", "added", "removed", "modified", "changes", "patch"]
+DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "patch"]
 VERIFY = ["ok", "versions", "head", "problems", "caches", "pinned"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {
     "init": [*VERSION, "store", "joined", "collection"],
-    "status": ["file", "exists", "store", "branch", "base", "head", "behind", "clean", "added", "modified", "removed"],
+    "status": [
+        "file",
+        "exists",
+        "store",
+        "branch",
+        "base",
+        "head",
+        "behind",
+        "clean",
+        "added",
+        "modified",
+        "removed",
+        "moved",
+    ],
     "commit": [*VERSION, "created"],
     "apply": [*VERSION, "created"],
     "restore": [*VERSION, "meta", "created"],
     "checkout": [*VERSION, "file"],
     "log": VERSION,
-    "show": [*VERSION, "added", "removed", "modified", "patch"],
+    "show": [*VERSION, "added", "removed", "modified", "moved", "patch"],
     "diff": DIFF,
     "get": ["pointer", "version", "value"],
     "tag": TAG,

@@ -189,15 +189,16 @@ def test_values_that_are_no_json_are_refused(sides: tuple[Any, Any]) -> None:
         ([{"id": [1]}], None),
         ([], None),
         ([1, 2], None),
-        ([{"cveID": "a", "name": "x"}, {"cveID": "b", "name": "y"}], "cveID"),
+        ([{"cveID": "a", "name": "x"}, {"cveID": "b", "name": "y"}], "name"),
+        ([{"cveID": "a"}, {"cveID": "b"}], None),
         ([{"slug": "a", "id": 1}, {"slug": "b", "id": 1}], "slug"),
         ([{"_id": 1, "key": "a"}, {"_id": 2, "key": "b"}], "_id"),
-        ([{"product_id": 1}, {"product_id": 2}], "product_id"),
+        ([{"product_id": 1}, {"product_id": 2}], None),
         ([{"valid": 1}, {"valid": 2}], None),
     ],
 )
 def test_the_member_that_identifies_elements(elements: list[Any], key: str | None) -> None:
-    """An id-like name, in every element, a string or integer, and never twice."""
+    """A name that is known for it, in every element, a string or integer, and never twice."""
     assert id_key(elements) == key
 
 
@@ -208,11 +209,11 @@ def test_changes_are_told_by_element_and_leaf() -> None:
     }
     new = {"p": {"steps": [{"id": "s0", "t": "z"}, {"id": "s1", "t": "a"}, {"id": "s3", "t": "C"}], "v": 2}}
     assert changes([Hunk((), old, new)]) == [
-        Change("/p/gone", "removed", [0], MISSING, None),
-        Change("/p/steps/0", "added", MISSING, {"id": "s0", "t": "z"}, "id=s0"),
-        Change("/p/steps/1", "removed", {"id": "s2", "t": "b"}, MISSING, "id=s2"),
-        Change("/p/steps/2/t", "modified", "c", "C", "id=s3"),
-        Change("/p/v", "modified", 1, 2, None),
+        Change("/p/gone", "removed", [0], MISSING, "/p/gone"),
+        Change("/p/steps/0", "added", MISSING, {"id": "s0", "t": "z"}, "/p/steps/[id=s0]"),
+        Change("/p/steps/1", "removed", {"id": "s2", "t": "b"}, MISSING, "/p/steps/[id=s2]"),
+        Change("/p/steps/2/t", "modified", "c", "C", "/p/steps/[id=s3]/t"),
+        Change("/p/v", "modified", 1, 2, "/p/v"),
     ]
 
 
@@ -221,19 +222,23 @@ def test_moved_elements_are_told_as_moved() -> None:
     old = [{"id": n, "t": "x"} for n in range(5)]
     new = [old[1], old[2], old[3], {"id": 0, "t": "y"}, old[4]]
     assert changes([Hunk((), old, new)]) == [
-        Change("/3", "moved", {"id": 0, "t": "x"}, {"id": 0, "t": "y"}, "id=0"),
-        Change("/3/t", "modified", "x", "y", "id=0"),
+        Change("/3", "moved", {"id": 0, "t": "x"}, {"id": 0, "t": "y"}, "/[id=0]"),
+        Change("/3/t", "modified", "x", "y", "/[id=0]/t"),
     ]
     assert changes([Splice(("a",), 0, ["x"], 0, []), Splice(("a",), 9, [], 8, ["x"])]) == [
-        Change("/a/8", "moved", "x", "x", None)
+        Change("/a/8", "moved", "x", "x", "/a/8")
     ]
 
 
-def test_the_label_is_that_of_the_outermost_element() -> None:
-    """Within nested lists a change belongs to the entry that people know."""
+def test_an_address_names_each_element_by_its_key() -> None:
+    """Within nested lists each element on the way is named, in as many members as identify it."""
     old = [{"id": "e1", "steps": [{"id": "s1", "t": 1}]}, {"id": "e2", "steps": []}]
     new = [{"id": "e1", "steps": [{"id": "s1", "t": 2}]}, {"id": "e2", "steps": []}]
-    assert changes([Hunk(("list",), old, new)]) == [Change("/list/0/steps/0/t", "modified", 1, 2, "id=e1")]
+    (change,) = changes([Hunk(("list",), old, new)])
+    assert (change.pointer, change.address) == ("/list/0/steps/0/t", "/list/[id=e1]/steps/[id=s1]/t")
+    old, new = ([{"a=b": "x,y%", "n": "~/]", "v": v}] for v in (1, 2))
+    (change,) = changes([Hunk((), old, new)], {"": ("a=b", "n")})
+    assert (change.pointer, change.address) == ("/0/v", "/[a%3Db=x%2Cy%25,n=~0~1%5D]/v")
 
 
 def test_like_is_paired_with_like() -> None:

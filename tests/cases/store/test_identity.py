@@ -1,8 +1,10 @@
 """Things have identity, not positions: changes, differences and pointers follow an article wherever it is."""
 
+import json
 from pathlib import Path
 
-from tests.cases.support import two_desks
+from kbstore import Store
+from tests.cases.support import Desk, two_desks
 
 
 def test_an_edit_lands_at_its_article_whatever_was_put_above_it(tmp_path: Path) -> None:
@@ -19,3 +21,42 @@ def test_an_edit_lands_at_its_article_whatever_was_put_above_it(tmp_path: Path) 
         "login": "low",
         "mail": "critical" if ended.code == 0 else "low",
     }
+
+
+def test_an_id_that_is_there_twice_spoils_no_other_article(tmp_path: Path) -> None:
+    """Case 15: one id stands twice; an article that is put on top is the only change."""
+    articles = [{"id": f"a{n}", "title": f"T{n}"} for n in range(6)] + [{"id": "a2", "title": "again"}]
+    new = {"id": "new", "title": "N"}
+    with Store.create("memory:", {"articles": articles}) as kb:
+        kb.commit({"articles": [new, *articles]})
+        diff = kb.diff("v1", "v2")
+        assert (diff.added, diff.removed, diff.modified, diff.moved) == (["new"], [], [], [])
+        assert diff.patch == [{"op": "add", "path": "/articles/0", "value": new}]
+        edited = [*articles[:-1], {"id": "a2", "title": "once more"}]
+        kb.commit({"articles": [new, {**articles[0], "title": "T"}, *edited[1:]]})
+        diff = kb.diff("v2", "v3")
+        assert (diff.added, diff.removed, diff.modified) == ([], [], ["7", "a0"])
+        assert [(change.pointer, change.address) for change in diff.changes()] == [
+            ("/articles/1/title", "/articles/[id=a0]/title"),
+            ("/articles/7/title", "/articles/7/title"),
+        ]
+
+
+def test_status_and_diff_agree_on_a_reorder(tmp_path: Path) -> None:
+    """Case 23: articles only change places."""
+    a, b, c = ({"id": name, "t": name.upper()} for name in "abc")
+    desk = Desk(tmp_path / "work")
+    desk.write({"articles": [a, b, c]})
+    desk.ok("init", "kb.json")
+    desk.write({"articles": [c, b, a]})
+    told = "the order of 3 entries changed"
+    status, diff, stat = (desk.ok(*arguments) for arguments in (("status",), ("diff",), ("diff", "--stat")))
+    assert status.lines[1:] == [f"uncommitted: {told}", "  > a", "  > b"]
+    assert diff.lines[:3] == ["> b  moved", "> a  moved", ""]
+    assert f": {told}; 2 paths" in diff.lines[-1]
+    assert stat.lines[-1] == f" 2 entries changed; {told}; paths: 2 moved(>)"
+    fields = json.loads(desk.ok("status", "--json").out)
+    assert (fields["added"], fields["removed"], fields["modified"], fields["moved"]) == ([], [], [], ["a", "b"])
+    desk.write({"articles": [a, c, {**b, "t": "B2"}]})
+    assert desk.ok("status").lines[1] == "uncommitted: 1 modified, 1 moved"
+    assert ": 1 modified, 1 moved; " in desk.ok("diff").lines[-1]

@@ -1,0 +1,110 @@
+"""Which members tell the elements of an array apart, and the key that an element has by them.
+
+They are a setting of the store, else found by their names. An element without them, or with those of another element,
+has no key: it alone is then known by its content and its place.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from kbstore.canonical import JSON
+
+Names: TypeAlias = tuple[str, ...]
+"""The members that identify elements together, such as ``("id",)`` or ``("city", "hall")``."""
+
+Key: TypeAlias = tuple[str | int, ...]
+"""The values of those members in one element. ``1`` and ``"1"`` are two keys."""
+
+Identities: TypeAlias = Mapping[str, Names]
+"""The members that a store's settings name, by the pointer of the array."""
+
+STRONG_NAMES = ("id", "_id", "@id", "uuid", "guid", "key")
+WEAK_NAMES = ("slug", "code", "name")
+"""Names of members that are looked for where no setting names any, best first. Weak ones may well be edited: elements
+without a partner are then still compared by what they hold."""
+
+_KINDS = frozenset({str, int})
+
+
+def key_of(element: JSON, names: Names) -> Key | None:
+    """Return an element's key; None if a member is missing, or is neither a string nor an integer."""
+    if type(element) is not dict:
+        return None
+    values: list[Any] = [element.get(name) for name in names]
+    return tuple(values) if _KINDS.issuperset(map(type, values)) else None
+
+
+def keys_of(names: Names | None, *sides: Sequence[JSON]) -> list[list[Key | None]]:
+    """Return the keys of the elements of several lists; None for each whose key some list has twice.
+
+    Args:
+        names: The members; None leaves every element without a key.
+        sides: The same array at several versions.
+    """
+    if names is None:
+        return [[None] * len(side) for side in sides]
+    keys = [[key_of(element, names) for element in side] for side in sides]
+    doubled = {key for side in keys for key, count in Counter(side).items() if count > 1}
+    return [[None if key in doubled else key for key in side] for side in keys] if doubled else keys
+
+
+def find_names(*sides: Sequence[JSON]) -> Names | None:
+    """Find the member that identifies the elements of an array at each of its versions.
+
+    It is the first of `STRONG_NAMES` and `WEAK_NAMES` that tells most elements of every list apart. An empty list
+    accepts any.
+    """
+    held = [side for side in sides if side]
+    present = {name for side in held for element in side[:2] if type(element) is dict for name in element}
+    for name in (*STRONG_NAMES, *WEAK_NAMES):
+        if name in present and all(_tells_most_apart(name, side) for side in held):
+            return (name,)
+    return None
+
+
+def id_key(elements: Sequence[JSON]) -> str | None:
+    """Return the one member that tells all of these elements apart, or None."""
+    names = find_names(elements)
+    if names is None or None in keys_of(names, elements)[0]:
+        return None
+    return names[0]
+
+
+def _tells_most_apart(name: str, elements: Sequence[JSON]) -> bool:
+    values = {
+        element[name]
+        for element in elements
+        if type(element) is dict and name in element and type(element[name]) in _KINDS
+    }
+    return 2 * len(values) > len(elements)
+
+
+def element_token(names: Names, key: Key) -> str:
+    """Return the token that addresses an element by its key, such as ``[id=mail]`` or ``[city=Bonn,hall=3]``."""
+    pairs = [f"{_encoded(name)}={_encoded(str(value))}" for name, value in zip(names, key, strict=True)]
+    return f"[{','.join(pairs)}]"
+
+
+def _encoded(text: str) -> str:
+    for character in "%,]=":  # the percent sign first, since the others bring more of them
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def short_token(token: str, at: str) -> str:
+    """Return the short form of an element's token: its key's one value; of any other token, the token.
+
+    Args:
+        token: The token by identity.
+        at: The token by position; the same if the element has no key.
+    """
+    if token == at or "," in token:
+        return token
+    return _decoded(token[1:-1].partition("=")[2])
+
+
+def _decoded(text: str) -> str:
+    for character in ",]=%":
+        text = text.replace(f"%{ord(character):02X}", character)
+    return text
