@@ -48,6 +48,17 @@ class Change:
         return self.document is not UNSET and not (self.document is None and self.patch is not None)
 
 
+class FreshId(str):
+    """A write id that was made just now: no write has it yet, so none is looked for."""
+
+    __slots__ = ()
+
+
+def may_have_landed(write_id: str | None) -> bool:
+    """Return whether a write with this id can be in the store already."""
+    return write_id is not None and not isinstance(write_id, FreshId)
+
+
 def check_text(author: str, message: str, tags: Sequence[str]) -> None:
     """Raise `KBStoreError` for what cannot stand in a header."""
     if isinstance(tags, str):

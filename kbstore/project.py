@@ -7,7 +7,8 @@
     .kbstore/<file>.db          the store of another file in the same folder
     .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
 
-Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then taken to be at the head.
+Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then at the version that it
+equals, or is compared with the head.
 """
 
 import os
@@ -62,20 +63,26 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         seq: The version that its content was taken from or committed as (its base); 0 for none.
         id: That version's id.
-        branch: The branch that it stands on.
+        branch: The branch that it is on.
         digest: SHA-256 of the file's bytes then, hexadecimal.
+        name: The version's full name.
+        state: The version's root hash, by which equal content is found in another store.
         pending: The write id of a commit of exactly these bytes whose outcome is not known.
         pending_digest: SHA-256 of those bytes.
         rounded: The file's number literals that were rounded; empty if they are too many to be remembered.
+        coming: What is known of the file once it is written; there only while it is, and after a kill in between.
     """
 
     seq: int
     id: str
     branch: str
     digest: str
+    name: str = ""
+    state: str = ""
     pending: str = ""
     pending_digest: str = ""
     rounded: tuple[str, ...] = ()
+    coming: "FileState | None" = None
 
 
 class Project:

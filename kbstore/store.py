@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
-from kbstore.change import UNSET, Change, check_text, check_write_id, default_author
+from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
 from kbstore.clock import Clock, SystemClock, format_time
 from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
@@ -206,7 +206,7 @@ class Store(Reader):
         patches = all(c.patch is not None and not c.has_document for c in given)
         if self._backend.shares_slots and base is None and rebase and given and patches:
             token = write_id if write_id is not None else self._clock.token()
-            return self._commit_together(Member(given, token, sought=write_id is not None))
+            return self._commit_together(Member(given, token, sought=may_have_landed(write_id)))
         return self._commit_many(given, base=base, rebase=rebase, write_id=write_id)
 
     @refolding
@@ -223,7 +223,7 @@ class Store(Reader):
             if not given:
                 return []
             token = write_id if write_id is not None else self._clock.token()
-            if write_id is not None and (landed := self._find_write(write_id)) is not None:
+            if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
                 return self._landed(landed, len(given))
             self._begin()
             base_seq = self._base if base is None else self._seq(base)
@@ -309,7 +309,14 @@ class Store(Reader):
             versions.append(Version(newest, self._line, self._patch_of, created=entry is not None))
         return versions
 
-    def _find_write(self, write_id: str) -> tuple[int, int] | None:
+    def landed(self, write_id: str) -> Version | None:
+        """Return the version that a commit or restore with this write id made; None if there is none."""
+        with self._lock:
+            found = self._find_write(write_id)
+            return self._landed(found, 1)[0] if found is not None else None
+
+    def _find_write(self, write_id: str | None) -> tuple[int, int] | None:
+        assert write_id is not None
         check_write_id(write_id)
         self._begin()  # the head is learned first, so that what lands from here on stands behind it
         return self._backend.find_write(self._line.log, write_id)
@@ -397,7 +404,7 @@ class Store(Reader):
             ConflictError: Something was committed since this store object last looked.
         """
         with self._lock:
-            if write_id is not None and (landed := self._find_write(write_id)) is not None:
+            if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
                 return self._landed(landed, 1)[0]
             self._begin()
             line, entry = self._resolve(revision)

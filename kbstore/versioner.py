@@ -60,6 +60,7 @@ class KnowledgeBaseVersioner:
 
         Raises:
             ConflictError: Somebody committed at the same time; the file is as it was.
+            FileNotWritten: The version was made, but the file could not be written.
         """
         try:
             target = self._store.version(version_id)
@@ -68,7 +69,7 @@ class KnowledgeBaseVersioner:
         if target.seq == 0:
             return False
         damaged = not self._keep(f"Before restoring {target.name}")
-        self._copy.take(self._store.restore(target), force=damaged)
+        self._copy.restore(target, force=damaged)
         return True
 
     def _keep(self, why: str) -> bool:

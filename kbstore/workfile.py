@@ -7,6 +7,7 @@ is replaced. Mode, owner and group are kept. Other hard links to the file go on 
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +28,10 @@ _OWN_MODE = 0o600
 
 class WorkFileError(KBStoreError):
     """A file cannot be read or written as asked. What was there is there still."""
+
+
+class EmptyFile(InvalidJSON):
+    """A file has no content at all, as an editor or a full disk may leave it."""
 
 
 class FileChanged(WorkFileError):
@@ -93,9 +98,7 @@ class WorkFile:
         """
         data = self._bytes()
         if not data.strip():
-            raise InvalidJSON(
-                f"{self.path} is empty", line=1, column=1, hint="{} is a knowledge base with nothing in it"
-            )
+            raise EmptyFile(f"{self.path} is empty", line=1, column=1, hint="{} is a knowledge base with nothing in it")
         try:
             value, rounded = loads_rounded(data, lossy)
         except InvalidJSON as fault:
@@ -110,7 +113,13 @@ class WorkFile:
         return sha256(self._bytes()).hexdigest() if self.exists() else None
 
     def write(
-        self, value: JSON, *, like: FileContent | None = None, unchanged: str | None = None, mode: int = OPEN_MODE
+        self,
+        value: JSON,
+        *,
+        like: FileContent | None = None,
+        unchanged: str | None = None,
+        mode: int = OPEN_MODE,
+        announce: Callable[[WrittenFile], None] | None = None,
     ) -> WrittenFile:
         """Replace the file by this document, in the style and member order that it has.
 
@@ -120,6 +129,7 @@ class WorkFile:
                 replaced in the default style.
             unchanged: Refuse where the file no longer has this digest.
             mode: What a new file gets; see `replace_file`.
+            announce: Called with what is about to be written, before the file is touched.
 
         Raises:
             WorkFileError: It cannot be written; nothing was changed.
@@ -133,9 +143,12 @@ class WorkFile:
         data = printed(value, like)
         if unchanged is not None and self.digest() != unchanged:
             raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
-        replace_file(self.path, data, mode)
         kept = loads_rounded(data, True)[1] if like is not None and like.rounded else ()
-        return WrittenFile(sha256(data).hexdigest(), frozenset(kept))
+        written = WrittenFile(sha256(data).hexdigest(), frozenset(kept))
+        if announce is not None:
+            announce(written)
+        replace_file(self.path, data, mode)
+        return written
 
     def set_aside(self) -> Path:
         """Copy the file's bytes to a new file beside it, named after them, where they are safe; gives its path.

@@ -3,23 +3,28 @@
 Each file has a *base*, the version that its content was taken from. What is committed is what differs from the base,
 carried over to the head; so a file that was taken at v5 and is committed after v9 changes only what its author
 changed. Nothing here ever overwrites what is in no version, unless it is told to.
+
+Once a version has landed, no failure hides that: it is a `FileNotWritten`, which has the version. The same call with
+the same write id then goes on with the file.
 """
 
 import os
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
+from kbstore.change import may_have_landed
 from kbstore.diff import Diff
-from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown, RevisionError
+from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
+from kbstore.taken import BaseUnknown, find_base, remembered
+from kbstore.trackedfile import Rounded, TrackedFile
 from kbstore.version import Version
-from kbstore.workfile import OPEN_MODE, FileContent, WorkFile, WorkFileError
+from kbstore.workfile import OPEN_MODE, EmptyFile, FileChanged, FileContent, WorkFile, WorkFileError
 
-_REMEMBERED_LITERALS = 10_000
+_TRIES = 100
 _OTHER_NAME = "choose another name, or use --force to lose what it holds"
 
 
@@ -29,6 +34,22 @@ class OtherFile(KBStoreError):
 
 class UncommittedChanges(KBStoreError):
     """The file holds changes that are in no version, and would have lost them."""
+
+
+class FileNotWritten(KBStoreError):
+    """A version is in the store, but the file could not follow it.
+
+    Attributes:
+        version: The version.
+    """
+
+    def __init__(self, version: Version, fault: BaseException) -> None:
+        reason = str(fault) if isinstance(fault, KBStoreError) else f"{type(fault).__name__}: {fault}"
+        super().__init__(
+            f"{version.name} is in the store, but the file does not follow it: {reason}",
+            hint=getattr(fault, "hint", None),
+        )
+        self.version = version
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +88,10 @@ class WorkingCopy:
         project: Where the file's base is remembered; without one a file is taken to be at the head.
         own: False for a file that a version is only to be written into: what is said of it leads to another file.
         mode: What the file gets where it is new.
-        on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
-            before. Without it only those are accepted.
+        on_rounded: Accepts numbers that are rounded; see `TrackedFile`.
+
+    Attributes:
+        notes: What a person should know of the file after it was worked on, one sentence each.
     """
 
     def __init__(
@@ -79,48 +102,56 @@ class WorkingCopy:
         *,
         own: bool = True,
         mode: int = OPEN_MODE,
-        on_rounded: Callable[[bytes, Container[str]], None] | None = None,
+        on_rounded: Rounded | None = None,
     ) -> None:
         self.store = store
         self.file = file
+        self.notes: list[str] = []
         self._project = project
+        self._tracked = TrackedFile(file, project, store.branch, mode=mode, on_rounded=on_rounded)
         self._own = own
-        self._mode = mode
-        self._on_rounded = on_rounded
-        self._rounded: frozenset[str] = frozenset()
 
     def status(self) -> Status:
         """What the file holds, and what of it is uncommitted.
 
         Costs the file's digest where nothing was changed since it was last written or committed here.
+
+        Raises:
+            BaseUnknown: The store does not contain the version that the file was taken from.
         """
+        content, state = self._look()
         head = self.store.head()
-        if not self.file.exists():
-            return Status(self._base(head, self._state()), head, None, None)
-        state = self._state()
-        base = self._base(head, state)
-        content = self.load()
+        if content is None:
+            return Status((remembered(self.store, state) if state is not None else None) or head, head, None, None)
+        base = self._base(content, state)
         if state is not None and content.digest == state.digest and base.id == state.id:
             return Status(base, head, content, Diff([]))
         diff = self.store.diff(base, document=content.value)
-        if diff and base != head and not self.store.diff(head, document=content.value):
-            # Committed, but that was not remembered: a kill in between, or another tool.
+        if not diff:
             with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
-                self._remember(head, content.digest)
-            return Status(head, head, content, Diff([]))
+                self._tracked.stay(base, content, state)
         return Status(base, head, content, diff)
 
     def load(self) -> FileContent:
         """What the file holds. Raises as `WorkFile.load`, with a hint at what could replace it."""
-        state = self._state()
-        known = frozenset(state.rounded if state is not None else ())
+        with self._hinted():
+            return self._tracked.load()
+
+    def _look(self) -> tuple[FileContent | None, FileState | None]:
+        with self._hinted():
+            return self._tracked.look()
+
+    @contextmanager
+    def _hinted(self) -> Iterator[None]:
         try:
-            content = self.file.load(known if self._on_rounded is None else True)
+            yield
         except InvalidJSON as fault:
             if not self._own:
                 fault.hint = _OTHER_NAME
+            elif self.store.head().seq and isinstance(fault, EmptyFile):
+                fault.hint = "write the newest version into it: kbstore checkout HEAD --force"
             elif self.store.head().seq:
-                fault.hint = fault.hint or "mend the file, or write the newest version: kbstore checkout HEAD --force"
+                fault.hint = fault.hint or "fix the file, or write the newest version: kbstore checkout HEAD --force"
             raise
         except WorkFileError as fault:
             if not self._own:
@@ -128,10 +159,6 @@ class WorkingCopy:
             elif self.store.head().seq and not self.file.exists():
                 fault.hint = fault.hint or "write the newest version: kbstore checkout HEAD"
             raise
-        if self._on_rounded is not None and not content.rounded.issubset(known):
-            self._on_rounded(content.data or self.file.path.read_bytes(), known)
-        self._rounded = content.rounded
-        return content
 
     def commit(
         self,
@@ -149,13 +176,16 @@ class WorkingCopy:
         Raises:
             WorkFileError: There is no file.
             OtherFile: The history is that of another file.
+            BaseUnknown: The store does not contain the version that the file was taken from, and no `base` was given.
             ConflictError: Others changed the same places since the file's base.
+            FileNotWritten: It landed. Calling this again with the same `write_id` goes on with the file.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
         """
-        content = self.load()
-        state = self._state()
+        content, state = self._look()
+        if content is None:
+            content = self.load()  # raises what there is to say
         self._refuse_other_file(state)
-        start = self.store.version(base) if base is not None else self._start(content, state)
+        start = self.store.version(base) if base is not None else self._base(content, state)
         with self._settling(content.digest, start, write_id) as ident:
             version = self.store.commit(
                 content.value,
@@ -169,21 +199,22 @@ class WorkingCopy:
             )
         if not version.created:
             if start == version:
-                self._remember(version, content.digest)
+                self._tracked.remember(version, content.digest)
             return version
-        digest = content.digest
-        if version.parents[:1] != (start.id,)[: bool(start.id)]:
-            # Others' changes came between: the file gets them, so that its next commit does not take them back.
-            digest = self._write(version, like=content, unchanged=content.digest)
-        self._remember(version, digest)
+        with _landed(version):
+            if version.parents[:1] == (start.id,)[: bool(start.id)]:
+                self._tracked.stay(version, content, state)
+            else:
+                # Others' changes came between: the file gets them, so that its next commit does not take them back.
+                self._follow(version, content)
         return version
 
     def apply(
         self,
         patch: bytes,
-        status: Status,
         *,
         message: str,
+        author: str = "",
         tags: Sequence[str] = (),
         base: str | None = None,
         rebase: bool = True,
@@ -193,8 +224,8 @@ class WorkingCopy:
 
         Args:
             patch: JSON text of RFC 6902 operations.
-            status: The file's.
             message: Why.
+            author: As for `Store.commit`.
             tags: Labels.
             base: The version that the patch was made from; the file's by default.
             rebase: As for `Store.commit`.
@@ -202,29 +233,91 @@ class WorkingCopy:
 
         Raises:
             UncommittedChanges: The file holds some.
+            FileNotWritten: As for `commit`.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
         """
+        digest = sha256(b"patch " + patch).hexdigest()
+        if (landed := self._landed_before(digest, write_id)) is not None:
+            return landed
+        status = self.status()
         self.refuse_uncommitted(status, force_helps=False)
         start = self.store.version(base) if base is not None else status.base
-        with self._settling(sha256(b"patch " + patch).hexdigest(), status.base, write_id) as ident:
+        with self._settling(digest, status.base, write_id) as ident:
             version = self.store.commit(
-                patch=patch, message=message, tags=tags, base=start, rebase=rebase, write_id=ident
+                patch=patch, message=message, author=author, tags=tags, base=start, rebase=rebase, write_id=ident
             )
-        return self.take(version, status=status) if version.created else version
+        return self._followed(version, status) if version.created else version
+
+    def restore(
+        self,
+        revision: "str | Version",
+        *,
+        message: str | None = None,
+        author: str = "",
+        tags: Sequence[str] = (),
+        write_id: str | None = None,
+        force: bool = False,
+    ) -> Version:
+        """Make a version that equals an older one (see `Store.restore`); the file then holds it.
+
+        Args:
+            revision: The older version.
+            message: As for `Store.restore`.
+            author: As for `Store.commit`.
+            tags: Labels.
+            write_id: As for `Store.commit`.
+            force: Overwrite what is uncommitted.
+
+        Raises:
+            UncommittedChanges: The file holds some, and it was not forced.
+            FileNotWritten: As for `commit`.
+        """
+        if (landed := self._landed_before("", write_id)) is not None:
+            return landed
+        status = None
+        if not force:
+            status = self.status()
+            self.refuse_uncommitted(status, force_helps=False)
+        version = self.store.restore(revision, message=message, author=author, tags=tags, write_id=write_id)
+        if version.created:
+            return self._followed(version, status)
+        self.take(version, force=force, status=status)
+        return version
 
     @contextmanager
     def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str | None]:
-        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one.
-
-        One that was given goes before it.
-        """
-        state = self._state()
-        pending = state.pending if state is not None and state.pending_digest == digest else None
+        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
+        state = self._tracked.state()
         try:
-            yield given or pending or None
+            yield self._pending(digest) or given
         except OutcomeUnknown as fault:
-            self._remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
+            self._tracked.remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
             raise
+
+    def _pending(self, digest: str) -> str:
+        """The id of a write of exactly this whose outcome is not known; it goes before one that is given."""
+        state = self._tracked.state()
+        return state.pending if state is not None and digest and state.pending_digest == digest else ""
+
+    def _landed_before(self, digest: str, given: str | None) -> Version | None:
+        """The version that this very call made when it was made before; the file then follows it."""
+        ident = self._pending(digest) or given
+        version = self.store.landed(ident) if ident is not None and may_have_landed(ident) else None
+        if version is None:
+            return None
+        with _landed(version):
+            try:
+                status = self.status()
+            except (InvalidJSON, WorkFileError):
+                self._note_left()
+            else:
+                if not status.clean:
+                    self._note_left()
+                elif status.content is None or status.base.seq < version.seq:
+                    self._follow(self.store.head(), status.content)
+                else:
+                    self._tracked.remember(status.base, status.content.digest)
+        return version
 
     def take(
         self,
@@ -246,27 +339,36 @@ class WorkingCopy:
             UncommittedChanges: The file holds some, and it was not forced.
         """
         version = self.store.version(revision)
-        like = None
+        content = None
         if not force:
             status = status or self.status()
             self.refuse_uncommitted(status)
-            like = status.content
-        unchanged = like.digest if like is not None else None
-        if not self.file.exists():
-            like = model
-        self._remember(version, self._write(version, like=like, unchanged=unchanged))
+            content = status.content
+        self._write(version, content, model)
         return version
 
-    def _write(self, version: Version, *, like: FileContent | None, unchanged: str | None) -> str:
-        """Write a version into the file; return the digest of what it holds then."""
-        document = self.store.checkout(version)
-        written = self.file.write(document, like=like, unchanged=unchanged, mode=self._mode)
-        self._rounded = written.rounded
-        return written.digest
+    def catch_up(self) -> bool:
+        """Write the newest version into the file, after versions came into the store; False if it was left as it is.
+
+        Raises:
+            FileNotWritten: It cannot be written.
+        """
+        head = self.store.head()
+        with _landed(head):
+            try:
+                status = self.status()
+            except BaseUnknown:
+                return False
+            if status.base == head:
+                return True
+            if not status.clean:
+                return False
+            self._follow(head, status.content)
+        return True
 
     def note_base(self, version: Version) -> None:
         """Remember that the file as it is was taken from this version and changed, or not, since."""
-        self._remember(version, "")
+        self._tracked.remember(version, "")
 
     def refuse_uncommitted(self, status: Status, *, force_helps: bool = True) -> None:
         """Raise `UncommittedChanges` where the file holds some; `force_helps` says so in the hint."""
@@ -278,6 +380,48 @@ class WorkingCopy:
                 f"{self.file.path} has changes that are in no version",
                 hint=f"kbstore diff shows them; commit them, {way_out}",
             )
+
+    # ---- the file after a version has landed ----------------------------------------------------------------------
+
+    def _followed(self, version: Version, status: Status | None) -> Version:
+        """The version, once the file holds it; `status` is None for a file that is overwritten in any case."""
+        with _landed(version):
+            if status is None:
+                self._write(version, None)
+            else:
+                self._follow(version, status.content)
+        return version
+
+    def _follow(self, version: Version, content: FileContent | None) -> None:
+        """Write a version into a file whose content is in the history; a file that somebody edits is left alone.
+
+        Args:
+            version: The version.
+            content: What the file held when it was looked at; None if there was no file.
+        """
+        for _ in range(_TRIES):
+            try:
+                self._write(version, content)
+                return
+            except FileChanged:
+                try:
+                    status = self.status()
+                except (InvalidJSON, WorkFileError):
+                    break
+                if not status.clean:
+                    break
+                if status.content is not None and status.base.seq >= version.seq:
+                    return  # another command wrote this version or a newer one
+                content = status.content
+        self._note_left()
+
+    def _note_left(self) -> None:
+        self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
+
+    def _write(self, version: Version, content: FileContent | None, model: FileContent | None = None) -> None:
+        self._tracked.write(version, self.store.checkout(version), content, model)
+
+    # ---- where it was taken from ----------------------------------------------------------------------------------
 
     def _refuse_other_file(self, state: FileState | None) -> None:
         """A file that was checked out of this history may be committed to it; any other is most likely a slip."""
@@ -294,33 +438,16 @@ class WorkingCopy:
         """Whether a file's base is a version of this store, as far as its open branch tells."""
         if state.branch != self.store.branch:
             return state.branch in self.store.branches()
-        try:
-            return self.store.version(f"v{state.seq}").id == state.id
-        except RevisionError:
-            return False
+        return remembered(self.store, state) is not None
 
-    def _state(self) -> FileState | None:
-        return self._project.state_of(self.file.path) if self._project is not None else None
+    def _base(self, content: FileContent, state: FileState | None) -> Version:
+        return find_base(self.store, self.file.path.name, state, content)
 
-    def _base(self, head: Version, state: FileState | None) -> Version:
-        """The version that the file was taken from, as far as this store still has it; else the head."""
-        if state is None or state.branch != self.store.branch or state.seq >= head.seq or not self._is_known(state):
-            return head
-        return self.store.version(f"v{state.seq}")
 
-    def _start(self, content: FileContent, state: FileState | None) -> Version:
-        head = self.store.head()
-        base = self._base(head, state)
-        if base != head and not self.store.diff(head, document=content.value):
-            return head
-        return base
-
-    def _remember(self, version: Version, digest: str, **pending: Any) -> None:
-        if self._project is None:
-            return
-        rounded = tuple(sorted(self._rounded)) if len(self._rounded) <= _REMEMBERED_LITERALS else ()
-        state = FileState(
-            seq=version.seq, id=version.id, branch=self.store.branch, digest=digest, rounded=rounded, **pending
-        )
-        if state != self._state():
-            self._project.remember(self.file.path, state)
+@contextmanager
+def _landed(version: Version) -> Iterator[None]:
+    """Let no failure hide that a version has landed."""
+    try:
+        yield
+    except Exception as fault:
+        raise FileNotWritten(version, fault) from fault

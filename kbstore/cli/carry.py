@@ -15,15 +15,14 @@ from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
-from kbstore.clock import SystemClock
 from kbstore.errors import KBStoreError, OutcomeUnknown, StoreNotFound
 from kbstore.log import MAIN_BRANCH
 from kbstore.project import FOLDER, Config, Project, open_or_create
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
+from kbstore.taken import BaseUnknown
 from kbstore.workfile import WorkFileError, mode_like
-from kbstore.workingcopy import WorkingCopy
 
 _WRITE_BYTES = 1 << 20
 
@@ -51,14 +50,15 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
 
     lines_of = _lines(source, lossy=session.lossy)
     with lines_of as lines, _store(session, author, source) as store, Progress("import", unit="line") as progress:
-        copy, status = None, None
-        if session.file is not None and session.file.exists():
-            copy = session.copy(store)
-            status = copy.status()
-        with settled(store, write_id) as ident:
-            done = import_lines(store, progress.counted(lines), write_id=ident or SystemClock().token())
-        if copy is not None and status is not None and done.versions:
-            _follow(copy, clean=status.clean)
+        copy = session.copy(store) if session.file is not None and session.file.exists() else None
+        if copy is not None:
+            with suppress(BaseUnknown):  # what is imported may contain it
+                copy.status()
+        with settled(session, store, write_id) as ident:
+            done = import_lines(store, progress.counted(lines), write_id=ident)
+            session.landed = f"{counted(done.versions, 'version')} imported"
+            if copy is not None and done.versions and not copy.catch_up():
+                note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
         head = store.head()
     if as_json:
         counts = {"versions": done.versions, "known": done.known, "refs": done.refs}
@@ -67,13 +67,6 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
         known = f" ({done.known:,} known already)" if done.known else ""
         refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
         say(f"{counted(done.versions, 'version')}{refs} imported{known}; the newest is {head.name}")
-
-
-def _follow(copy: WorkingCopy, *, clean: bool) -> None:
-    if clean:
-        copy.take("HEAD", force=True)
-    else:
-        note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 """Errors become exit codes, and lines on stderr, in this one place.
 
-====  ==========================================================================================
+====  =================================================================================================================
 code  meaning
-====  ==========================================================================================
+====  =================================================================================================================
 0     done (also where whoever read the output had enough of it and closed the pipe)
 1     there are differences; only with ``--exit-code``
 2     the command line was not understood
-3     the store, a file or a revision could not be used; nothing was changed
+3     the store, a file or a revision could not be used; nothing was changed (an import or a copy keeps its first part)
 10    there is no store here
 11    conflict: others changed the same places
 12    it is not known whether a write landed; the same command again does not land it twice
+13    a write landed, but not all of the rest was done, as the file that was not written; the same command again goes on
 130   interrupted
-====  ==========================================================================================
+====  =================================================================================================================
 """
 
 import sys
@@ -22,8 +23,10 @@ import click
 
 from kbstore.cli.output import say_json
 from kbstore.cli.pending import Forgotten
+from kbstore.cli.session import Session
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
 from kbstore.render.escape import visible
+from kbstore.workingcopy import FileNotWritten
 
 DONE = 0
 DIFFERENCES = 1
@@ -32,6 +35,7 @@ FAILED = 3
 NO_STORE = 10
 CONFLICT = 11
 UNKNOWN = 12
+LANDED = 13
 INTERRUPTED = 130
 
 # What to do on the command line, where the error speaks of calls in Python.
@@ -42,8 +46,8 @@ _SHOWN_CONFLICTS = 20
 _SHOWN_CHARS = 160
 
 
-def code_of(fault: BaseException) -> int:
-    """The exit code that tells a script what happened."""
+def code_of(fault: BaseException, *, landed: bool = False) -> int:
+    """The exit code that tells a script what happened; `landed` if the command had done something that stays."""
     if isinstance(fault, click.UsageError):
         return USAGE
     if isinstance(fault, StoreNotFound):
@@ -54,31 +58,30 @@ def code_of(fault: BaseException) -> int:
         return UNKNOWN
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
-    return FAILED
+    return LANDED if landed or isinstance(fault, FileNotWritten) else FAILED
 
 
-def report(fault: BaseException, *, as_json: bool = False) -> int:
+def report(fault: BaseException, session: Session) -> int:
     """Say on stderr what happened and what can be done about it; returns the exit code.
 
-    Args:
-        fault: What ended the command.
-        as_json: Print the places of a conflict on stdout, a JSON object each.
+    With --json the places of a conflict are printed on stdout, a JSON object each.
     """
-    for line in _lines(fault):
+    code = code_of(fault, landed=bool(session.landed))
+    for line in _lines(fault, session, code):
         sys.stderr.write(line + "\n")
-    if as_json and isinstance(fault, ConflictError):
+    if session.as_json and isinstance(fault, ConflictError):
         from kbstore.conflicts import conflict_json
 
         for conflict in fault.conflicts:
             say_json(conflict_json(conflict))
         if not fault.conflicts:
             say_json({"pointer": None, "kind": "history", "message": str(fault)})
-    return code_of(fault)
+    return code
 
 
-def _lines(fault: BaseException) -> Iterator[str]:
+def _lines(fault: BaseException, session: Session, code: int) -> Iterator[str]:
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
-        yield "error: interrupted"
+        yield f"error: interrupted{f', but {_safe(session.landed)}' if session.landed else ''}"
         return
     if isinstance(fault, click.exceptions.NoArgsIsHelpError):
         yield fault.format_message()
@@ -88,27 +91,31 @@ def _lines(fault: BaseException) -> Iterator[str]:
         context = fault.ctx if isinstance(fault, click.UsageError) else None
         yield f"hint: {context.command_path if context else 'kbstore'} --help"
         return
+    already = f"{session.landed}, but " if code == LANDED and not isinstance(fault, FileNotWritten) else ""
     if isinstance(fault, KBStoreError):
-        yield f"error: {_safe(str(fault))}"
+        yield f"error: {_safe(already + str(fault))}"
         if isinstance(fault, ConflictError):
             yield from _conflicts(fault)
-        if hint := _hint(fault):
-            yield f"hint: {_safe(hint)}"
-        return
-    if isinstance(fault, OSError):
+    elif isinstance(fault, OSError):
         name = f"{fault.filename}: " if fault.filename else ""
-        yield _safe(f"error: {name}{fault.strerror or fault}")
-        return
-    yield _safe(f"error: {type(fault).__name__}: {fault}")
-    yield "hint: this is a fault in kbstore; KBSTORE_TRACEBACK=1 shows where"
+        yield _safe(f"error: {already}{name}{fault.strerror or fault}")
+    else:
+        yield _safe(f"error: {already}{type(fault).__name__}: {fault}")
+    if hint := _hint(fault, session, code):
+        yield f"hint: {_safe(hint)}"
 
 
-def _hint(fault: KBStoreError) -> str | None:
+def _hint(fault: BaseException, session: Session, code: int) -> str | None:
     if isinstance(fault, OutcomeUnknown) and not isinstance(fault, Forgotten):
         return _UNKNOWN_HINT
+    if not isinstance(fault, (KBStoreError, OSError)):
+        return "this is a fault in kbstore; KBSTORE_TRACEBACK=1 shows where"
     if isinstance(fault, ReadOnlyStore) and (fault.hint or "").startswith(_OPENING):
         return _READ_ONLY_HINT
-    return fault.hint
+    own = fault.hint if isinstance(fault, KBStoreError) else None
+    if code == LANDED and session.way_on:
+        return f"{own}, then {session.way_on}" if own else session.way_on
+    return own
 
 
 def _conflicts(fault: ConflictError) -> Iterator[str]:

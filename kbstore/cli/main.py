@@ -122,14 +122,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             commands.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
-        return _flushed(end.exit_code)
+        return _flushed(end.exit_code, session)
     except BrokenPipeError:
         _drop_output()
         return exits.DONE
     except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("KBSTORE_TRACEBACK"):
             raise
-        return _flushed(exits.report(fault, as_json=session.as_json))
+        return _flushed(exits.report(fault, session), session)
     return exits.DONE
 
 
@@ -142,13 +142,13 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _flushed(code: int) -> int:
+def _flushed(code: int, session: Session) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
     except OSError as fault:
-        return exits.report(fault)
+        return exits.report(fault, session)
     return code
 
 

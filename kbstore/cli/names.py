@@ -1,5 +1,7 @@
 """Commands for names of versions: tag, branch."""
 
+from contextlib import suppress
+
 import click
 
 from kbstore.cli.options import as_json_option, author_option, command, complete_revision, write_id_option
@@ -10,6 +12,7 @@ from kbstore.cli.shown import first_line
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
 from kbstore.render.layout import cells
+from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 
 
@@ -46,8 +49,9 @@ def tag_command(
     if delete is not None:
         if name is not None or force:
             raise click.UsageError("-d takes one name, and nothing else")
-        with session.open(author=author) as store, settled(store, write_id) as ident:
+        with session.open(author=author) as store, settled(session, store, write_id) as ident:
             store.untag(delete, write_id=ident)
+            session.landed = f"the tag {delete} was removed"
         if as_json:
             say_json({"tag": delete, "removed": True})
         else:
@@ -59,8 +63,9 @@ def tag_command(
         with session.read() as store:
             _list_tags(store.tags(), as_json=as_json)
         return
-    with session.open(author=author) as store, settled(store, write_id) as ident:
+    with session.open(author=author) as store, settled(session, store, write_id) as ident:
         version = store.tag(name, "HEAD" if revision is None else revision, force=force, write_id=ident)
+        session.landed = f"{name} is {version.name}"
         if as_json:
             say_json(_tag_fields(name, version))
         else:
@@ -123,8 +128,9 @@ def branch_command(
             raise click.UsageError("--switch takes the name of a branch only")
         told = f"on the branch {visible(name)}, at {_switch(session, name).name}"
     else:
-        with session.open(author=author) as store, settled(store, write_id) as ident:
+        with session.open(author=author) as store, settled(session, store, write_id) as ident:
             store.create_branch(name, "HEAD" if revision is None else revision, write_id=ident)
+            session.landed = f"the branch {name} was started"
         told = f"started the branch {visible(name)}"
     if as_json:
         say_json({"branch": name, "current": switch})
@@ -136,7 +142,8 @@ def _switch(session: Session, name: str) -> Version:
     project = session.project
     if project is None:
         raise KBStoreError("only a file in a project can follow a branch", hint="kbstore init FILE")
-    with session.read() as store:
+    status = None
+    with session.read() as store, suppress(BaseUnknown):  # the file is on the other branch, if a switch was cut short
         copy = session.copy(store)
         status = copy.status()
         copy.refuse_uncommitted(status, force_helps=False)
@@ -145,5 +152,6 @@ def _switch(session: Session, name: str) -> Version:
         head = store.head()
         if head.seq:
             session.copy(store).take(head, status=status)
+            session.landed, session.way_on = f"the file is at {head.name}", "run the same command again"
     project.change(branch=name)
     return head

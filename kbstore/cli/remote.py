@@ -1,5 +1,7 @@
 """Commands that carry a history from store to store: clone, push, pull."""
 
+from contextlib import suppress
+
 import click
 
 from kbstore.cli.options import as_json_option, command
@@ -9,7 +11,8 @@ from kbstore.errors import RevisionError
 from kbstore.render.escape import visible
 from kbstore.replicate import Copied, clone_into, replicate
 from kbstore.store import Store
-from kbstore.workingcopy import Status, WorkingCopy
+from kbstore.taken import BaseUnknown
+from kbstore.workingcopy import WorkingCopy
 
 _force_option = click.option(
     "--force", is_flag=True, help="Tags that both changed follow the source; branches that parted are left out."
@@ -84,10 +87,14 @@ def pull_command(session: Session, source: str, force: bool, as_json: bool) -> N
         Progress("pull") as progress,
     ):
         copy = _copy(session, store)
-        status = copy.status() if copy is not None else None
+        if copy is not None:
+            with suppress(BaseUnknown):  # what is pulled may contain it
+                copy.status()
         copied = replicate(there, store, progress.reach, force=force)
-        if copy is not None and status is not None:
-            _follow(copy, status)
+        session.landed = f"what {visible(source)} had more is in the store"
+        session.way_on = "run the same command again"
+        if copy is not None and not copy.catch_up():
+            note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
         head = store.head()
     _tell(copied, f"pulled from {visible(source)}", head.name, as_json)
 
@@ -101,16 +108,6 @@ def _copy(session: Session, store: Store) -> WorkingCopy | None:
     except RevisionError:
         return None
     return session.copy(own)
-
-
-def _follow(copy: WorkingCopy, status: Status) -> None:
-    """Bring a file up to date that was as `status` says, whoever added what is newer."""
-    if copy.store.head() == status.base:
-        return
-    if status.clean:
-        copy.take("HEAD", status=status)
-    else:
-        note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
 
 
 def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:

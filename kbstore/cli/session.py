@@ -30,6 +30,8 @@ class Session:
         branch_option: What ``--branch`` said.
         as_json: True if ``--json`` was given.
         lossy: True if ``--lossy`` was given.
+        landed: What the command has done by now that stays, as "v4_... was committed"; empty while it has done nothing.
+        way_on: What to do if the command fails after that.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,8 @@ class Session:
         self.branch_option: str | None = None
         self.as_json = False
         self.lossy = False
+        self.landed = ""
+        self.way_on = ""
 
     @cached_property
     def found(self) -> Project | None:

@@ -8,6 +8,8 @@ from kbstore.render.escape import visible
 from kbstore.render.source import entry_counts
 from kbstore.version import Version
 
+_NAMED = 10
+
 
 def one_line(version: Version, names: Sequence[str], color: bool) -> str:
     """Name, id, tags and message of a version."""
@@ -41,6 +43,16 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
 def counts(diff: Diff) -> str:
     """How many entries were added, removed, modified and moved."""
     return entry_counts(diff) or ("changes outside of the entries" if diff else "no changes")
+
+
+def named(diff: Diff) -> str:
+    """How many entries were added, modified and removed, and the first of each by name: ``2 modified: login, vpn``."""
+    told = [
+        f"{len(ids)} {word}: {', '.join(map(visible, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
+        for ids, word in ((diff.added, "added"), (diff.modified, "modified"), (diff.removed, "removed"))
+        if ids
+    ]
+    return "; ".join(told) if told else counts(diff)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

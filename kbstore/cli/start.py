@@ -17,7 +17,7 @@ from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import WorkFile, WorkFileError, mode_like
+from kbstore.workfile import EmptyFile, WorkFile, WorkFileError, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -68,8 +68,14 @@ def init_command(
     work = WorkFile(file)
     if not work.exists() and not _store_is_there(project.location):
         raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
-    content = work.load(session.lossy) if work.exists() else None
     joined = _store_is_there(project.location)
+    try:
+        content = work.load(session.lossy) if work.exists() else None
+    except EmptyFile as fault:
+        fault.hint = (
+            f"remove it, and kbstore init writes the newest version: rm {shown_path(file)}" if joined else fault.hint
+        )
+        raise
     with _store_for(project, author_of(author, config.author, root), joined=joined) as store:
         copy = WorkingCopy(store, work, project, on_rounded=session.on_rounded(work.path))
         head = store.head()
@@ -80,6 +86,8 @@ def init_command(
             copy.note_base(version)
         else:
             version = copy.commit(message=message)
+            session.landed = f"{version.name} is in the store"
+            session.way_on = "kbstore status says how the file stands"
         project.save()
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
 

@@ -24,13 +24,13 @@ from kbstore.cli.output import note, paint, say, say_json, wants_color, write_by
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
-from kbstore.cli.shown import counted, counts, first_line
+from kbstore.cli.shown import counted, counts, first_line, named
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.version import Version
 from kbstore.workfile import FileContent, WorkFile, WorkFileError, printed
-from kbstore.workingcopy import Status
+from kbstore.workingcopy import Status, WorkingCopy
 
 _SHOWN_ENTRIES = 20
 
@@ -128,12 +128,15 @@ def commit_command(
       kbstore commit -m "API integration problem" --tag api --tag integration
     """
     content = session.file.read_bytes() if session.file is not None and session.file.is_file() else b""
-    with session.open(author=author) as store, settled(store, write_id, content) as ident:
+    with session.open(author=author) as store, settled(session, store, write_id, content) as ident:
+        copy = session.copy(store)
         with _way_out("kbstore diff --patch > mine.json; kbstore checkout HEAD --force; then edit, or apply mine.json"):
-            version = session.copy(store).commit(
+            version = copy.commit(
                 message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty, write_id=ident
             )
-        _tell(version, as_json)
+        _tell(session, version, copy, as_json)
+        if version.created and not as_json:
+            note(named(store.diff(version.seq - 1, version)))
 
 
 @command("apply")
@@ -172,21 +175,17 @@ def apply_command(
     source = "stdin" if str(patch) == "-" else str(patch)
     if session.lossy:
         text = rounded_text(source, text)
-    with session.open(author=author) as store, settled(store, write_id, text) as ident:
+    with session.open(author=author) as store, settled(session, store, write_id, text) as ident:
         copy = session.copy(store) if session.file is not None else None
-        status = copy.status() if copy is not None else None
         fields: dict[str, Any] = {"message": message, "tags": tags, "base": base, "rebase": not no_rebase}
         fields["write_id"] = ident
         try:
             with _way_out("kbstore checkout HEAD takes the newest version into the file; look at it, and apply again"):
-                if copy is not None and status is not None:
-                    version = copy.apply(text, status, **fields)
-                else:
-                    version = store.commit(patch=text, **fields)
+                version = copy.apply(text, **fields) if copy is not None else store.commit(patch=text, **fields)
         except (InvalidJSON, PatchError) as fault:
             fault.args = (f"{source}: {fault}", *fault.args[1:])
             raise
-        _tell(version, as_json)
+        _tell(session, version, copy, as_json)
 
 
 @command("checkout")
@@ -251,15 +250,10 @@ def restore_command(
     Example:
       kbstore restore v3 -m "Back to the state before the import"
     """
-    with session.open(author=author) as store, settled(store, write_id) as ident:
-        status = None
-        if session.file is not None:
-            status = session.copy(store).status()
-            session.copy(store).refuse_uncommitted(status, force_helps=False)
-        version = store.restore(revision, message=message, tags=tags, write_id=ident)
-        if status is not None:
-            session.copy(store).take(version, status=status)
-        _tell(version, as_json)
+    with session.open(author=author) as store, settled(session, store, write_id) as ident:
+        copy = session.copy(store) if session.file is not None else None
+        restore = copy.restore if copy is not None else store.restore
+        _tell(session, restore(revision, message=message, tags=tags, write_id=ident), copy, as_json)
 
 
 @contextmanager
@@ -287,7 +281,9 @@ def _read(path: Path) -> bytes:
         raise WorkFileError(f"cannot read {path}: {fault.strerror}") from fault
 
 
-def _tell(version: Version, as_json: bool) -> None:
+def _tell(session: Session, version: Version, copy: WorkingCopy | None, as_json: bool) -> None:
+    if version.created:
+        session.landed = f"{version.name} is in the store"
     if as_json:
         say_json({**version.as_dict(), "created": version.created})
     elif version.created:
@@ -295,3 +291,5 @@ def _tell(version: Version, as_json: bool) -> None:
     else:
         say(version.name)
         note("nothing changed; no version was made")
+    for line in copy.notes if copy is not None else ():
+        note(f"warning: {visible(line)}")

@@ -10,7 +10,8 @@ from backends.errors import OutcomeUnknown
 from kbstore.errors import ConflictError
 from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
 from kbstore.store import Store
-from kbstore.workfile import WorkFile, WorkFileError
+from kbstore.taken import BaseUnknown
+from kbstore.workfile import EmptyFile, WorkFile, WorkFileError
 from kbstore.workingcopy import UncommittedChanges, WorkingCopy
 
 DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} for n in range(5)}}
@@ -144,15 +145,94 @@ def test_an_unknown_outcome_is_settled_by_the_same_command(copy: WorkingCopy, mo
     assert copy.status().clean
 
 
-def test_a_store_that_was_replaced_is_noticed(copy: WorkingCopy, tmp_path: Path) -> None:
-    """A base that the store does not have is not used: the file is compared with the head."""
-    project = Project(tmp_path, Config())
-    project.remember(copy.file.path, FileState(seq=1, id="0" * 64, branch="main", digest="x"))
+def elsewhere(copy: WorkingCopy, state: str = "", branch: str = "main") -> None:
+    """Let the file be remembered as taken from a version that the store does not contain."""
+    project = Project(copy.file.path.parent, Config())
+    known = FileState(7, "0" * 64, branch, "x", name="v7_20250127_120000", state=state)
+    project.remember(copy.file.path, known)
+
+
+def test_a_base_that_the_store_does_not_contain_is_refused(copy: WorkingCopy) -> None:
+    """What is in the file cannot be told from what others committed, so nothing is guessed and nothing is lost."""
+    elsewhere(copy)
+    change(copy, "p1", 100)
+    others(copy, "p2", 200)
+    before = copy.file.path.read_bytes()
+    for call in (
+        copy.status,
+        lambda: copy.commit(message="mine"),
+        lambda: copy.apply(b"[]", message="mine"),
+        lambda: copy.restore("v1"),
+        lambda: copy.take("HEAD"),
+    ):
+        with pytest.raises(BaseUnknown, match=r"kb.json was taken from v7_20250127_120000 \(000000000000\)") as refused:
+            call()
+        assert "--base REV" in (refused.value.hint or "")
+    assert copy.file.path.read_bytes() == before
+    assert copy.store.head().seq == 2
+    version = copy.commit(message="mine", base="v1")
+    assert version.patch == [{"op": "replace", "path": "/problems/p1/votes", "value": 100}]
+    assert copy.file.read()["problems"]["p2"]["votes"] == 200
+    assert copy.status().clean
+
+
+def test_a_file_that_equals_a_version_was_taken_from_it(copy: WorkingCopy) -> None:
+    """Whatever was remembered of it, or if nothing was: it holds nothing that is in no version."""
+    others(copy, "p2", 200)
+    elsewhere(copy)
+    for _ in range(2):
+        status = copy.status()
+        assert (status.clean, status.base.seq, status.behind) == (True, 1, 1)
+        alone = WorkingCopy(copy.store, copy.file)
+        assert (alone.status().clean, alone.status().base.seq) == (True, 1)
+    change(copy, "p1", 100)
+    assert copy.commit(message="mine").patch == [{"op": "replace", "path": "/problems/p1/votes", "value": 100}]
+
+
+def test_a_version_with_the_content_of_the_base_serves_as_base(copy: WorkingCopy) -> None:
+    """A store that was made anew of the same documents has other ids, and what differs is the same."""
+    elsewhere(copy, state=copy.store.head().state or "")
+    change(copy, "p1", 100)
     others(copy, "p2", 200)
     status = copy.status()
-    assert status.base.seq == 2
     assert status.diff is not None
-    assert status.diff.modified == ["p2"]
+    assert (status.base.seq, status.diff.modified) == (1, ["p1"])
+
+
+def test_a_base_on_another_branch_is_named(copy: WorkingCopy) -> None:
+    """A file of one branch is not compared with the head of another, unless that contains its base."""
+    copy.store.create_branch("side")
+    others(copy, "p2", 200)
+    copy.take("HEAD")
+    with Store.open(copy.store.location, branch="side") as side:
+        there = WorkingCopy(side, copy.file, Project(copy.file.path.parent, Config()))
+        change(copy, "p1", 100)
+        with pytest.raises(BaseUnknown, match="of branch main, which branch side does not contain") as refused:
+            there.commit(message="mine")
+        assert "--branch main" in (refused.value.hint or "")
+        copy.take("v1", force=True)
+        change(copy, "p1", 100)
+        assert there.status().base.seq == 1
+        assert there.commit(message="mine").seq == 2
+
+
+def test_a_version_between_base_and_head_is_found(copy: WorkingCopy) -> None:
+    """A process was killed between its commit and its note, and others went on before anybody looked."""
+    change(copy, "p1", 100)
+    copy.store.commit(copy.file.read(), message="killed right after this", base="v1")
+    others(copy, "p2", 200)
+    status = copy.status()
+    assert (status.clean, status.base.seq, status.behind) == (True, 2, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_file_with_a_history_is_not_begun_anew(copy: WorkingCopy, content: bytes) -> None:
+    """The hint leads to the newest version; {} would remove every article."""
+    copy.file.path.write_bytes(content)
+    for call in (copy.status, lambda: copy.commit(message="mine")):
+        with pytest.raises(EmptyFile) as refused:
+            call()
+        assert refused.value.hint == "write the newest version into it: kbstore checkout HEAD --force"
 
 
 def test_two_files_in_one_folder_have_two_histories(copy: WorkingCopy, tmp_path: Path) -> None:

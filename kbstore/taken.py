@@ -1,0 +1,84 @@
+"""Finds the version that a file was taken from: as it was remembered, else by content.
+
+Invariants:
+
+1. A remembered version counts only if the open branch of this store contains it, under the same id.
+2. If the file equals a newer version than the remembered one, it is that version: a command was killed before it could
+   remember it, or the file came from elsewhere. Nothing in it is uncommitted then.
+3. Without the remembered version, one with the same content serves as well: what differs from it is the same.
+4. If there is none either, nobody can say what was changed in the file. That is an error, and never a guess.
+"""
+
+from kbstore.errors import KBStoreError, RevisionError
+from kbstore.project import FileState
+from kbstore.reader import root_of
+from kbstore.store import Store
+from kbstore.version import Version
+from kbstore.workfile import FileContent
+
+_SEARCHED = 1_000
+"""Newest versions that are compared with a file of which nothing is remembered."""
+
+
+class BaseUnknown(KBStoreError):
+    """The version that a file was taken from is not in this store."""
+
+
+def find_base(store: Store, name: str, state: FileState | None, content: FileContent) -> Version:
+    """Return the version that a file was taken from.
+
+    A file of which nothing is remembered, and that equals none of the newest versions, is taken to be at the head.
+
+    Args:
+        store: The store.
+        name: What to call the file.
+        state: What is remembered of it.
+        content: What it holds.
+
+    Raises:
+        BaseUnknown: That version is not here, and no other one has its content or the file's.
+    """
+    known = remembered(store, state) if state is not None else None
+    if known is not None and state is not None and state.digest == content.digest:
+        return known
+    if known is not None and known == store.head():
+        return known
+    held = root_of(content.value).address.hex()
+    if known is not None:
+        return _with_content(store, held, after=known) or known
+    if state is None:
+        return _with_content(store, held, limit=_SEARCHED) or store.head()
+    return (
+        _with_content(store, held)
+        or (_with_content(store, state.state) if state.state else None)
+        or _refuse(store, name, state)
+    )
+
+
+def remembered(store: Store, state: FileState) -> Version | None:
+    """Return the version that is remembered as a file's base; None if the open branch does not contain it."""
+    try:
+        version = store.version(f"v{state.seq}")
+    except RevisionError:
+        return None
+    return version if version.id == state.id else None
+
+
+def _with_content(
+    store: Store, state: str, *, after: Version | None = None, limit: int | None = None
+) -> Version | None:
+    """Return the newest version whose content has this hash."""
+    return next((version for version in store.log(after, limit=limit) if version.state == state), None)
+
+
+def _refuse(store: Store, name: str, state: FileState) -> Version:
+    base = f"{state.name or f'v{state.seq}'} ({state.id[:12]})"
+    if state.branch != store.branch and state.branch in store.branches():
+        raise BaseUnknown(
+            f"{name} was taken from {base} of branch {state.branch}, which branch {store.branch} does not contain",
+            hint=f"add --branch {state.branch}, or name a version of this branch: kbstore commit --base REV",
+        )
+    raise BaseUnknown(
+        f"{name} was taken from {base}, which this store does not contain; its newest version is {store.head().name}",
+        hint="kbstore diff REV compares the file with a version; kbstore commit --base REV commits what differs",
+    )

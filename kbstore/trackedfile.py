@@ -1,0 +1,135 @@
+"""A file together with what is remembered of it: the version that it was taken from, and the digest that it had then.
+
+Invariants:
+
+1. Both change under one lock, so no command of ours sees one without the other.
+2. What is coming is remembered before the file is replaced. So after a kill at any moment the file's digest says which
+   version it holds. If it was edited since, the older one counts: nothing of others is taken back then.
+"""
+
+from collections.abc import Callable, Container
+from typing import Any
+
+from msgspec.structs import replace
+
+from kbstore.canonical import JSON
+from kbstore.filelock import locked
+from kbstore.project import FileState, Project
+from kbstore.version import Version
+from kbstore.workfile import FileContent, WorkFile, WrittenFile
+
+Rounded = Callable[[bytes, Container[str]], None]
+_REMEMBERED_LITERALS = 10_000
+_NOTHING = FileState(seq=0, id="", branch="", digest="")
+"""Stands beside what is coming while nothing else is known."""
+
+
+class TrackedFile:
+    """A file and its memory.
+
+    Args:
+        file: The file.
+        project: Where it is remembered; nothing is remembered without one.
+        branch: The branch whose versions it holds.
+        mode: What a new file gets.
+        on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
+            before. Without it only those are accepted.
+    """
+
+    def __init__(
+        self, file: WorkFile, project: Project | None, branch: str, *, mode: int, on_rounded: Rounded | None
+    ) -> None:
+        self.file = file
+        self._project = project
+        self._branch = branch
+        self._mode = mode
+        self._on_rounded = on_rounded
+        self._rounded: frozenset[str] = frozenset()
+
+    def look(self) -> tuple[FileContent | None, FileState | None]:
+        """Return content and memory of one moment; no content if there is no file. Raises as `WorkFile.load`."""
+        with locked(self.file.path):
+            content = self.load() if self.file.exists() else None
+            return content, self._settled(content)
+
+    def load(self) -> FileContent:
+        """Return the content. Raises as `WorkFile.load`."""
+        state = self.state()
+        states = (state, state.coming) if state is not None else ()
+        known = frozenset(literal for one in states if one is not None for literal in one.rounded)
+        content = self.file.load(known if self._on_rounded is None else True)
+        if self._on_rounded is not None and not content.rounded.issubset(known):
+            self._on_rounded(content.data or self.file.path.read_bytes(), known)
+        self._rounded = content.rounded
+        return content
+
+    def state(self) -> FileState | None:
+        """Return what is remembered now."""
+        return self._project.state_of(self.file.path) if self._project is not None else None
+
+    def write(
+        self, version: Version, document: JSON, content: FileContent | None, model: FileContent | None = None
+    ) -> None:
+        """Write a version into the file, and remember it.
+
+        Args:
+            version: The version.
+            document: Its content.
+            content: What must be there still; None for whatever is there.
+            model: What a new file is to look like.
+
+        Raises:
+            FileChanged: Something else is there; nothing was done.
+            WorkFileError, ProjectError: One of both cannot be written.
+        """
+        with locked(self.file.path):
+            before = self._settled(content) or _NOTHING
+
+            def announce(written: WrittenFile) -> None:
+                self._rounded = written.rounded
+                self._save(replace(before, coming=self._known(version, written.digest)))
+
+            written = self.file.write(
+                document,
+                like=content if self.file.exists() else model,
+                unchanged=content.digest if content is not None else None,
+                mode=self._mode,
+                announce=announce,
+            )
+            self._save(self._known(version, written.digest))
+
+    def stay(self, version: Version, content: FileContent, state: FileState | None) -> None:
+        """Remember that a content is that of a version, unless another command wrote the file since `look`."""
+        with locked(self.file.path):
+            if self._settled(content) == state:
+                self.remember(version, content.digest)
+
+    def remember(self, version: Version, digest: str, **pending: Any) -> None:
+        """Remember the base of the file as it is; an empty digest for one that was perhaps changed since."""
+        self._save(replace(self._known(version, digest), **pending))
+
+    def _known(self, version: Version, digest: str) -> FileState:
+        rounded = tuple(sorted(self._rounded)) if len(self._rounded) <= _REMEMBERED_LITERALS else ()
+        return FileState(
+            seq=version.seq,
+            id=version.id,
+            branch=self._branch,
+            digest=digest,
+            name=version.name,
+            state=version.state or "",
+            rounded=rounded,
+        )
+
+    def _settled(self, content: FileContent | None) -> FileState | None:
+        """What is remembered, once it is clear whether a command that was killed had written the file."""
+        state = self.state()
+        if state is None or state.coming is None:
+            return state
+        if content is not None and state.coming.digest == content.digest:
+            return state.coming
+        state = replace(state, coming=None)
+        return state if state != _NOTHING else None
+
+    def _save(self, state: FileState) -> None:
+        if self._project is not None and state != self.state():
+            self._project.remember(self.file.path, state)
