@@ -11,7 +11,7 @@ from kbstore.cli.session import Session
 from kbstore.cli.shown import first_line
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
-from kbstore.render.layout import cells
+from kbstore.render.graphemes import cells
 from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 

@@ -10,20 +10,25 @@ import re
 
 # Ranges by hand, since asking unicodedata for all 1.1 million characters costs every start 100 ms. The tests compare
 # them with unicodedata: all of Cc, Cf, Cs, Zl, Zp, the blanks that look like no or another blank, the non-characters,
-# and letters and marks that are drawn as nothing (fillers, joiners, variation selectors).
+# and letters and marks that are drawn as nothing (fillers, variation selectors).
 _UNSEEN = (
     "\x00-\x1f\x7f-\x9f"
     "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
     "\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
-    "\u2000-\u200f\u2028-\u202e\u205f-\u206f"
-    "\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\u2000-\u200b\u200e\u200f\u2028-\u202e\u205f-\u206f"
+    "\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
     + "".join(chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(1, 17))
 )
-# An emoji selector after a symbol is how people type a warning sign; there it hides nothing.
+# An emoji selector after a symbol is how people type a warning sign; there it hides nothing. Nor do the joiners after
+# the letters that join or stack (Arabic, the scripts of India and their neighbours) and within an emoji.
 _SYMBOL = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
-_HIDDEN = re.compile(f"(?<![{_SYMBOL}])\ufe0f|[{_UNSEEN.replace(chr(0xFE0F), chr(0xFE0E))}]")
+_JOINING = "\u0600-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff\U0001e900-\U0001e95f"
+_HIDDEN = re.compile(
+    f"(?<![{_SYMBOL}])\ufe0f|[{_UNSEEN}]"
+    f"|(?:(?<![{_JOINING}{_SYMBOL}])(?<![{_SYMBOL}]\ufe0f)|(?<=[{_UNSEEN}]))[\u200c\u200d]"
+)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # What can begin a construct inside a line of Markdown (CommonMark and GitHub's extensions).
@@ -34,6 +39,8 @@ _MARKDOWN_START = re.compile(r"^(\s*)(#|[-+=>:]|\d+(?=[.)]))")
 
 def visible(text: str) -> str:
     r"""`text` with every control, format, bidirectional and otherwise unseen character written as its code.
+
+    The joiners U+200C and U+200D are text in the scripts that use them and in emoji; elsewhere they hide.
 
     Args:
         text: Any string, lone surrogates included.

@@ -1,11 +1,11 @@
 """Text on a grid: how wide it is, where to break it, and which unchanged parts of it a reader can do without."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from kbstore.render.escape import visible
+from kbstore.render.graphemes import cells, cluster_start, first_cluster, fitting
 from kbstore.render.words import Span
 
 ELLIPSIS = "\u2026"
@@ -27,30 +27,9 @@ class Piece(NamedTuple):
     marked: bool = False
 
 
-def cells(text: str) -> int:
-    """Columns that a terminal uses for this text: two for wide characters, none for combining marks."""
-    if text.isascii():
-        return len(text)
-    return sum(_cell(character) for character in text)
-
-
-def _cell(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
-
-
 def clip(text: str, width: int) -> str:
     """The text, cut with an ellipsis where it is wider than `width` columns."""
-    if cells(text) <= width:
-        return text
-    kept, used = [], 1
-    for character in text:
-        used += _cell(character)
-        if used > width:
-            break
-        kept.append(character)
-    return "".join(kept).rstrip() + ELLIPSIS
+    return text if cells(text) <= width else fitting(text, width - 1).rstrip() + ELLIPSIS
 
 
 def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
@@ -72,7 +51,7 @@ def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
         for piece in word:
             rest = piece
             while used + cells(rest.text) > width:
-                head = _take(rest.text, width - used) or ("" if used else rest.text[0])
+                head = fitting(rest.text, width - used) or ("" if used else first_cluster(rest.text))
                 _put(lines[-1], Piece(head, rest.marked))
                 lines.append([])
                 used = 0
@@ -113,16 +92,6 @@ def _strip_end(line: list[Piece]) -> None:
         line.pop()
 
 
-def _take(word: str, width: int) -> str:
-    """As much of the beginning of a word as fits; a wide character may not."""
-    used = 0
-    for index, character in enumerate(word):
-        used += _cell(character)
-        if used > width:
-            return word[:index]
-    return word
-
-
 def side(spans: Sequence[Span], *, new: bool, width: int) -> list[Piece]:
     """One side of a compared string, harmless; unchanged stretches are elided where the whole would not fit.
 
@@ -150,8 +119,8 @@ def _elide(text: str, before: int, after: int) -> str:
     """Keep about that many characters of the start and of the end, whole words."""
     if len(text) <= before + after + 12:
         return text
-    start = text[:before]
-    end = text[len(text) - after :] if after else ""
+    start = text[: cluster_start(text, before)]
+    end = text[cluster_start(text, len(text) - after) :] if after else ""
     if " " in start.strip():
         start = start[: start.rstrip().rfind(" ")]
     if " " in end.strip():
@@ -163,5 +132,6 @@ def _shorten(text: str, longest: int) -> str:
     """A long exchange by its two ends and its length."""
     if len(text) <= longest:
         return text
-    left, right = text[: longest // 2], text[-longest // 4 :]
+    left = text[: cluster_start(text, longest // 2)]
+    right = text[cluster_start(text, len(text) - longest // 4) :]
     return f"{left} {ELLIPSIS} ({len(text) - len(left) - len(right):,} more characters) {ELLIPSIS} {right}"

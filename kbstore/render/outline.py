@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kbstore.render.escape import visible
-from kbstore.render.layout import cells
+from kbstore.render.graphemes import cells, cluster_start
 
 # Text beyond this is cut: a picture in base64 is not for reading.
 _LONGEST = 2_000
@@ -28,7 +28,7 @@ def inline(value: Any) -> str:
     """A value on one line as JSON, harmless; long strings are cut and their length told."""
     if isinstance(value, str):
         if len(value) > _LONGEST:
-            return f"{_quoted(value[:_LONGEST])}\u2026 ({len(value):,} characters)"
+            return f"{_quoted(value[: cluster_start(value, _LONGEST)])}\u2026 ({len(value):,} characters)"
         return _quoted(value)
     if isinstance(value, list):
         return "[" + ", ".join(inline(item) for item in value) + "]"

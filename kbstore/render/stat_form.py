@@ -3,7 +3,8 @@
 from collections import Counter
 
 from kbstore.render.escape import visible
-from kbstore.render.layout import cells, clip
+from kbstore.render.graphemes import cells
+from kbstore.render.layout import clip
 from kbstore.render.source import Differences, Group, groups
 
 _SIGNS = {"added": "+", "removed": "-", "modified": "~", "moved": ">"}

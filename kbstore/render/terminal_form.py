@@ -5,7 +5,8 @@ from itertools import chain, islice
 from typing import Any
 
 from kbstore.render.escape import visible
-from kbstore.render.layout import ELLIPSIS, Piece, cells, clip, side, wrap
+from kbstore.render.graphemes import cells
+from kbstore.render.layout import ELLIPSIS, Piece, clip, side, wrap
 from kbstore.render.linewise import hunks
 from kbstore.render.outline import inline, outline
 from kbstore.render.source import Differences, Group, entry_counts, groups, title_of

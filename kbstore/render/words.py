@@ -4,10 +4,12 @@ import re
 from typing import NamedTuple
 
 from kbstore.align import align
+from kbstore.render.graphemes import cluster_start, is_plain
 
 # Words, single ideographs and kana (their scripts put no blanks between words), runs of blanks, single signs.
 _WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+|\s+|[^\w\s]")
+_IN_WORD = re.compile(rf"[^\W{_WIDE}]")
 # Less in common than this, and marks would speckle two unrelated sentences.
 _COMMON = 0.3
 
@@ -52,7 +54,10 @@ def word_diff(old: str, new: str) -> list[Span]:
 
 
 def _equal_ends(old: str, new: str) -> tuple[int, int]:
-    """Lengths of the common start and of the common end, both cut back to where a word begins or ends."""
+    """Lengths of the common start and of the common end, both cut back to where a word begins or ends.
+
+    No word ends inside a grapheme cluster.
+    """
     start = _common(old, new)
     while start > 0 and (_joined(old, start) or _joined(new, start)):
         start -= 1
@@ -79,12 +84,31 @@ def _joined(text: str, cut: int) -> bool:
     """Whether a cut there would part a word or a run of blanks."""
     if not 0 < cut < len(text):
         return False
-    left, right = text[cut - 1], text[cut]
+    if cluster_start(text, cut) != cut:
+        return True
+    left, right = text[cluster_start(text, cut - 1)], text[cut]
     return (left.isalnum() and right.isalnum()) or (left.isspace() and right.isspace()) or "_" in (left, right)
 
 
+def _words(text: str) -> list[str]:
+    """The text in words, blanks and signs, cut only between grapheme clusters."""
+    found = _WORD.findall(text)
+    if is_plain(text):
+        return found
+    words: list[str] = []
+    at = 0
+    for piece in found:
+        # A mark above a letter is a sign to `re`: what it belongs to, and the word that goes on behind it, are joined.
+        if words and (cluster_start(text, at) != at or (_IN_WORD.match(words[-1]) and _IN_WORD.match(piece))):
+            words[-1] += piece
+        else:
+            words.append(piece)
+        at += len(piece)
+    return words
+
+
 def _match(old: str, new: str) -> list[Span]:
-    before, after = _WORD.findall(old), _WORD.findall(new)
+    before, after = _words(old), _words(new)
     spans: list[Span] = []
     left = right = 0
     for start, other, length in [*align(before, after), (len(before), len(after), 0)]:

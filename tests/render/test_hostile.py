@@ -1,10 +1,13 @@
 """What hostile users write stays inert in every form."""
 
+# ruff: noqa: RUF001 - letters of other scripts are meant
+
 import re
 import unicodedata
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +20,7 @@ NASTY = [
     "\u200d", "\u2028", "\ufeff", "\u00ad", "\u061c", "\U000e0041", "\u3164", "\u2800", "\ufe0f", "<script>", "</del>",
     "-->", "]]>", "<img src=x onerror=alert(1)>", '"', "'", "&lt;", "&", "`", "```", "*", "_", "[x](javascript:y)", "|",
     "~~", "$", "@all", "https://evil.example", "www.evil.example", "# h", "> q", "- l", "1. n", "\\", "{", "a", "word ",
-    "ÄÖ", "漢字", "\u0301", "⚠️",
+    "ÄÖ", "漢字", "\u0301", "⚠️", "\u200c", "می", "क्",
 ]  # fmt: skip
 text = st.lists(st.sampled_from(NASTY) | st.text(max_size=3), max_size=12).map("".join)
 key = text.filter(lambda name: not any("\ud800" <= c <= "\udfff" for c in name))
@@ -35,9 +38,12 @@ SGR = re.compile(r"\x1b\[[\d;]*m")
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+JOINED = re.compile("(?<=[\u0600-\u1cff\u2190-\u27ff\ufb50-\ufefc\ufe0f\U00010a00-\U0001faff])[\u200c\u200d]")
+
+
 def unseen(told: str) -> list[str]:
     """Characters of a text, line ends apart, that a terminal or reader would obey rather than draw."""
-    return [c for c in told if unicodedata.category(c) in UNSEEN and c != "\n"]
+    return [c for c in JOINED.sub("", told) if unicodedata.category(c) in UNSEEN and c != "\n"]
 
 
 @given(old=document, new=document, color=st.booleans(), width=st.integers(0, 130))
@@ -180,6 +186,21 @@ def test_codes_are_those_that_people_know() -> None:
     assert escape.visible("a\n\r\t\x1b\x9b\u202e\U000e0041b") == r"a\n\r\t\x1b\x9b\u202e\U000e0041b"
     assert escape.visible(r"C:\Users") == r"C:\Users"
     assert escape.visible("⚠️ a\ufe0f") == "⚠️ a\\ufe0f"
+
+
+@pytest.mark.parametrize(
+    "drawn", ["👨\u200d👩\u200d👧", "❤️\u200d🔥", "می\u200cخواهم", "क्\u200dष", "\u0dc1\u0dca\u200d\u0dbb"]
+)
+def test_joiners_are_text_where_they_join(drawn: str) -> None:
+    """Families and hearts, Persian, Hindi and Sinhala words are shown as they are, in JSON too."""
+    assert escape.visible(drawn) == escape.visible_json(drawn) == drawn
+
+
+@pytest.mark.parametrize("hiding", ["a{}b", "{}", "é{}", "7{}", "漢{}", "می\u200c{}"])
+def test_joiners_are_shown_where_they_would_hide(hiding: str) -> None:
+    """Two names that look the same are two names."""
+    for joiner in "\u200c\u200d":
+        assert escape.visible(hiding.format(joiner)) == hiding.format(f"\\u{ord(joiner):x}")
 
 
 @given(text)

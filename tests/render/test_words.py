@@ -1,16 +1,41 @@
 """Word marks: exact, readable, and cheap on long texts."""
 
-from itertools import pairwise
+# ruff: noqa: RUF001 - letters of other scripts are meant
 
-from hypothesis import given
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from wcwidth import iter_graphemes
 
+from kbstore.render.graphemes import cells, cluster_start, fitting
 from kbstore.render.words import Span, word_diff
 
 words = st.lists(
     st.sampled_from(["the", "event", "is", "kept", "72", "hours", ".", ",", " ", "  ", "\n", "é", "漢", "字"])
 )
-phrase = words.map(" ".join) | words.map("".join) | st.text(max_size=40)
+CLUSTERS = [
+    "e\u0301",
+    "👨\u200d👩\u200d👧",
+    "👨\u200d👩\u200d👦",
+    "🇩🇪",
+    "🇫🇷",
+    "👍🏽",
+    "👍",
+    "क्षि",
+    "न",
+    "मस्ते",
+    "می\u200cخواهم",
+    "각",
+    " ",
+    "x",
+    "⚠️",
+]
+signs = st.lists(st.sampled_from([*CLUSTERS, "\u0301", "\u200d", "🇩", "\u094d", "\u11a8", "🏽"]), max_size=12).map(
+    "".join
+)
+phrase = words.map(" ".join) | words.map("".join) | st.text(max_size=40) | signs
 
 
 @given(phrase, phrase)
@@ -21,6 +46,46 @@ def test_spans_hold_both_texts(old: str, new: str) -> None:
     assert "".join(span.new for span in spans) == new
     assert all(span.old == span.new for span in spans if span.same)
     assert all(one.same != two.same for one, two in pairwise(spans))
+
+
+@given(signs, signs)
+def test_no_mark_cuts_a_grapheme_cluster(old: str, new: str) -> None:
+    """Marks begin and end between what a reader takes for characters."""
+    spans = word_diff(old, new)
+    for text, pieces in ((old, [span.old for span in spans]), (new, [span.new for span in spans])):
+        assert [cluster for piece in pieces for cluster in iter_graphemes(piece)] == list(iter_graphemes(text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gone", "come"),
+    [
+        ("one cafe\u0301 is here", "one cafe is here", "cafe\u0301", "cafe"),
+        ("we are 👨\u200d👩\u200d👧 now", "we are 👨\u200d👩\u200d👦 now", "👨\u200d👩\u200d👧", "👨\u200d👩\u200d👦"),
+        ("from 🇩🇪🇫🇷 with love", "from 🇩🇪🇮🇹 with love", "🇫🇷", "🇮🇹"),
+        ("नमस्ते दुनिया आज", "नमस्कार दुनिया आज", "नमस्ते", "नमस्कार"),
+        ("من می\u200cخواهم بروم", "من نمی\u200cخواهم بروم", "می\u200cخواهم", "نمی\u200cخواهم"),
+    ],
+)
+def test_a_word_with_marks_is_one_word(old: str, new: str, gone: str, come: str) -> None:
+    """Accents, vowel signs and joiners belong to their word."""
+    assert [(span.old, span.new) for span in word_diff(old, new) if not span.same] == [(gone, come)]
+
+
+@given(signs, st.integers(0, 12))
+def test_what_fits_is_cut_between_clusters(text: str, columns: int) -> None:
+    """A cut text is no wider than it may be, and its last character is whole."""
+    head = fitting(text, columns)
+    assert text.startswith(head)
+    assert cells(head) <= columns
+    assert cluster_start(text, len(head)) == len(head)
+
+
+@given(signs | st.text(max_size=40), st.integers(0, 40))
+def test_a_cluster_start_is_one(text: str, at: int) -> None:
+    """The nearest boundary before a place, as a walk over the whole text finds it."""
+    starts = list(accumulate(map(len, iter_graphemes(text)), initial=0))
+    assume(at <= len(text) and "\r\n" not in text)
+    assert cluster_start(text, at) == max(start for start in starts if start <= at)
 
 
 def test_whole_words_are_marked() -> None:

@@ -1,0 +1,66 @@
+"""Text by grapheme clusters: what a reader takes for one character is never cut, and counted as it is drawn.
+
+wcwidth knows clusters and widths. It is loaded only for texts in which they are not plain: letters of Latin, Greek,
+Cyrillic and Armenian, and the usual signs, are one cluster and one column each.
+"""
+
+import re
+
+_SIGNS = "\u2010-\u2027\u2030-\u205e\u20a0-\u20bf"
+_PLAIN = f"\x00-\u02ff\u0370-\u0482\u048a-\u058f{_SIGNS}"
+_NOT_PLAIN = re.compile(f"[^{_PLAIN}]")
+_FLAG_LETTER = re.compile("[\U0001f1e6-\U0001f1ff]")
+_WINDOW = 64
+
+
+def is_plain(text: str) -> bool:
+    """Whether each character of a text is a cluster of its own and takes one column."""
+    return text.isascii() or _NOT_PLAIN.search(text) is None
+
+
+def cluster_start(text: str, at: int) -> int:
+    """Return the last place up to `at` where a cut parts no cluster."""
+    if not 0 < at < len(text) or _NOT_PLAIN.match(text, at) is None:
+        return at
+    from wcwidth import grapheme_boundary_before
+
+    # A window is enough to know a boundary, and keeps the cost flat; but flags are pairs of letters, counted from the
+    # first one.
+    start = max(0, at - _WINDOW)
+    while start and _FLAG_LETTER.match(text, start):
+        start -= 1
+    return start + grapheme_boundary_before(text[start : at + 1], at + 1 - start)
+
+
+def first_cluster(text: str) -> str:
+    """Return the first cluster of a text that is not empty."""
+    if is_plain(text[:2]):
+        return text[0]
+    from wcwidth import iter_graphemes
+
+    return next(iter_graphemes(text[:_WINDOW]))
+
+
+def cells(text: str) -> int:
+    """Return how many columns a terminal uses for a text without controls."""
+    if is_plain(text):
+        return len(text)
+    from wcwidth import wcswidth
+
+    used = wcswidth(text)
+    return used if used >= 0 else len(text)
+
+
+def fitting(text: str, columns: int) -> str:
+    """Return as much of the beginning of a text as fits into so many columns."""
+    if is_plain(text):
+        return text[: max(columns, 0)]
+    from wcwidth import iter_graphemes
+
+    used = length = 0
+    for cluster in iter_graphemes(text):
+        used += cells(cluster)
+        if used > columns:
+            break
+        length += len(cluster)
+    return text[:length]
