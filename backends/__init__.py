@@ -8,12 +8,14 @@ first asked for.
 import importlib
 import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 from backends.contract import Backend
 from backends.errors import StoreNotFound
 
-__all__ = ["OPEN_MODE", "SCHEMES", "Backend", "create_backend", "open_backend"]
+__all__ = ["OPEN_MODE", "SCHEMES", "Backend", "backup_store", "create_backend", "open_backend", "restore_store"]
 
 OPEN_MODE = 0o666
 """Everybody may read and write what the process's umask leaves."""
@@ -28,6 +30,13 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 class _Module(Protocol):
     def create(self, location: str, mode: int = OPEN_MODE) -> Backend: ...
     def open_existing(self, location: str, *, read_only: bool = False) -> Backend: ...
+
+
+class _FileModule(_Module, Protocol):
+    def backup(self, location: str, target: Path, check: Callable[[str], None] | None = None) -> Path: ...
+    def restore(
+        self, location: str, source: Path, kept: str, check: Callable[[str], None] | None = None
+    ) -> Path | None: ...
 
 
 def open_backend(location: str | os.PathLike[str], *, read_only: bool = False) -> Backend:
@@ -61,6 +70,36 @@ def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE) -
         StoreUnavailable: It cannot be written there.
     """
     return _module(location).create(os.fspath(location), mode)
+
+
+def backup_store(location: str | os.PathLike[str], target: Path, check: Callable[[str], None] | None = None) -> Path:
+    """Copy a store that is one file into a new file, as it is at one moment; see `backends.sqlite.backup`.
+
+    Raises:
+        StoreNotFound: The store is not one file.
+    """
+    return _file_module(location).backup(os.fspath(location), target, check)
+
+
+def restore_store(
+    location: str | os.PathLike[str], source: Path, kept: str, check: Callable[[str], None] | None = None
+) -> Path | None:
+    """Put a copy of a backup in the place of a store that is one file; see `backends.sqlite.backup`.
+
+    Raises:
+        StoreNotFound: The store is not one file.
+    """
+    return _file_module(location).restore(os.fspath(location), source, kept, check)
+
+
+def _file_module(location: str | os.PathLike[str]) -> _FileModule:
+    module = _module(location)
+    if not hasattr(module, "backup"):
+        raise StoreNotFound(
+            "this store is not one file, so it cannot be backed up as one",
+            hint="copy it with: kbstore clone URL FOLDER",
+        )
+    return cast(_FileModule, module)
 
 
 def _module(location: str | os.PathLike[str]) -> _Module:

@@ -126,7 +126,7 @@ class Writer:
         if seq < self._head.seq:
             raise CorruptStore(
                 f"the log ends at v{seq}, but v{self._head.seq} was read before: it was cut short or replaced",
-                hint="restore the store from a backup, or open it anew",
+                hint="open it again; if versions are missing, bring a backup back with: kbstore restore-backup FILE",
             )
         if slot != self._head.slot or seq != self._head.seq:
             self._head = Head(slot, seq, self._line.entry(seq) if seq else None)

@@ -10,6 +10,7 @@ from backends.contract import Chunk, Collection, Damage, Found, Record, Snapshot
 from backends.errors import StoreNotFound
 from backends.sqlite import chunks as packs
 from backends.sqlite import file
+from backends.sqlite.backup import backup, restore
 from backends.sqlite.caches import Caches
 from backends.sqlite.check import damage_of_rows
 from backends.sqlite.check_packs import damage_of_packs
@@ -18,7 +19,7 @@ from backends.sqlite.collect import collect_garbage
 from backends.sqlite.connection import Connection
 from backends.sqlite.log import Logs
 
-__all__ = ["SQLiteBackend", "create", "open_existing"]
+__all__ = ["SQLiteBackend", "backup", "create", "open_existing", "restore"]
 
 
 def create(location: str, mode: int = 0o666) -> "SQLiteBackend":

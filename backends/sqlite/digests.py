@@ -10,6 +10,7 @@ from typing import ParamSpec
 
 from backends import packing
 from backends.errors import CorruptStore
+from backends.sqlite.faults import RESTORE_HINT
 
 _P = ParamSpec("_P")
 
@@ -57,10 +58,10 @@ def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None
         "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id=?", (base,)
     ).fetchone()
     if row is None:
-        raise CorruptStore(f"pack {base}, which others lean on, is missing", hint="restore the store from a backup")
+        raise CorruptStore(f"pack {base}, which others lean on, is missing", hint=RESTORE_HINT)
     tier, owner, nothing, digest, directory, frame = row
     if digest != pack_digest(tier, owner, nothing, directory, frame):
-        raise CorruptStore(f"pack {base}, which others lean on, is damaged", hint="restore the store from a backup")
+        raise CorruptStore(f"pack {base}, which others lean on, is damaged", hint=RESTORE_HINT)
     return packing.decompress(frame)
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from backends.errors import BackendError, CorruptStore, ReadOnlyStore, StoreUnavailable
 
+RESTORE_HINT = "bring a backup back with: kbstore restore-backup FILE"
+
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -31,12 +33,12 @@ FAULTS = (sqlite3.Error, UnicodeDecodeError)
 def translated(error: Fault, location: str) -> BackendError:
     """The error to raise instead, which says where and what to do."""
     if isinstance(error, UnicodeDecodeError):
-        return CorruptStore(f"{location} is damaged: a name in it is no text", hint="restore it from a backup")
+        return CorruptStore(f"{location} is damaged: a name in it is no text", hint=RESTORE_HINT)
     code = code_of(error)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     said = f"{error} ({name})"
     if code in _DAMAGED:
-        return CorruptStore(f"{location} is damaged: {said}", hint="run verify, then restore it from a backup")
+        return CorruptStore(f"{location} is damaged: {said}", hint=RESTORE_HINT)
     if code in _LOCKED:
         return StoreUnavailable(
             f"{location} is locked by another process: {said}", hint="wait until that one is done, then try again"
@@ -54,7 +56,7 @@ def translated(error: Fault, location: str) -> BackendError:
     if code in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG):
         return StoreUnavailable(f"too large for {location}: {said}", hint="write it in smaller pieces")
     # A trigger refused, or a table is not as it was made: not what this program wrote.
-    return CorruptStore(f"{location} is not as it was written: {said}", hint="run verify, then restore a backup")
+    return CorruptStore(f"{location} is not as it was written: {said}", hint=RESTORE_HINT)
 
 
 @contextmanager

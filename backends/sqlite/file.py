@@ -18,14 +18,13 @@ from urllib.parse import quote
 
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
-from backends.sqlite.faults import code_of, translated, translating
+from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
 from backends.sqlite.foreign_log import refuse_foreign_log
 
 FILE_NAME = "kb.db"
 """The file of a store whose location is a folder."""
 
 BUSY_TIMEOUT_S = 30.0
-RESTORE_HINT = "bring a backup back with: kbstore restore-backup BACKUP"
 _MAGIC = b"SQLite format 3\0"
 _SMALLEST_BYTES = 512
 """The smallest page of SQLite, and so the smallest file that it has open."""
@@ -45,7 +44,7 @@ def path_of(location: str) -> Path:
     if text.startswith("///"):
         text = text[2:]
     path = Path(text)
-    return path / FILE_NAME if path.is_dir() or text.endswith(os.sep) else path
+    return path / FILE_NAME if os.path.isdir(path) or text.endswith(os.sep) else path  # noqa: PTH112 - never raises
 
 
 def create_file(path: Path, mode: int = 0o666) -> None:
@@ -63,7 +62,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
     """
     if os.path.lexists(path):
         raise StoreExists(f"{path} exists already", hint="open it, or choose another place")
-    for left in _family(path)[1:]:
+    for left in family(path)[1:]:
         if left.name.endswith(("-wal", "-journal")) and os.path.lexists(left):
             # SQLite would take it for the new file's own, and write what it holds over what is new.
             raise StoreExists(
@@ -72,7 +71,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             )
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_DRAFT}")
+    draft = draft_of(path)
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
@@ -81,18 +80,18 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             schema.create(connection)
             # Closing would do this too, and say nothing where it fails.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        _publish(draft, path)
+        publish(draft, path)
     except OSError as error:
         raise StoreUnavailable(
             f"{path} cannot be created: {error.strerror}", hint="check the permissions of the folder"
         ) from error
     finally:
-        for leftover in _family(draft):
+        for leftover in family(draft):
             with contextlib.suppress(OSError):  # whether the store was made is what counts
                 leftover.unlink(missing_ok=True)
 
 
-def _publish(draft: Path, path: Path) -> None:
+def publish(draft: Path, path: Path) -> None:
     """Give the finished draft its name, unless somebody was faster."""
     try:
         os.link(draft, path)
@@ -105,10 +104,10 @@ def _publish(draft: Path, path: Path) -> None:
         except FileExistsError:
             raise StoreExists(f"{path} exists already", hint="open it, or choose another place") from None
         draft.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make names in a folder durable, where the system has a way to say so."""
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -287,7 +286,7 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
 def _sync_names(path: Path) -> None:
     """Make the name of a new WAL durable before anything stands in it: SQLite does too, and passes over a failure."""
     try:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreUnavailable(
             f"the folder of {path} cannot be synced: {error.strerror}", hint="check the disk, then try again"
@@ -360,14 +359,20 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def _family(path: Path) -> list[Path]:
+def draft_of(path: Path) -> Path:
+    """A name for a file that is being made and will have another one."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_DRAFT}")
+
+
+def family(path: Path) -> list[Path]:
+    """A file and what SQLite may keep beside it."""
     return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 def total_bytes(path: Path) -> int:
     """Size of the file and of what SQLite keeps beside it."""
     total = 0
-    for member in _family(path)[:2]:
+    for member in family(path)[:2]:
         with contextlib.suppress(FileNotFoundError):
             total += member.stat().st_size
     return total

@@ -14,19 +14,28 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from backends.errors import StoreUnavailable
 
-_HEADER = struct.Struct(">4xI I 4x 8s 8x")
-_HEADER_BYTES = 32
+_HEADER = struct.Struct(">8x I 4x 8s 8x")
+"""Of the log: page size, salts."""
+_FRAME_HEADER_BYTES = 24
+_FRAME = struct.Struct(">I 4x 8s 8x 40x I 16x I")
+"""Of a frame and the page in it: page number, salts, schema version, user version."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-_FRAME_BYTES = 24
-_USER_VERSION = slice(60, 64)
 _NUMBERS = 1 << 31
 _LOOKS = 3
 _PAUSE_S = 0.05
 """A process that writes its log back and begins another one between two looks is done by the next."""
+
+
+class _Mark(NamedTuple):
+    """What a first page says: the count of writes, and of changes of the schema."""
+
+    number: int
+    schema: int
 
 
 def mark_write(connection: sqlite3.Connection) -> None:
@@ -48,8 +57,8 @@ def refuse_foreign_log(path: Path, log: Path) -> None:
     for look in range(_LOOKS):
         if look:
             time.sleep(_PAUSE_S)
-        number = _number_of(path)
-        if number is None or _continues(log, number):
+        mark = _mark_of(path)
+        if mark is None or _continues(log, mark):
             return
     raise StoreUnavailable(
         f"{log} does not belong to {path}: it was written to another file, which {path.name} replaced",
@@ -57,44 +66,47 @@ def refuse_foreign_log(path: Path, log: Path) -> None:
     )
 
 
-def _number_of(path: Path) -> int | None:
-    """The number in the file itself, without its log; None if that cannot be read."""
+def _mark_of(path: Path) -> _Mark | None:
+    """The mark in the file itself, without its log; None if that cannot be read."""
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
         try:
             (number,) = connection.execute("PRAGMA user_version").fetchone()
+            (schema,) = connection.execute("PRAGMA schema_version").fetchone()
         finally:
             connection.close()
     except sqlite3.Error:
         return None  # damaged, or being written back just now: opening tells more
-    return int(number)
+    return _Mark(number, schema)
 
 
-def _continues(log: Path, number: int) -> bool:
+def _continues(log: Path, mark: _Mark) -> bool:
     first = True
-    for found in _numbers_in(log):
-        if found == number or (first and found == (number + 1) % _NUMBERS):
+    for found in _marks_in(log):
+        # Another program that changes the schema does not count, so its page looks like the first one of ours.
+        if found.number == mark.number or (first and found == ((mark.number + 1) % _NUMBERS, mark.schema)):
             return True
         first = False
-    return first  # a log without a number changes nothing that counts
+    return first  # a log without a first page changes nothing that counts
 
 
-def _numbers_in(log: Path) -> Iterator[int]:
-    """The numbers of the first pages in a log, in order of writing.
+def _marks_in(log: Path) -> Iterator[_Mark]:
+    """The marks of the first pages in a log, in order of writing.
 
     The layout is https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
     """
     try:
         with log.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-            if len(header) < _HEADER_BYTES or header[:4] not in _MAGIC:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size or header[:4] not in _MAGIC:
                 return
-            _, page_bytes, salts = _HEADER.unpack(header)
-            while frame := file.read(_FRAME_BYTES + _USER_VERSION.stop):
-                if len(frame) < _FRAME_BYTES + _USER_VERSION.stop or frame[8:16] != salts:
+            page_bytes, salts = _HEADER.unpack(header)
+            while len(frame := file.read(_FRAME.size)) == _FRAME.size:
+                page, frame_salts, schema, number = _FRAME.unpack(frame)
+                if frame_salts != salts:
                     return  # the rest is of an earlier log
-                if int.from_bytes(frame[:4]) == 1:
-                    yield int.from_bytes(frame[_FRAME_BYTES:][_USER_VERSION])
-                file.seek(page_bytes - _USER_VERSION.stop, 1)
+                if page == 1:
+                    yield _Mark(number, schema)
+                file.seek(page_bytes + _FRAME_HEADER_BYTES - _FRAME.size, 1)
     except OSError:
         return

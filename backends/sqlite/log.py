@@ -16,6 +16,7 @@ from backends.errors import CorruptStore, SlotTaken
 from backends.names import check_log, check_write_id, is_log
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest, record_digest
+from backends.sqlite.faults import RESTORE_HINT
 from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
 
 _FIRST_BATCH = 64
@@ -279,6 +280,4 @@ def _text(header: bytes) -> str | bytes:
 
 
 def _damaged(log: str, ident: int) -> CorruptStore:
-    return CorruptStore(
-        f"the body of record {ident & NUMBER_MASK} of log {log} is damaged", hint="restore the store from a backup"
-    )
+    return CorruptStore(f"the body of record {ident & NUMBER_MASK} of log {log} is damaged", hint=RESTORE_HINT)

@@ -15,6 +15,7 @@ from backends import packing
 from backends.errors import CorruptStore
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest
+from backends.sqlite.faults import RESTORE_HINT
 from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
 
 _ROWS = 256
@@ -83,7 +84,7 @@ def _next_job(connection: sqlite3.Connection, start: int) -> _Job | None:
     if last and zstandard.frame_content_size(last[4]) < packing.COLD_RAW_BYTES // 2:
         ident, first, base, digest, frame = last
         if digest != body_pack_digest(ident, first, base, frame):
-            raise CorruptStore(f"the pack of bodies {ident} is damaged", hint="restore the store from a backup")
+            raise CorruptStore(f"the pack of bodies {ident} is damaged", hint=RESTORE_HINT)
         raw = packing.decompress(frame, base_bytes(connection, base))
         old, replaced = list(packing.undo_bodies(first, raw).items()), (ident, digest)
     return _Job(old + fresh, [ident for ident, _ in fresh], replaced)

@@ -20,6 +20,7 @@ from backends.families import sketch
 from backends.sqlite.chunks import insert_packs, prefix_of
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import base_bytes, pack_digest
+from backends.sqlite.faults import RESTORE_HINT
 from backends.sqlite.schema import MOVED
 
 _WINDOW_BYTES = 32 * 1024 * 1024
@@ -119,7 +120,7 @@ def _read(connection: sqlite3.Connection, sources: Sequence[_Source]) -> list[Ch
             return None
         for chunk in pack.chunks():
             if hashlib.sha256(chunk.data).digest() != chunk.address:
-                raise CorruptStore(f"chunk {chunk.address.hex()} is damaged", hint="restore the store from a backup")
+                raise CorruptStore(f"chunk {chunk.address.hex()} is damaged", hint=RESTORE_HINT)
             found.setdefault(chunk.address, chunk)
     return list(found.values())
 
@@ -132,7 +133,7 @@ def _undo(connection: sqlite3.Connection, ident: int) -> packing.ChunkPack | Non
         return None
     tier, owner, base, directory, frame, digest = row
     if digest != pack_digest(tier, owner, base, directory, frame):
-        raise CorruptStore(f"pack {ident} is damaged", hint="restore the store from a backup")
+        raise CorruptStore(f"pack {ident} is damaged", hint=RESTORE_HINT)
     return packing.undo_chunks(directory, frame, base_bytes(connection, base))
 
 

@@ -7,7 +7,6 @@ a private copy if a log was left behind that only a writer could bring in.
 import os
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 import time
 import weakref
@@ -91,7 +90,7 @@ class ReadOnlyConnection:
             for old in folder.iterdir():
                 old.unlink()
             try:
-                _copy(parts, folder)
+                _copy_parts(parts, folder)
             except OSError as error:
                 if signature(real) == before:
                     raise StoreUnavailable(
@@ -118,15 +117,19 @@ class ReadOnlyConnection:
             self._remove()
 
 
-def _copy(parts: list[Path], folder: Path) -> None:
+def _copy_parts(parts: list[Path], folder: Path) -> None:
     """Copy files into a folder, in a process of its own: closing a file here would drop SQLite's locks on it."""
     if os.name != "posix":  # locks belong to descriptors there
         for part in parts:
             shutil.copyfile(part, folder / part.name)
         return
+    import subprocess  # only for such a copy
+
     done = subprocess.run(["cp", "--", *map(str, parts), str(folder)], capture_output=True, check=False)
     if done.returncode:
         raise OSError(done.stderr.decode(errors="replace").strip())
+    for part in parts:
+        (folder / part.name).chmod(0o600)
 
 
 def _remove(folder: Path, pid: int) -> None:

@@ -89,7 +89,7 @@ def quick_check(ctx: Context) -> Result:
                 return Result.unhealthy(f"{file} cannot be read: {fault}", hint="look at the disk, and at store.disk")
             rows = [str(fault)]
         if rows != ["ok"]:
-            return Result.unhealthy(f"{file}: {rows[0]}", details={"found": rows}, hint="restore it from a backup")
+            return Result.unhealthy(f"{file}: {rows[0]}", details={"found": rows}, hint=_hint(ctx, file))
     return Result.healthy(", ".join(str(file) for file in read))
 
 
@@ -111,15 +111,26 @@ def wal(ctx: Context) -> Result:
     return Result.healthy(f"the largest takes {spell(largest)}", metrics=metrics)
 
 
+def _hint(ctx: Context, file: Path) -> str:
+    if file == _store_file(ctx):
+        return "bring a backup back with: kbstore restore-backup FILE"
+    return "restore it from a backup, with every program that uses it stopped and without its old -wal file"
+
+
 def sqlite_files(ctx: Context) -> list[Path]:
     """The SQLite files among the targets, as far as they are there."""
     found = []
-    if (store := _store_path(ctx)) is not None:
-        found.append(store / "kb.db" if store.is_dir() else store)
+    if (store := _store_file(ctx)) is not None:
+        found.append(store)
     database = ctx.targets.database or ""
     if database.startswith("sqlite:///"):
         found.append(Path(database.removeprefix("sqlite:///")))
     return [file for file in found if _is_database(file)]
+
+
+def _store_file(ctx: Context) -> Path | None:
+    store = _store_path(ctx)
+    return store / "kb.db" if store is not None and store.is_dir() else store
 
 
 def _store_path(ctx: Context) -> Path | None:

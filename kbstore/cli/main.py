@@ -37,6 +37,8 @@ COMMANDS = {
     "pull": "remote",
     "verify": "care",
     "gc": "care",
+    "backup": "backup",
+    "restore-backup": "backup",
     "completion": "completion",
 }
 """The module of each built-in command, in the order of ``kbstore --help``."""
@@ -58,7 +60,7 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name in COMMANDS:
             module = import_module(f"kbstore.cli.{COMMANDS[cmd_name]}")
-            command = getattr(module, f"{cmd_name}_command")
+            command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
             assert isinstance(command, click.Command)
             return command
         for point in _added():

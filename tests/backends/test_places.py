@@ -5,7 +5,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from backends.errors import (
     StoreUnavailable,
     UnsupportedFormat,
 )
+from backends.sqlite import read_only
 from tests.backends.samples import everything, fill, furnish
 
 
@@ -220,7 +223,7 @@ def test_the_folder_may_be_left(store: Path, monkeypatch: pytest.MonkeyPatch, tm
 
 AS_NOBODY = """
 import os, sys
-import backends.sqlite, shutil, tempfile, traceback
+import backends.sqlite, shutil, subprocess, tempfile, traceback
 from backends import open_backend, create_backend
 from backends.errors import KBStoreError
 from tests.backends.samples import everything, fill
@@ -237,22 +240,21 @@ except KBStoreError as error:
 @pytest.fixture
 def locked(store: Path) -> Iterator[Path]:
     """A store in a folder that nobody may write, reachable for a process of no rights."""
-    place = store.parent / "locked"
-    place.mkdir()
-    moved = place / "kb.db"
-    store.rename(moved)
-    opened = [p for p in place.parents if p != Path("/")]
-    modes = {p: p.stat().st_mode for p in opened}
-    for parent in opened:
-        if parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
-    moved.chmod(0o444)
-    place.chmod(0o555)
-    yield moved
-    place.chmod(0o755)
-    for parent, mode in modes.items():
-        if parent.stat().st_uid == os.getuid():
-            parent.chmod(mode)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        moved = place / "kb.db"
+        shutil.move(store, moved)
+        moved.chmod(0o444)
+        place.chmod(0o555)
+        yield moved
+        place.chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_entered_is_named(locked: Path) -> None:
+    """Not even whether there is a store can be told; the error is ours, with a hint."""
+    locked.parent.chmod(0o700)
+    for reading in (False, True):
+        assert as_nobody(f"open_backend({str(locked)!r}, read_only={reading})") == "StoreUnavailable True"
 
 
 def as_nobody(code: str) -> str:
@@ -337,6 +339,112 @@ def test_a_frozen_store_that_changes_after_all_is_read_anew(locked: Path) -> Non
             assert child.communicate("\n")[0] == "1\n"
         finally:
             child.kill()
+
+
+def steps_as_nobody(code: str, act: Callable[[], object]) -> list[str]:
+    """What these lines print, in a process without rights that waits for `act` at each `sys.stdin.readline()`."""
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
+    with subprocess.Popen(
+        [sys.executable, "-uc", AS_NOBODY.format(code=code)],
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+    ) as child:
+        try:
+            assert child.stdout is not None
+            first = child.stdout.readline()
+            act()
+            return [first.strip(), *child.communicate("\n")[0].split()]
+        finally:
+            child.kill()
+
+
+def test_a_log_that_appears_is_read(locked: Path) -> None:
+    """A reader without rights that opened the file alone sees what a writer has only in its log so far."""
+    locked.parent.chmod(0o755)
+    locked.chmod(0o444)
+    opened = []
+
+    def write() -> None:
+        opened.append(open_backend(locked))
+        opened[0].append("late", 1, [Record(b"x")], write_id="x")
+
+    code = f"b = open_backend({str(locked)!r}, read_only=True); print(b.tail('late').slot); sys.stdin.readline(); "
+    assert steps_as_nobody(code + "print(b.tail('late').slot)", write) == ["0", "1"]
+    opened[0].close()
+
+
+def test_a_copy_of_a_log_is_taken_anew(locked: Path) -> None:
+    """A reader without rights that reads a private copy sees what changed since it was taken."""
+    locked.parent.chmod(0o755)
+    locked.chmod(0o644)
+    writer = open_backend(locked)
+    fill(writer, 1, log="late")
+    kept = locked.with_name("kept")
+    kept.mkdir()
+
+    def keep() -> None:
+        for name in ("kb.db", "kb.db-wal"):
+            shutil.copy(locked.parent / name, kept / name)
+
+    def go_on() -> None:
+        fill(writer, 2, log="late", first=2)
+        keep()
+
+    keep()
+    code = f"b = open_backend({str(kept)!r}, read_only=True); print(b.tail('late').slot); sys.stdin.readline(); "
+    assert steps_as_nobody(code + "print(b.tail('late').slot, list(b.check()))", go_on) == ["1", "3", "[]"]
+    writer.close()
+
+
+def test_a_copy_beside_a_writer_is_of_one_moment(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that change while they are copied are copied again, and never taken for damage."""
+    backend = open_backend(locked)
+    fill(backend, 1, log="late")
+    copied = []
+
+    def copy_late(parts: list[Path], folder: Path) -> None:
+        for part in parts:
+            shutil.copyfile(part, folder / part.name)
+            if not copied and part == locked:
+                fill(backend, 1, log="late", first=2)
+        copied.append(len(parts))
+
+    monkeypatch.setattr(read_only, "_copy_parts", copy_late)
+    reader = read_only.ReadOnlyConnection.__new__(read_only.ReadOnlyConnection)
+    reader.detached = True
+    connection = reader._recovered(locked, locked)
+    assert connection.execute("SELECT count(*) FROM records WHERE log='late'").fetchone() == (2,)
+    assert copied == [2, 2]
+    reader.connection = connection
+    reader.close()
+    backend.close()
+
+
+def test_a_hot_journal_is_not_passed_over(locked: Path) -> None:
+    """What a killed program of another journal mode left is undone in a copy, for a reader without rights."""
+    locked.parent.chmod(0o755)
+    locked.chmod(0o644)
+    kept = locked.with_name("kept")
+    kept.mkdir()
+    with closing(sqlite3.connect(locked, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("PRAGMA cache_size=1")
+        other.execute("BEGIN")
+        other.execute("CREATE TABLE junk(x)")
+        other.execute("INSERT INTO junk SELECT randomblob(1000) FROM records a, records b LIMIT 3000")
+        for name in ("kb.db", "kb.db-journal"):
+            shutil.copy(locked.parent / name, kept / name)
+        other.execute("ROLLBACK")
+    for path in (*kept.iterdir(), kept):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    code = f"b = open_backend({str(kept)!r}, read_only=True); print(b.tail('main').slot, list(b.check())); b.close()"
+    with closing(open_backend(locked)) as backend:
+        assert as_nobody(code) == f"{backend.tail('main').slot} []"
+    kept.chmod(0o755)
 
 
 def test_a_read_only_handle_says_so(store: Path) -> None:

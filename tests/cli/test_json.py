@@ -47,6 +47,8 @@ SHAPES = {
     "export --sqlite": ["file", "tables"],
     "verify": VERIFY,
     "gc": [*GC, "size_after_bytes"],
+    "backup": ["path", "version"],
+    "restore-backup": ["version", "replaced"],
 }
 COMMANDS = {
     "init": ["-C", "new", "init", "kb.json"],
@@ -68,6 +70,8 @@ COMMANDS = {
     "export --sqlite": ["export", "--sqlite", "kb.sqlite"],
     "verify": ["verify"],
     "gc": ["gc"],
+    "backup": ["backup", "b.db"],
+    "restore-backup": ["restore-backup", "b.db"],
 }
 
 THEIRS = json.dumps(
@@ -84,6 +88,8 @@ def test_objects_have_these_members(kb: Shell, name: str) -> None:
     kb.ok("tag", "stable", "v2")
     (kb.folder / "new").mkdir()
     (kb.folder / "new" / "kb.json").write_text("{}")
+    if name == "restore-backup":
+        kb.ok("backup", "b.db")
     stdin = b'{"document": {}, "time": null}\n' if name == "import" else b"[]"
     objects = kb.ok(*COMMANDS[name], "--json", stdin=stdin).objects
     assert objects

@@ -1,0 +1,306 @@
+"""What stands beside a local store: second names, logs of other files, logs that are removed, other tools."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backends import backup_store, create_backend, open_backend, restore_store
+from backends.contract import Record
+from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
+from tests.backends.samples import fill
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with a few slots."""
+    path = tmp_path / "kb.db"
+    backend = create_backend(path)
+    fill(backend, 3)
+    backend.close()
+    return path
+
+
+def killed(path: Path, sql: str = "") -> None:
+    """Leave the log of a process that wrote and was killed: kbstore's, or that of another tool."""
+    lines = (
+        f"import sqlite3; c = sqlite3.connect({str(path)!r}, isolation_level=None); c.execute({sql!r})"
+        if sql
+        else "from backends import open_backend; from tests.backends.samples import fill; "
+        f"b = open_backend({str(path)!r}); fill(b, 2, first=b.tail('main').slot + 1)"
+    )
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
+    subprocess.run(
+        [sys.executable, "-c", f"{lines}; import os; os._exit(0)"], env={**os.environ, "PYTHONPATH": paths}, check=True
+    )
+    assert path.with_name("kb.db-wal").stat().st_size
+
+
+def slots(path: Path) -> int:
+    """How many slots a store holds, once it was checked."""
+    with closing(open_backend(path)) as backend:
+        assert list(backend.check()) == []
+        return backend.tail("main").slot
+
+
+# -- second names
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_second_name_is_refused(store: Path, read_only: bool) -> None:
+    """A hard link has a log of its own: either name is refused, and the other name's owner is told how to find it."""
+    os.link(store, store.with_name("other.db"))
+    for name in (store, store.with_name("other.db")):
+        with pytest.raises(StoreUnavailable, match="2 names") as told:
+            open_backend(name, read_only=read_only)
+        assert "-samefile" in str(told.value.hint)
+    store.with_name("other.db").unlink()
+    assert slots(store) == 3
+
+
+def test_the_draft_of_a_killed_init_is_no_second_name(store: Path) -> None:
+    """A process that was killed between giving the name and removing the draft's leaves a store that opens."""
+    draft = store.with_name(".kb.db.123-456.new")
+    os.link(store, draft)
+    assert slots(store) == 3
+    assert not draft.exists()
+
+
+def test_a_link_leads_to_the_log(store: Path, tmp_path: Path) -> None:
+    """Through a symbolic link the log beside the real file is found, by readers and writers."""
+    killed(store)
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(store)
+    with closing(open_backend(link, read_only=True)) as backend:
+        assert backend.tail("main").slot == 5
+        assert backend.size_bytes() > store.stat().st_size
+    assert slots(link) == 5
+    assert os.listdir(link.parent) == ["link.db"]
+
+
+# -- logs of other files
+
+
+def refused(path: Path) -> None:
+    """The store is refused by name, and nothing is changed."""
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
+    for read_only in (False, True):
+        with pytest.raises(StoreUnavailable, match="does not belong") as told:
+            open_backend(path, read_only=read_only)
+        assert str(path) in str(told.value)
+        assert f"{path}-wal" in str(told.value)
+        assert f"{path}-wal" in str(told.value.hint)
+    after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
+    assert after == before
+
+
+@pytest.mark.parametrize("between", [1, 2, 7])
+@pytest.mark.parametrize("other_tool", ["", "CREATE TABLE zz(a)", "VACUUM"])
+def test_a_log_of_a_later_state_is_refused(store: Path, between: int, other_tool: str) -> None:
+    """A backup that is moved over a store beside its log is kept; with the log moved away it opens."""
+    backup = store.with_name("backup.db")
+    shutil.copy(store, backup)
+    with closing(open_backend(store)) as backend:
+        for slot in range(between):
+            backend.append("main", 4 + slot, [Record(b"h")], write_id=f"w{slot}")
+    killed(store, other_tool)
+    content = backup.read_bytes()
+    backup.replace(store)
+    refused(store)
+    assert store.read_bytes() == content
+    store.with_name("kb.db-wal").replace(store.with_name("kept"))
+    assert slots(store) == 3
+
+
+def test_a_log_of_another_store_is_refused(store: Path, tmp_path: Path) -> None:
+    """Also if both stores are as long."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with closing(create_backend(other / "kb.db")) as backend:
+        fill(backend, 3)
+    killed(store)
+    (other / "kb.db").replace(store)
+    other.rmdir()
+    refused(store)
+
+
+def test_a_log_of_an_earlier_state_is_refused(store: Path) -> None:
+    """A file that is newer than its log is not taken back."""
+    killed(store)
+    old = store.with_name("old-wal")
+    shutil.copy(store.with_name("kb.db-wal"), old)
+    with closing(open_backend(store)) as backend:
+        fill(backend, 3, first=6)
+    old.replace(store.with_name("kb.db-wal"))
+    refused(store)
+
+
+@pytest.mark.parametrize("other_tool", ["", "ANALYZE", "VACUUM", "CREATE TABLE IF NOT EXISTS zz(a)"])
+def test_the_files_own_log_is_taken_in(store: Path, other_tool: str) -> None:
+    """Whoever wrote it, and whether a part of it was written back already or not."""
+    killed(store, other_tool)
+    with closing(sqlite3.connect(store)) as beside:
+        beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        copy = store.parent / "copy"
+        copy.mkdir()
+        for name in ("kb.db", "kb.db-wal"):
+            shutil.copy(store.with_name(name), copy / name)
+    open_backend(copy / "kb.db").close()
+    open_backend(store).close()
+
+
+# -- a log that is removed under an open handle
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_removed_log_is_named(store: Path, how: str) -> None:
+    """The next write says so and writes nothing; closing this handle writes back what the log held."""
+    with closing(open_backend(store)) as backend:
+        fill(backend, 1, first=4)
+        log = store.with_name("kb.db-wal")
+        log.unlink()
+        if how == "replaced":
+            log.write_bytes(b"")
+        with pytest.raises(StoreUnavailable, match="deleted or replaced") as told:
+            fill(backend, 1, first=5)
+        assert "the last" in str(told.value.hint) or "close" in str(told.value.hint)
+    assert slots(store) == 4
+
+
+# -- backup and restore
+
+
+def test_a_backup_beside_a_writer_is_whole(store: Path, tmp_path: Path) -> None:
+    """It holds what only the log holds, opens alone, and is as private as the store."""
+    store.chmod(0o600)
+    with closing(open_backend(store)) as backend:
+        fill(backend, 2, first=4)
+        made = backup_store(store, tmp_path / "there")
+    assert made == tmp_path / "there"
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert slots(made) == 5
+    assert sorted(os.listdir(tmp_path)) == ["kb.db", "there"]
+
+
+def test_a_backup_replaces_nothing(store: Path, tmp_path: Path) -> None:
+    """Neither a file nor a backup that failed leaves anything."""
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    with pytest.raises(StoreExists):
+        backup_store(store, taken)
+    assert taken.read_text() == "mine"
+
+    def refuse(_: str) -> None:
+        raise CorruptStore("no")
+
+    with pytest.raises(CorruptStore):
+        backup_store(store, tmp_path / "new", refuse)
+    with pytest.raises(StoreNotFound):
+        backup_store(tmp_path / "nothing.db", tmp_path / "new")
+    assert sorted(os.listdir(tmp_path)) == ["kb.db", "taken"]
+
+
+def test_a_restore_keeps_what_it_replaces(store: Path, tmp_path: Path) -> None:
+    """The store is what the backup was; what was there opens under its new name."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store)) as backend:
+        fill(backend, 2, first=4)
+    kept = restore_store(store, backup, "old")
+    assert kept == store.with_name("kb.db.old")
+    assert slots(store) == 3
+    assert slots(kept) == 5
+    assert slots(backup) == 3
+    assert restore_store(store, backup, "old") == store.with_name("kb.db.old-2")
+    assert sorted(os.listdir(tmp_path)) == ["backup.db", "kb.db", "kb.db.old", "kb.db.old-2"]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_restore_is_refused_while_the_store_is_open(store: Path, tmp_path: Path, read_only: bool) -> None:
+    """By another handle of this process or of another one; the store goes on as it was."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store, read_only=read_only)) as backend:
+        backend.tail("main")
+        with pytest.raises(StoreUnavailable, match="open elsewhere"):
+            restore_store(store, backup, "old")
+        assert backend.tail("main").slot == 3
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from backends import open_backend; b = open_backend({str(store)!r}); print(1, flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StoreUnavailable, match="open elsewhere"):
+            restore_store(store, backup, "old")
+        other.communicate("\n")
+    assert slots(store) == 3
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "half", "foreign log", "log alone"])
+def test_a_restore_mends_a_damaged_store(store: Path, tmp_path: Path, damage: str) -> None:
+    """Whatever is in its place is kept, logs too, and never written over what is restored."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    if damage == "missing":
+        store.unlink()
+    elif damage == "garbage":
+        store.write_bytes(b"garbage" * 1000)
+    elif damage == "half":
+        os.truncate(store, store.stat().st_size // 2)
+    else:
+        with closing(open_backend(store)) as backend:
+            fill(backend, 2, first=4)
+        killed(store)
+        if damage == "foreign log":
+            shutil.copy(backup, store)
+        else:
+            store.unlink()
+    log = store.with_name("kb.db-wal")
+    content = log.read_bytes() if log.exists() else None
+    kept = restore_store(store, backup, "old")
+    assert slots(store) == 3
+    assert (kept is None) == (damage in ("missing", "log alone"))
+    if content is not None:
+        assert store.with_name("kb.db.old-wal").read_bytes() == content
+
+
+def test_a_writer_that_waits_for_a_restore_is_told(store: Path, tmp_path: Path) -> None:
+    """A process that opened the file and waits for its lock writes nothing into the file that was replaced."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store)) as backend:
+        connection = backend._connection  # type: ignore[attr-defined]
+
+        def swap() -> None:
+            shutil.copy(backup, tmp_path / "draft")
+            os.link(store, tmp_path / "kept")
+            (tmp_path / "draft").replace(store)
+
+        look = connection._look_again
+
+        def late() -> None:
+            swap()
+            look()
+
+        connection._look_again = late
+        with pytest.raises(StoreUnavailable, match="replaced"):
+            fill(backend, 1, first=4)
+    os.unlink(tmp_path / "kept")
+    assert slots(store) == 3
+
+
+def test_a_store_that_is_not_a_file_has_no_backup_file() -> None:
+    """A store in memory or on a bucket is copied with clone."""
+    with pytest.raises(StoreNotFound, match="not one file") as told:
+        backup_store("s3://bucket/prefix", Path("x"))
+    assert "clone" in str(told.value.hint)

@@ -1,0 +1,81 @@
+"""backup and restore-backup, as a user meets them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kbstore import Store
+from kbstore.backup import backup_store, restore_backup
+from kbstore.errors import CorruptStore
+from tests.cli.support import Shell
+
+
+def test_a_backup_comes_back(kb: Shell) -> None:
+    """The newest version is named both times, and the store that was replaced is kept."""
+    version = kb.ok("log", "--json", "-n", "1").object["version"]
+    made = kb.ok("backup", "kept.db", "--verify")
+    assert made.out == f"kept.db: {version}, verified\n"
+    kb.ok("tag", "later")
+    done = kb.ok("restore-backup", "kept.db")
+    assert done.out == f"restored {version} from kept.db\n"
+    assert "kept as .kbstore/kb.db.replaced-" in done.err
+    assert kb.ok("tag").out == ""
+    assert kb.ok("verify").out.startswith("whole: ")
+    (replaced,) = (kb.folder / ".kbstore").glob("kb.db.replaced-*")
+    assert [line.split()[0] for line in kb.ok("--store", str(replaced), "tag").lines] == ["later"]
+
+
+def test_backups_as_json(kb: Shell) -> None:
+    """The members that docs/cli.md names."""
+    found = kb.ok("backup", "kept.db", "--json").object
+    assert found.keys() == {"schema_version", "path", "version"}
+    found = kb.ok("restore-backup", "kept.db", "--json").object
+    assert found.keys() == {"schema_version", "version", "replaced"}
+    assert (kb.folder / found["replaced"]).exists()
+
+
+def test_a_backup_replaces_nothing(kb: Shell) -> None:
+    """A file that exists stays; so does a store of which no backup is found."""
+    kb.file.with_name("taken").write_text("mine")
+    assert "exists already" in kb.fails(3, "backup", "taken").err
+    assert kb.file.with_name("taken").read_text() == "mine"
+    before = (kb.folder / ".kbstore" / "kb.db").read_bytes()
+    assert "no store at" in kb.fails(10, "restore-backup", "nothing.db").err
+    assert "not an SQLite file" in kb.fails(10, "restore-backup", str(kb.file)).err
+    assert (kb.folder / ".kbstore" / "kb.db").read_bytes() == before
+
+
+def test_an_open_store_is_not_replaced(kb: Shell) -> None:
+    """While a program has it open, the restore says what to do and changes nothing."""
+    kb.ok("backup", "kept.db")
+    with Store.open(kb.folder / ".kbstore" / "kb.db", author="a") as store:
+        store.head()
+        said = kb.fails(3, "restore-backup", "kept.db").err
+        assert "open elsewhere" in said
+        assert "hint: close every program" in said
+        store.tag("still")
+    assert kb.ok("tag").lines
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/prefix"])
+def test_what_is_not_a_file_is_cloned(kb: Shell, place: str) -> None:
+    """A store on a bucket has no backup file; the hint names the command that copies it."""
+    for command in (("backup", "x.db"), ("restore-backup", "x.db")):
+        assert "hint: copy it with: kbstore clone" in kb.fails(10, "--store", place, *command).err
+
+
+def test_a_damaged_backup_changes_nothing(kb: Shell, tmp_path: Path) -> None:
+    """It is verified first; without that it is taken as it is."""
+    location = kb.folder / ".kbstore" / "kb.db"
+    backup = backup_store(location, tmp_path / "b.db").path
+    content = bytearray(backup.read_bytes())
+    at = content.rindex(b'"message"')
+    content[at + 2] ^= 1
+    backup.write_bytes(content)
+    before = location.read_bytes()
+    with pytest.raises(CorruptStore, match="not whole"):
+        restore_backup(location, backup)
+    assert location.read_bytes() == before
+    assert sorted(os.listdir(location.parent)) == ["config.json", "files", "kb.db"]
+    assert restore_backup(location, backup, verify=False).replaced is not None

@@ -1,0 +1,35 @@
+"""`docs/operations.md` does what it says: its commands print what is printed there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.test_readme import ROOT, SESSION, commands, run_session
+
+_BEFORE = """$ echo '{"problems": {"login": {"title": "Login fails"}}}' > kb.json
+$ kbstore init kb.json >/dev/null 2>&1
+$ for votes in 1 2; do
+>   echo "{\\"problems\\": {\\"login\\": {\\"title\\": \\"Login fails\\", \\"votes\\": $votes}}}" > kb.json
+>   kbstore commit -m "votes" >/dev/null
+> done
+"""
+
+
+def _settled(text: str) -> str:
+    return re.sub(r"\d{8}_\d{6}", "TIME", text)
+
+
+def test_backup_and_restore_as_shown(tmp_path: Path) -> None:
+    """The two sessions, one after the other, on a store with three versions."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = "".join(SESSION.findall(text))
+    said = run_session(_BEFORE + shown, tmp_path)
+    assert _settled(said.removeprefix(_BEFORE)) == _settled(shown)
+    assert len(list(commands(shown))) == 2
+
+
+def test_the_names_from_python_exist() -> None:
+    """What the page calls from Python can be imported; other tools read the file, and their marks do no harm."""
+    code = "from kbstore.backup import backup_store, restore_backup"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
