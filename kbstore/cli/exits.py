@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from kbstore.cli.output import say_json
+from kbstore.cli.output import say_json, width
 from kbstore.cli.pending import Forgotten
 from kbstore.cli.session import Session
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
@@ -43,7 +43,8 @@ _UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again
 _READ_ONLY_HINT = "see who may write the file and its folder; everything can be read meanwhile"
 _OPENING = "open it"
 _SHOWN_CONFLICTS = 20
-_SHOWN_CHARS = 160
+_SHOWN_LINES = 40
+_SHOWN_COLUMNS = 2_000
 
 
 def code_of(fault: BaseException, *, landed: bool = False) -> int:
@@ -119,22 +120,28 @@ def _hint(fault: BaseException, session: Session, code: int) -> str | None:
 
 
 def _conflicts(fault: ConflictError) -> Iterator[str]:
+    from kbstore.render.excerpt import cut_pair
+
     for pointer, ours, theirs in fault.pointers[:_SHOWN_CONFLICTS]:
         yield f"  {_safe(pointer) or '(the whole document)'}"
-        yield f"    ours:   {_short(ours)}"
-        yield f"    theirs: {_short(theirs)}"
+        for name, text in zip(("ours:  ", "theirs:"), cut_pair(_text(ours), _text(theirs), width() - 12), strict=True):
+            yield f"    {name} {text}"
     if len(fault.pointers) > _SHOWN_CONFLICTS:
         yield f"  and {len(fault.pointers) - _SHOWN_CONFLICTS} more places"
 
 
-def _short(value: Any) -> str:
+def _text(value: Any) -> str:
     from kbstore.canonical import MISSING, encode
 
-    if value is MISSING:
-        return "(removed)"
-    text = visible(encode(value).decode())
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "\u2026"
+    return "(removed)" if value is MISSING else visible(encode(value).decode())
 
 
 def _safe(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))
+    """A message, harmless; lines, and a line, that nobody reads to the end are cut."""
+    lines = text.split("\n", _SHOWN_LINES)
+    shown = [visible(line) for line in lines[:_SHOWN_LINES]]
+    if len(text) > _SHOWN_COLUMNS:
+        from kbstore.render.excerpt import cut
+
+        shown = [cut(line, _SHOWN_COLUMNS) for line in shown]
+    return "\n".join([*shown, *(["\u2026"] if len(lines) > _SHOWN_LINES else [])])

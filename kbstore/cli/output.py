@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-from kbstore.render.escape import visible_json
+from kbstore.render.escape import visible, visible_json
 
 SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 _PROGRESS_AFTER_S = 1.0
 _PROGRESS_EVERY_S = 0.1
 _PAGED_LINES = 50
+_BRIEF_LINES = 3
 
 
 def wants_color() -> bool:
@@ -29,12 +30,27 @@ def wants_color() -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return on_terminal() and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
     """Columns to write in."""
     return max(40, min(shutil.get_terminal_size((100, 24)).columns, 160))
+
+
+def on_terminal() -> bool:
+    """Whether a person reads the output, and not a program or a file."""
+    return sys.stdout.isatty()
+
+
+def brief(text: str) -> str:
+    """Return user text as a part of a line, harmless; on a terminal it is cut where it would fill the screen."""
+    shown = visible(text)
+    if len(shown) <= _BRIEF_LINES * width() or not on_terminal():
+        return shown
+    from kbstore.render.excerpt import cut
+
+    return cut(shown, _BRIEF_LINES * width())
 
 
 def paint(text: str, code: str, color: bool) -> str:
@@ -54,7 +70,7 @@ def note(text: str) -> None:
 
 def page(lines: Iterable[str]) -> None:
     """Print lines, through the user's pager where stdout is a terminal."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if not on_terminal() or os.environ.get("TERM") == "dumb":
         for line in lines:
             sys.stdout.write(line + "\n")
         return
@@ -91,7 +107,7 @@ def json_text(value: Any, *, pretty: bool = False) -> str:
 
 def write_bytes(data: bytes) -> None:
     """Print bytes as they are where they go to a program; made harmless where they go to a terminal."""
-    if sys.stdout.isatty():
+    if on_terminal():
         sys.stdout.write("\n".join(visible_json(line) for line in data.decode("utf-8", "replace").split("\n")))
         return
     sys.stdout.flush()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from kbstore.cli.output import paint
+from kbstore.cli.output import brief, on_terminal, paint
 from kbstore.diff import Diff
-from kbstore.render.escape import visible
 from kbstore.render.source import entry_counts
 from kbstore.version import Version
 
 _NAMED = 10
+_MESSAGE_LINES = 100
 
 
 def one_line(version: Version, names: Sequence[str], color: bool) -> str:
@@ -19,7 +19,7 @@ def one_line(version: Version, names: Sequence[str], color: bool) -> str:
 
 def first_line(message: str) -> str:
     """What a message says in short."""
-    return visible(message.partition("\n")[0])
+    return brief(message.partition("\n")[0])
 
 
 def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[str]:
@@ -28,16 +28,20 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
     yield f"id:      {version.id}"
     if len(version.parents) > 1:
         yield f"parents: {' '.join(parent[:12] for parent in version.parents)}"
-    yield f"author:  {visible(version.author)}"
+    yield f"author:  {brief(version.author)}"
     event = version.event
     yield f"time:    {event.time}"
     if event.authored is not None:
         yield f"written: {event.authored}"
     if version.tags:
-        yield f"labels:  {', '.join(visible(tag) for tag in version.tags)}"
+        yield f"labels:  {', '.join(map(brief, version.tags))}"
     yield ""
-    for line in version.message.split("\n"):
-        yield f"    {visible(line)}".rstrip()
+    lines = version.message.split("\n")
+    shown = lines[:_MESSAGE_LINES] if on_terminal() else lines
+    for line in shown:
+        yield f"    {brief(line)}".rstrip()
+    if len(shown) < len(lines):
+        yield f"    \u2026 {len(lines) - len(shown):,} more lines; kbstore show {version.name} --json has them all"
 
 
 def counts(diff: Diff) -> str:
@@ -48,7 +52,7 @@ def counts(diff: Diff) -> str:
 def named(diff: Diff) -> str:
     """How many entries were added, modified and removed, and the first of each by name: ``2 modified: login, vpn``."""
     told = [
-        f"{len(ids)} {word}: {', '.join(map(visible, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
+        f"{len(ids)} {word}: {', '.join(map(brief, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
         for ids, word in ((diff.added, "added"), (diff.modified, "modified"), (diff.removed, "removed"))
         if ids
     ]

@@ -20,7 +20,7 @@ from kbstore.cli.options import (
     tags_option,
     write_id_option,
 )
-from kbstore.cli.output import note, paint, say, say_json, wants_color, write_bytes
+from kbstore.cli.output import brief, note, paint, say, say_json, wants_color, write_bytes
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
@@ -73,7 +73,7 @@ def status_command(session: Session, as_json: bool) -> None:
                 (status.diff.moved, ">", "33"),
             ):
                 for entry in ids[:_SHOWN_ENTRIES]:
-                    say(paint(f"  {sign} {visible(entry)}", code, color))
+                    say(paint(f"  {sign} {brief(entry)}", code, color))
                 if len(ids) > _SHOWN_ENTRIES:
                     say(f"    and {len(ids) - _SHOWN_ENTRIES} more; kbstore diff --name-only lists them all")
 

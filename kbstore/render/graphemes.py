@@ -64,3 +64,11 @@ def fitting(text: str, columns: int) -> str:
             break
         length += len(cluster)
     return text[:length]
+
+
+def ending(text: str, columns: int) -> str:
+    """Return as much of the end of a text as fits into so many columns."""
+    shown = text[cluster_start(text, max(0, len(text) - columns)) :]
+    while cells(shown) > columns:
+        shown = shown[len(first_cluster(shown)) :]
+    return shown

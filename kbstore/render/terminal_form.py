@@ -5,6 +5,7 @@ from itertools import chain, islice
 from typing import Any
 
 from kbstore.render.escape import visible
+from kbstore.render.excerpt import cut
 from kbstore.render.graphemes import cells
 from kbstore.render.layout import ELLIPSIS, Piece, clip, side, wrap
 from kbstore.render.linewise import hunks
@@ -21,6 +22,7 @@ _BRIEF = 28
 _WHOLE_ENTRIES = 12
 _VALUE_LINES = 60
 _NARROWEST = 40
+_POINTER_LINES = 3
 
 
 def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
@@ -95,7 +97,7 @@ class _Paper:
 
     def change(self, part: Group, change: Change) -> Iterator[str]:
         """One changed path."""
-        head = f"    {visible(part.relative(change) or '(itself)')}"
+        head = f"    {cut(visible(part.relative(change) or '(itself)'), _POINTER_LINES * self.width)}"
         used = cells(head)
         sign, code = _SIGNS[change.kind]
         if change.kind == "modified":

@@ -58,17 +58,17 @@ def _equal_ends(old: str, new: str) -> tuple[int, int]:
 
     No word ends inside a grapheme cluster.
     """
-    start = _common(old, new)
+    start = common_length(old, new)
     while start > 0 and (_joined(old, start) or _joined(new, start)):
         start -= 1
     rest = min(len(old), len(new)) - start
-    end = min(_common(old[::-1], new[::-1]), rest)
+    end = min(common_length(old[::-1], new[::-1]), rest)
     while end > 0 and (_joined(old, len(old) - end) or _joined(new, len(new) - end)):
         end -= 1
     return start, end
 
 
-def _common(old: str, new: str) -> int:
+def common_length(old: str, new: str) -> int:
     """Length of the common start, by halving: string comparison is far faster than a loop over characters."""
     low, high = 0, min(len(old), len(new))
     while low < high:

@@ -1,6 +1,7 @@
 """At a real terminal (a pty): colours, pager, progress; and where the terminal or the reader goes away."""
 
 import errno
+import json
 import os
 import pty
 import re
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from kbstore import KBStoreError, Store
+from kbstore.cli import exits
+from kbstore.cli.session import Session
 from tests.cli.support import PROGRAM, Shell, environment
 
 SGR = re.compile(r"\x1b\[[\d;]*m")
@@ -195,3 +199,48 @@ def test_an_interrupt(kb: Shell) -> None:
     assert (process.returncode, out, err) == (130, b"", b"error: interrupted\n")
     assert kb.ok("verify", "--store", "new.db").out.startswith("whole: 200 versions")
     assert sorted(path.name for path in kb.folder.iterdir()) == [".kbstore", "kb.json", "new.db"]
+
+
+def test_a_message_of_megabytes_does_not_fill_the_terminal(kb: Shell) -> None:
+    """It is cut at lines, and the last one says how to see it all; a program gets it whole."""
+    lines = [f"line {number}" for number in range(200_000)]
+    with Store.open(kb.folder / ".kbstore" / "kb.db") as store:
+        store.commit(patch=[{"op": "add", "path": "/n", "value": 1}], message="\n".join(lines))
+        store.commit(patch=[{"op": "add", "path": "/n", "value": 2}], message="long " * 400_000)
+    for arguments in (["log"], ["log", "--oneline"], ["show", "HEAD~1"], ["show"]):
+        shown = kb.run(*arguments, env={"TERM": "dumb", "COLUMNS": "80"}, terminal=True)
+        assert shown.code == 0
+        assert len(shown.out) < 12_000
+    shown = kb.run("show", "HEAD~1", env={"TERM": "dumb"}, terminal=True)
+    assert "line 99\n    … 199,900 more lines; kbstore show v" in shown.out
+    assert "… (2,000,000 characters)" in kb.run("log", env={"TERM": "dumb"}, terminal=True).out
+    assert "    line 199999\n" in kb.run("log").out
+
+
+def test_a_conflict_of_megabytes_shows_the_place(kb: Shell) -> None:
+    """Each value takes one line, on which the stretch that differs is marked."""
+    text = "The printer is on the second floor. " * 60_000
+    half = len(text) // 2
+    document = kb.read()
+    document["problems"]["p1"]["title"] = text
+    kb.write(document)
+    kb.ok("commit", "-m", "long")
+    for name, word in (("other.json", "Ann"), ("kb.json", "Bob")):
+        document["problems"]["p1"]["title"] = f"{text[:half]}Call {word}. {text[half:]}"
+        (kb.folder / name).write_text(json.dumps(document))
+        if word == "Ann":
+            patch = [{"op": "replace", "path": "/problems/p1/title", "value": document["problems"]["p1"]["title"]}]
+            with Store.open(kb.folder / ".kbstore" / "kb.db") as store:
+                store.commit(patch=patch, message="theirs")
+    refused = kb.run("commit", "-m", "mine")
+    assert refused.code == 11
+    assert "floor. Call >>Bob<<. The printer" in refused.err
+    assert "floor. Call >>Ann<<. The printer" in refused.err
+    assert max(map(len, refused.err.splitlines())) < 200
+
+
+def test_an_error_of_megabytes_is_cut() -> None:
+    """A message carries what somebody else wrote; its lines are few, and short."""
+    shown = "\n".join(exits._lines(KBStoreError("x" * 3_000_000 + "\n" * 5_000), Session(), exits.FAILED))
+    assert len(shown) < 3_000
+    assert "… (3,000,000 characters)" in shown
