@@ -8,7 +8,8 @@ both-added        both put a value in a place that had none
 both-removed      both removed it
 removed-by-us     the refused change removed it, others modified it
 removed-by-them   others removed it, the refused change modified it
-shifted           others inserted or removed elements: the index may mean another one
+read              others modified it, and the refused change tests or copies it
+shifted           others inserted or removed elements that have no id: which one is meant is unclear
 ================  ====================================================================
 """
 

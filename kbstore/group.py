@@ -118,13 +118,27 @@ class GroupWriter(Writer):
         searched = self.known_head().slot
         checked = base
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
+        given = {id(m): m.proposals for m in members}
+        merged: set[int] = set()
         waiting = list(members)
         for _ in attempts(_TRIES):
             head = self.known_head()
             if head.seq < base:
                 head = self.head()
             if checked < head.seq:
-                waiting = [m for m in waiting if not self._collides(m, base, checked, head)]
+                for member in list(waiting):
+                    proposals = given[id(member)]
+                    ours = self._footprint([op for p in proposals for op in p.operations], base)
+                    if id(member) not in merged and not self._collide(ours, checked, head):
+                        continue
+                    try:
+                        member.proposals = self._merged(proposals, base, head)
+                    except (ConflictError, PatchError) as fault:
+                        member.fault = fault
+                        waiting.remove(member)
+                        continue
+                    merged.add(id(member))
+                    chunks[id(member)] = self._prepare(member.proposals)
                 checked = head.seq
             root, parent = self.state(head).root, head.entry
             fresh: list[tuple[Member, list[Record]]] = []
@@ -132,7 +146,7 @@ class GroupWriter(Writer):
                 try:
                     member.entries, state = self._events(member.proposals, root, parent, None)
                 except PatchError as fault:
-                    member.fault = self._misfit(member, fault, base, head)
+                    member.fault = fault
                     waiting.remove(member)
                     continue
                 made = [(e, p) for e, p in zip(member.entries, member.proposals, strict=True) if e is not None]
@@ -175,22 +189,6 @@ class GroupWriter(Writer):
                 "other writers won every slot for which this change was tried, and nothing was written",
                 hint="commit again",
             )
-
-    def _misfit(self, member: Member, fault: PatchError, base: int, head: Head) -> PatchError | ConflictError:
-        try:
-            self._refuse_misfit(member.proposals, fault, base, head)
-        except ConflictError as conflict:
-            return conflict
-        return fault
-
-    def _collides(self, member: Member, base: int, since: int, head: Head) -> bool:
-        ours = self._footprint([op for p in member.proposals for op in p.operations], base)
-        try:
-            self._refuse_collisions(member.proposals, ours, since, head)
-        except ConflictError as fault:
-            member.fault = fault
-            return True
-        return False
 
 
 def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) -> None:

@@ -108,3 +108,13 @@ def _decoded(text: str) -> str:
     for character in ",]=%":
         text = text.replace(f"%{ord(character):02X}", character)
     return text
+
+
+def parse_token(token: str) -> tuple[Names, tuple[str, ...]] | None:
+    """Return the names and the values, as text, of a token such as ``[city=Bonn,hall=3]``; None for any other."""
+    if len(token) < 3 or token[0] != "[" or token[-1] != "]":
+        return None
+    pairs = [part.partition("=") for part in token[1:-1].split(",")]
+    if not all(equals for _, equals, _ in pairs):
+        return None
+    return tuple([_decoded(name) for name, _, _ in pairs]), tuple([_decoded(value) for _, _, value in pairs])

@@ -6,14 +6,15 @@ from kbstore.canonical import check
 from kbstore.change import Change, check_text, default_author
 from kbstore.clock import check_moment
 from kbstore.errors import KBStoreError, PatchError
-from kbstore.event import store_values, stored_patch
-from kbstore.patch import Operation, parse_patch
+from kbstore.event import stored_patch
+from kbstore.identity import Identities
+from kbstore.patch import Operation
 from kbstore.reader import root_of
+from kbstore.rebase import operations_of
 from kbstore.tree.compare import compare
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.tree.nodes import Nodes
-from kbstore.valuediff import patch_of
 from kbstore.writer import Proposal
 
 
@@ -61,13 +62,14 @@ def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, 
             return
 
 
-def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes) -> list[Operation]:
+def operations_between(
+    root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities | None = None
+) -> list[Operation]:
     """The patch from one tree to another, values in stored form; `root` is None where there is no document yet."""
     if root is None:
         value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
         return [Operation("add", (), None, value)]
-    patch = parse_patch(patch_of(compare(root, wanted, nodes)), owned=True, limit=None)
-    return store_values(patch, trusted=True)
+    return operations_of(compare(root, wanted, nodes), identities or {})
 
 
 def _proposal(change: Change, operations: list[Operation], body: bytes, author: str) -> Proposal:

@@ -15,6 +15,7 @@ from kbstore.collection import entry_names, find_collection
 from kbstore.diff import Diff
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
+from kbstore.identity import Identities
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.pointer import format_pointer, parse_pointer
@@ -66,6 +67,7 @@ class Reader:
         self._collection = None if collection is None else parse_pointer(collection)
         self._guard = Guard(self._renew)
         self._refs = Refs(backend)
+        self._identities: Identities = {}
         self.branch = branch
         self.damage: list[str] = []
         self._read_branch()

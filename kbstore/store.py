@@ -58,7 +58,9 @@ class Store(Reader):
 
     def _write_branch(self) -> None:
         self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched)
-        self._writer = GroupWriter(self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter)
+        self._writer = GroupWriter(
+            self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter, self._identities
+        )
         self._began = False
 
     def _renew(self) -> None:

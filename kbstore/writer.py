@@ -4,33 +4,33 @@ Invariants:
 
 1. Nothing is acknowledged before `Backend.append` has returned.
 2. The nodes that an event's body names are appended with it, as truth, whatever caches hold.
-3. A slot that somebody else won is read before anything is tried again: what does not collide with it is made anew on
-   top of it (rebased), what collides is a `ConflictError`.
+3. A slot that somebody else won is read before anything is tried again. What does not touch the same places is made
+   anew on top of it as it is; else both changes are merged by value, and what both changed differently is a
+   `ConflictError`.
 4. An append whose outcome is unknown is never tried again here, under another number or at all.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
-from kbstore.canonical import MISSING
 from kbstore.clock import Clock, attempts, format_time
-from kbstore.conflicts import conflict_at
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
+from kbstore.identity import Identities
 from kbstore.log import Entry, Line
 from kbstore.patch import Budget, Operation
-from kbstore.pointer import parse_pointer
+from kbstore.rebase import rebased
 from kbstore.snapshotter import Snapshotter
 from kbstore.states import NOTHING, State, States
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import ARRAY, Ref
 from kbstore.tree.nodes import Nodes, unsaved
-from kbstore.tree.read import find, materialise
+from kbstore.tree.read import find
 
 _TRIES = 1000
 _SHOWN_POINTERS = 3
@@ -102,10 +102,18 @@ class Writer:
         states: Folds events into states.
         clock: The time.
         snapshotter: Told of every event, so that it can take snapshots.
+        identities: Members that identify the elements of arrays, as the store's settings name them.
     """
 
     def __init__(
-        self, backend: Backend, line: Line, nodes: Nodes, states: States, clock: Clock, snapshotter: Snapshotter
+        self,
+        backend: Backend,
+        line: Line,
+        nodes: Nodes,
+        states: States,
+        clock: Clock,
+        snapshotter: Snapshotter,
+        identities: Identities,
     ) -> None:
         self._backend = backend
         self._line = line
@@ -113,6 +121,7 @@ class Writer:
         self._states = states
         self._clock = clock
         self._snapshotter = snapshotter
+        self._identities = identities
         self._head = Head(0, 0, None)
         self._state: State | None = None
 
@@ -166,6 +175,7 @@ class Writer:
             PatchError: A patch does not apply.
             OutcomeUnknown: See `backends.errors.OutcomeUnknown`.
         """
+        given, merged = proposals, False
         chunks = self._prepare(proposals)
         # A new id cannot have landed yet, and one that was given was looked for after the head was learned.
         searched = self.known_head().slot
@@ -182,14 +192,19 @@ class Writer:
                         hint="look at it (kbstore log, kbstore diff), then commit again",
                     )
                 if ours is None:
-                    ours = self._footprint([op for p in proposals for op in p.operations], base)
-                self._refuse_collisions(proposals, ours, checked, head)
+                    ours = self._footprint([op for p in given for op in p.operations], base)
+                if merged or self._collide(ours, checked, head):
+                    proposals, merged = self._merged(given, base, head), True
+                    chunks = self._prepare(proposals)
                 checked = head.seq
             try:
                 entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
-            except PatchError as fault:
-                self._refuse_misfit(proposals, fault, base, head)
-                raise
+            except PatchError:
+                if merged or head.seq == base:
+                    raise
+                # It may apply to its base only: then it is merged, or what is in its way is a conflict.
+                checked, merged = base, True
+                continue
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
                 if self.head().seq == head.seq:
@@ -326,56 +341,31 @@ class Writer:
 
         return is_array
 
-    def _refuse_misfit(self, proposals: Sequence[Proposal], fault: PatchError, base: int, head: Head) -> None:
-        """Raise `ConflictError` if a patch that the newest version refuses applies to the one that it is based on."""
-        before = self._states.tree(self._line.entry(base).event).root if base else None
-        if head.seq == base or (wanted := _proposed(proposals, before, self._nodes)) is None:
-            return
-        pointer = fault.pointer or ""
-        path = parse_pointer(pointer)
-        values = (_value_at(root, path, self._nodes) for root in (before, wanted, self.state(head).root))
-        raise ConflictError(
-            f"this change does not apply to v{head.seq}: {fault}",
-            conflicts=[conflict_at(pointer, *values)],
-            hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
-        ) from fault
-
-    def _refuse_collisions(self, proposals: Sequence[Proposal], ours: Footprint, since: int, head: Head) -> None:
+    def _collide(self, ours: Footprint, since: int, head: Head) -> bool:
+        """Whether a change touches what was committed since, going by positions alone."""
         before = self._states.tree(self._line.entry(since).event).root if since else None
         theirs = [
             op for _, body in self._line.bodies(range(since + 1, head.seq + 1)) for op in decode_body(body, self._nodes)
         ]
-        found = collisions(ours, Footprint.of(theirs, self._array_test(before)))
-        if not found:
-            return
-        now, wanted = self.state(head).root, _proposed(proposals, before, self._nodes)
-        conflicts = []
-        for mine, other in found:
-            pointer = max(mine, other, key=lambda p: len(parse_pointer(p)))
-            path = parse_pointer(pointer)
-            conflicts.append(
-                conflict_at(pointer, *(_value_at(root, path, self._nodes) for root in (before, wanted, now)))
-            )
+        return bool(collisions(ours, Footprint.of(theirs, self._array_test(before))))
+
+    def _merged(self, proposals: Sequence[Proposal], base: int, head: Head) -> list[Proposal]:
+        """The changes as they are to be made on top of the head, merged with what was committed since their base.
+
+        Raises:
+            ConflictError: Both changed the same place differently.
+        """
+        before = self._states.tree(self._line.entry(base).event).root if base else None
+        now = self.state(head).root
+        assert now is not None
+        changes = [proposal.operations for proposal in proposals]
+        patches, conflicts = rebased(changes, before, now, self._nodes, self._identities)
+        if not conflicts:
+            return [replace(p, operations=patch, body=b"") for p, patch in zip(proposals, patches, strict=True)]
         shown = ", ".join(c.pointer or "the whole document" for c in conflicts[:_SHOWN_POINTERS])
         more = f" and {len(conflicts) - _SHOWN_POINTERS} more" if len(conflicts) > _SHOWN_POINTERS else ""
         raise ConflictError(
-            f"both this change and what was committed since v{since} touch {shown}{more}",
+            f"both this change and what was committed since v{base} touch {shown}{more}",
             conflicts=conflicts,
             hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
         )
-
-
-def _proposed(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes) -> Ref | None:
-    """The state that these changes lead to from the one that they were made for; None where they lead to none."""
-    draft = Draft(root, nodes, Budget())
-    try:
-        for proposal in proposals:
-            draft.apply(proposal.operations)
-        return draft.seal()
-    except PatchError:
-        return None
-
-
-def _value_at(root: Ref | None, path: tuple[str, ...], nodes: Nodes) -> Any:
-    value = find(root, path, nodes) if root is not None else None
-    return MISSING if value is None else materialise(value, nodes)

@@ -272,8 +272,20 @@ class Draft:
         """
         if self._value is MISSING:
             raise PatchError("the patch leaves no document", index=None, pointer="")
+        self._near_path = None  # what was open is closed
         closed = _close(self._value)
         return closed if isinstance(closed, Ref) else Ref(VALUE, None, 0, len(closed), None, Blob(VALUE, closed))
+
+    def holds(self, path: tuple[str, ...], value: bytes | Ref) -> bool:
+        """Whether this value, in stored form, is at a place by now."""
+        self._near_path = None
+        try:
+            found = _close(self._peek(path))
+        except PointerError:
+            return False
+        if isinstance(found, Ref) and isinstance(value, Ref):
+            return found.address == value.address
+        return found == value
 
     def _apply(self, operation: Operation) -> None:
         op = operation.op

@@ -31,6 +31,11 @@ def beside(kb: Store) -> Store:
     return Store(kb.backend)
 
 
+def putting(pointer: str, value: Any) -> list[dict[str, Any]]:
+    """A patch of one addition."""
+    return [{"op": "add", "path": pointer, "value": value}]
+
+
 def test_a_stale_document_keeps_what_others_wrote(location: str) -> None:
     """A document taken at v1 and committed at v4 changes only what its author changed."""
     with Store.create(location, articles(20)) as kb:
@@ -96,26 +101,28 @@ def test_a_collision_names_the_place_and_both_values(location: str) -> None:
 @pytest.mark.parametrize(
     ("mine", "theirs", "pointer", "my_value", "their_value"),
     [
-        (replacing("/o/a", 5), [{"op": "remove", "path": "/o"}], "/o/a", 5, MISSING),
-        ([{"op": "remove", "path": "/o"}], replacing("/o/a", 5), "/o/a", MISSING, 5),
+        (replacing("/o/a", 5), [{"op": "remove", "path": "/o"}], "/o", {"a": 5, "b": 2}, MISSING),
+        ([{"op": "remove", "path": "/o"}], replacing("/o/a", 5), "/o", MISSING, {"a": 5, "b": 2}),
         (replacing("/o", {"a": 9}), replacing("/o/a", 5), "/o/a", 9, 5),
         (replacing("/o", {"b": 9}), replacing("/o/a", 5), "/o/a", MISSING, 5),
         ([*replacing("/s", "t"), *replacing("/s", "u")], replacing("/s", "v"), "/s", "u", "v"),
         ([{"op": "add", "path": "/new", "value": 1}], [{"op": "add", "path": "/new", "value": 2}], "/new", 1, 2),
         ([{"op": "test", "path": "/s", "value": "s"}, *replacing("/z", 1)], replacing("/s", "t"), "/s", "s", "t"),
-        (replacing("/s", "t"), [{"op": "copy", "from": "/s", "path": "/copy"}], "/s", "t", "s"),
+        ([{"op": "copy", "from": "/s", "path": "/copy"}], replacing("/s", "t"), "/s", "s", "t"),
+        (replacing("/o", {"a": 1, "b": 2}), replacing("/o/a", 5), "/o", {"a": 1, "b": 2}, {"a": 5, "b": 2}),
+        (replacing("/z", 1), replacing("/z", 1), "/z", 1, 1),
         ([{"op": "move", "from": "/s", "path": "/t"}], replacing("/s", "t"), "/s", MISSING, "t"),
         (replacing("", 1), replacing("/s", "t"), "/s", MISSING, "t"),
         (replacing("/s", "t"), replacing("", {"s": 0}), "/s", "t", 0),
-        (replacing("/l/2", 9), [{"op": "remove", "path": "/l/0"}], "/l/2", 9, MISSING),
-        ([{"op": "add", "path": "/l/-", "value": 9}], [{"op": "add", "path": "/l/-", "value": 8}], None, None, None),
+        (replacing("/l/2", 9), [{"op": "remove", "path": "/l/0"}], "/l/2", 9, 2),
+        ([{"op": "add", "path": "/l/-", "value": 9}], [{"op": "add", "path": "/l/-", "value": 9}], "/l/3", 9, 9),
         ([{"op": "add", "path": "/l/0", "value": 9}], replacing("/l/1", 7), None, None, None),
     ],
 )
 def test_changes_that_meet_collide(
     location: str, mine: Any, theirs: Any, pointer: str | None, my_value: Any, their_value: Any
 ) -> None:
-    """A prefix, a test, a source and an array whose length changed all collide; nothing is committed then."""
+    """Both changed one place, or one reads what the other changed, or elements without an id: nothing is committed."""
     with Store.create(location, {"o": {"a": 1, "b": 2}, "s": "s", "l": [0, 1, 2], "z": 0}) as kb:
         beside(kb).commit(patch=theirs)
         with pytest.raises(ConflictError) as refused:
@@ -148,6 +155,58 @@ def test_changes_that_do_not_meet_are_both_kept(location: str, mine: Any, theirs
         assert kb.head().seq == 3
         assert kb.checkout() == apply_patch(apply_patch(document, theirs), mine)
         assert kb.checkout() == apply_patch(apply_patch(document, mine), theirs)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "together"),
+    [
+        # The same edit is one; what others read of the old state stays as they wrote it.
+        (replacing("/s", "t"), replacing("/s", "t"), {"s": "t"}),
+        (replacing("/o", {"a": 1, "b": 5}), replacing("/o/a", 7), {"o": {"a": 7, "b": 5}}),
+        (replacing("/s", "t"), [{"op": "copy", "from": "/s", "path": "/copy"}], {"s": "t", "copy": "s"}),
+        # Elements without an id: appended by both, or appended by one and edited by the other.
+        (putting("/l/-", 9), putting("/l/3", 8), {"l": [0, 1, 2, 8, 9]}),
+        (replacing("/l/1", 7), putting("/l/-", 8), {"l": [0, 7, 2, 8]}),
+        (putting("/l/3", 8), replacing("/l/1", 7), {"l": [0, 7, 2, 8]}),
+        # Elements with one: each wherever it is by now; what both put in stays, theirs next to its neighbour.
+        (replacing("/k/1/v", 7), putting("/k/0", {"id": "new"}),
+         {"k": [{"id": "new"}, {"id": "a", "v": 1}, {"id": "b", "v": 7}]}),
+        ([{"op": "remove", "path": "/k/1"}], [{"op": "move", "from": "/k/1", "path": "/k/0"}],
+         {"k": [{"id": "a", "v": 1}]}),
+        ([{"op": "test", "path": "/k/1/v", "value": 1}, {"op": "remove", "path": "/k/1"}],
+         putting("/k/0", {"id": "new"}), {"k": [{"id": "new"}, {"id": "a", "v": 1}]}),
+        (replacing("/k/0/v", 5), replacing("/k", [{"id": "b", "v": 1}, {"id": "a", "v": 1}, {"id": "c", "v": 1}]),
+         {"k": [{"id": "b", "v": 1}, {"id": "a", "v": 5}, {"id": "c", "v": 1}]}),
+        (putting("/k/-", {"id": "mine"}), putting("/k/-", {"id": "other"}),
+         {"k": [{"id": "a", "v": 1}, {"id": "b", "v": 1}, {"id": "other"}, {"id": "mine"}]}),
+        (putting("/k/0", {"id": "same"}), putting("/k/0", {"id": "same"}),
+         {"k": [{"id": "same"}, {"id": "a", "v": 1}, {"id": "b", "v": 1}]}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 3000])
+def test_changes_that_meet_without_a_contradiction_are_both_kept(
+    location: str, mine: Any, theirs: Any, together: Any, size: int
+) -> None:
+    """They are merged by value, in a document that is inline as a whole and in one that is not."""
+    elements = [{"id": "a", "v": 1}, {"id": "b", "v": 1}]
+    document = {"o": {"a": 1, "b": 2}, "s": "s", "l": [0, 1, 2], "z": 0, "k": elements, "long": "x" * size}
+    with Store.create(location, document) as kb:
+        beside(kb).commit(patch=theirs)
+        version = kb.commit(patch=mine, base="v1")
+        assert kb.checkout() == {**document, **together}
+        assert version.created is (mine != theirs)
+        assert kb.verify().ok
+
+
+def test_a_conflict_shows_the_element_that_it_speaks_of(location: str) -> None:
+    """Both edited one article, which is elsewhere by now: all three values are its own, by its address."""
+    a, b = {"id": "a", "v": "1"}, {"id": "b", "v": "1"}
+    with Store.create(location, [a, b]) as kb:
+        beside(kb).commit([{"id": "new", "v": "0"}, a, {**b, "v": "theirs"}])
+        with pytest.raises(ConflictError) as refused:
+            kb.commit(patch=replacing("/1/v", "mine"), base="v1")
+        (conflict,) = refused.value.conflicts
+        assert conflict == ("/[id=b]/v", "both-modified", "1", "mine", "theirs")
 
 
 def test_without_rebase_the_base_is_compared_and_set(location: str) -> None:
@@ -298,12 +357,11 @@ _OPERATIONS = st.one_of(
 
 
 @given(st.lists(_OPERATIONS, min_size=1, max_size=3), st.lists(_OPERATIONS, min_size=1, max_size=3))
-def test_what_rebases_commutes(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """Where two patches do not collide, applying them in either order gives the same; else nothing is committed."""
+def test_what_rebases_has_both_changes(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Each place is as the one who changed it left it; what both changed differently commits nothing."""
     document = {"a": {"x": 0, "y": 0}, "b": 0, "l": [0, 0, 0]}
     try:
-        apply_patch(document, mine)
-        apply_patch(document, theirs)
+        ours, others = apply_patch(document, mine), apply_patch(document, theirs)
     except PatchError:
         return
     kb = Store.create("memory:", document)
@@ -314,8 +372,21 @@ def test_what_rebases_commutes(mine: list[dict[str, Any]], theirs: list[dict[str
     except ConflictError:
         assert kb.version().seq == 2
         return
-    assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, theirs), mine))
-    assert exact(kb.checkout()) == exact(apply_patch(apply_patch(document, mine), theirs))
+    _check_both(document, ours, others, kb.checkout())
+
+
+def _check_both(base: Any, ours: Any, theirs: Any, found: Any) -> None:
+    if exact(ours) == exact(base):
+        assert exact(found) == exact(theirs)
+    elif exact(theirs) == exact(base):
+        assert exact(found) == exact(ours)
+    elif isinstance(ours, dict) and isinstance(theirs, dict) and isinstance(base, dict):
+        for name in {**base, **ours, **theirs}:
+            _check_both(*(side.get(name) for side in (base, ours, theirs, found)))
+    elif isinstance(ours, list) and isinstance(theirs, list) and isinstance(base, list) and ours != theirs:
+        assert exact(found[: len(theirs)]) == exact(theirs) or len(ours) == len(theirs) == len(found)
+    else:
+        assert exact(ours) == exact(theirs) == exact(found)
 
 
 def test_what_changes_nothing_on_an_old_head_is_looked_at_on_the_new_one(location: str) -> None:

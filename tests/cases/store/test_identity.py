@@ -14,13 +14,19 @@ def test_an_edit_lands_at_its_article_whatever_was_put_above_it(tmp_path: Path) 
     ann.write([outage, login, mail])
     ann.ok("commit", "-m", "ann")
     bob.write([login, {**mail, "severity": "critical"}])
-    ended = bob.run("commit", "-m", "bob")
-    assert ended.code in (0, 11), ended
-    assert {article["id"]: article["severity"] for article in ann.newest()} == {
-        "outage": "low",
-        "login": "low",
-        "mail": "critical" if ended.code == 0 else "low",
-    }
+    bob.ok("commit", "-m", "bob")
+    assert ann.newest() == [outage, login, {**mail, "severity": "critical"}]
+    ann.ok("checkout", "HEAD")
+    ann.write([outage, login])
+    ann.ok("commit", "-m", "mail is gone")
+    bob.write([outage, login, {**mail, "severity": "none"}])
+    refused = bob.run("commit", "-m", "bob")
+    assert refused.code == 11
+    assert refused.err.splitlines()[1:4] == [
+        "  /[id=mail]",
+        '    ours:   {"id":"mail","severity":"none"}',
+        "    theirs: (removed)",
+    ]
 
 
 def test_an_id_that_is_there_twice_spoils_no_other_article(tmp_path: Path) -> None:
@@ -60,3 +66,43 @@ def test_status_and_diff_agree_on_a_reorder(tmp_path: Path) -> None:
     desk.write({"articles": [a, c, {**b, "t": "B2"}]})
     assert desk.ok("status").lines[1] == "uncommitted: 1 modified, 1 moved"
     assert ": 1 modified, 1 moved; " in desk.ok("diff").lines[-1]
+
+
+def test_an_addition_and_an_edit_of_another_article_go_together(tmp_path: Path) -> None:
+    """Case 09: Ann adds an article, Bob edits another one."""
+    one, two, three = ({"id": f"a{n}", "title": title} for n, title in enumerate(("One", "Two", "Three"), 1))
+    ann, bob = two_desks(tmp_path, {"articles": [one, two]})
+    ann.write({"articles": [one, two, three]})
+    ann.ok("commit", "-m", "ann")
+    bob.write({"articles": [{**one, "title": "ONE"}, two]})
+    bob.ok("commit", "-m", "bob")
+    assert ann.newest() == {"articles": [{**one, "title": "ONE"}, two, three]}
+    assert bob.read() == ann.newest()
+
+
+def test_the_same_edit_on_both_sides_is_no_conflict(tmp_path: Path) -> None:
+    """Case 11: both make the same correction; Bob makes another one as well."""
+    ann, bob = two_desks(tmp_path, {"p": {"x": {"t": "old", "s": 1}}})
+    ann.write({"p": {"x": {"t": "new", "s": 1}}})
+    ann.ok("commit", "-m", "ann")
+    bob.write({"p": {"x": {"t": "new", "s": 2}}})
+    bob.ok("commit", "-m", "bob")
+    assert ann.newest() == {"p": {"x": {"t": "new", "s": 2}}}
+    assert json.loads(ann.ok("show", "HEAD", "--json").out)["patch"] == [
+        {"op": "replace", "path": "/p/x/s", "value": 2}
+    ]
+
+
+def test_two_appends_are_both_kept(tmp_path: Path) -> None:
+    """Case 25: two appends by patch; of the same value, which may be meant once or twice, the conflict shows both."""
+    desk = Desk(tmp_path / "work")
+    desk.write({"notes": []})
+    desk.ok("init", "kb.json")
+    add = '[{{"op":"add","path":"/notes/-","value":"{}"}}]'
+    desk.ok("apply", "-", "-m", "one", stdin=add.format("one"))
+    desk.ok("apply", "-", "--base", "v1", "-m", "two", stdin=add.format("two"))
+    assert desk.newest() == {"notes": ["one", "two"]}
+    refused = desk.run("apply", "-", "--base", "v1", "-m", "again", stdin=add.format("one"))
+    assert refused.code == 11
+    assert refused.err.splitlines()[1:4] == ["  /notes/0", '    ours:   "one"', '    theirs: "one"']
+    assert desk.newest() == {"notes": ["one", "two"]}

@@ -1,0 +1,172 @@
+"""Merge two changes of one state: each side's changes are kept, and what both changed differently is a conflict.
+
+Objects are merged by member, arrays by element: an element is the same one on all sides if it has the same key,
+wherever it is. Elements without a key are merged only if both sides left all of them at their places, apart from what
+they appended.
+
+The same change on both sides is one change. A number is the exception, since it may be a count: two writers who both
+made 3 votes of 2 meant 4.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from kbstore.canonical import JSON, MISSING, copy_of
+from kbstore.conflicts import conflict_at
+from kbstore.errors import Conflict
+from kbstore.hunks import Difference, Hunk, Splice, grouped
+from kbstore.identity import Identities
+from kbstore.mergelist import ListMerge, chunks, sparse
+from kbstore.pairing import differs
+from kbstore.pointer import escape_token, format_pointer
+
+_Group = Hunk | list[Splice]
+_NUMBERS = frozenset({int, float})
+
+
+class Merged(NamedTuple):
+    """What is left to do after their change, so that both are done.
+
+    Attributes:
+        hunks: Differences from their state to the merged one.
+        conflicts: The places that both sides changed differently; there `hunks` keeps what they made of it.
+    """
+
+    hunks: list[Difference]
+    conflicts: list[Conflict]
+
+
+def merge(ours: Sequence[Difference], theirs: Sequence[Difference], identities: Identities) -> Merged:
+    """Merge what two sides changed in one state.
+
+    Args:
+        ours: What differs from the common state to ours, in order of path.
+        theirs: What differs from the common state to theirs.
+        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+    """
+    merging = _Merging(identities)
+    hunks: list[Difference] = []
+    for path, mine, others in _places(ours, theirs):
+        if not others:
+            hunks.extend(hunk for group in mine.values() for hunk in (group if isinstance(group, list) else [group]))
+        elif mine:
+            hunks.extend(merging.place(path, mine, others))
+    return Merged(hunks, merging.conflicts)
+
+
+_Groups = dict[tuple[str, ...], _Group]
+
+
+def _places(
+    ours: Sequence[Difference], theirs: Sequence[Difference]
+) -> Iterator[tuple[tuple[str, ...], _Groups, _Groups]]:
+    """The outermost places where a side differs, each with both sides' differences at and below it."""
+    mine, others = _by_path(ours), _by_path(theirs)
+    place: tuple[str, ...] | None = None
+    below: tuple[_Groups, _Groups] = ({}, {})
+    for path in sorted({*mine, *others}):  # a prefix comes right before what it is a prefix of
+        if place is None or path[: len(place)] != place:
+            if place is not None:
+                yield place, *below
+            place, below = path, ({}, {})
+        for side, found in zip((mine, others), below, strict=True):
+            if path in side:
+                found[path] = side[path]
+    if place is not None:
+        yield place, *below
+
+
+def _by_path(hunks: Sequence[Difference]) -> _Groups:
+    return {(group.path if isinstance(group, Hunk) else group[0].path): group for group in grouped(hunks)}
+
+
+def _changed(base: JSON, depth: int, groups: _Groups) -> JSON:
+    """A value with these changes, of which the paths are `depth` tokens longer than that of the value."""
+    for path, group in groups.items():
+        if len(path) == depth:
+            return group.new if isinstance(group, Hunk) else _spliced(base, group)
+    changed = copy_of(base)
+    for path, group in groups.items():
+        holder = changed
+        for token in path[depth:-1]:
+            holder = holder[token]
+        if isinstance(group, list):
+            holder[path[-1]] = _spliced(holder[path[-1]], group)
+        elif group.new is MISSING:
+            del holder[path[-1]]
+        else:
+            holder[path[-1]] = group.new
+    return changed
+
+
+def _spliced(elements: Sequence[JSON], splices: Sequence[Splice]) -> list[JSON]:
+    changed = [*elements]
+    for splice in reversed(splices):
+        changed[splice.old_start : splice.old_start + len(splice.old)] = splice.new
+    return changed
+
+
+class _Merging:
+    """Merges values, and notes the conflicts."""
+
+    def __init__(self, identities: Identities) -> None:
+        self.conflicts: list[Conflict] = []
+        self._identities = identities
+
+    def place(self, path: tuple[str, ...], mine: _Groups, others: _Groups) -> Iterator[Difference]:
+        """Merge the differences of both sides at and below a place."""
+        pointer = format_pointer(path)
+        ours, theirs = mine.get(path), others.get(path)
+        if isinstance(ours, list) and isinstance(theirs, list):
+            yield from self._splices(path, ours, theirs)
+            return
+        whole = ours if isinstance(ours, Hunk) else theirs
+        assert isinstance(whole, Hunk)
+        now = _changed(whole.old, len(path), others)
+        merged = self.value(pointer, whole.old, _changed(whole.old, len(path), mine), now)
+        if differs(now, merged):
+            yield Hunk(path, now, merged)
+
+    def value(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> JSON:
+        """Merge one value; `MISSING` stands for none."""
+        if not differs(base, ours):
+            return theirs
+        if not differs(base, theirs):
+            return ours
+        kinds = {type(base), type(ours), type(theirs)}
+        if kinds == {dict}:
+            return self._object(place, base, ours, theirs)
+        if kinds == {list}:
+            return self._lists(place, base, ours, theirs)
+        counts = type(ours) in _NUMBERS and (base is MISSING or type(base) in _NUMBERS)
+        if counts or differs(ours, theirs):
+            self._note(place, base, ours, theirs)
+        return theirs
+
+    def _object(
+        self, place: str, base: dict[str, JSON], ours: dict[str, JSON], theirs: dict[str, JSON]
+    ) -> dict[str, JSON]:
+        merged = {}
+        for name in {**theirs, **base, **ours}:
+            values = (side.get(name, MISSING) for side in (base, ours, theirs))
+            value = self.value(f"{place}/{escape_token(name)}", *values)
+            if value is not MISSING:
+                merged[name] = value
+        return merged
+
+    def _splices(self, path: tuple[str, ...], ours: list[Splice], theirs: list[Splice]) -> Iterator[Splice]:
+        """Merge the regions of one array; what lies between them is not looked at."""
+        base, mine, others = sparse(ours, theirs)
+        merged = self._lists(format_pointer(path), base, mine, others)
+        at = to = 0
+        for (gap, old), (_, new) in zip(chunks(others), chunks(merged), strict=True):
+            at, to = at + gap, to + gap
+            if len(old) != len(new) or any(map(differs, old, new)):
+                yield Splice(path, at, old, to, new)
+            at, to = at + len(old), to + len(new)
+
+    def _lists(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> list[JSON]:
+        return ListMerge(place, self._identities.get(place), self.value, self._note).merged(base, ours, theirs)
+
+    def _note(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> None:
+        self.conflicts.append(conflict_at(place, base, ours, theirs))
