@@ -6,6 +6,7 @@ from typing import Any
 
 from kbstore import render
 from kbstore.entries import Entries, entries_of
+from kbstore.guarded import ReadElement, guarded_patch
 from kbstore.identity import Identities
 from kbstore.valuediff import Change, Hunk, Splice, changes, inverse, patch_of
 
@@ -20,12 +21,15 @@ class Diff:
         new_name: What to call the new side.
         identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
         read_entry: Gives an entry before and after, `MISSING` where it is not there: see `sides`.
+        read_element: Gives the old elements above a pointer that was asked for: see `kbstore.guarded`.
+        base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
 
     Attributes:
         hunks: As given.
         old_name: As given.
         new_name: As given.
         collection: As given.
+        base: As given.
     """
 
     def __init__(
@@ -37,6 +41,8 @@ class Diff:
         new_name: str = "new",
         identities: Identities | None = None,
         read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
+        read_element: ReadElement | None = None,
+        base: str | None = None,
     ) -> None:
         self.hunks = list(hunks)
         self.collection = collection
@@ -44,6 +50,8 @@ class Diff:
         self.new_name = new_name
         self._identities = identities or {}
         self._read_entry = read_entry
+        self._read_element = read_element
+        self.base = base
 
     def __bool__(self) -> bool:
         return bool(self.hunks)
@@ -52,6 +60,11 @@ class Diff:
     def patch(self) -> list[dict[str, Any]]:
         """RFC 6902 operations that turn the old side into exactly the new one."""
         return patch_of(self.hunks, self._identities)
+
+    @cached_property
+    def guarded_patch(self) -> list[dict[str, Any]]:
+        """The same with tests of what it removes and replaces, so that another version refuses it."""
+        return guarded_patch(self.hunks, self._identities, self._read_element)
 
     @cached_property
     def inverse(self) -> list[dict[str, Any]]:

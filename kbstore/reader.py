@@ -26,9 +26,9 @@ from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
 from kbstore.tree.build import build_document
 from kbstore.tree.compare import compare
-from kbstore.tree.node import VALUE, Blob, Ref
+from kbstore.tree.node import ARRAY, VALUE, Blob, Ref
 from kbstore.tree.nodes import MissingNode, Nodes
-from kbstore.tree.read import find
+from kbstore.tree.read import find, materialise
 from kbstore.version import Version
 from kbstore.who import Who
 
@@ -324,6 +324,9 @@ class Reader:
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
 
+            def read_element(place: tuple[str, ...]) -> Any:
+                return self._refolded(lambda: _element(roots()[0], place, self._nodes))
+
             return Diff(
                 hunks,
                 collection=collection,
@@ -331,6 +334,8 @@ class Reader:
                 new_name="document" if given is not None else self._version(new_entry).name,
                 identities=identities,
                 read_entry=read_entry,
+                read_element=read_element if path else None,
+                base=old_entry.id if old_entry is not None else "v0",
             )
 
     @refolding
@@ -467,6 +472,15 @@ class Reader:
 
 def _seq_of(entry: Entry | None) -> int:
     return entry.event.seq if entry is not None else 0
+
+
+def _element(root: Ref | None, place: tuple[str, ...], nodes: Nodes) -> Any:
+    """The array element at a place; `MISSING` if there is none, or what holds it is not an array."""
+    array = find(root, place[:-1], nodes) if root is not None else None
+    if root is None or array is None or not (array.kind == ARRAY if isinstance(array, Ref) else array[:1] == b"["):
+        return MISSING
+    found = find(root, place, nodes)
+    return materialise(found, nodes) if found is not None else MISSING
 
 
 def root_of(document: Any) -> Ref:

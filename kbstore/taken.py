@@ -64,6 +64,30 @@ def remembered(store: Store, state: FileState) -> Version | None:
     return version if version.id == state.id else None
 
 
+def named_base(store: Store, revision: str, name: str = "") -> Version:
+    """Return a version of the open branch that a change was made from.
+
+    Args:
+        store: The store.
+        revision: What names it.
+        name: What to call it in the error.
+
+    Raises:
+        RevisionError: There is none, or it is one of another branch.
+    """
+    try:
+        version = store.version(revision)
+        if version.seq == 0 or store.version(f"v{version.seq}").id == version.id:
+            return version
+    except RevisionError:
+        if not name:
+            raise
+    raise RevisionError(
+        f"the change was made from {name or version.name}, which branch {store.branch} does not contain",
+        hint="kbstore diff --patch tests what it replaces, so its patch can be tried on another branch",
+    )
+
+
 def _with_content(
     store: Store, state: str, *, after: Version | None = None, limit: int | None = None
 ) -> Version | None:

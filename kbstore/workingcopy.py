@@ -19,7 +19,7 @@ from kbstore.diff import Diff
 from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
-from kbstore.taken import BaseUnknown, find_base, remembered
+from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
 from kbstore.version import Version
 from kbstore.workfile import OPEN_MODE, EmptyFile, FileChanged, FileContent, WorkFile, WorkFileError
@@ -125,7 +125,7 @@ class WorkingCopy:
             return Status((remembered(self.store, state) if state is not None else None) or head, head, None, None)
         base = self._base(content, state)
         if state is not None and content.digest == state.digest and base.id == state.id:
-            return Status(base, head, content, Diff([]))
+            return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"))
         diff = self.store.diff(base, document=content.value)
         if not diff:
             with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
@@ -185,7 +185,7 @@ class WorkingCopy:
         if content is None:
             content = self.load()  # raises what there is to say
         self._refuse_other_file(state)
-        start = self.store.version(base) if base is not None else self._base(content, state)
+        start = named_base(self.store, base) if base is not None else self._base(content, state)
         with self._settling(content.digest, start, write_id) as ident:
             version = self.store.commit(
                 content.value,
@@ -216,7 +216,7 @@ class WorkingCopy:
         message: str,
         author: str = "",
         tags: Sequence[str] = (),
-        base: str | None = None,
+        base: Version | None = None,
         rebase: bool = True,
         write_id: str | None = None,
     ) -> Version:
@@ -227,7 +227,7 @@ class WorkingCopy:
             message: Why.
             author: As for `Store.commit`.
             tags: Labels.
-            base: The version that the patch was made from; the file's by default.
+            base: The version that the patch was made from; the file's by default. It is one of the open branch.
             rebase: As for `Store.commit`.
             write_id: As for `Store.commit`.
 
@@ -241,7 +241,7 @@ class WorkingCopy:
             return landed
         status = self.status()
         self.refuse_uncommitted(status, force_helps=False)
-        start = self.store.version(base) if base is not None else status.base
+        start = base if base is not None else status.base
         with self._settling(digest, status.base, write_id) as ident:
             version = self.store.commit(
                 patch=patch, message=message, author=author, tags=tags, base=start, rebase=rebase, write_id=ident

@@ -1,6 +1,8 @@
 """`kbstore diff`: two versions, or a version and the file, in the form that is asked for."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -14,14 +16,16 @@ from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
 from kbstore.version import Version
+from kbstore.workfile import WorkFile
 from kbstore.workingcopy import WorkingCopy
 
 
 @command("diff")
-@click.argument("places", nargs=-1, metavar="[A [B]] [POINTER]", shell_complete=complete_revision)
+@click.argument("places", nargs=-1, metavar="[A [B]|FILE FILE] [POINTER]", shell_complete=complete_revision)
 @click.option("--stat", is_flag=True, help="How much changed, by entry.")
 @click.option("--name-only", is_flag=True, help="Names of the entries that changed.")
-@click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) that turns A into exactly B.")
+@click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) from A to exactly B; it tests what it replaces.")
+@click.option("--bare", is_flag=True, help="With --patch: without the tests.")
 @click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
 @click.option("--markdown", is_flag=True, help="For a review or an issue.")
 @click.option("--html", "html_file", metavar="FILE", type=click.Path(), help="Write a page that stands alone.")
@@ -35,6 +39,7 @@ def diff_command(
     stat: bool,
     name_only: bool,
     patch: bool,
+    bare: bool,
     unified: bool,
     markdown: bool,
     html_file: str | None,
@@ -43,25 +48,30 @@ def diff_command(
 ) -> None:
     """Show what changed between versions, or in the file.
 
-    That is from A to B, or from A to the file; without either, from the file's last version to the file. Only what
-    stands at or below POINTER is shown where one is given. It begins with a slash.
+    That is from A to B, or from A to the file; without either, from the file's last version to the file. Two files
+    that exist are compared without a store. Only what is at or below POINTER is shown if one is given. It begins with
+    a slash.
 
     \b
     Example:
       kbstore diff
       kbstore diff v2 v3 /problems/p42
       kbstore diff v2..v3 --html changes.html
+      kbstore diff old.json new.json --stat
     """
     forms = [stat, name_only, patch, unified, markdown, html_file is not None, as_json]
     if sum(forms) > 1:
         raise click.UsageError("give one form only", ctx)
+    if bare and not patch:
+        raise click.UsageError("--bare needs --patch", ctx)
     session = ctx.ensure_object(Session)
-    with session.read() as store:
-        diff = _diff(session, store, places, ctx)
+    files = _files(places)
+    with session.read() if files is None else _store_of(session, files[0]) as store:
+        diff = _diff(session, store, places, ctx) if files is None else _of_files(session, store, files, places)
         if as_json:
             say(json_text(diff.json()))
         elif patch:
-            say(json_text(diff.patch, pretty=True))
+            say(json_text(diff.patch if bare else diff.guarded_patch, pretty=True))
         elif html_file is not None:
             page_bytes = diff.html(f"{diff.old_name} to {diff.new_name}").encode()
             if html_file == "-":
@@ -85,6 +95,32 @@ def diff_command(
             page(text.rstrip("\n").split("\n") if text.strip() else [])
     if exit_code and diff:
         ctx.exit(DIFFERENCES)
+
+
+def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:
+    """The two files that are to be compared; None if versions are."""
+    names = places[:-1] if places and places[-1][:1] in ("", "/") and len(places) > 2 else places
+    if len(names) == 2 and all(Path(name).is_file() for name in names):
+        return Path(names[0]), Path(names[1])
+    return None
+
+
+def _store_of(session: Session, file: Path) -> Store:
+    """A store in memory whose one version is a file."""
+    document = WorkFile(file).load(session.lossy).value
+    store = Store.create("memory:", collection=session.collection)
+    store.commit(document, author=os.fspath(file))
+    return store
+
+
+def _of_files(session: Session, store: Store, files: tuple[Path, Path], places: tuple[str, ...]) -> Diff:
+    pointer = places[2] if len(places) > 2 else ""
+    diff = store.diff("v1", pointer=pointer, document=WorkFile(files[1]).load(session.lossy).value)
+    if pointer and not diff:
+        store.get(pointer, "v1")  # refuses a slip of the pen, as below
+    diff.old_name, diff.new_name = map(str, files)
+    diff.base = None
+    return diff
 
 
 def _diff(session: Session, store: Store, places: tuple[str, ...], ctx: click.Context) -> Diff:

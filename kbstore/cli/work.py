@@ -1,7 +1,7 @@
 """Commands that move changes between the file and the store: status, commit, apply, checkout, restore."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,22 @@ from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted, counts, first_line, named
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
+from kbstore.patchfile import read_patch
 from kbstore.render.escape import visible
 from kbstore.store import Store
+from kbstore.taken import named_base
 from kbstore.version import Version
 from kbstore.workfile import FileContent, WorkFile, WorkFileError, printed
 from kbstore.workingcopy import Status, WorkingCopy
 
 _SHOWN_ENTRIES = 20
+_LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"
+_MAKE_AGAIN = (
+    "kbstore diff --json > mine.json keeps your change to look at; kbstore checkout HEAD --force writes the newest "
+    "version; make the change again in it"
+)
+_MAKE_PATCH_AGAIN = "make the patch again from the newest version, which kbstore get prints"
+_NAME_BASE = "if the patch was made from another version, name that one: --base REV"
 
 
 @command("status")
@@ -130,7 +139,7 @@ def commit_command(
     content = session.file.read_bytes() if session.file is not None and session.file.is_file() else b""
     with session.open(author=author) as store, settled(session, store, write_id, content) as ident:
         copy = session.copy(store)
-        with _way_out("kbstore diff --patch > mine.json; kbstore checkout HEAD --force; then edit, or apply mine.json"):
+        with _way_out(_LEAVE_OUT if no_rebase else _MAKE_AGAIN):
             version = copy.commit(
                 message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty, write_id=ident
             )
@@ -161,15 +170,17 @@ def apply_command(
     write_id: str | None,
     as_json: bool,
 ) -> None:
-    """Commit a JSON Patch (RFC 6902), and update the file.
+    """Commit a JSON Patch, and update the file.
 
-    PATCH is a file, or "-" for stdin. The knowledge base's file gets the new version; one with uncommitted changes is
-    refused before anything is done.
+    PATCH is a file, or "-" for stdin. It holds RFC 6902 operations, made for the version that the file is at, or what
+    `kbstore diff --json` prints, which says what it was made from. A file with uncommitted changes is refused before
+    anything is done; else it gets the new version.
 
     \b
     Example:
       kbstore apply fix.json -m "Raise the severity"
-      kbstore diff v3 v4 --patch | kbstore apply - -m "Again"
+      kbstore --branch draft diff v3 v4 --json | kbstore apply - -m "As in draft"
+      kbstore diff v4 v3 --json | kbstore apply - -m "Undo v4"
     """
     text = sys.stdin.buffer.read() if str(patch) == "-" else _read(patch)
     source = "stdin" if str(patch) == "-" else str(patch)
@@ -177,13 +188,18 @@ def apply_command(
         text = rounded_text(source, text)
     with session.open(author=author) as store, settled(session, store, write_id, text) as ident:
         copy = session.copy(store) if session.file is not None else None
-        fields: dict[str, Any] = {"message": message, "tags": tags, "base": base, "rebase": not no_rebase}
-        fields["write_id"] = ident
+        fields: dict[str, Any] = {"message": message, "tags": tags, "rebase": not no_rebase, "write_id": ident}
         try:
-            with _way_out("kbstore checkout HEAD takes the newest version into the file; look at it, and apply again"):
-                version = copy.apply(text, **fields) if copy is not None else store.commit(patch=text, **fields)
+            made = read_patch(text)
+            if base is not None or made.base is not None:
+                fields["base"] = named_base(store, base or made.base or "", "" if base is not None else made.base_name)
+            with _way_out(_LEAVE_OUT if no_rebase else _MAKE_PATCH_AGAIN):
+                apply: Callable[..., Version] = copy.apply if copy is not None else store.commit
+                version = apply(patch=made.patch, **fields)
         except (InvalidJSON, PatchError) as fault:
             fault.args = (f"{source}: {fault}", *fault.args[1:])
+            if isinstance(fault, PatchError) and fault.index is not None and "base" not in fields:
+                fault.hint = fault.hint or _NAME_BASE
             raise
         _tell(session, version, copy, as_json)
 

@@ -18,8 +18,9 @@ def as_json(diff: Differences) -> dict[str, Any]:
     Returns:
         `schema_version`; `from` and `to` (names of the versions); `collection` (pointer tokens); `added`, `removed`,
         `modified`, `moved` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, and
-        `address`, the pointer by identity, if it is another one); `patch` (RFC 6902, from one side to the other).
-        Values are those of the store, not escaped.
+        `address`, the pointer by identity, if it is another one); `base` (id of the old side's version) and `patch`
+        (RFC 6902, from one side to the other), which `kbstore apply` reads. Values are those of the store, not
+        escaped.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -31,6 +32,7 @@ def as_json(diff: Differences) -> dict[str, Any]:
         "modified": list(diff.modified),
         "moved": list(diff.moved),
         "changes": [_change(change) for change in diff.changes()],
+        "base": diff.base,
         "patch": list(diff.patch),
     }
 

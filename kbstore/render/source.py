@@ -48,6 +48,10 @@ class Differences(Protocol):
         """How many entries are before or behind another one than they were."""
 
     @property
+    def base(self) -> str | None:
+        """Id of the version that is the old side; None if it is not a version."""
+
+    @property
     def patch(self) -> Sequence[dict[str, Any]]:
         """RFC 6902 operations from the old side to the new one."""
 

@@ -199,11 +199,12 @@ def test_a_conflict_shows_both_values_and_a_way_out(kb: Shell) -> None:
     assert "  /problems/p2/votes\n    ours:   6\n    theirs: 40\n" in result.err
     assert kb.file.read_bytes() == before
     assert kb.versions() == 4
-    assert "kbstore diff --patch > mine.json; kbstore checkout HEAD --force" in result.err
-    (kb.folder / "mine.json").write_bytes(kb.ok("diff", "--patch").raw)
+    assert "kbstore diff --json > mine.json keeps your change to look at; kbstore checkout HEAD --force" in result.err
+    (kb.folder / "mine.json").write_bytes(kb.ok("diff", "--json").raw)
     kb.ok("checkout", "HEAD", "--force")
-    kb.ok("apply", "mine.json", "-m", "mine after all")
-    assert kb.read()["problems"]["p2"]["votes"] == 6
+    told = kb.fails(11, "apply", "mine.json", "-m", "mine after all").err
+    assert "hint: make the patch again from the newest version, which kbstore get prints" in told
+    assert kb.read()["problems"]["p2"]["votes"] == 40
 
 
 def test_no_rebase_makes_the_base_a_condition(kb: Shell) -> None:
@@ -270,7 +271,50 @@ def test_apply_needs_no_file(kb: Shell) -> None:
 def test_apply_to_what_others_changed_is_a_conflict(kb: Shell) -> None:
     """The patch was made for the file's version."""
     committed_elsewhere(kb, "/problems/p2/votes", 40)
-    assert "kbstore checkout HEAD" in kb.fails(11, "apply", "-", "-m", "x", stdin=patch_of(RAISE)).err
+    assert "make the patch again" in kb.fails(11, "apply", "-", "-m", "x", stdin=patch_of(RAISE)).err
+
+
+def test_a_change_is_undone_and_picked_whatever_happened_since(kb: Shell) -> None:
+    """What diff --json prints carries its base: others' changes stay, and a positional patch finds its place."""
+    kb.edit("p2", votes=6)
+    kb.ok("commit", "-m", "six")
+    kb.edit("p2", title="Export stops at noon")
+    kb.ok("commit", "-m", "noon")
+    kb.ok("apply", "-", "-m", "undo six", stdin=kb.ok("diff", "v4", "v3", "--json").raw)
+    assert kb.read()["problems"]["p2"] == {
+        "title": "Export stops at noon",
+        "votes": 5,
+        "steps": DOCUMENT["problems"]["p2"]["steps"],
+    }  # type: ignore[index]
+    kb.ok("branch", "side", "v3")
+    told = kb.fails(
+        3,
+        "--branch",
+        "side",
+        "apply",
+        "-",
+        "-m",
+        "x",
+        "--file",
+        "none.json",
+        stdin=kb.ok("diff", "v4", "v5", "--json").raw,
+    )
+    assert "the change was made from v4_" in told.err
+    assert "which branch side does not contain" in told.err
+    picked = kb.ok("diff", "v4", "v5", "--patch").raw
+    kb.ok("--branch", "side", "apply", "-", "-m", "noon", "--file", "none.json", stdin=picked)
+    with Store.open(kb.folder / ".kbstore" / "kb.db", branch="side") as side:
+        assert side.get("/problems/p2/title") == "Export stops at noon"
+        side.commit(patch=[{"op": "replace", "path": "/name", "value": "x"}], base="HEAD")
+    told = kb.fails(3, "apply", "-", "-m", "x", "--base", "side", stdin=picked)
+    assert "which branch main does not contain" in told.err
+
+
+def test_a_patch_for_another_version_says_how_to_name_it(kb: Shell) -> None:
+    """A test that fails is no conflict, since nobody knows what the patch was made from."""
+    picked = kb.ok("diff", "v1", "v2", "--patch").raw
+    assert "name that one: --base REV" in kb.fails(3, "apply", "-", "-m", "x", stdin=picked).err
+    assert "name that one" not in kb.fails(11, "apply", "-", "-m", "x", "--base", "v1", stdin=picked).err
 
 
 # ---- checkout and restore -----------------------------------------------------------------------------------------
@@ -451,7 +495,7 @@ def test_a_file_keeps_its_mode_and_its_link(kb: Shell, tmp_path: Path) -> None:
 def test_a_write_protected_file_is_left_alone(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Atomic replacement needs no right to write the file itself; it is asked for all the same."""
     before = kb.file.read_bytes()
-    monkeypatch.setattr("kbstore.workfile.os.access", lambda path, mode: False)  # root may write everything
+    monkeypatch.setattr("kbstore.workfile.os.access", lambda path, mode: Path(path) != kb.file)  # root may write all
     assert "write-protected" in kb.fails(3, "checkout", "v1").err
     assert kb.file.read_bytes() == before
 

@@ -141,6 +141,37 @@ def test_diff_patch_leads_from_one_to_the_other(kb: Shell) -> None:
     assert apply_patch(DOCUMENT, patch) == wanted
 
 
+def test_diff_patch_without_tests(kb: Shell) -> None:
+    """--bare leaves them out, and is an option of --patch alone."""
+    tested = json.loads(kb.ok("diff", "v1", "v2", "--patch").out)
+    bare = json.loads(kb.ok("diff", "v1", "v2", "--patch", "--bare").out)
+    assert [operation["op"] for operation in tested] == ["test", "replace"]
+    assert bare == tested[1:] == kb.ok("diff", "v1", "v2", "--json").object["patch"]
+    assert "--bare needs --patch" in kb.fails(2, "diff", "--bare").err
+
+
+def test_diff_of_two_files(shell: Shell) -> None:
+    """Without a store, by any form, at a pointer; there is no version that its patch was made from."""
+    (shell.folder / "a.json").write_text(json.dumps(DOCUMENT))
+    changed = json.loads(json.dumps(DOCUMENT))
+    changed["problems"]["p1"]["votes"] = 4
+    (shell.folder / "b.json").write_text(json.dumps(changed))
+    both = ["a.json", str(shell.folder / "b.json")]
+    assert "/votes  3 -> 4" in shell.ok("diff", *both).out
+    assert f"a.json -> {shell.folder / 'b.json'}: 1 modified" in shell.ok("diff", *both).out
+    assert shell.ok("diff", *both, "/problems/p2").out == ""
+    assert shell.ok("diff", *both, "--json").object["base"] is None
+    assert shell.run("diff", *both, "--exit-code").code == 1
+    assert shell.ok("diff", "a.json", "a.json", "--patch").out == "[]\n"
+    assert "nothing at '/nope'" in shell.fails(3, "diff", *both, "/nope").err
+    shell.fails(10, "diff", "a.json", "c.json")
+    (shell.folder / "c.json").write_text("null")
+    assert shell.ok("diff", "c.json", "a.json", "--patch", "--bare").out.startswith('[\n  {\n    "op": "replace"')
+    (shell.folder / "c.json").write_text("{")
+    assert "c.json: line 1" in shell.fails(3, "diff", "a.json", "c.json").err
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["a.json", "b.json", "c.json"]
+
+
 def test_diff_as_html(kb: Shell) -> None:
     """A whole page into a file, or to stdout."""
     result = kb.ok("diff", "v1", "v3", "--html", "out.html")

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags", "state"]
 TAG = ["tag", "seq", "version", "id"]
-DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "patch"]
+DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "base", "patch"]
 VERIFY = ["ok", "versions", "head", "problems", "caches", "pinned"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
@@ -165,9 +165,10 @@ def test_a_conflict_is_told_to_programs(kb: Shell) -> None:
     kb.edit("p2", votes=6, title="Mine")
     kb.ok("apply", "-", "-m", "theirs", "--file", "none.json", stdin=THEIRS)
     places = kb.run("commit", "-m", "x", "--json")
-    assert [found["pointer"] for found in places.objects] == ["/problems/p2/title", "/problems/p2/votes"]
-    assert [found["kind"] for found in places.objects] == ["removed-by-them", "both-modified"]
-    assert list(places.objects[0]) == ["schema_version", "pointer", "kind", "base", "ours"]
+    found = {place["pointer"]: place for place in places.objects}
+    kinds = {pointer: place["kind"] for pointer, place in found.items()}
+    assert kinds == {"/problems/p2/title": "removed-by-them", "/problems/p2/votes": "both-modified"}
+    assert list(found["/problems/p2/title"]) == ["schema_version", "pointer", "kind", "base", "ours"]
     (history,) = kb.run("commit", "-m", "x", "--no-rebase", "--json").objects
     assert list(history) == ["schema_version", "pointer", "kind", "message"]
     assert (history["pointer"], history["kind"]) == (None, "history")

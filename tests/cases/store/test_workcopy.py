@@ -59,3 +59,42 @@ def test_a_conflict_is_an_object_for_programs(tmp_path: Path) -> None:
         "theirs": "XA",
     }
     assert ended.err.startswith("error: ")
+
+
+LOW = {"articles": [{"id": "login", "severity": "low"}, {"id": "mail", "severity": "low"}]}
+ON_TOP = {"articles": [{"id": "outage", "severity": "low"}, *LOW["articles"]]}
+
+
+def test_the_hint_of_a_conflict_changes_no_other_article(tmp_path: Path) -> None:
+    """Case 05: whatever the two did, the way that the hint names never edits an article that nobody meant."""
+    ann, bob = two_desks(tmp_path, LOW)
+    ann.write(ON_TOP)
+    bob.write({"articles": [{"id": "login", "severity": "critical"}, {"id": "mail", "severity": "low"}]})
+    ann.ok("commit", "-m", "ann")
+    ended = bob.run("commit", "-m", "bob")
+    for form in ("--json", "--patch"):
+        (bob.folder / "mine.json").write_text(bob.ok("diff", form).out)
+        bob.ok("checkout", "HEAD", "--force")
+        bob.run("apply", "mine.json", "-m", "bob: login is critical")
+    found = {article["id"]: article["severity"] for article in bob.read()["articles"]}
+    assert found == {"outage": "low", "login": "low" if ended.code else "critical", "mail": "low"}
+    assert ended.code == 0 or "apply" not in ended.err
+
+
+def test_a_change_is_picked_from_a_branch(desk: Desk) -> None:
+    """Case 07: the example of apply's help; the patch alone is refused, since another article is at its place."""
+    begun(desk, LOW)
+    desk.ok("branch", "draft", "v1")
+    patch = '[{"op": "replace", "path": "/articles/1/severity", "value": "critical"}]'
+    desk.ok("--branch", "draft", "apply", "-", "-m", "mail is critical", "--file", "none.json", stdin=patch)
+    desk.write(ON_TOP)
+    desk.ok("commit", "-m", "new on top")
+    alone = desk.ok("--branch", "draft", "diff", "v1", "v2", "--patch").out
+    ended = desk.run("apply", "-", "-m", "picked from draft", stdin=alone)
+    assert ended.code == 3
+    assert """the value there is "login", not "mail\"""" in ended.err
+    assert desk.read() == desk.newest() == ON_TOP
+    ended = desk.run("apply", "-", "-m", "picked", stdin=desk.ok("--branch", "draft", "diff", "v1", "v2", "--json").out)
+    assert ended.code in (0, 11), ended
+    found = {article["id"]: article["severity"] for article in desk.read()["articles"]}
+    assert found == {"outage": "low", "login": "low", "mail": "low" if ended.code else "critical"}

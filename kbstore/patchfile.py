@@ -1,0 +1,42 @@
+"""Reads a patch as it comes from a file or a pipe: RFC 6902 alone, or the object that `kbstore diff --json` prints."""
+
+from typing import NamedTuple
+
+from kbstore.canonical import encode, loads
+from kbstore.errors import InvalidJSON, PatchError
+
+
+class PatchFile(NamedTuple):
+    """A patch, and what is known of where it was made.
+
+    Attributes:
+        patch: JSON text of RFC 6902 operations.
+        base: Id of the version that it was made from; None if the text does not say.
+        base_name: What to call that version.
+    """
+
+    patch: bytes
+    base: str | None = None
+    base_name: str = ""
+
+
+def read_patch(text: bytes) -> PatchFile:
+    """Read either form.
+
+    Raises:
+        PatchError: It is an object without a patch. A text that is an array is checked by who applies it.
+    """
+    if text.lstrip()[:1] != b"{":
+        return PatchFile(text)
+    try:
+        value = loads(text)
+    except InvalidJSON as fault:
+        raise PatchError(f"the patch is not JSON: {fault}", hint=fault.hint) from fault
+    patch, base = value.get("patch"), value.get("base")
+    if not isinstance(patch, list) or not isinstance(base, str | None):
+        raise PatchError(
+            "a JSON Patch is an array of operations, or the object that kbstore diff --json prints",
+            hint='start it with "[", also for one operation',
+        )
+    name = value.get("from")
+    return PatchFile(encode(patch), base, name if isinstance(name, str) else "")
