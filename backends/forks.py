@@ -75,10 +75,22 @@ class Registry(Generic[_T]):
         return [one for reference in self._references if (one := reference()) is not None]
 
 
+class _Fork(threading.local):
+    """A fork that is under way in this thread: several threads may fork at once.
+
+    Attributes:
+        held: Objects whose lock is held, or was to be.
+        kept: Ids of those that could not let go.
+    """
+
+    def __init__(self) -> None:
+        self.held: list[Parting] = []
+        self.kept: set[int] = set()
+
+
 _told: Registry[Forked] = Registry()
 _parting: Registry[Parting] = Registry()
-_held: list[Parting] = []
-_kept: set[int] = set()
+_fork = _Fork()
 
 
 def tell_of_forks(one: Forked) -> None:
@@ -108,34 +120,34 @@ def leak(value: object) -> None:
 
 def _before_fork() -> None:
     end = time.monotonic() + WAIT_S
-    _held.clear()
-    _kept.clear()
+    _fork.held.clear()
+    _fork.kept.clear()
     for one in _parting.alive():
         parted = False
         # Noted before the lock is taken: a signal's exception in between must not leave it locked.
-        _held.append(one)
+        _fork.held.append(one)
         with suppress(Exception):
             if one.lock.acquire(timeout=max(0.0, end - time.monotonic())):
                 parted = one.before_fork()
         if not parted:
-            _kept.add(id(one))
+            _fork.kept.add(id(one))
 
 
 def _after_fork_in_parent() -> None:
-    for one in _held:
+    for one in _fork.held:
         with suppress(RuntimeError):  # the lock was not had in time
             one.lock.release()
-    _held.clear()
-    _kept.clear()
+    _fork.held.clear()
+    _fork.kept.clear()
 
 
 def _after_fork_in_child() -> None:
     _told.after_fork()
     _parting.after_fork()
-    for one in _held:
-        one.after_fork(parted=id(one) not in _kept)
-    _held.clear()
-    _kept.clear()
+    for one in _fork.held:
+        one.after_fork(parted=id(one) not in _fork.kept)
+    _fork.held.clear()
+    _fork.kept.clear()
     for other in _told.alive():
         other.after_fork()
 
