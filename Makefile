@@ -6,12 +6,13 @@ SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help venv demo test test-long lint format bench bench-s3 clean
+.PHONY: help venv demo test test-long cases lint format bench bench-s3 clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
 	@echo "make test       every test but the long ones, on the built wheel (JOBS=$(JOBS) processes)"
 	@echo "make test-long  everything, with all random runs at full length"
+	@echo "make cases      the tests of cases that once went wrong (tests/cases), on the built wheel"
 	@echo "make lint       ruff, mypy --strict, import contracts"
 	@echo "make format     ruff format"
 	@echo "make bench      the figures of the README, measured here"
@@ -41,6 +42,9 @@ test: build/wheel/.made
 test-long: build/wheel/.made
 	@for tool in strace git; do command -v $$tool >/dev/null || { echo "make test-long needs $$tool" >&2; exit 1; }; done
 	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS) --dist worksteal
+
+cases: build/wheel/.made
+	@$(PYTEST) -q -n $(JOBS) --dist worksteal tests/cases
 
 lint: .venv/.made
 	@$(BIN)/ruff check .
