@@ -69,6 +69,7 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
         state: The version's root hash, by which equal content is found in another store.
         pending: The write id of a commit of exactly these bytes whose outcome is not known.
         pending_digest: SHA-256 of those bytes.
+        dirty: True if those bytes hold more than the version.
         rounded: The file's number literals that were rounded; empty if they are too many to be remembered.
         coming: What is known of the file once it is written; there only while it is, and after a kill in between.
     """
@@ -81,6 +82,7 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str = ""
     pending: str = ""
     pending_digest: str = ""
+    dirty: bool = False
     rounded: tuple[str, ...] = ()
     coming: "FileState | None" = None
 

@@ -68,7 +68,13 @@ class TrackedFile:
         return self._project.state_of(self.file.path) if self._project is not None else None
 
     def write(
-        self, version: Version, document: JSON, content: FileContent | None, model: FileContent | None = None
+        self,
+        version: Version,
+        document: JSON,
+        content: FileContent | None,
+        *,
+        model: FileContent | None = None,
+        dirty: bool = False,
     ) -> None:
         """Write a version into the file, and remember it.
 
@@ -77,6 +83,7 @@ class TrackedFile:
             document: Its content.
             content: What must be there still; None for whatever is there.
             model: What a new file is to look like.
+            dirty: True if the document holds more than the version.
 
         Raises:
             FileChanged: Something else is there; nothing was done.
@@ -87,7 +94,7 @@ class TrackedFile:
 
             def announce(written: WrittenFile) -> None:
                 self._rounded = written.rounded
-                self._save(replace(before, coming=self._known(version, written.digest)))
+                self._save(replace(before, coming=self._known(version, written.digest, dirty)))
 
             written = self.file.write(
                 document,
@@ -96,19 +103,22 @@ class TrackedFile:
                 mode=self._mode,
                 announce=announce,
             )
-            self._save(self._known(version, written.digest))
+            self._save(self._known(version, written.digest, dirty))
 
-    def stay(self, version: Version, content: FileContent, state: FileState | None) -> None:
-        """Remember that a content is that of a version, unless another command wrote the file since `look`."""
+    def stay(self, version: Version, content: FileContent, state: FileState | None, *, dirty: bool = False) -> None:
+        """Remember that a content is that of a version, unless another command wrote the file since `look`.
+
+        It holds more than the version if it is `dirty`.
+        """
         with locked(self.file.path):
             if self._settled(content) == state:
-                self.remember(version, content.digest)
+                self._save(self._known(version, content.digest, dirty))
 
     def remember(self, version: Version, digest: str, **pending: Any) -> None:
         """Remember the base of the file as it is; an empty digest for one that was perhaps changed since."""
         self._save(replace(self._known(version, digest), **pending))
 
-    def _known(self, version: Version, digest: str) -> FileState:
+    def _known(self, version: Version, digest: str, dirty: bool = False) -> FileState:
         rounded = tuple(sorted(self._rounded)) if len(self._rounded) <= _REMEMBERED_LITERALS else ()
         return FileState(
             seq=version.seq,
@@ -117,6 +127,7 @@ class TrackedFile:
             digest=digest,
             name=version.name,
             state=version.state or "",
+            dirty=dirty,
             rounded=rounded,
         )
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
+from kbstore.canonical import JSON, same
 from kbstore.change import may_have_landed
 from kbstore.diff import Diff
-from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown
+from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, OutcomeUnknown
+from kbstore.partial import with_places
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
@@ -124,7 +126,7 @@ class WorkingCopy:
         if content is None:
             return Status((remembered(self.store, state) if state is not None else None) or head, head, None, None)
         base = self._base(content, state)
-        if state is not None and content.digest == state.digest and base.id == state.id:
+        if state is not None and content.digest == state.digest and base.id == state.id and not state.dirty:
             return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"))
         diff = self.store.diff(base, document=content.value)
         if not diff:
@@ -170,8 +172,19 @@ class WorkingCopy:
         rebase: bool = True,
         allow_empty: bool = False,
         write_id: str | None = None,
+        places: Sequence[str] = (),
     ) -> Version:
         """Commit what the file changed since its base (see `Store.commit`); the file then holds the new version.
+
+        Args:
+            message: As for `Store.commit`, also what follows it.
+            author: Who.
+            tags: Labels.
+            base: The version that the file was taken from; the one that is remembered by default.
+            rebase: Carry the change over to a newer head.
+            allow_empty: Make a version also if nothing changed.
+            write_id: Identifies this commit.
+            places: Commit what is at these pointers alone; the rest stays uncommitted.
 
         Raises:
             WorkFileError: There is no file.
@@ -186,9 +199,13 @@ class WorkingCopy:
             content = self.load()  # raises what there is to say
         self._refuse_other_file(state)
         start = named_base(self.store, base) if base is not None else self._base(content, state)
-        with self._settling(content.digest, start, write_id) as ident:
+        document = content.value
+        if places:
+            document = with_places(self.store.checkout(start) if start.seq else {}, document, places)
+        digest = sha256("\n".join((content.digest, *places)).encode()).hexdigest() if places else content.digest
+        with self._settling(digest, start, write_id) as ident:
             version = self.store.commit(
-                content.value,
+                document,
                 message=message,
                 author=author,
                 tags=tags,
@@ -198,12 +215,15 @@ class WorkingCopy:
                 allow_empty=allow_empty,
             )
         if not version.created:
-            if start == version:
+            if start == version and not places:
                 self._tracked.remember(version, content.digest)
             return version
+        dirty = bool(places) and not same(document, content.value)
         with _landed(version):
             if version.parents[:1] == (start.id,)[: bool(start.id)]:
-                self._tracked.stay(version, content, state)
+                self._tracked.stay(version, content, state, dirty=dirty)
+            elif dirty:
+                self._bring_in(version, document, content)
             else:
                 # Others' changes came between: the file gets them, so that its next commit does not take them back.
                 self._follow(version, content)
@@ -415,11 +435,24 @@ class WorkingCopy:
                 content = status.content
         self._note_left()
 
+    def _bring_in(self, version: Version, committed: JSON, content: FileContent) -> None:
+        """Write a version into a file that holds more than what was committed of it; both are merged."""
+        with Store.create("memory:", author="-") as merged:
+            merged.commit(committed)
+            try:
+                merged.commit(self.store.checkout(version), base="v1")
+                merged.commit(content.value, base="v1")
+                self._tracked.write(version, merged.checkout(), content, dirty=True)
+            except (ConflictError, FileChanged):
+                self.notes.append(
+                    f"others changed what is uncommitted in {self.file.path.name} too, so it was left as it is"
+                )
+
     def _note_left(self) -> None:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
     def _write(self, version: Version, content: FileContent | None, model: FileContent | None = None) -> None:
-        self._tracked.write(version, self.store.checkout(version), content, model)
+        self._tracked.write(version, self.store.checkout(version), content, model=model)
 
     # ---- where it was taken from ----------------------------------------------------------------------------------
 

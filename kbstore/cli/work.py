@@ -105,7 +105,15 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
     }
 
 
+def _pointers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The pointers, as they were given."""
+    if any(value and not value.startswith("/") for value in values):
+        raise click.BadParameter("a pointer begins with a slash", ctx, param)
+    return values
+
+
 @command("commit")
+@click.argument("places", nargs=-1, metavar="[POINTER]...", callback=_pointers)
 @message_option
 @author_option
 @tags_option
@@ -118,6 +126,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
 @click.pass_obj
 def commit_command(
     session: Session,
+    places: tuple[str, ...],
     message: str,
     author: str | None,
     tags: tuple[str, ...],
@@ -130,18 +139,26 @@ def commit_command(
     """Make a version of what changed in the file.
 
     What others committed since the file was taken stays: only what was changed in the file is committed, and the
-    file then holds both. Where both changed the same place, nothing is committed (exit code 11).
+    file then holds both. Where both changed the same place, nothing is committed (exit code 11). With POINTERs only
+    these places of the file are committed; what else was changed in it stays uncommitted.
 
     \b
     Example:
       kbstore commit -m "API integration problem" --tag api --tag integration
+      kbstore commit -m "Only this article" /problems/p42
     """
     content = session.file.read_bytes() if session.file is not None and session.file.is_file() else b""
     with session.open(author=author) as store, settled(session, store, write_id, content) as ident:
         copy = session.copy(store)
         with _way_out(_LEAVE_OUT if no_rebase else _MAKE_AGAIN):
             version = copy.commit(
-                message=message, tags=tags, base=base, rebase=not no_rebase, allow_empty=allow_empty, write_id=ident
+                message=message,
+                tags=tags,
+                base=base,
+                rebase=not no_rebase,
+                allow_empty=allow_empty,
+                write_id=ident,
+                places=places,
             )
         _tell(session, version, copy, as_json)
         if version.created and not as_json:

@@ -26,6 +26,7 @@ THEIRS = [{"op": "replace", "path": "/name", "value": "theirs"}]
 COMMANDS = {
     "commit": ["commit", "-m", "mine"],
     "commit behind": ["commit", "-m", "mine"],
+    "commit of a place behind": ["commit", "-m", "mine", "/problems/p2"],
     "apply": ["apply", "-", "-m", "mine"],
     "apply behind": ["apply", "-", "-m", "mine"],
     "restore": ["restore", "v1"],
@@ -74,6 +75,8 @@ def prepared(kb: Shell, name: str) -> dict[str, Any]:
     """Bring everything to where the command can be run."""
     if name.startswith("commit"):
         kb.edit("p2", steps=["once"])
+    if "place" in name:
+        kb.edit("p1", votes=70)
     if name.endswith("behind"):
         with Store.open(kb.folder / ".kbstore" / "kb.db", author="they") as store:
             store.commit(patch=THEIRS, message="theirs")
@@ -94,8 +97,13 @@ def check(kb: Shell, name: str) -> None:
     else:
         assert newest["problems"]["p2"]["steps"].count("once") == 1
     assert newest["name"] == ("theirs" if name.endswith("behind") else "support")
+    if "place" in name:
+        assert newest["problems"]["p1"]["votes"] == 3
+        newest["problems"]["p1"]["votes"] = 70
+        assert kb.ok("status").lines[1:] == ["uncommitted: 1 modified", "  ~ p1"]
+    else:
+        assert kb.ok("status").lines[1:] == ["nothing changed"]
     assert kb.read() == newest
-    assert kb.ok("status").lines[1:] == ["nothing changed"]
     assert [path.name for path in kb.folder.glob(".*.tmp")] == []
 
 

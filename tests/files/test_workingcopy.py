@@ -289,3 +289,35 @@ def test_a_bad_configuration_is_named(tmp_path: Path, text: str, message: str) -
         Project.load(tmp_path)
     assert "config.json" in str(caught.value)
     assert isinstance(caught.value, ProjectError) or "format" in text
+
+
+def test_a_part_is_committed_and_others_changes_come_in(copy: WorkingCopy) -> None:
+    """The file then holds the version and what is still uncommitted, whatever others committed meanwhile."""
+    change(copy, "p1", 100)
+    change(copy, "p2", 100)
+    others(copy, "p3", 300)
+    version = copy.commit(message="a part", places=["/problems/p1"])
+    assert version.patch == [{"op": "replace", "path": "/problems/p1/votes", "value": 100}]
+    problems = copy.file.read()["problems"]
+    assert [problems[name]["votes"] for name in ("p1", "p2", "p3")] == [100, 100, 300]
+    status = copy.status()
+    assert status.diff is not None
+    assert (status.base, status.diff.modified) == (version, ["p2"])
+    assert copy.commit(message="a part again", places=["/problems/p1"]).created is False
+    assert copy.commit(message="the rest").patch == [{"op": "replace", "path": "/problems/p2/votes", "value": 100}]
+    assert copy.status().clean
+
+
+def test_a_part_is_committed_where_others_changed_the_rest(copy: WorkingCopy) -> None:
+    """What cannot be merged into the file stays as it was typed; the part has landed, and nothing is lost."""
+    change(copy, "p1", 100)
+    change(copy, "p2", 100)
+    others(copy, "p2", 200)
+    copy.commit(message="a part", places=["/problems/p1"])
+    assert copy.notes == ["others changed what is uncommitted in kb.json too, so it was left as it is"]
+    problems = copy.file.read()["problems"]
+    assert [problems[name]["votes"] for name in ("p1", "p2")] == [100, 100]
+    assert copy.store.get("/problems/p1/votes") == 100
+    with pytest.raises(ConflictError):
+        copy.commit(message="the rest")
+    assert copy.store.get("/problems/p2/votes") == 200

@@ -98,3 +98,17 @@ def test_a_change_is_picked_from_a_branch(desk: Desk) -> None:
     assert ended.code in (0, 11), ended
     found = {article["id"]: article["severity"] for article in desk.read()["articles"]}
     assert found == {"outage": "low", "login": "low", "mail": "low" if ended.code else "critical"}
+
+
+def test_one_article_is_committed_alone(desk: Desk) -> None:
+    """Case 39: of two edited articles only that one is committed, and the other stays uncommitted in the file."""
+    begun(desk, {"p": {"x": {"t": "X"}, "y": {"t": "Y"}}})
+    desk.write({"p": {"x": {"t": "X2"}, "y": {"t": "Y2"}}})
+    ended = desk.ok("commit", "-m", "only y", "/p/y")
+    assert ended.err == "1 modified: y\n"
+    assert desk.newest() == {"p": {"x": {"t": "X"}, "y": {"t": "Y2"}}}
+    assert desk.read() == {"p": {"x": {"t": "X2"}, "y": {"t": "Y2"}}}
+    assert desk.ok("status").lines[1:] == ["uncommitted: 1 modified", "  ~ x"]
+    assert desk.ok("diff", "/p/y", "--patch").out == "[]\n"
+    desk.ok("commit", "-m", "x too")
+    assert desk.newest() == desk.read()
