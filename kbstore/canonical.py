@@ -3,7 +3,8 @@
 Invariants, on which hashes and histories rest:
 
 1. A value is made of exactly `dict` with `str` keys, `list`, `str`, `int` in [-2^63, 2^64-1], finite `float`, `bool`
-   and None, at most `MAX_DEPTH` containers deep. Nothing else passes, neither from text nor from Python.
+   and None, at most `MAX_DEPTH` containers deep. Nothing else passes, neither from text nor from Python; only a
+   document that was checked out (`kbstore.document`) counts as the dict or list that it is.
 2. ``decode(encode(v))`` has the types and values of `v`, and ``encode(decode(b)) == b`` for canonical `b`:
    ``1``, ``1.0``, ``true``, ``0.0`` and ``-0.0`` stay apart. (The text ``-0`` is the integer 0: it has no sign.)
 3. No text is accepted whose value depends on the reader: duplicate members, NaN, integers beyond 64 bit, other
@@ -24,6 +25,7 @@ import msgspec.json
 import orjson
 
 from kbstore.decimals import Lossy, inexact_literals, is_accepted
+from kbstore.document import plain_or_refuse
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH
 from kbstore.refusal import find_fault, why_no_json
@@ -183,11 +185,11 @@ def check(value: JSON) -> None:
 
 def clone(value: JSON) -> JSON:
     """A checked copy that shares nothing mutable with `value`, members in the same order; raises as `dumps`."""
-    kind = type(value)
-    if kind is dict or kind is list:
+    if isinstance(value, (dict, list)):
         _check_types(value)
         printed = _printed(value)
         return decode(memoryview(printed)[_WRAPPERS : len(printed) - _WRAPPERS])
+    kind = type(value)
     if kind is str:
         if not value.isascii():
             dumps(value)
@@ -198,14 +200,12 @@ def clone(value: JSON) -> JSON:
 
 def copy_of(value: JSON) -> JSON:
     """A copy of a value that is known to be good, sharing nothing mutable with it, members in the same order."""
-    kind = type(value)
-    return decode(orjson.dumps(value)) if kind is dict or kind is list else value
+    return decode(orjson.dumps(value)) if isinstance(value, (dict, list)) else value
 
 
 def fits_depth(value: JSON, depth: int) -> bool:
     """Whether a good value may stand inside `depth` containers without passing `MAX_DEPTH`."""
-    kind = type(value)
-    if kind is not dict and kind is not list:
+    if not isinstance(value, (dict, list)):
         return depth <= MAX_DEPTH
     try:
         orjson.dumps(_wrapped(value, depth))
@@ -333,7 +333,7 @@ def _packer() -> Callable[[JSON], bytes]:
         | ormsgpack.OPT_PASSTHROUGH_TUPLE
         | ormsgpack.OPT_PASSTHROUGH_UUID
     )
-    return lambda value: ormsgpack.packb(value, option=exact)
+    return lambda value: ormsgpack.packb(value, default=plain_or_refuse, option=exact)
 
 
 def _lone_surrogate_in_text(text: str, index: int) -> InvalidJSON:

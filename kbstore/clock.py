@@ -69,6 +69,16 @@ def attempts(most: int) -> Iterator[int]:
         yield number
 
 
+_SHORTEST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 1.0
+
+
+def pause(attempt: int) -> None:
+    """Wait before what failed for the `attempt`-th time is tried again: at random, so that rivals do not meet again."""
+    longest = min(_SHORTEST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
+    time.sleep(longest * secrets.randbelow(1000) / 1000)
+
+
 def format_time(moment: datetime) -> str:
     """RFC 3339, UTC, microseconds: what events carry."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -109,37 +109,16 @@ class Queue:
 class GroupWriter(Writer):
     """A writer that also appends several commits as one slot."""
 
-    def commit_group(self, members: Sequence[Member], base: int) -> None:
-        """Append these commits as one slot; each ends with its entries or its fault.
+    def commit_group(self, members: Sequence[Member]) -> None:
+        """Append these commits, which name no base, as one slot; each ends with its entries or its fault.
 
-        They build on one another in this order, as if each had been committed alone. Those that collide with what
-        others committed since `base` fail, and no others do.
+        They build on the newest version and on one another in this order, as if each had been committed alone.
         """
         searched = self.known_head().slot
-        checked = base
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
-        given = {id(m): m.proposals for m in members}
-        merged: set[int] = set()
         waiting = list(members)
         for _ in attempts(_TRIES):
             head = self.known_head()
-            if head.seq < base:
-                head = self.head()
-            if checked < head.seq:
-                for member in list(waiting):
-                    proposals = given[id(member)]
-                    ours = self._footprint([op for p in proposals for op in p.operations], base)
-                    if id(member) not in merged and not self._collide(ours, checked, head):
-                        continue
-                    try:
-                        member.proposals = self._merged(proposals, base, head)
-                    except (ConflictError, PatchError) as fault:
-                        member.fault = fault
-                        waiting.remove(member)
-                        continue
-                    merged.add(id(member))
-                    chunks[id(member)] = self._prepare(member.proposals)
-                checked = head.seq
             root, parent = self.state(head).root, head.entry
             fresh: list[tuple[Member, list[Record]]] = []
             for member in list(waiting):

@@ -38,14 +38,15 @@ def proposals_of(changes: Sequence[Change], root: Ref | None, nodes: Nodes, auth
             if change.has_document == (change.patch is not None):
                 raise PatchError("give a document or a patch, and not both")
             body = b""
+            tree = None
             if change.patch is not None:
                 operations, body = stored_patch(change.patch)
             else:
-                wanted = change.document if isinstance(change.document, Ref) else root_of(change.document)
-                operations = operations_between(root, wanted, nodes)
+                tree = tree_of(change)
+                operations = operations_between(root, tree, nodes)
             if has_documents and operations:
                 root = _applied(root, operations, nodes)
-            proposals.append(_proposal(change, operations, body, author))
+            proposals.append(_proposal(change, operations, body, tree, author))
         except KBStoreError as fault:
             _name(at, changes, fault)
             raise
@@ -72,7 +73,16 @@ def operations_between(
     return operations_of(compare(root, wanted, nodes), identities or {})
 
 
-def _proposal(change: Change, operations: list[Operation], body: bytes, author: str) -> Proposal:
+def tree_of(change: Change) -> Ref:
+    """Return the tree of a change's document, new from the ground.
+
+    Raises:
+        InvalidJSON: It is not JSON; the error has the pointer.
+    """
+    return change.document if isinstance(change.document, Ref) else root_of(change.document)
+
+
+def _proposal(change: Change, operations: list[Operation], body: bytes, tree: Ref | None, author: str) -> Proposal:
     author = change.author or author or default_author()
     check_text(author, change.message, change.tags)
     if change.authored is not None:
@@ -88,6 +98,7 @@ def _proposal(change: Change, operations: list[Operation], body: bytes, author: 
         dict(change.meta) if change.meta else None,
         change.allow_empty,
         body,
+        tree,
     )
 
 

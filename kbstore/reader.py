@@ -8,11 +8,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backends.contract import Backend
 from backends.forks import Guard
+from kbstore.bases import Seen
 from kbstore.canonical import MISSING
 from kbstore.change import UNSET
 from kbstore.clock import check_moment, format_time
 from kbstore.collection import entry_names, find_collection
 from kbstore.diff import Diff
+from kbstore.document import Base, with_base
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
 from kbstore.identity import Identities
@@ -71,6 +73,7 @@ class Reader:
         self.branch = branch
         self.damage: list[str] = []
         self._read_branch()
+        self._seen = Seen(self._opening())
 
     def _read_branch(self) -> None:
         self._line = self._line_of(self.branch)
@@ -79,26 +82,22 @@ class Reader:
         self._touched = Touched(self._backend, self._line)
         self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
         self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
-        # What is only read is never committed on.
-        self._opened_at: Callable[[], int] = (lambda: 0) if self._backend.read_only else self._line.look()
-        self._handed_out = 0
+
+    def _opening(self) -> Callable[[], int]:
+        """Begin to look for the newest version as it is now; nothing is ever based on what is only read."""
+        return (lambda: 0) if self._backend.read_only else self._line.look()
 
     def _renew(self) -> None:
-        """In a child of the process that opened it: take nothing over but the version that was looked at last."""
-        handed_out = self._handed_out
+        """In a child of the process that opened it: take nothing over but what its thread has seen."""
         self._refs = Refs(self._backend)
         self._read_branch()
-        self._handed_out = handed_out
+        if self._backend.remote:  # a look that was begun by the parent may have no end here
+            self._seen.renew(self._opening())
 
     @property
     def _lock(self) -> RLock:
         """The lock under which threads take turns; free in a child of the process that made it."""
         return self._guard.lock()
-
-    @property
-    def _base(self) -> int:
-        """The newest version that was handed out or committed, or else the head when the store was opened."""
-        return self._handed_out or self._opened_at()
 
     @property
     def location(self) -> str:
@@ -118,7 +117,9 @@ class Reader:
     def head(self) -> Version:
         """The newest version; `Version.seq` is 0 where there is none."""
         with self._lock:
-            return self._hand_out(self._version(self._newest()))
+            entry = self._newest()
+            self._saw(self._line, entry)
+            return self._version(entry)
 
     def version(self, revision: "str | int | Version" = "HEAD") -> Version:
         """The version that a revision names (see `kbstore.revision`).
@@ -241,6 +242,9 @@ class Reader:
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
         """The document at a version, as a new Python value.
 
+        An object is a dict, an array is a list. The document itself remembers its version, which is the base of its
+        commit (`kbstore.document`); ``dict(document)`` and ``list(document)`` do not.
+
         Objects are unordered: in which order their members come may differ from call to call.
 
         Raises:
@@ -252,12 +256,11 @@ class Reader:
             if entry is None:
                 raise RevisionError("there is no document yet", hint="commit one first")
             document = self._states_of(line).document(entry.event)
-            self._hand_out_seq(line, entry.event.seq)
-            return document
+            return with_base(document, self._saw(line, entry))
 
     @refolding
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
-        """The value at a pointer (RFC 6901) at a version, as a new Python value.
+        """The value at a pointer (RFC 6901) at a version, as a new Python value; at ``""`` the same as `checkout`.
 
         Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry.
 
@@ -271,7 +274,8 @@ class Reader:
             value: Any = MISSING
             if entry is not None:
                 value = self._lookup_of(line).get(path, entry.event)
-                self._hand_out_seq(line, entry.event.seq)
+                base = self._saw(line, entry)
+                value = value if path else with_base(value, base)
             if value is MISSING and default is not UNSET:
                 return default
             return require(value, pointer, f"v{entry.event.seq}" if entry is not None else "an empty store")
@@ -453,13 +457,12 @@ class Reader:
             (_, body), *_ = line.bodies([seq])
             return plain_body(body, self._nodes)
 
-    def _hand_out(self, version: Version) -> Version:
-        self._handed_out = max(self._handed_out, version.seq)
-        return version
-
-    def _hand_out_seq(self, line: Line, seq: int) -> None:
+    def _saw(self, line: Line, entry: Entry | None) -> Base:
+        """Note that this thread is shown a version; gives it as a base."""
+        base = Base(entry.event.seq, entry.id) if entry is not None else Base(0, "")
         if line is self._line:
-            self._handed_out = max(self._handed_out, seq)
+            self._seen.saw(base)
+        return base
 
     def _collection_of(self, roots: Sequence[Ref]) -> tuple[str, ...] | None:
         return self._collection if self._collection is not None else find_collection(roots, self._nodes)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
+from kbstore.document import plain
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH, format_pointer, shorten
 
@@ -27,6 +28,7 @@ def find_fault(value: Any) -> InvalidJSON | None:
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, ())]
     while stack:
         item, path = stack.pop()
+        item = plain(item)
         message = _fault_of_item(item, len(path))
         if message is not None:
             pointer = format_pointer(path)

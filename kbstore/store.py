@@ -5,7 +5,7 @@ values: changing them changes nothing until they are committed.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import backends
 from backends.contract import Backend, Collection
+from kbstore.bases import Seen
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
-from kbstore.clock import Clock, SystemClock, format_time
-from kbstore.errors import CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
+from kbstore.clock import Clock, SystemClock, format_time, pause
+from kbstore.document import Base, Document, with_base
+from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry
-from kbstore.proposing import name_refused, operations_between, proposals_of
+from kbstore.proposing import name_refused, operations_between, proposals_of, tree_of
 from kbstore.reader import Reader, refolding, root_of
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
-from kbstore.tree.node import Ref
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
 from kbstore.who import Who
@@ -97,6 +98,7 @@ class Store(Reader):
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
         if tree is not None:
             store._commit_many([Change(tree, None, message, author)], base=None, rebase=True)
+            store._seen = Seen(store._opening())  # to all its threads it is open with its first version
         return store
 
     @classmethod
@@ -156,13 +158,15 @@ class Store(Reader):
 
         Args:
             document: The new document; what is committed is what differs from `base`. None is the document ``null``,
-                unless there is a patch.
+                unless there is a patch. One that was checked out then remembers the new version.
             patch: RFC 6902 operations instead: dicts, a ``jsonpatch.JsonPatch``, or JSON text.
             message: Why.
             author: Who; the store's default author where it is empty.
             tags: Labels.
-            base: The version that the change was made from; by default the newest that this store object has handed
-                out or committed.
+            base: The version that the change was made from. By default it is that of the document that was checked
+                out. For another document it is the newest version that this thread has seen on this store object (by
+                `head`, `checkout`, `get` or a commit), before the first that at which it was opened. A patch is applied
+                to the newest version as it is when it lands: give the base if its pointers were read from a version.
             rebase: Carry the change over to a newer head where nothing collides; False refuses a newer head.
             write_id: Identifies this commit; repeating it returns the version if it landed, and never lands it twice.
             allow_empty: Make a version also where nothing changes.
@@ -193,7 +197,8 @@ class Store(Reader):
 
         Args:
             changes: `Change` objects, or mappings with the same fields. Each document stands on the change before it.
-            base: As for `commit`; it is that of the first change.
+            base: As for `commit`; it is that of the first change, and by default that which the documents have in
+                common.
             rebase: As for `commit`.
             write_id: As for `commit`.
 
@@ -226,16 +231,16 @@ class Store(Reader):
                 return []
             token = write_id if write_id is not None else self._clock.token()
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
-                return self._landed(landed, len(given))
+                return self._remembered(given, self._landed(landed, len(given)), None)
             self._begin()
-            base_seq = self._base if base is None else self._seq(base)
-            proposals = self._proposals(given, base_seq)
+            start = self._start(given, base, rebase)
+            proposals = self._proposals(given, start)
             try:
-                entries = self._writer.commit(proposals, base=base_seq, rebase=rebase, write_id=token)
+                entries = self._writer.commit(proposals, base=start, rebase=rebase, write_id=token)
             except PatchError as fault:
                 self._name_refused(proposals, fault)
                 raise
-            return self._committed(entries)
+            return self._remembered(given, self._committed(entries), proposals)
 
     def _commit_together(self, member: Member) -> list[Version]:
         """Commit patches along with those of other threads that wait, by whoever comes first."""
@@ -257,8 +262,7 @@ class Store(Reader):
                 self._queue.leave(taken)
         if member.fault is not None:
             raise member.fault
-        found: list[Version] = member.result
-        return found
+        return self._remembered(member.given, member.result, None)
 
     def _commit_group(self, members: Sequence[Member]) -> None:
         self._refuse_read_only()
@@ -283,7 +287,7 @@ class Store(Reader):
                     if landed is not None:
                         member.result = self._landed(landed, len(member.given))
                         continue
-                member.proposals = self._proposals(member.given, self._base)
+                member.proposals = self._proposals(member.given, None)
             except CorruptStore:
                 raise
             except (KBStoreError, TypeError, ValueError) as fault:
@@ -292,14 +296,13 @@ class Store(Reader):
             member.sought = True  # where all of this begins anew
             ready.append(member)
         if ready:
-            self._writer.commit_group(ready, self._base)
+            self._writer.commit_group(ready)
         for member in ready:
             if isinstance(member.fault, PatchError):
                 self._name_refused(member.proposals, member.fault)
 
     def _committed(self, entries: Sequence[Entry | None]) -> list[Version]:
         head = self._writer.known_head()
-        self._handed_out = head.seq
         versions = []
         newest = head.entry if all(e is None for e in entries) else None
         for at, entry in enumerate(entries):
@@ -324,15 +327,80 @@ class Store(Reader):
         return self._backend.find_write(self._line.log, write_id)
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
-        found = [self._version(e) for e in self._writer.landed(numbers, wanted)]
-        self._handed_out = max(self._handed_out, found[-1].seq)
-        return found
+        return [self._version(e) for e in self._writer.landed(numbers, wanted)]
 
-    def _proposals(self, changes: Sequence[Change], base: int) -> list[Proposal]:
-        root: Ref | None = None
-        if base and any(change.has_document for change in changes):
-            root = self._tree(self._line, self._line.entry(base)).root
+    def _proposals(self, changes: Sequence[Change], base: Base | None) -> list[Proposal]:
+        root = base.content if base is not None else None
+        if base is not None and base.seq and root is None and any(change.has_document for change in changes):
+            root = self._tree(self._line, self._line.entry(base.seq)).root
         return proposals_of(changes, root, self._nodes, self._author)
+
+    def _start(self, given: Sequence[Change], base: "str | int | Version | None", rebase: bool) -> Base | None:
+        """The version that changes are based on; None for patches, which are applied to the newest version."""
+        if base is not None:
+            line, entry = self._resolve(base)
+            found = Base(entry.event.seq, entry.id) if entry is not None else Base(0, "")
+            return found if line is self._line else self._checked(found, "the base")
+        documents = [change.document for change in given if change.has_document]
+        if not documents:
+            return None if rebase else Base(self._writer.head().seq, "")
+        bases = [document.base for document in documents if isinstance(document, Document) and document.base]
+        if not bases:
+            return self._seen.newest()
+        if any(one[:2] != bases[0][:2] for one in bases):
+            shown = ", ".join(sorted({f"v{one.seq}" for one in bases}))
+            raise ConflictError(
+                f"these documents were checked out at several versions ({shown})",
+                hint="commit one after the other, or name the base of the first one",
+            )
+        return self._checked(bases[0], "the version of this document")
+
+    def _checked(self, base: Base, what: str) -> Base:
+        """The same base, if it is a version of this branch.
+
+        Raises:
+            RevisionError: It is one of another branch or store.
+        """
+        head = self._writer.known_head()
+        there = head.entry if head.seq == base.seq else next(self._line.entries(base.seq, base.seq), None)
+        if base.id != (there.id if there is not None else ""):
+            raise RevisionError(
+                f"{what}, v{base.seq} ({base.id[:8]}), is not a version of {self.branch!r} in {self.location}",
+                hint="name the version here that the change is to be compared with, for example base='HEAD'",
+            )
+        return base
+
+    def _remembered(
+        self, given: Sequence[Change], versions: list[Version], proposals: Sequence[Proposal] | None
+    ) -> list[Version]:
+        """The same versions, which this thread has seen from now on; each document remembers its own as its base.
+
+        Where others' changes are in the version too, the document is not that version: its content is remembered
+        beside it, so that the next commit takes back nothing of theirs. A patch leads only from a version that was
+        seen to one that was.
+
+        Args:
+            given: What was committed.
+            versions: The version of each change.
+            proposals: What each was committed as; None for a write that landed earlier, whose documents may have been
+                changed since.
+        """
+        for at, (change, version) in enumerate(zip(given, versions, strict=True)):
+            base = Base(version.seq, version.id)
+            if not change.has_document:
+                if version.created:
+                    self._seen.patched(version.seq - 1, base)
+                continue
+            tree = proposals[at].tree if proposals is not None else tree_of(change)
+            assert tree is not None
+            if tree.address.hex() != version.state:
+                if not version.created or proposals is None:
+                    continue
+                base = base._replace(content=tree)
+            self._seen.saw(base)
+            if isinstance(change.document, Document):
+                change.document.base = base
+        return versions
 
     def _name_refused(self, proposals: Sequence[Proposal], fault: PatchError) -> None:
         if len(proposals) > 1:
@@ -353,7 +421,7 @@ class Store(Reader):
 
         with self._lock:
             self._refolded(graft, damaged=False)
-            self._handed_out = self._writer.known_head().seq
+            self._saw(self._line, self._writer.known_head().entry)
 
     def graft_ref(self, header: bytes) -> bool:
         """Append a change of a tag or branch that was made elsewhere, as it is; False where it is there already.
@@ -383,12 +451,64 @@ class Store(Reader):
         """Change the newest document in place: ``with kb.edit(message="...") as doc: doc["votes"] += 1``.
 
         What was changed is committed when the block ends, on the version that was read; nothing is where it raises.
-        The document itself must be a container. For a document of another kind use `commit`.
+        The document itself must be a container. For a document of another kind use `commit`. A block runs once:
+        where others change the same places, `retry` runs a function again.
         """
-        base = self.head()
-        document = self.checkout(base) if base.seq else {}
+        document = self._newest_document()
         yield document
-        self.commit(document, message=message, author=author, tags=tags, base=base, allow_empty=allow_empty)
+        self.commit(document, message=message, author=author, tags=tags, allow_empty=allow_empty)
+
+    def retry(
+        self,
+        change: Callable[[Any], object],
+        *,
+        attempts: int = 10,
+        message: str = "",
+        author: str = "",
+        tags: Sequence[str] = (),
+        allow_empty: bool = False,
+        write_id: str | None = None,
+    ) -> Version:
+        """Change the newest document by a function, which is called again where the change meets another writer's.
+
+        ``kb.retry(lambda doc: doc["log"].append("restarted"), message="...")``. Each attempt begins with the newest
+        document, and ends with its commit; between attempts there is a short random pause.
+
+        Args:
+            change: Gets the newest document (``{}`` if there is none yet) and changes it in place. It returns None, or
+                the document. As it may be called several times, it should do nothing else.
+            attempts: Calls of `change`, at most.
+            message: As for `commit`.
+            author: As for `commit`.
+            tags: As for `commit`.
+            allow_empty: As for `commit`.
+            write_id: As for `commit`.
+
+        Raises:
+            ConflictError: The last attempt met another writer's change, too; nothing was committed.
+            KBStoreError: `change` returned something else. What `change` raises ends the attempts, and is passed on.
+        """
+        for attempt in range(1, attempts + 1):
+            document = self._newest_document()
+            found = change(document)
+            if found is not None and found is not document:
+                raise KBStoreError(
+                    f"the function given to retry returned a value of type {type(found).__name__}, not None",
+                    hint="change the document that it gets in place; nothing was committed",
+                )
+            try:
+                return self.commit(
+                    document, message=message, author=author, tags=tags, allow_empty=allow_empty, write_id=write_id
+                )
+            except ConflictError:
+                if attempt == attempts:
+                    raise
+                pause(attempt)
+        raise KBStoreError(f"attempts is {attempts}; it must be at least 1")
+
+    def _newest_document(self) -> Any:
+        head = self.head()
+        return self.checkout(head) if head.seq else with_base({}, Base(0, ""))
 
     @refolding
     def restore(
@@ -407,7 +527,7 @@ class Store(Reader):
         """
         with self._lock:
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
-                return self._landed(landed, 1)[0]
+                return self._shown(self._landed(landed, 1)[0])
             self._begin()
             line, entry = self._resolve(revision)
             if entry is None:
@@ -423,7 +543,8 @@ class Store(Reader):
             operations = operations_between(current, target, self._nodes)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
             token = write_id if write_id is not None else self._clock.token()
-            return self._committed(self._writer.commit([proposal], base=head.seq, rebase=False, write_id=token))[0]
+            entries = self._writer.commit([proposal], base=Base(head.seq, ""), rebase=False, write_id=token)
+            return self._shown(self._committed(entries)[0])
 
     def tag(
         self,
@@ -516,6 +637,11 @@ class Store(Reader):
                 hint="take a new one for each change",
             )
         return landed
+
+    def _shown(self, version: Version) -> Version:
+        """The same version, which this thread has seen from now on."""
+        self._saw(self._line, version.entry)
+        return version
 
     def _ref(
         self,

@@ -14,6 +14,7 @@ import orjson
 
 from kbstore.canonical import JSON, MISSING, check, copy_of
 from kbstore.changes import changes
+from kbstore.document import plain
 from kbstore.edits import MAX_OPERATIONS
 from kbstore.hunks import Change, Difference, Hunk, Splice, grouped, inverse
 from kbstore.identity import Identities, id_key
@@ -59,6 +60,7 @@ def make_patch(old: JSON, new: JSON, identities: Identities = _FOUND) -> list[di
     """
     check(old)
     check(new)
+    old, new = plain(old), plain(new)
     operations = patch_of([Hunk((), old, new)], identities)
     if len(operations) > MAX_OPERATIONS:
         operations = [_replace("", new)]

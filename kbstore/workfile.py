@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from kbstore.canonical import JSON, loads, loads_rounded, same
 from kbstore.decimals import Lossy
+from kbstore.document import plain
 from kbstore.errors import InvalidJSON, KBStoreError
 from kbstore.filestyle import FileStyle, print_json, print_new, style_of
 
@@ -180,6 +181,7 @@ def printed(value: JSON, like: FileContent | None) -> bytes:
 
     What both say has the same characters, up to files of 32 MiB; a larger one is printed anew in its style.
     """
+    value = plain(value)
     if like is None:
         return print_new(value)
     from kbstore.memberorder import in_order_of

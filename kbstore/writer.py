@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.clock import Clock, attempts, format_time
+from kbstore.document import Base
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
@@ -49,6 +50,7 @@ class Proposal:
         meta: Free.
         allow_empty: Make an event also where the state stays as it was.
         body: The stored form of `operations`; made of them where it is not given.
+        tree: The tree of the document that it was made of; None for a patch.
     """
 
     operations: list[Operation]
@@ -59,6 +61,7 @@ class Proposal:
     meta: dict[str, Any] | None = None
     allow_empty: bool = False
     body: bytes = b""
+    tree: Ref | None = None
 
 
 class Foreign(NamedTuple):
@@ -156,13 +159,19 @@ class Writer:
         return self._state
 
     def commit(
-        self, proposals: Sequence[Proposal], *, base: int, rebase: bool, write_id: str, extra_parent: str | None = None
+        self,
+        proposals: Sequence[Proposal],
+        *,
+        base: Base | None,
+        rebase: bool,
+        write_id: str,
+        extra_parent: str | None = None,
     ) -> list[Entry | None]:
         """Append these changes as one slot.
 
         Args:
             proposals: One or more.
-            base: The version that their author looked at.
+            base: The version that their author looked at; None for whatever is newest when they land.
             rebase: Carry them over to a newer head where nothing collides; else a newer head is a conflict.
             write_id: Identifies this write.
             extra_parent: Id of a second parent of the last event, for a merge.
@@ -175,20 +184,23 @@ class Writer:
             PatchError: A patch does not apply.
             OutcomeUnknown: See `backends.errors.OutcomeUnknown`.
         """
-        given, merged = proposals, False
+        # A document that does not have all of its base is compared with its own content, so it is merged at any head.
+        given, merged = proposals, base is not None and base.content is not None
         chunks = self._prepare(proposals)
         # A new id cannot have landed yet, and one that was given was looked for after the head was learned.
         searched = self.known_head().slot
         ours: Footprint | None = None
-        checked = base
+        checked = base.seq if base is not None and not merged else -1
         for _ in attempts(_TRIES):
             head = self.known_head()
-            if head.seq < base:
+            if base is not None and head.seq < base.seq:
                 head = self.head()
-            if checked < head.seq:
+            if base is not None and checked < head.seq:
                 if not rebase:
                     raise ConflictError(
-                        f"v{head.seq} was committed since v{base}, which this change is based on",
+                        f"v{head.seq} was committed since v{base.seq}, which this change is based on"
+                        if base.content is None
+                        else f"v{head.seq} holds others' changes, which this document does not have",
                         hint="look at it (kbstore log, kbstore diff), then commit again",
                     )
                 if ours is None:
@@ -200,10 +212,10 @@ class Writer:
             try:
                 entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
             except PatchError:
-                if merged or head.seq == base:
+                if merged or base is None or head.seq == base.seq:
                     raise
                 # It may apply to its base only: then it is merged, or what is in its way is a conflict.
-                checked, merged = base, True
+                checked, merged = base.seq, True
                 continue
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
@@ -329,10 +341,16 @@ class Writer:
             entries.append(parent)
         return entries, State(parent.event.seq if parent is not None else 0, root)
 
-    def _footprint(self, operations: Sequence[Operation], at: int) -> Footprint:
+    def _looked_at(self, base: Base) -> Ref | None:
+        """The state that a change with this base was made in; None if there was no document."""
+        if base.content is not None:
+            found: Ref = base.content
+            return found
+        return self._states.tree(self._line.entry(base.seq).event).root if base.seq else None
+
+    def _footprint(self, operations: Sequence[Operation], base: Base) -> Footprint:
         """The pointers that operations touch; arrays are told apart by the state that they were written for."""
-        root = self._states.tree(self._line.entry(at).event).root if at else None
-        return Footprint.of(operations, self._array_test(root))
+        return Footprint.of(operations, self._array_test(self._looked_at(base)))
 
     def _array_test(self, root: Ref | None) -> Callable[[tuple[str, ...]], bool]:
         def is_array(path: tuple[str, ...]) -> bool:
@@ -349,14 +367,13 @@ class Writer:
         ]
         return bool(collisions(ours, Footprint.of(theirs, self._array_test(before))))
 
-    def _merged(self, proposals: Sequence[Proposal], base: int, head: Head) -> list[Proposal]:
+    def _merged(self, proposals: Sequence[Proposal], base: Base, head: Head) -> list[Proposal]:
         """The changes as they are to be made on top of the head, merged with what was committed since their base.
 
         Raises:
             ConflictError: Both changed the same place differently.
         """
-        before = self._states.tree(self._line.entry(base).event).root if base else None
-        now = self.state(head).root
+        before, now = self._looked_at(base), self.state(head).root
         assert now is not None
         changes = [proposal.operations for proposal in proposals]
         patches, conflicts = rebased(changes, before, now, self._nodes, self._identities)
@@ -364,8 +381,9 @@ class Writer:
             return [replace(p, operations=patch, body=b"") for p, patch in zip(proposals, patches, strict=True)]
         shown = ", ".join(c.pointer or "the whole document" for c in conflicts[:_SHOWN_POINTERS])
         more = f" and {len(conflicts) - _SHOWN_POINTERS} more" if len(conflicts) > _SHOWN_POINTERS else ""
+        theirs = f"was committed since v{base.seq}" if base.content is None else "others committed"
         raise ConflictError(
-            f"both this change and what was committed since v{base} touch {shown}{more}",
+            f"both this change and what {theirs} touch {shown}{more}",
             conflicts=conflicts,
             hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
         )

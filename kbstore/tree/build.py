@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kbstore.canonical import JSON, dumps_within
+from kbstore.document import plain
 from kbstore.errors import InvalidJSON
 from kbstore.pointer import MAX_DEPTH
 from kbstore.refusal import why_no_json
@@ -155,7 +156,7 @@ def build_document(document: JSON) -> bytes | Ref:
         InvalidJSON: It is no JSON; the error has the pointer.
     """
     try:
-        return _build_plain(document, 0)
+        return _build_plain(plain(document), 0)
     except (TypeError, InvalidJSON):
         raise why_no_json(document) from None
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
-from kbstore import Store
+from kbstore import Change, Store
 from kbstore.errors import ConflictError, PatchError
 from kbstore.group import Member
 from tests.s3.fakes import Bucket, backend_on
@@ -105,16 +105,21 @@ def test_one_that_fails_fails_alone(bucket: Bucket) -> None:
     assert kb.backend.tail("main") == (2, 3)
 
 
-def test_a_conflict_is_that_of_one(bucket: Bucket) -> None:
-    """Where another process won the slot, only those that collide with it fail, with pointers and values."""
+def test_a_group_lands_on_what_is_newest(bucket: Bucket) -> None:
+    """Where another process won the slot, the group goes behind it; only what does not apply there any more fails."""
     kb = Store(backend_on(bucket), author="y")
     kb.commit(patch=replace("/c", 1))
-    Store(backend_on(bucket), author="z").commit(patch=replace("/a", 7))
-    faults = held(kb, lambda: kb.commit(patch=replace("/a", 1)), lambda: kb.commit(patch=replace("/b", 2)))
-    assert isinstance(faults[0], ConflictError)
-    assert faults[0].pointers == [("/a", 1, 7)]
-    assert faults[1] is None
-    assert kb.checkout() == {"a": 7, "b": 2, "c": 1}
+    other = Store(backend_on(bucket), author="z")
+    other.commit_many([Change(patch=replace("/a", 7)), Change(patch=[{"op": "remove", "path": "/c"}])])
+    faults = held(
+        kb,
+        lambda: kb.commit(patch=replace("/a", 1)),
+        lambda: kb.commit(patch=replace("/c", 2)),
+        lambda: kb.commit(patch=replace("/b", 2)),
+    )
+    assert [type(fault) for fault in faults] == [type(None), PatchError, type(None)]
+    assert kb.checkout() == {"a": 1, "b": 2}
+    assert kb.head().seq == 6
 
 
 def test_an_unknown_outcome_is_known_by_each_id(bucket: Bucket) -> None:
