@@ -82,11 +82,12 @@ def _tells_most_apart(name: str, elements: Sequence[JSON]) -> bool:
 
 def element_token(names: Names, key: Key) -> str:
     """Return the token that addresses an element by its key, such as ``[id=mail]`` or ``[city=Bonn,hall=3]``."""
-    pairs = [f"{_encoded(name)}={_encoded(str(value))}" for name, value in zip(names, key, strict=True)]
+    pairs = [f"{encoded(name)}={encoded(str(value))}" for name, value in zip(names, key, strict=True)]
     return f"[{','.join(pairs)}]"
 
 
-def _encoded(text: str) -> str:
+def encoded(text: str) -> str:
+    """Return a text as it is inside of brackets: the characters that have a meaning there percent-encoded."""
     for character in "%,]=":  # the percent sign first, since the others bring more of them
         text = text.replace(character, f"%{ord(character):02X}")
     return text
@@ -101,10 +102,11 @@ def short_token(token: str, at: str) -> str:
     """
     if token == at or "," in token:
         return token
-    return _decoded(token[1:-1].partition("=")[2])
+    return decoded(token[1:-1].partition("=")[2])
 
 
-def _decoded(text: str) -> str:
+def decoded(text: str) -> str:
+    """Return the text that `encoded` made this of."""
     for character in ",]=%":
         text = text.replace(f"%{ord(character):02X}", character)
     return text
@@ -117,4 +119,4 @@ def parse_token(token: str) -> tuple[Names, tuple[str, ...]] | None:
     pairs = [part.partition("=") for part in token[1:-1].split(",")]
     if not all(equals for _, equals, _ in pairs):
         return None
-    return tuple([_decoded(name) for name, _, _ in pairs]), tuple([_decoded(value) for _, _, value in pairs])
+    return tuple([decoded(name) for name, _, _ in pairs]), tuple([decoded(value) for _, _, value in pairs])

@@ -18,7 +18,9 @@ from kbstore.tree.nodes import Nodes
 from kbstore.writer import Proposal
 
 
-def proposals_of(changes: Sequence[Change], root: Ref | None, nodes: Nodes, author: str) -> list[Proposal]:
+def proposals_of(
+    changes: Sequence[Change], root: Ref | None, nodes: Nodes, author: str, identities: Identities
+) -> list[Proposal]:
     """What these changes are to be committed as.
 
     Args:
@@ -26,6 +28,7 @@ def proposals_of(changes: Sequence[Change], root: Ref | None, nodes: Nodes, auth
         root: The tree that the first one stands on; needed where one is a document.
         nodes: Where nodes come from.
         author: Who commits where a change does not say.
+        identities: Members that identify the elements of arrays, as the store's settings name them.
 
     Raises:
         PatchError, InvalidJSON: A patch or document is none. Of several changes the error says which.
@@ -43,7 +46,7 @@ def proposals_of(changes: Sequence[Change], root: Ref | None, nodes: Nodes, auth
                 operations, body = stored_patch(change.patch)
             else:
                 tree = tree_of(change)
-                operations = operations_between(root, tree, nodes)
+                operations = operations_between(root, tree, nodes, identities)
             if has_documents and operations:
                 root = _applied(root, operations, nodes)
             proposals.append(_proposal(change, operations, body, tree, author))
@@ -63,14 +66,12 @@ def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, 
             return
 
 
-def operations_between(
-    root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities | None = None
-) -> list[Operation]:
+def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities) -> list[Operation]:
     """The patch from one tree to another, values in stored form; `root` is None where there is no document yet."""
     if root is None:
         value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
         return [Operation("add", (), None, value)]
-    return operations_of(compare(root, wanted, nodes), identities or {})
+    return operations_of(compare(root, wanted, nodes), identities)
 
 
 def tree_of(change: Change) -> Ref:

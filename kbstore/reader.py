@@ -17,12 +17,12 @@ from kbstore.diff import Diff
 from kbstore.document import Base, with_base
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
-from kbstore.identity import Identities
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.pointer import format_pointer, parse_pointer
-from kbstore.refs import Refs
+from kbstore.refs import KnownIdentities, Refs
 from kbstore.resolver import Resolver
+from kbstore.settings import COLLECTION, identity_setting
 from kbstore.sides import sides_reader
 from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
@@ -69,7 +69,7 @@ class Reader:
         self._collection = None if collection is None else parse_pointer(collection)
         self._guard = Guard(self._renew)
         self._refs = Refs(backend)
-        self._identities: Identities = {}
+        self._identities = KnownIdentities(self._refs)
         self.branch = branch
         self.damage: list[str] = []
         self._read_branch()
@@ -90,6 +90,7 @@ class Reader:
     def _renew(self) -> None:
         """In a child of the process that opened it: take nothing over but what its thread has seen."""
         self._refs = Refs(self._backend)
+        self._identities = KnownIdentities(self._refs)
         self._read_branch()
         if self._backend.remote:  # a look that was begun by the parent may have no end here
             self._seen.renew(self._opening())
@@ -321,9 +322,10 @@ class Reader:
             sides = [root for root in (old_root, new_root) if root is not None]
             collection = self._collection_of(sides) or ()
 
-            identities = {}
-            if (names := entry_names(sides, collection, self._nodes)) is not None:
-                identities[format_pointer(collection)] = names
+            identities = {**self._identities}
+            container = format_pointer(collection)
+            if container not in identities and (names := entry_names(sides, collection, self._nodes)) is not None:
+                identities[container] = names
 
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
@@ -365,6 +367,13 @@ class Reader:
                 line, entry = self._resolver.resolve(name)
                 found[name] = self._version(entry, line)
             return found
+
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """The settings that every writer and clone of the store shares, by name (see `kbstore.settings`)."""
+        with self._lock:
+            state = self._refs.read()
+            collection = {} if state.collection is None else {COLLECTION: (state.collection,)}
+            return collection | {identity_setting(p): state.identities[p] for p in sorted(state.identities)}
 
     def branches(self) -> list[str]:
         """Names of all branches."""
@@ -465,7 +474,11 @@ class Reader:
         return base
 
     def _collection_of(self, roots: Sequence[Ref]) -> tuple[str, ...] | None:
-        return self._collection if self._collection is not None else find_collection(roots, self._nodes)
+        if self._collection is not None:
+            return self._collection
+        if (pointer := self._refs.known().collection) is not None:
+            return parse_pointer(pointer)
+        return find_collection(roots, self._nodes)
 
     @refolding
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:

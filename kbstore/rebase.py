@@ -64,7 +64,7 @@ def rebased(
         draft = Draft(head, source)
         draft.apply(patches[-1])
         base, head = wanted, draft.seal()
-    return patches, [*conflicts.values()]
+    return patches, sorted(conflicts.values(), key=lambda conflict: conflict.pointer)
 
 
 def _replaced(theirs: Sequence[Change], wanted: Ref, source: Source, locator: Locator) -> Iterator[Conflict]:

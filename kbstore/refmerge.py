@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from kbstore.identity import encoded
 from kbstore.refs import RefEvent
 
 
@@ -37,7 +38,7 @@ class Step(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a name stands for."""
+    """What a name stands for: the id and seq of a version, or the value of a setting."""
 
     kind: str
     target: str
@@ -115,7 +116,8 @@ def _steps(
     seen: dict[str, int] = {}
     for event, _ in news:
         seen[event.name] = seen.get(event.name, 0) + 1
-        if seen[event.name] < begin[event.name] or event.name in left_out or event.branch in left_out:
+        apart = event.name in left_out or (event.branch in left_out and event.kind != "setting")
+        if seen[event.name] < begin[event.name] or apart:
             continue
         if event.kind == "branch" and standing.get(event.name) is not None:
             removal = msgspec.structs.replace(event, kind="tag", target=None, version=0, branch="main", log=None)
@@ -156,4 +158,6 @@ def _histories(records: Sequence[RefRecord], before: Mapping[str, Value | None])
 
 
 def _value(event: RefEvent) -> Value | None:
+    if event.kind == "setting":
+        return Value(event.kind, ",".join(map(encoded, event.value)), 0) if event.value is not None else None
     return Value(event.kind, event.target, event.version) if event.target is not None else None

@@ -1,5 +1,6 @@
-"""Tags and branches: events in a log of their own, each naming the one before it, folded into two maps."""
+"""Tags, branches and settings: events in a log of their own, each naming the one before it, folded into maps."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +11,21 @@ from kbstore.canonical import encode
 from kbstore.clock import attempts
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
 from kbstore.event import UNREADABLE, event_id
+from kbstore.identity import Names
 from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
+from kbstore.settings import identified
 
 REF_FORMAT = 1
+_KINDS = frozenset({"tag", "branch", "setting"})
 _TRIES = 100
 _PARTED_HINT = "its versions alone come with a range: kbstore export ..HEAD"
 
 
 class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One change of a tag or branch.
+    """One change of a tag, branch or setting.
 
     Attributes:
-        kind: ``tag`` or ``branch``.
+        kind: ``tag``, ``branch`` or ``setting``.
         name: Its name.
         parent: Id of the ref event before this one; None for the first.
         seq: 1, 2, ... along this log.
@@ -31,6 +35,7 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         version: That event's seq.
         branch: The branch on whose line it stands.
         log: The log that a new branch keeps its own events in.
+        value: What a setting is set to (see `kbstore.settings`); None removes it.
         format: Version of this layout.
     """
 
@@ -44,6 +49,7 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     version: int = 0
     branch: str = MAIN_BRANCH
     log: str | None = None
+    value: tuple[str, ...] | None = None
     format: int = 0
 
     def encode(self) -> bytes:
@@ -61,19 +67,38 @@ class RefState:
         parent: Id of the newest ref event.
         tags: Name to the event that set it.
         branches: Name to the event that started it; ``main`` is not among them.
+        identities: Members that identify the elements of an array, by its pointer, as settings name them.
+        collection: Pointer to the container of the entries, as a setting names it.
     """
 
     slot: int = 0
     parent: str | None = None
     tags: dict[str, RefEvent] = field(default_factory=dict)
     branches: dict[str, RefEvent] = field(default_factory=dict)
+    identities: dict[str, Names] = field(default_factory=dict)
+    collection: str | None = None
+
+    def take(self, event: RefEvent) -> None:
+        """Fold one more event."""
+        if event.kind == "branch":
+            self.branches[event.name] = event
+        elif event.kind == "tag":
+            self.tags[event.name] = event
+            if event.target is None:
+                del self.tags[event.name]
+        elif (pointer := identified(event.name)) is None:
+            self.collection = event.value[0] if event.value else None
+        elif event.value is not None:
+            self.identities[pointer] = event.value
+        else:
+            self.identities.pop(pointer, None)
 
 
 _decode = msgspec.json.Decoder(RefEvent).decode
 
 
 class Refs:
-    """The tags and branches of a store.
+    """The tags, branches and settings of a store.
 
     Args:
         backend: Where the log is.
@@ -84,22 +109,26 @@ class Refs:
         self._backend = backend
         self._last = last
         self._state = RefState()
+        self._looked = False
 
     def read(self) -> RefState:
         """The newest tags and branches; reads only what was added since the last call."""
         state = self._state
+        self._looked = True
         for record in self._backend.read(REFS_LOG, state.slot + 1, self._last):
             event = decode_ref(record.header, record.number)
             if event.parent != state.parent or event.seq != record.number:
                 raise CorruptStore(
                     f"ref event {record.number} does not follow the one before it", hint="run: kbstore verify"
                 )
-            (state.tags if event.kind == "tag" else state.branches)[event.name] = event
-            if event.kind == "tag" and event.target is None:
-                del state.tags[event.name]
+            state.take(event)
             state.parent = event_id(record.header)
             state.slot = record.slot
         return state
+
+    def known(self) -> RefState:
+        """The tags, branches and settings that this process read last; reads them if it did not yet."""
+        return self._state if self._looked else self.read()
 
     def append(self, change: RefEvent, write_id: str, *, must_be_new: bool) -> RefEvent:
         """Append a change; its place in the chain is filled in here.
@@ -193,6 +222,33 @@ def decode_ref(header: bytes, number: int) -> RefEvent:
         CorruptStore: It is none.
     """
     try:
-        return _decode(header)
+        event = _decode(header)
     except UNREADABLE as fault:
         raise CorruptStore(f"record {number} of log {REFS_LOG} is not a ref event: {fault}") from None
+    if event.kind not in _KINDS:
+        raise CorruptStore(f"record {number} of log {REFS_LOG} changes a {event.kind!r}, which there is not")
+    return event
+
+
+class KnownIdentities(Mapping[str, Names]):
+    """The members that identify the elements of arrays, as settings name them; read when it is first asked for one.
+
+    Args:
+        refs: The refs of the store.
+    """
+
+    def __init__(self, refs: Refs) -> None:
+        self._refs = refs
+
+    def refresh(self) -> None:
+        """Read what others changed meanwhile."""
+        self._refs.read()
+
+    def __getitem__(self, pointer: str) -> Names:
+        return self._refs.known().identities[pointer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._refs.known().identities)
+
+    def __len__(self) -> int:
+        return len(self._refs.known().identities)

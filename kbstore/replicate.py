@@ -225,13 +225,15 @@ def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> Confl
     ]
     more = f", and {len(parted) - _SHOWN} more" if len(parted) > _SHOWN else ""
     return ConflictError(
-        f"tags or branches have parted: {', '.join(told)}{more}",
-        hint="--force lets tags follow the source and leaves such branches out; or move or remove one: kbstore tag",
+        f"tags, branches or settings have parted: {', '.join(told)}{more}",
+        hint="--force lets tags and settings follow the source and leaves such branches out",
     )
 
 
 def _told(value: Value | None) -> str:
-    return f"a {value.kind} at v{value.version}" if value is not None else "free"
+    if value is None:
+        return "free"
+    return f"set to {value.target}" if value.kind == "setting" else f"a {value.kind} at v{value.version}"
 
 
 def refuse_itself(source: str, target: str) -> None:

@@ -11,6 +11,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec.structs import replace
+
 import backends
 from backends.contract import Backend, Collection
 from kbstore.bases import Seen
@@ -24,6 +26,7 @@ from kbstore.proposing import name_refused, operations_between, proposals_of, tr
 from kbstore.reader import Reader, refolding, root_of
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
+from kbstore.settings import check_setting
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
 from kbstore.verify import Report, verify_store
@@ -333,7 +336,7 @@ class Store(Reader):
         root = base.content if base is not None else None
         if base is not None and base.seq and root is None and any(change.has_document for change in changes):
             root = self._tree(self._line, self._line.entry(base.seq)).root
-        return proposals_of(changes, root, self._nodes, self._author)
+        return proposals_of(changes, root, self._nodes, self._author, self._identities)
 
     def _start(self, given: Sequence[Change], base: "str | int | Version | None", rebase: bool) -> Base | None:
         """The version that changes are based on; None for patches, which are applied to the newest version."""
@@ -540,7 +543,7 @@ class Store(Reader):
             note = message if message is not None else f"Restore {version.name}"
             author = author or self._author or default_author()
             check_text(author, note, tags)
-            operations = operations_between(current, target, self._nodes)
+            operations = operations_between(current, target, self._nodes, self._identities)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
             token = write_id if write_id is not None else self._clock.token()
             entries = self._writer.commit([proposal], base=Base(head.seq, ""), rebase=False, write_id=token)
@@ -620,6 +623,29 @@ class Store(Reader):
             log = "b" + self._clock.token()[1:]
             change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
             self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+
+    def set(self, name: str, value: Sequence[str] | None, *, author: str = "", write_id: str | None = None) -> None:
+        """Change a setting, for every writer and every clone; None removes it.
+
+        Args:
+            name: ``collection``, or ``identity:`` and the pointer of an array.
+            value: The pointer of the container of the entries; or the members that identify the array's elements.
+            author: Who; the store's default author if it is empty.
+            write_id: As for `commit`.
+
+        Raises:
+            KBStoreError: There is no such setting, or it cannot have this value.
+        """
+        with self._lock:
+            self._refuse_read_only()
+            check_setting(name, value)
+            if self._landed_ref("setting", name, write_id) is not None:
+                return
+            new = None if value is None else tuple(value)
+            if self.settings().get(name) != new:
+                change = replace(self._ref("setting", name, None, author), value=new)
+                self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
+                self._refs.read()
 
     def _landed_ref(self, kind: str, name: str, write_id: str | None) -> RefEvent | None:
         """The change that landed with this id.

@@ -25,6 +25,7 @@ from kbstore.log import MAIN_BRANCH, REFS_LOG
 from kbstore.patch import Operation, parse_patch
 from kbstore.refs import decode_ref
 from kbstore.revision import check_name
+from kbstore.settings import check_setting
 from kbstore.writer import Foreign
 
 if TYPE_CHECKING:
@@ -223,11 +224,12 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
             event = decode_ref(header, number)
             if event_id(header) != line.id or event.encode() != header:
                 raise CorruptStore("it was changed after it was exported")
-            check_name(event.name)
+            if event.kind == "setting":
+                check_setting(event.name, event.value)
+            else:
+                check_name(event.name)
             if event.kind == "branch" and (event.target is None or not _BRANCH_LOG.fullmatch(event.log or "")):
                 raise CorruptStore("it starts no branch")
-            if event.kind not in ("tag", "branch"):
-                raise CorruptStore(f"it is neither, but a {event.kind!r}")
             if event.target is not None:
                 target = Store(store.backend, branch=event.branch).version(f"v{event.version}")
                 if target.id != event.target:

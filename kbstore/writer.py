@@ -22,10 +22,10 @@ from kbstore.document import Base
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
-from kbstore.identity import Identities
 from kbstore.log import Entry, Line
 from kbstore.patch import Budget, Operation
 from kbstore.rebase import rebased
+from kbstore.refs import KnownIdentities
 from kbstore.snapshotter import Snapshotter
 from kbstore.states import NOTHING, State, States
 from kbstore.tree.draft import Draft
@@ -116,7 +116,7 @@ class Writer:
         states: States,
         clock: Clock,
         snapshotter: Snapshotter,
-        identities: Identities,
+        identities: KnownIdentities,
     ) -> None:
         self._backend = backend
         self._line = line
@@ -375,6 +375,7 @@ class Writer:
         """
         before, now = self._looked_at(base), self.state(head).root
         assert now is not None
+        self._identities.refresh()
         changes = [proposal.operations for proposal in proposals]
         patches, conflicts = rebased(changes, before, now, self._nodes, self._identities)
         if not conflicts:

@@ -35,6 +35,7 @@ COMMANDS = {
     "clone": "remote",
     "push": "remote",
     "pull": "remote",
+    "config": "config",
     "verify": "care",
     "gc": "care",
     "backup": "backup",

@@ -134,4 +134,4 @@ def _tell(version: Version, project: Project, collection: str | None, *, joined:
     if collection is not None:
         told = f"the entries are those of {visible(collection)}" if collection else "the entries stand at the top"
         chosen = project.config.collection is not None
-        note(told if chosen else f'{told} (another place: "collection" in {FOLDER}/config.json)')
+        note(told if chosen else f"{told} (another place: kbstore config collection POINTER)")

@@ -9,7 +9,7 @@ import pytest
 from kbstore import Store
 from tests.cli.support import DOCUMENT, Shell
 
-CHOICE = '(another place: "collection" in .kbstore/config.json)'
+CHOICE = "(another place: kbstore config collection POINTER)"
 RAISE = [{"op": "replace", "path": "/problems/p2/votes", "value": 9}]
 
 

@@ -28,7 +28,7 @@ def test_scripts(shell: Shell, name: str, sign: str) -> None:
 def test_commands_and_options(shell: Shell) -> None:
     """Also where there is no store."""
     assert offered(shell, "kbstore ")[: len(COMMANDS)] == list(COMMANDS)  # others may add theirs
-    assert offered(shell, "kbstore co") == ["commit", "completion"]
+    assert offered(shell, "kbstore co") == ["commit", "config", "completion"]
     assert "--oneline" in offered(shell, "kbstore log --o")
     assert "--store" in offered(shell, "kbstore log --s")
     assert offered(shell, "kbstore completion ") == ["bash", "zsh", "fish"]

@@ -33,6 +33,7 @@ class Writer:
     document: Document
     patches: list[Patch] = field(default_factory=list)
     fresh: int = 0
+    moved: bool = False
 
 
 @dataclass
@@ -115,6 +116,7 @@ def _edit(rng: random.Random, writer: Writer, pointer: str) -> None:
             patch = [{"op": "remove", "path": path}]
         elif kind == "move" and isinstance(held, list):
             patch = [{"op": "move", "from": path, "path": f"{pointer}/{rng.choice(keys)}"}]
+            writer.moved = True
         elif kind in ("title", "severity"):
             value = rng.choice(_SEVERITIES) if kind == "severity" else f"{writer.name} {rng.randint(0, 99)}"
             patch = [{"op": "replace", "path": f"{path}/{kind}", "value": value}]
@@ -203,10 +205,10 @@ def problems(case: Case, found: Document) -> Iterator[str]:
         return
     sides = [held_in(side, case.pointer) for side in (case.base, case.ann.document, case.bob.document, found)]
     if all(isinstance(side, list) for side in sides):
-        base, ann, bob, now = ([article["id"] for article in side] for side in sides)
-        for name, side, other in (("ann", ann, bob), ("bob", bob, ann)):
-            if _common(other, base) == _common(base, other) and _common(now, side) != _common(side, now):
-                yield f"the order that {name} gave is lost: {now} is not {side}"
+        _, ann, bob, now = ([article["id"] for article in side] for side in sides)
+        for writer, side, other in ((case.ann, ann, case.bob), (case.bob, bob, case.ann)):
+            if not other.moved and _common(now, side) != _common(side, now):
+                yield f"the order that {writer.name} gave is lost: {now} is not {side}"
 
 
 def _common(ids: list[str], others: list[str]) -> list[str]:

@@ -106,3 +106,23 @@ def test_two_appends_are_both_kept(tmp_path: Path) -> None:
     assert refused.code == 11
     assert refused.err.splitlines()[1:4] == ["  /notes/0", '    ours:   "one"', '    theirs: "one"']
     assert desk.newest() == {"notes": ["one", "two"]}
+
+
+def test_two_members_together_identify(tmp_path: Path) -> None:
+    """Case 45: city and hall together are the key; one hall has other seats, and they changed places."""
+    a, b = ({"city": city, "hall": "x", "seats": 1} for city in "AB")
+    desk = Desk(tmp_path / "work")
+    desk.write({"halls": [a, b]})
+    desk.ok("init", "kb.json")
+    desk.ok("config", "identity", "/halls", "city,hall")
+    desk.ok("config", "collection", "/halls")
+    assert desk.ok("config").lines == ["collection /halls", "identity /halls city,hall"]
+    desk.write({"halls": [{**b, "seats": 2}, a]})
+    status, diff = desk.ok("status"), desk.ok("diff")
+    assert status.lines[1:] == ["uncommitted: 1 modified, 1 moved", "  ~ [city=B,hall=x]", "  > [city=A,hall=x]"]
+    assert diff.lines[:4] == ["~ [city=B,hall=x]", "    /seats  1 -> 2", "", "> [city=A,hall=x]  moved"]
+    assert ": 1 modified, 1 moved; 2 paths" in diff.lines[-1]
+    desk.ok("config", "identity", "/halls", "--unset")
+    assert desk.ok("config", "identity").lines == []
+    refused = desk.run("config", "identity", "/halls", "city,,hall")
+    assert (refused.code, refused.err.splitlines()[0]) == (3, "error: 'city, , hall' cannot identify elements")
