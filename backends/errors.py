@@ -10,7 +10,7 @@ class KBStoreError(Exception):
     """Root of every error raised by kbstore and its backends.
 
     Attributes:
-        hint: What the reader can do about it, one sentence, or None.
+        hint: The one next step for the reader, or None.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -54,7 +54,7 @@ class SlotTaken(BackendError):
 
 
 class OutcomeUnknown(BackendError):
-    """A write may or may not have become durable, and asking again did not tell.
+    """A write may or may not have become durable, and asking again gave no answer.
 
     Attributes:
         write_id: Repeat the commit with this id: it returns the version if it landed, and never lands it twice.

@@ -1,6 +1,6 @@
 """Errors of kbstore itself, beside those of the backends, which are passed on under the same names.
 
-As in `backends.errors`, there is one class for each different reaction of a caller: mend the input (`InvalidJSON`,
+As in `backends.errors`, there is one class for each different reaction of a caller: fix the input (`InvalidJSON`,
 `PointerError`, `PatchError`), look at what others wrote (`ConflictError`), name a version better (`RevisionError`).
 """
 
@@ -44,7 +44,7 @@ class InvalidJSON(KBStoreError):
     """A text is not JSON as kbstore accepts it, or a Python value is not such JSON.
 
     Attributes:
-        pointer: Where in the document the fault lies (RFC 6901), or None where that is not known.
+        pointer: The place of the fault in the document (RFC 6901), or None if it is not known.
         line: 1-based line of the text, or None for a Python value.
         column: 1-based character in that line, or None for a Python value.
     """
@@ -68,7 +68,7 @@ class PointerError(KBStoreError):
     """A JSON Pointer is malformed, or points at nothing in this document.
 
     Attributes:
-        pointer: The pointer that was refused, or None where only a token of it was looked at.
+        pointer: The pointer that was refused, or None if only a token of it was looked at.
     """
 
     def __init__(self, message: str, *, pointer: str | None = None, hint: str | None = None) -> None:
@@ -80,7 +80,7 @@ class PatchError(KBStoreError):
     """A JSON Patch is malformed, or does not apply to this document.
 
     Attributes:
-        index: 0-based index of the operation that was refused, or None where the patch as a whole was.
+        index: 0-based index of the operation that was refused, or None if the patch as a whole was.
         pointer: The pointer of that operation that was refused, or None.
     """
 
@@ -128,10 +128,10 @@ class ConflictError(KBStoreError):
 
 
 class RevisionError(KBStoreError):
-    """No version, or more than one, goes by this name.
+    """A text names no version, or more than one.
 
     Attributes:
-        candidates: Full names of the versions that it could mean; empty where there is none.
+        candidates: Full names of the versions that it could mean; empty if there is none.
     """
 
     def __init__(self, message: str, *, candidates: Sequence[str] = (), hint: str | None = None) -> None:

@@ -141,12 +141,14 @@ def decode_event(header: bytes, where: str) -> Event:
         found = _format_of(header)
         if found is not None and found > EVENT_FORMAT:
             raise UnsupportedFormat(
-                f"{where} has event format {found}; this kbstore reads up to {EVENT_FORMAT}", hint="upgrade kbstore"
+                f"{where} has event format {found}; this kbstore reads up to {EVENT_FORMAT}",
+                hint="install a newer kbstore",
             ) from None
         raise CorruptStore(f"{where} is not an event: {fault}", hint="run: kbstore verify") from None
     if event.format != EVENT_FORMAT:
         raise UnsupportedFormat(
-            f"{where} has event format {event.format}; this kbstore reads {EVENT_FORMAT}", hint="upgrade kbstore"
+            f"{where} has event format {event.format}; this kbstore reads {EVENT_FORMAT}",
+            hint="install a newer kbstore",
         )
     return event
 

@@ -165,7 +165,7 @@ class GroupWriter(Writer):
             return
         for member in waiting:
             member.fault = ConflictError(
-                "other writers won every slot for which this change was tried, and nothing was written",
+                "other writers committed first at every try; nothing was written",
                 hint="commit again",
             )
 

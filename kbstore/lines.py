@@ -65,7 +65,7 @@ def checked_first(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def cut_short(fault: Exception) -> KBStoreError:
     """The error for a stream that ended before its end."""
-    return KBStoreError(f"the file cannot be read to its end: {fault}", hint="is it cut short?")
+    return KBStoreError(f"the file cannot be read to its end: {fault}", hint="get it again: it may be cut short")
 
 
 def read_line(number: int, line: bytes) -> dict[str, Any]:

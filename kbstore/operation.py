@@ -109,16 +109,16 @@ def _read_text(text: bytes | bytearray | memoryview | str, limit: int | None) ->
     except InvalidJSON as fault:
         first = parse_pointer(fault.pointer)[:1] if fault.pointer else ()
         index = int(first[0]) if first and first[0].isdecimal() else None
-        raise PatchError(f"the patch is not JSON: {fault}", index=index, hint=fault.hint) from fault
+        raise PatchError(f"the patch cannot be read: {fault}", index=index, hint=fault.hint) from fault
     if type(value) is not list:
-        raise PatchError("a JSON Patch is an array of operations", hint='start it with "[", also for one operation')
+        raise PatchError("the patch is not an array of operations", hint="put [ before it and ] behind it")
     return value
 
 
 def _read_operation(index: int, item: object, owned: bool) -> Operation:
     if type(item) is not dict:
         if not isinstance(item, Mapping):
-            raise PatchError(f"operation {index} is no object but a {type(item).__name__}", index=index)
+            raise PatchError(f"operation {index} is of type {type(item).__name__}, not an object", index=index)
         item = dict(item)
     op = item.get("op")
     if type(op) is not str or op not in _OPS:
@@ -173,10 +173,10 @@ def _refuse_op(index: int, item: Mapping[str, JSON]) -> NoReturn:
     if "op" not in item:
         raise PatchError(f"operation {index} has no member 'op'", index=index, pointer=pointer)
     raise PatchError(
-        f"operation {index}: {shorten(repr(item['op']))} is no operation",
+        f"operation {index}: {shorten(repr(item['op']))} is not an operation",
         index=index,
         pointer=pointer,
-        hint="the six of RFC 6902 are add, remove, replace, move, copy and test",
+        hint="use one of RFC 6902: add, remove, replace, move, copy, test",
     )
 
 

@@ -91,9 +91,9 @@ def array_index(token: str, length: int, *, append: bool = False) -> int:
     if token in APPEND:
         if append:
             return length
-        raise PointerError("- names the place after the last element, where there is nothing yet")
+        raise PointerError("- is the place after the last element, which has no value yet")
     raise PointerError(
-        f"{shorten(token)!r} is no array index", hint="an index is written in decimal digits without leading zeros"
+        f"{shorten(token)!r} is not an array index", hint="write an index in decimal digits without leading zeros"
     )
 
 

@@ -152,7 +152,7 @@ class Refs:
                     return landed
                 continue
             return event
-        raise SlotTaken("others won every slot of the refs log that was tried; nothing was written", hint="try again")
+        raise SlotTaken("others changed tags or branches first at every try; nothing was written", hint="try again")
 
     def landed(self, write_id: str, *, after: int | None = None) -> RefEvent | None:
         """The change that was written with this id, behind slot `after` as far as is known or (None) anywhere."""
@@ -206,7 +206,7 @@ class Refs:
             return (Segment(MAIN_LOG, 0, None),)
         start = self.read().branches.get(branch)
         if start is None or start.log is None:
-            raise RevisionError(f"there is no branch {branch!r}", hint="kbstore branch lists them")
+            raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
         before = tuple(
             s._replace(last=start.version if s.last is None else min(s.last, start.version))
             for s in self.segments(start.branch)

@@ -50,7 +50,9 @@ def _fault_of_item(item: Any, depth: int) -> str | None:
     """What is wrong with one value, its members apart; None where nothing is."""
     kind = type(item)
     if kind not in TYPES:
-        return f"is a {kind.__module__}.{kind.__qualname__}, which is no JSON value".replace("a builtins.", "a Python ")
+        return f"is a {kind.__module__}.{kind.__qualname__}, which is not a JSON value".replace(
+            "a builtins.", "a Python "
+        )
     if kind is float and not isfinite(item):
         return f"is {item!r}, which JSON cannot express"
     if kind is int and not INT_MIN <= item <= INT_MAX:
@@ -63,7 +65,7 @@ def _fault_of_item(item: Any, depth: int) -> str | None:
         if kind is dict:
             for key in item:
                 if type(key) is not str:
-                    return f"has the member name {shorten(repr(key))}, which is a {type(key).__qualname__} and no str"
+                    return f"has the member name {shorten(repr(key))}, which is a {type(key).__qualname__}, not a str"
                 if _has_lone_surrogate(key):
                     return f"has a member name with a lone surrogate, {shorten(ascii(key))}"
     return None

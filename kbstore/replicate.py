@@ -73,7 +73,7 @@ def replicate(source: Store, target: Store, progress: Progress | None = None, *,
             return _replicate(source, target, progress, force=force)
         except SlotTaken:  # somebody commits to the target meanwhile; it may still be a fast-forward
             continue
-    raise ConflictError(f"others kept committing to {target.location} while it was copied to", hint="try again")
+    raise ConflictError(f"others kept committing to {target.location} during the copy", hint="try again")
 
 
 def _replicate(source: Store, target: Store, progress: Progress | None, *, force: bool) -> Copied:
@@ -209,11 +209,11 @@ def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> C
             low = middle
         else:
             high = middle
-    where = f"after v{low}" if low else "from the beginning"
+    since = f"both have new versions after v{low}" if low else "their first versions differ"
+    where = f" on branch {branch}" if branch != MAIN_BRANCH else ""
     return ConflictError(
-        f"the histories of {source.location} and {target.location} have parted {where}"
-        + (f" on branch {branch}" if branch != MAIN_BRANCH else ""),
-        hint="commit what is missing on top of the other one; versions are never rewritten",
+        f"{source.location} and {target.location} have diverged{where}: {since}",
+        hint="commit the change of one on top of the other; versions are never rewritten",
     )
 
 
@@ -225,7 +225,7 @@ def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> Confl
     ]
     more = f", and {len(parted) - _SHOWN} more" if len(parted) > _SHOWN else ""
     return ConflictError(
-        f"tags, branches or settings have parted: {', '.join(told)}{more}",
+        f"tags, branches or settings have diverged: {', '.join(told)}{more}",
         hint="--force lets tags and settings follow the source and leaves such branches out",
     )
 

@@ -61,7 +61,7 @@ class Resolver:
         if not found:
             raise RevisionError(
                 f"there is no version, tag or branch {revision.text!r}",
-                hint="kbstore log lists versions, kbstore tag lists tags",
+                hint="list them with: kbstore log, kbstore tag, kbstore branch",
             )
         if len({e.id if e else "" for _, e in found}) > 1:
             raise ambiguous(revision.text, [e for _, e in found if e is not None])
@@ -77,7 +77,7 @@ class Resolver:
         if seq == 0:
             if revision.stamp:
                 raise RevisionError(
-                    f"v0 is the empty beginning and has no time, so it is not {revision.text!r}", candidates=["v0"]
+                    f"v0 is the empty beginning and has no date, so it is not {revision.text!r}", candidates=["v0"]
                 )
             return None
         entry = next(self._line.entries(seq, seq), None)
@@ -86,10 +86,14 @@ class Resolver:
             if seq <= head:
                 entry = self._line.entry(seq)
             else:
-                raise RevisionError(f"there is no version {revision.text!r}; the newest is v{head}", hint="kbstore log")
+                raise RevisionError(
+                    f"there is no version {revision.text!r}; the newest is v{head}", hint="list them with: kbstore log"
+                )
         stamp = entry.event.time[:19].replace("-", "").replace("T", "_").replace(":", "")
         if revision.stamp and not stamp.startswith(revision.stamp):
-            raise RevisionError(f"v{seq} is v{seq}_{stamp}, not {revision.text!r}", candidates=[f"v{seq}_{stamp}"])
+            raise RevisionError(
+                f"{revision.text!r} is not a version: v{seq} is v{seq}_{stamp}", candidates=[f"v{seq}_{stamp}"]
+            )
         return entry
 
     def _by_time(self, revision: Revision) -> Entry | None:
@@ -98,7 +102,7 @@ class Resolver:
         # Times never go back along a line, so the newest at or before a moment is found by halving.
         at = bisect_right(range(1, head + 1), revision.moment, key=lambda seq: self._line.entry(seq).event.moment)
         if at == 0:
-            first = f"; the first is of {self._line.entry(1).event.time}" if head else ""
+            first = f"; the first one is from {self._line.entry(1).event.time}" if head else ""
             raise RevisionError(f"there is no version at or before {revision.text!r}{first}")
         return self._line.entry(at)
 

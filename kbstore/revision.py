@@ -68,16 +68,16 @@ def parse_revision(text: str) -> Revision:
             return Revision(text, moment=parse_time(rest[1:]), back=back)
         except ValueError:
             raise RevisionError(
-                f"{text!r} names no time",
+                f"{text!r} is not a date",
                 hint="write @2025-01-27 or @2025-01-27T12:00, in UTC unless an offset is given",
             ) from None
     if (version := _VERSION.match(rest)) is not None:
         return Revision(text, seq=int(version[1]), stamp=version[2] or "", back=back)
     id_prefix = rest if _ID.match(rest) else None
     if id_prefix is None and not is_name(rest):
-        hint = "kbstore log lists versions, kbstore tag lists tags"
+        hint = "list them with: kbstore log, kbstore tag, kbstore branch"
         if rest.endswith("^"):
-            hint = "the version before is written with ~, as HEAD~1"
+            hint = "write the version before it with ~, as HEAD~1"
         raise RevisionError(f"{text!r} is not a revision", hint=hint)
     return Revision(text, id_prefix=id_prefix, name=rest if is_name(rest) else None, back=back)
 
@@ -113,7 +113,8 @@ def check_name(text: str) -> None:
     """
     if len(text) > MAX_NAME_LENGTH:
         raise RevisionError(
-            f"a name of {len(text)} characters is too long: {text[:20]!r}...", hint=f"at most {MAX_NAME_LENGTH}"
+            f"a name of {len(text)} characters is too long: {text[:20]!r}...",
+            hint=f"use at most {MAX_NAME_LENGTH} characters",
         )
     if text.endswith((".lock", ".")):
         raise RevisionError(f"{text!r} cannot be a name, since it ends with {'.lock' if text[-1] != '.' else 'a dot'}")
@@ -124,7 +125,7 @@ def check_name(text: str) -> None:
     if plain == "head" or _VERSION.match(plain) or _ID.match(plain):
         raise RevisionError(
             f"{text!r} cannot be a name, since it would be read as another kind of revision",
-            hint="v<number>..., HEAD and 4 or more hexadecimal digits are taken, in whatever letters and digits",
+            hint="choose another name: v<number>, HEAD and 4 or more hexadecimal digits are revisions",
         )
 
 

@@ -164,7 +164,7 @@ def _read_name(data: bytes, at: int, frame: _Frame) -> int | _Fault:
     assert frame.keys is not None
     frame.key = name
     if name in frame.keys:
-        return _Fault(at, f"the member {shorten(name)!r} stands twice in one object", "keep one of the two")
+        return _Fault(at, f"the member {shorten(name)!r} is in one object twice", "keep one of the two")
     frame.keys.add(name)
     colon = _skip(data, end)
     if data[colon : colon + 1] != b":":
@@ -182,7 +182,7 @@ def _read_scalar(data: bytes, at: int, accept: _Accept) -> int | _Fault:
     if word is not None:
         return word.end()
     if data[at : at + 3] == b"NaN" or data[at : at + 9].lstrip(b"-").startswith(b"Infinity"):
-        return _Fault(at, f"{_shown(data, at)} is no JSON number", "write null, or leave the member out")
+        return _Fault(at, f"{_shown(data, at)} is not a JSON number", "write null, or leave the member out")
     return _Fault(at, f"expected a value, found {_shown(data, at)}")
 
 
@@ -190,7 +190,7 @@ def _check_number(data: bytes, number: re.Match[bytes], accept: _Accept) -> int 
     text = number.group()
     following = data[number.end() : number.end() + 1]
     if following.isalnum() or (following and following in b"+-._"):
-        return _Fault(number.start(), f"{_shown(data, number.start())} is no JSON number")
+        return _Fault(number.start(), f"{_shown(data, number.start())} is not a JSON number")
     if number.group(1) is None and number.group(2) is None:
         too_long = len(text.lstrip(b"-")) > _LONGEST_INT_DIGITS
         if too_long or not -(2**63) <= int(text) <= 2**64 - 1:
@@ -200,7 +200,7 @@ def _check_number(data: bytes, number: re.Match[bytes], accept: _Accept) -> int 
                 "keep such a number as a string",
             )
     elif isinf(float(text)):
-        return _Fault(number.start(), f"the number {shorten(text.decode())} is beyond the doubles")
+        return _Fault(number.start(), f"the number {shorten(text.decode())} is too large for a double")
     elif not is_exact(literal := text.decode()) and not accept(literal):
         return _Fault(
             number.start(),
@@ -226,7 +226,7 @@ def _read_string(data: bytes, at: int) -> int | _Fault:
         try:
             json.loads(decoded).encode()
         except UnicodeEncodeError:
-            return _Fault(at, "the string holds a lone surrogate", "a surrogate is written as a pair: \\ud83d\\ude00")
+            return _Fault(at, "the string holds a lone surrogate", "write a surrogate as a pair: \\ud83d\\ude00")
     return match.end()
 
 

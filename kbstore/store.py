@@ -577,7 +577,7 @@ class Store(Reader):
                 named, target = self._resolver.named_by(landed)
                 return self._version(target, named)
             if name == MAIN_BRANCH or name in self._refs.read().branches:
-                raise RevisionError(f"the name {name!r} is that of a branch")
+                raise RevisionError(f"{name!r} is the name of a branch")
             line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("v0 is the empty beginning and cannot be tagged")
@@ -598,7 +598,7 @@ class Store(Reader):
             if self._landed_ref("tag", name, write_id) is not None:
                 return
             if name not in self._refs.read().tags:
-                raise RevisionError(f"there is no tag {name!r}", hint="kbstore tag lists them")
+                raise RevisionError(f"there is no tag {name!r}", hint="list them with: kbstore tag")
             change = self._ref("tag", name, None, author)
             self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
 
@@ -619,7 +619,7 @@ class Store(Reader):
                 return
             line, entry = self._resolve(revision)
             if entry is None:
-                raise RevisionError("a branch starts at a version, and there is none yet")
+                raise RevisionError("a branch starts at a version, and this store has none yet")
             log = "b" + self._clock.token()[1:]
             change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
             self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
@@ -659,8 +659,8 @@ class Store(Reader):
         landed = self._refs.landed(write_id)
         if landed is not None and (landed.kind, landed.name) != (kind, name):
             raise KBStoreError(
-                f"the write id {write_id!r} is that of another change: the {landed.kind} {landed.name!r}",
-                hint="take a new one for each change",
+                f"the write id {write_id!r} belongs to another change: the {landed.kind} {landed.name!r}",
+                hint="use a new write id for each change",
             )
         return landed
 

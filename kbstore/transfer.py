@@ -57,7 +57,7 @@ class _DocumentLine(BaseModel):
                 pass
         elif value is None or isinstance(value, datetime):
             return value
-        raise PydanticCustomError("time", "it names no time; write it as 2025-01-27T12:00:00Z")
+        raise PydanticCustomError("time", "it is not a time; write it as 2025-01-27T12:00:00Z")
 
 
 class _EventLine(BaseModel):
@@ -266,7 +266,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imp
             if there.id != event_id(header):
                 raise ImportFailed(
                     f"line {number} is v{event.seq} {event_id(header)[:12]}, but this store has another v{event.seq} "
-                    f"({there.id[:12]}): the histories have parted",
+                    f"({there.id[:12]}): the histories have diverged",
                     line=number,
                     hint="import it into a new store",
                 )

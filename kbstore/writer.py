@@ -198,9 +198,9 @@ class Writer:
             if base is not None and checked < head.seq:
                 if not rebase:
                     raise ConflictError(
-                        f"v{head.seq} was committed since v{base.seq}, which this change is based on"
+                        f"v{head.seq} was committed after v{base.seq}, on which this change is based"
                         if base.content is None
-                        else f"v{head.seq} holds others' changes, which this document does not have",
+                        else f"v{head.seq} has changes of others, which this document does not have",
                         hint="look at it (kbstore log, kbstore diff), then commit again",
                     )
                 if ours is None:
@@ -235,9 +235,7 @@ class Writer:
             done = sum(len(p.operations) for _, p in fresh)
             self._landed(Head(head.slot + 1, newest.event.seq, newest), state.root, done, len(fresh))
             return entries
-        raise ConflictError(
-            "other writers won every slot for which this change was tried, and nothing was written", hint="commit again"
-        )
+        raise ConflictError("other writers committed first at every try; nothing was written", hint="commit again")
 
     def landed(self, numbers: tuple[int, int], wanted: int) -> list[Entry]:
         """The events of a slot that was written already, one for each of so many changes.

@@ -25,7 +25,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
     try:
         return parse_time(value.removeprefix("@"))
     except ValueError:
-        raise click.BadParameter(f"{value!r} names no time; write 2025-01-27 or 2025-01-27T12:00", ctx, param) from None
+        raise click.BadParameter(f"{value!r} is not a date; write 2025-01-27 or 2025-01-27T12:00", ctx, param) from None
 
 
 @command("log")

@@ -15,7 +15,7 @@ from kbstore.taken import BaseUnknown
 from kbstore.workingcopy import WorkingCopy
 
 _force_option = click.option(
-    "--force", is_flag=True, help="Tags that both changed follow the source; branches that parted are left out."
+    "--force", is_flag=True, help="Tags that both changed follow the source; branches that diverged are left out."
 )
 
 
@@ -112,7 +112,7 @@ def _copy(session: Session, store: Store) -> WorkingCopy | None:
 
 def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:
     for name in copied.left_out:
-        note(f"{visible(name)} parted and was left out")
+        note(f"{visible(name)} has diverged and was left out")
     if as_json:
         say_json({"versions": copied.versions, "refs": copied.refs, "left_out": list(copied.left_out), "head": head})
     elif copied.versions or copied.refs:

@@ -99,10 +99,10 @@ def test_histories_that_parted_are_a_conflict(rich: Shell) -> None:
     rich.ok("commit", "-m", "here")
     before = lines(rich, "copy.db")
     for command in ("push", "pull"):
-        assert "parted after v3" in rich.fails(11, command, "copy.db").err
+        assert "have diverged: both have new versions after v3" in rich.fails(11, command, "copy.db").err
     assert lines(rich, "copy.db") == before
     rich.ok("import", "-", "--store", "other.db", stdin=b'{"document": {"other": true}}\n')
-    assert "from the beginning" in rich.fails(11, "clone", ".kbstore", "other.db").err
+    assert "their first versions differ" in rich.fails(11, "clone", ".kbstore", "other.db").err
 
 
 def test_tags_of_both_sides_come_together(rich: Shell) -> None:
