@@ -31,12 +31,12 @@ def read_patch(text: bytes) -> PatchFile:
     try:
         value = loads(text)
     except InvalidJSON as fault:
-        raise PatchError(f"the patch is not JSON: {fault}", hint=fault.hint) from fault
+        raise PatchError(f"the patch cannot be read: {fault}", hint=fault.hint) from fault
     patch, base = value.get("patch"), value.get("base")
     if not isinstance(patch, list) or not isinstance(base, str | None):
         raise PatchError(
-            "a JSON Patch is an array of operations, or the object that kbstore diff --json prints",
-            hint='start it with "[", also for one operation',
+            "the patch is not an array of operations, nor the object that kbstore diff --json prints",
+            hint="put [ before it and ] behind it",
         )
     name = value.get("from")
     return PatchFile(encode(patch), base, name if isinstance(name, str) else "")

@@ -16,7 +16,6 @@ from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
 from kbstore.version import Version
-from kbstore.workfile import WorkFile
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -107,7 +106,7 @@ def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:
 
 def _store_of(session: Session, file: Path) -> Store:
     """A store in memory whose one version is a file."""
-    document = WorkFile(file).load(session.lossy).value
+    document = session.document(file)
     store = Store.create("memory:", collection=session.collection)
     store.commit(document, author=os.fspath(file))
     return store
@@ -115,7 +114,7 @@ def _store_of(session: Session, file: Path) -> Store:
 
 def _of_files(session: Session, store: Store, files: tuple[Path, Path], places: tuple[str, ...]) -> Diff:
     pointer = places[2] if len(places) > 2 else ""
-    diff = store.diff("v1", pointer=pointer, document=WorkFile(files[1]).load(session.lossy).value)
+    diff = store.diff("v1", pointer=pointer, document=session.document(files[1]))
     if pointer and not diff:
         store.get(pointer, "v1")  # refuses a slip of the pen, as below
     diff.old_name, diff.new_name = map(str, files)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
 from kbstore.cli.rounding import warn_rounded
 from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
@@ -135,6 +136,13 @@ class Session:
     def on_rounded(self, file: Path) -> Callable[[bytes, Container[str]], None] | None:
         """Return what a working copy calls for numbers of its file that are rounded; None to have them refused."""
         return (lambda text, known: warn_rounded(shown_path(file), text, known)) if self.lossy else None
+
+    def document(self, file: Path) -> JSON:
+        """Return the document in a file that has no history here; raises as `WorkFile.load`."""
+        content = WorkFile(file).load(self.lossy)
+        if content.rounded:
+            warn_rounded(shown_path(file), content.data or file.read_bytes())
+        return content.value
 
     def output_file(self, store: Store, name: str, *, document: bool = False) -> Path:
         """A file that a command is to write.

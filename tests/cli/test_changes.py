@@ -507,7 +507,7 @@ def test_a_write_protected_file_is_left_alone(kb: Shell, monkeypatch: pytest.Mon
         (b" \n", "kb.json is empty"),
         (b'{"a": 1,\n "b": }', "kb.json: line 2, column 7"),
         (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
-        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": 1, "a": 2}', "twice"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": 18446744073709551616}', "18446744073709551616"),
         (b'{"a": "\\ud800"}', "lone surrogate"),

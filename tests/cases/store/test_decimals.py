@@ -94,3 +94,14 @@ def test_a_warning_names_no_more_than_ten_places(desk: Desk) -> None:
     warned = desk.ok("init", "--lossy", "kb.json").err
     assert warned.count("became") == 10
     assert "and more places" in warned
+
+
+def test_two_files_are_compared_as_strictly(desk: Desk) -> None:
+    """Case 19: `diff FILE FILE` refuses the number in either, or names it."""
+    (desk.folder / "other.json").write_text("{}", encoding="utf-8")
+    for files in (["kb.json", "other.json"], ["other.json", "kb.json"]):
+        assert desk.run("diff", *files).code == 3
+        assert (
+            f"warning: kb.json has numbers with more digits than a double; they were rounded\n  /p/x/price: {PRICE}"
+            in desk.ok("diff", "--lossy", *files).err
+        )
