@@ -55,7 +55,7 @@ def drill(ctx: Context, revision: str | None = None) -> Drill:
     from health.errors import NotConfigured
     from kbstore.canonical import dumps, loads
     from kbstore.errors import KBStoreError
-    from kbstore.reader import root_of
+    from kbstore.tree.build import root_of
 
     began = monotonic()
     with ctx.open_store() as store:

@@ -31,6 +31,7 @@ class Change:
         authored: When it was written, if that is not now.
         meta: Free, for integrations.
         allow_empty: Make a version also where nothing changes.
+        keep_order_changes: Make a version also if only the order of members changes.
     """
 
     document: Any = field(default=UNSET)
@@ -41,6 +42,7 @@ class Change:
     authored: datetime | None = None
     meta: Mapping[str, Any] | None = None
     allow_empty: bool = False
+    keep_order_changes: bool = False
 
     @property
     def has_document(self) -> bool:

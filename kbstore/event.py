@@ -50,6 +50,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         authored: When the change was written, where that is not `time`.
         tags: Labels, for filtering.
         meta: Free, for integrations.
+        order: Root (hex) of the rules of members' order after it, if it changes them.
         format: Version of this layout.
     """
 
@@ -63,6 +64,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     authored: str | None = None
     tags: tuple[str, ...] = ()
     meta: dict[str, Any] | None = None
+    order: str | None = None
     format: int = 0
 
     def encode(self) -> bytes:
@@ -83,6 +85,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             fields["tags"] = list(self.tags)
         if self.meta:
             fields["meta"] = self.meta
+        if self.order is not None:
+            fields["order"] = self.order
         return encode(fields)
 
     @property
@@ -199,8 +203,10 @@ def store_values(operations: Iterable[Operation], *, trusted: bool = False) -> l
     return stored
 
 
-def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes]:
+def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes, dict[int, Any]]:
     """The operations of a patch from outside, values in stored form, and the body that they make.
+
+    The third is the values that hold containers, members in the order of the patch, by the index of their operation.
 
     A list of plain dicts without superfluous members, which nearly all patches are, is printed once as a whole: that
     is its body already, and its operations are views of it.
@@ -214,9 +220,14 @@ def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes]:
             body = dumps(patch)
             operations = _plain_operations(body)
             if operations is not None:
-                return operations, body
-    operations = store_values(parse_patch(patch, owned=True))
-    return operations, encode_body(operations)
+                return operations, body, _containers([op.get("value") for op in patch])
+    read = parse_patch(patch, owned=True)
+    operations = store_values(read)
+    return operations, encode_body(operations), _containers([op.value for op in read])
+
+
+def _containers(values: Sequence[Any]) -> dict[int, Any]:
+    return {at: value for at, value in enumerate(values) if isinstance(value, dict | list)}
 
 
 _MEMBERS = {

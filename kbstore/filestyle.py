@@ -110,8 +110,8 @@ def print_json(value: Any, style: FileStyle = DEFAULT_STYLE) -> bytes:
 
 
 def print_new(value: Any) -> bytes:
-    """A value as a new file: in the default style, members in canonical order whatever order the value has."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    """A value as a new file, in the default style."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _one_line(value: Any, style: FileStyle) -> bytes:

@@ -116,15 +116,19 @@ class GroupWriter(Writer):
         """
         searched = self.known_head().slot
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
+        order_chunks: dict[bytes, Chunk] = {}
         waiting = list(members)
         for _ in attempts(_TRIES):
             head = self.known_head()
             root, parent = self.state(head).root, head.entry
+            order = self._orders.draft(head.seq, order_chunks)
             fresh: list[tuple[Member, list[Record]]] = []
             for member in list(waiting):
                 try:
-                    member.entries, state = self._events(member.proposals, root, parent, None)
+                    before = order.mark()
+                    member.entries, state = self._events(member.proposals, root, parent, None, order)
                 except PatchError as fault:
+                    order.back_to(before)
                     member.fault = fault
                     waiting.remove(member)
                     continue
@@ -144,7 +148,7 @@ class GroupWriter(Writer):
                     head.slot + 1,
                     [record for _, records in fresh for record in records],
                     write_id=writes[0][0],
-                    chunks=[chunk for member, _ in fresh for chunk in chunks[id(member)]],
+                    chunks=[*(chunk for member, _ in fresh for chunk in chunks[id(member)]), *order_chunks.values()],
                     writes=writes,
                 )
             except SlotTaken:
@@ -160,8 +164,8 @@ class GroupWriter(Writer):
                     member.fault = OutcomeUnknown(str(fault), write_id=member.write_id)
                 return
             operations = sum(len(p.operations) for member, _ in fresh for p in member.proposals)
-            events = sum(count for _, count in writes)
-            self._landed(Head(head.slot + 1, parent.event.seq, parent), root, operations, events)
+            entries = [e for member, _ in fresh for e in member.entries if e is not None]
+            self._landed(Head(head.slot + 1, parent.event.seq, parent), root, operations, entries)
             return
         for member in waiting:
             member.fault = ConflictError(

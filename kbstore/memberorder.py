@@ -1,61 +1,52 @@
-"""The order in which a person wrote the members of objects, carried over to a value that lost it.
+"""The order in which a file has the members of objects, carried over to a version that is written into it.
 
-Objects are unordered (RFC 8259), and a store keeps them sorted; a file that people read keeps the order they chose.
+A file that people edit keeps the order that they chose for it; what is new in it comes as the version has it.
 """
 
 from typing import Any
+
+import orjson
 
 from kbstore.canonical import same
 from kbstore.valuediff import id_key
 
 
-def in_order_of(value: Any, model: Any) -> Any:
-    """`value`, with the members of its objects in the order of `model`; new ones follow in canonical order.
+def in_order_of(value: Any, model: Any, *, own_order: bool = False) -> Any:
+    """Return `value` with the members of its objects in the order of `model`; new ones follow, in their own order.
 
-    The order that `value` has decides nothing, since it tells of caches and not of content.
+    Elements of lists are matched by their id-like key, else by position. Shares with `model` what is the same there;
+    changes neither.
 
-    Elements of lists are matched by their id-like key, else by position. What has no counterpart is ordered as the
-    first of its siblings in the model that is of its kind, else canonically. Shares what it need not change; changes
-    neither.
+    Args:
+        value: What is to be ordered.
+        model: What gives the order.
+        own_order: Let `value` have its own order; only share with `model` what is the same there, order included.
 
     Cost: what `encode` of both takes, and a visit of the containers that differ.
     """
-    kind = type(value)
-    if kind is not type(model) or (kind is not dict and kind is not list):
-        return _canonical(value)
-    if value == model and same(value, model):
+    if not isinstance(value, dict | list) or not isinstance(model, dict | list) or type(value) is not type(model):
+        return value
+    if value == model and (orjson.dumps(value) == orjson.dumps(model) if own_order else same(value, model)):
         return model
-    return _ordered_object(value, model) if kind is dict else _ordered_array(value, model)
+    if isinstance(value, dict) and isinstance(model, dict):
+        first: Any = value if own_order else [key for key in model if key in value]
+        ordered = {key: in_order_of(value[key], model.get(key), own_order=own_order) for key in first}
+        for key, new in value.items():
+            ordered.setdefault(key, new)
+        return ordered
+    return _ordered_array(list(value), list(model), own_order=own_order)
 
 
-def _ordered_object(value: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    siblings = _Siblings(model.values())
-    ordered = {key: in_order_of(value[key], old) for key, old in model.items() if key in value}
-    for key in sorted(value.keys() - model.keys()):
-        ordered[key] = in_order_of(value[key], siblings.like(value[key]))
-    return ordered
-
-
-def _ordered_array(value: list[Any], model: list[Any]) -> list[Any]:
-    siblings = _Siblings(model)
+def _ordered_array(value: list[Any], model: list[Any], *, own_order: bool) -> list[Any]:
     by_id = _by_id(value, model)
     ordered: list[Any] = []
     for position, new in enumerate(value):
-        if type(new) is not dict and type(new) is not list:
-            ordered.append(new)
-            continue
         if by_id is not None and type(new) is dict:
             old = by_id[1].get(new[by_id[0]])
         else:
             old = model[position] if position < len(model) else None
-        ordered.append(in_order_of(new, old if type(old) is type(new) else siblings.like(new)))
+        ordered.append(in_order_of(new, old, own_order=own_order))
     return ordered
-
-
-def _canonical(value: Any) -> Any:
-    if type(value) is dict:
-        return {key: _canonical(value[key]) for key in sorted(value)}
-    return [_canonical(item) for item in value] if type(value) is list else value
 
 
 def _by_id(value: list[Any], model: list[Any]) -> tuple[str, dict[Any, Any]] | None:
@@ -64,18 +55,3 @@ def _by_id(value: list[Any], model: list[Any]) -> tuple[str, dict[Any, Any]] | N
         return None
     found = {item[key]: item for item in model if type(item.get(key)) in (str, int)}
     return key, found
-
-
-class _Siblings:
-    """Models for what is new: the first value of each kind."""
-
-    def __init__(self, values: Any) -> None:
-        self._values = values
-        self._first: dict[type, Any] | None = None
-
-    def like(self, value: Any) -> Any:
-        if self._first is None:
-            self._first = {}
-            for model in self._values:
-                self._first.setdefault(type(model), model)
-        return self._first.get(type(value))

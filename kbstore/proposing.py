@@ -1,21 +1,41 @@
 """From what callers give to what is committed: each change as a proposal, checked and in stored form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from kbstore.canonical import check
 from kbstore.change import Change, check_text, default_author
 from kbstore.clock import check_moment
+from kbstore.document import plain
 from kbstore.errors import KBStoreError, PatchError
 from kbstore.event import stored_patch
 from kbstore.identity import Identities
+from kbstore.memberorder import in_order_of
+from kbstore.order.patching import changes_order, patched
+from kbstore.order.rules import Rules
+from kbstore.order.settle import settled
+from kbstore.orders import Arrange
 from kbstore.patch import Operation
-from kbstore.reader import root_of
-from kbstore.rebase import operations_of
-from kbstore.tree.compare import compare
-from kbstore.tree.draft import Draft
-from kbstore.tree.node import VALUE, Blob, Ref
+from kbstore.tree.build import root_of
+from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import materialise
+from kbstore.treepatch import applied, operations_between
 from kbstore.writer import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A document whose tree was built already.
+
+    Attributes:
+        document: Its members in their author's order.
+        root: Its tree.
+    """
+
+    document: Any
+    root: Ref
 
 
 def proposals_of(
@@ -24,7 +44,7 @@ def proposals_of(
     """What these changes are to be committed as.
 
     Args:
-        changes: Documents, trees built of them, or patches; each stands on the one before it.
+        changes: Documents, also `Built` ones, or patches; each stands on the one before it.
         root: The tree that the first one stands on; needed where one is a document.
         nodes: Where nodes come from.
         author: Who commits where a change does not say.
@@ -42,14 +62,18 @@ def proposals_of(
                 raise PatchError("give a document or a patch, and not both")
             body = b""
             tree = None
+            order: Arrange | None
             if change.patch is not None:
-                operations, body = stored_patch(change.patch)
+                operations, body, written = stored_patch(change.patch)
+                order = _order_of_patch(operations, written, nodes)
             else:
                 tree = tree_of(change)
                 operations = operations_between(root, tree, nodes, identities)
+                document = change.document.document if isinstance(change.document, Built) else change.document
+                order = _order_of_document(plain(document), tree, nodes)
             if has_documents and operations:
-                root = _applied(root, operations, nodes)
-            proposals.append(_proposal(change, operations, body, tree, author))
+                root = applied(root, operations, nodes)
+            proposals.append(_proposal(change, operations, body, tree, order, author))
         except KBStoreError as fault:
             _name(at, changes, fault)
             raise
@@ -60,30 +84,68 @@ def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, 
     """Say in the error which of several patches does not apply; they are tried again from `root` to find it."""
     for at, proposal in enumerate(proposals if len(proposals) > 1 else ()):
         try:
-            root = _applied(root, proposal.operations, nodes)
+            root = applied(root, proposal.operations, nodes)
         except PatchError:
             _name(at, proposals, fault)
             return
 
 
-def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities) -> list[Operation]:
-    """The patch from one tree to another, values in stored form; `root` is None where there is no document yet."""
-    if root is None:
-        value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
-        return [Operation("add", (), None, value)]
-    return operations_of(compare(root, wanted, nodes), identities)
+def _order_of_document(document: Any, wanted: Ref, nodes: Nodes) -> Arrange:
+    """Return how the rules of members' order follow from a document, and what others committed meanwhile."""
+
+    def arrange(rules: Rules, _operations: Sequence[Operation], _before: Ref | None, after: Ref) -> Rules:
+        if rules.fits(document):
+            return rules
+        model = document
+        if after.address != wanted.address:  # rebased: what only the head has keeps the head's order
+            model = in_order_of(rules.arranged(materialise(after, nodes)), document)
+        return settled(rules, model, anew=True)
+
+    return arrange
 
 
 def tree_of(change: Change) -> Ref:
-    """Return the tree of a change's document, new from the ground.
+    """Return the tree of a change's document, new from the ground unless it is `Built`.
 
     Raises:
         InvalidJSON: It is not JSON; the error has the pointer.
     """
-    return change.document if isinstance(change.document, Ref) else root_of(change.document)
+    return change.document.root if isinstance(change.document, Built) else root_of(change.document)
 
 
-def _proposal(change: Change, operations: list[Operation], body: bytes, tree: Ref | None, author: str) -> Proposal:
+def _order_of_patch(given: Sequence[Operation], written: Mapping[int, Any], nodes: Nodes) -> Arrange | None:
+    """Return the same for a patch; None if it cannot change the order of anything."""
+    if not changes_order(given, written):
+        return None
+    authors = {_stored(given[at].value): value for at, value in written.items()}
+
+    def arrange(rules: Rules, operations: Sequence[Operation], before: Ref | None, after: Ref) -> Rules:
+        # A rebase may have merged the patch into another one; values that it left whole are known by their content.
+        stored = {at: _stored(op.value) for at, op in enumerate(operations) if isinstance(op.value, bytes | Ref)}
+        told = {at: authors[value] for at, value in stored.items() if value in authors}
+        return patched(rules, operations, told, before, after, nodes)
+
+    return arrange
+
+
+def _stored(value: bytes | Ref) -> bytes:
+    return value.address if isinstance(value, Ref) else value
+
+
+def order_of_restore(old: Rules, nodes: Nodes) -> Arrange:
+    """Return the same for a version that is restored: its rules, unless the head's give the same order."""
+
+    def arrange(rules: Rules, _operations: Sequence[Operation], before: Ref | None, after: Ref) -> Rules:
+        if before is not None and before.address == after.address:
+            return rules if rules.fits(old.arranged(materialise(after, nodes))) else old
+        return old
+
+    return arrange
+
+
+def _proposal(
+    change: Change, operations: list[Operation], body: bytes, tree: Ref | None, order: Arrange | None, author: str
+) -> Proposal:
     author = change.author or author or default_author()
     check_text(author, change.message, change.tags)
     if change.authored is not None:
@@ -100,13 +162,9 @@ def _proposal(change: Change, operations: list[Operation], body: bytes, tree: Re
         change.allow_empty,
         body,
         tree,
+        order,
+        change.keep_order_changes,
     )
-
-
-def _applied(root: Ref | None, operations: list[Operation], nodes: Nodes) -> Ref:
-    draft = Draft(root, nodes)
-    draft.apply(operations)
-    return draft.seal()
 
 
 def _name(at: int, several: Sequence[object], fault: KBStoreError) -> None:

@@ -19,6 +19,9 @@ from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
+from kbstore.order.rules import NO_RULES, Rules
+from kbstore.orderindex import OrderIndex
+from kbstore.orders import Orders
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.refs import KnownIdentities, Refs
 from kbstore.resolver import Resolver
@@ -26,9 +29,9 @@ from kbstore.settings import COLLECTION, identity_setting
 from kbstore.sides import sides_reader
 from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
-from kbstore.tree.build import build_document
+from kbstore.tree.build import root_of
 from kbstore.tree.compare import compare
-from kbstore.tree.node import ARRAY, VALUE, Blob, Ref
+from kbstore.tree.node import ARRAY, Ref
 from kbstore.tree.nodes import MissingNode, Nodes
 from kbstore.tree.read import find, materialise
 from kbstore.version import Version
@@ -79,6 +82,7 @@ class Reader:
         self._line = self._line_of(self.branch)
         self._nodes = Nodes(self._backend)
         self._states = States(self._backend, self._line, self._nodes, self.damage.append)
+        self._orders = Orders(OrderIndex(self._backend, self._line), self._nodes)
         self._touched = Touched(self._backend, self._line)
         self._lookup = Lookup(self._line, self._nodes, self._states, self._touched)
         self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
@@ -114,6 +118,11 @@ class Reader:
     def line(self) -> Line:
         """The versions of the open branch, for tools that look at records."""
         return self._line
+
+    @property
+    def orders(self) -> Orders:
+        """The order of members along the open branch, for tools that copy or check it."""
+        return self._orders
 
     def head(self) -> Version:
         """The newest version; `Version.seq` is 0 where there is none."""
@@ -241,12 +250,10 @@ class Reader:
 
     @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
-        """The document at a version, as a new Python value.
+        """The document at a version, as a new Python value; members in the order of their author.
 
         An object is a dict, an array is a list. The document itself remembers its version, which is the base of its
         commit (`kbstore.document`); ``dict(document)`` and ``list(document)`` do not.
-
-        Objects are unordered: in which order their members come may differ from call to call.
 
         Raises:
             RevisionError: No such version; also for ``v0``, where there is no document.
@@ -257,11 +264,13 @@ class Reader:
             if entry is None:
                 raise RevisionError("there is no document yet", hint="commit one first")
             document = self._states_of(line).document(entry.event)
-            return with_base(document, self._saw(line, entry))
+            return with_base(self._rules(line, entry).arranged(document), self._saw(line, entry))
 
     @refolding
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
         """The value at a pointer (RFC 6901) at a version, as a new Python value; at ``""`` the same as `checkout`.
+
+        Members are in the order of their author.
 
         Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry.
 
@@ -275,6 +284,8 @@ class Reader:
             value: Any = MISSING
             if entry is not None:
                 value = self._lookup_of(line).get(path, entry.event)
+                if isinstance(value, dict | list):
+                    value = self._rules(line, entry).arranged(value, path)
                 base = self._saw(line, entry)
                 value = value if path else with_base(value, base)
             if value is MISSING and default is not UNSET:
@@ -432,6 +443,17 @@ class Reader:
     def _states_of(self, line: Line) -> States:
         return self._states if line is self._line else States(self._backend, line, self._nodes, self.damage.append)
 
+    def _orders_of(self, line: Line) -> Orders:
+        return self._orders if line is self._line else Orders(OrderIndex(self._backend, line), self._nodes)
+
+    def _rules(self, line: Line, entry: Entry) -> Rules:
+        """The order of members at a version; where it is damaged the content is readable, in canonical order."""
+        try:
+            return self._orders_of(line).rules(entry.event.seq)
+        except CorruptStore as fault:
+            self.damage.append(str(fault))
+            return NO_RULES
+
     def _lookup_of(self, line: Line) -> Lookup:
         if line is self._line:
             return self._lookup
@@ -497,13 +519,3 @@ def _element(root: Ref | None, place: tuple[str, ...], nodes: Nodes) -> Any:
         return MISSING
     found = find(root, place, nodes)
     return materialise(found, nodes) if found is not None else MISSING
-
-
-def root_of(document: Any) -> Ref:
-    """The tree of a document, new from the ground.
-
-    Raises:
-        InvalidJSON: It is no JSON; the error has the pointer.
-    """
-    stored = build_document(document)
-    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(stored), None, Blob(VALUE, stored))

@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
 from kbstore.event import encode_body, plain_body, store_values
-from kbstore.log import MAIN_BRANCH, REFS_LOG, Line
+from kbstore.log import MAIN_BRANCH, REFS_LOG
+from kbstore.orders import stored_order
 from kbstore.patch import parse_patch
 from kbstore.project import open_or_create
 from kbstore.refmerge import Merge, Parted, RefRecord, Step, Value, merge_refs
@@ -170,7 +171,7 @@ def _copy_line(source: Store, target: Store, newest: int, progress: Progress | N
 def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
     batch: list[Foreign] = []
     size = 0
-    for foreign, length in _events(source.line, Nodes(source.backend), first, last):
+    for foreign, length in _events(source, first, last):
         if batch and (len(batch) >= _BATCH_EVENTS or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -180,10 +181,11 @@ def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
         yield batch
 
 
-def _events(line: Line, nodes: Nodes, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
+def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
     """Events as they can be grafted, each with about how many bytes it takes."""
-    bodies = line.bodies(range(first, last + 1))
-    for entry in line.entries(first, last):
+    nodes = Nodes(source.backend)
+    bodies = source.line.bodies(range(first, last + 1))
+    for entry, order in source.orders.patches(source.line.entries(first, last)):
         _, body = next(bodies)
         plain = plain_body(body, nodes)
         operations = store_values(parse_patch(plain, owned=True, limit=None))
@@ -192,8 +194,9 @@ def _events(line: Line, nodes: Nodes, first: int, last: int) -> Iterator[tuple[F
             raise CorruptStore(
                 f"the patch of v{entry.event.seq} is not the one that was committed", hint="run kbstore verify there"
             )
-        size = sum(op.value.size if isinstance(op.value, Ref) else 0 for op in operations)
-        yield Foreign(f"v{entry.event.seq}", entry.event, entry.header, operations), size + len(again)
+        rules = stored_order(order) if order is not None else None
+        size = sum(op.value.size if isinstance(op.value, Ref) else 0 for op in (*operations, *(rules or ())))
+        yield Foreign(f"v{entry.event.seq}", entry.event, entry.header, operations, rules), size + len(again)
 
 
 def _id_at(store: Store, seq: int) -> str:

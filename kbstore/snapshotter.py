@@ -5,6 +5,7 @@ from contextlib import suppress
 from backends.contract import TRUTH, Backend
 from backends.errors import BackendError
 from kbstore.log import Line
+from kbstore.orders import Orders
 from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, listed, read_note
 from kbstore.states import State
 from kbstore.touched import Touched
@@ -29,13 +30,15 @@ class Snapshotter:
         line: The versions.
         nodes: Whose marks say what is stored.
         touched: The index that is brought up to date with the larger snapshots.
+        orders: Knows the order of members.
     """
 
-    def __init__(self, backend: Backend, line: Line, nodes: Nodes, touched: Touched) -> None:
+    def __init__(self, backend: Backend, line: Line, nodes: Nodes, touched: Touched, orders: Orders) -> None:
         self._backend = backend
         self._line = line
         self._nodes = nodes
         self._touched = touched
+        self._orders = orders
         self._chain: list[tuple[int, int]] = []  # (tier, number): what the newest snapshot builds on, and itself
         self._operations_since_any = 0
         self._operations_since_complete = 0
@@ -103,14 +106,16 @@ class Snapshotter:
         base = [] if tier == COMPLETE else [(t, n) for t, n in self._chain if t >= tier]
         requires = tuple(n for _, n in base)
         self._operations_since_complete = 0 if tier == COMPLETE else self._operations_since_complete
+        order = self._orders.index.root(state.seq)
         note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, requires)
         below = TRUTH + self._backend.remote if tier == COMPLETE else tier if tier == DENSE else MIDDLE
+        trees = [state.root] if order is None else [state.root, self._orders.tree(order)]
         written = self._backend.put_snapshot(
             log,
             number,
             tier=tier,
             note=note.encode(),
-            chunks=unsaved(state.root, self._nodes, below=below, mark=tier),
+            chunks=(chunk for tree in trees for chunk in unsaved(tree, self._nodes, below=below, mark=tier)),
             requires=requires,
         )
         if not written:  # somebody dropped what this one was to build on: start again from truth alone
@@ -119,6 +124,7 @@ class Snapshotter:
             return
         back = _TOUCHED_BACK_REMOTE if self._backend.remote else _TOUCHED_BACK
         self._touched.build(max(1, state.seq - back), state.seq)
+        self._orders.index.build(state.seq)
         if self._backend.remote:
             Who(self._backend, self._line).build(max(1, state.seq - back), state.seq)
         gone = [n for t, n in self._chain if t < tier and t != COMPLETE]

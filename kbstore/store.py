@@ -22,13 +22,15 @@ from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry
-from kbstore.proposing import name_refused, operations_between, proposals_of, tree_of
-from kbstore.reader import Reader, refolding, root_of
+from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
+from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
 from kbstore.snapshots import COMPLETE, worth_keeping
 from kbstore.snapshotter import Snapshotter
+from kbstore.tree.build import root_of
+from kbstore.treepatch import operations_between
 from kbstore.verify import Report, verify_store
 from kbstore.version import Version
 from kbstore.who import Who
@@ -61,9 +63,16 @@ class Store(Reader):
         self._write_branch()
 
     def _write_branch(self) -> None:
-        self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched)
+        self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched, self._orders)
         self._writer = GroupWriter(
-            self._backend, self._line, self._nodes, self._states, self._clock, self._snapshotter, self._identities
+            self._backend,
+            self._line,
+            self._nodes,
+            self._states,
+            self._orders,
+            self._clock,
+            self._snapshotter,
+            self._identities,
         )
         self._began = False
 
@@ -100,7 +109,7 @@ class Store(Reader):
         tree = root_of(document) if document is not None else None
         store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
         if tree is not None:
-            store._commit_many([Change(tree, None, message, author)], base=None, rebase=True)
+            store._commit_many([Change(Built(document, tree), None, message, author)], base=None, rebase=True)
             store._seen = Seen(store._opening())  # to all its threads it is open with its first version
         return store
 
@@ -156,6 +165,7 @@ class Store(Reader):
         allow_empty: bool = False,
         authored: datetime | None = None,
         meta: Mapping[str, Any] | None = None,
+        keep_order_changes: bool = False,
     ) -> Version:
         """Make a version from a whole new document or from a patch; durable when it returns.
 
@@ -175,6 +185,8 @@ class Store(Reader):
             allow_empty: Make a version also where nothing changes.
             authored: When it was written, if that is not now.
             meta: Free, for integrations.
+            keep_order_changes: Make a version also if only the order of members changes. (With other changes it is
+                always kept.)
 
         Returns:
             The version; the head, with `Version.created` False, where nothing changed.
@@ -185,7 +197,7 @@ class Store(Reader):
             InvalidJSON: The document is not JSON.
             OutcomeUnknown: It may or may not have landed; repeat it with the error's `write_id`.
         """
-        change = Change(document, patch, message, author, tags, authored, meta, allow_empty)
+        change = Change(document, patch, message, author, tags, authored, meta, allow_empty, keep_order_changes)
         return self.commit_many([change], base=base, rebase=rebase, write_id=write_id)[0]
 
     def commit_many(
@@ -545,6 +557,8 @@ class Store(Reader):
             check_text(author, note, tags)
             operations = operations_between(current, target, self._nodes, self._identities)
             proposal = Proposal(operations, author, note, tuple(tags), meta={"restores": version.id})
+            rules = self._rules(line, entry)
+            proposal.order, proposal.keep_order = order_of_restore(rules, self._nodes), True
             token = write_id if write_id is not None else self._clock.token()
             entries = self._writer.commit([proposal], base=Base(head.seq, ""), rebase=False, write_id=token)
             return self._shown(self._committed(entries)[0])

@@ -11,8 +11,8 @@ Invariants:
 
 from kbstore.errors import KBStoreError, RevisionError
 from kbstore.project import FileState
-from kbstore.reader import root_of
 from kbstore.store import Store
+from kbstore.tree.build import root_of
 from kbstore.version import Version
 from kbstore.workfile import FileContent
 

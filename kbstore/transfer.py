@@ -1,8 +1,9 @@
 """Carries histories in and out as JSON lines: documents with who, when and why, or events as they are.
 
 A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line
-becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902), and
-``branch`` where it stands on another line than the main one; a change of a tag or branch has ``ref`` and ``id``.
+becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902),
+``order`` (the patch of the rules of members' order) if it changes them, and ``branch`` where it stands on another line
+than the main one; a change of a tag or branch has ``ref`` and ``id``.
 Events keep their ids: everything that they claim is computed anew before they are taken in.
 """
 
@@ -22,6 +23,7 @@ from kbstore.errors import CorruptStore, KBStoreError, OutcomeUnknown, PatchErro
 from kbstore.event import Event, decode_event, encode_body, event_id, store_values
 from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_line
 from kbstore.log import MAIN_BRANCH, REFS_LOG
+from kbstore.orders import stored_order
 from kbstore.patch import Operation, parse_patch
 from kbstore.refs import decode_ref
 from kbstore.revision import check_name
@@ -68,6 +70,7 @@ class _EventLine(BaseModel):
     event: dict[str, Any]
     id: str
     patch: list[dict[str, Any]]
+    order: list[dict[str, Any]] | None = None
     branch: str = MAIN_BRANCH
 
 
@@ -176,8 +179,10 @@ def export_events(
     where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
     for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
         assert version.entry is not None
-        line = b'{%s"event":%s,"id":"%s","patch":%s}\n'
-        yield line % (where, version.entry.header, version.id.encode(), encode(version.patch))
+        ((_, order),) = store.orders.patches([version.entry])
+        told = b'"order":%s,' % encode(order) if order is not None else b""
+        line = b'{%s"event":%s,"id":"%s",%s"patch":%s}\n'
+        yield line % (where, version.entry.header, version.id.encode(), told, encode(version.patch))
 
 
 def export_all(store: "Store") -> Iterator[bytes]:
@@ -260,7 +265,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imp
     fresh: list[Foreign] = []
     head = store.head().seq
     for number, value in batch:
-        event, header, operations = _checked_event(number, value)
+        event, header, operations, order = _checked_event(number, value)
         if event.seq <= head:
             there = store.version(event.seq)
             if there.id != event_id(header):
@@ -272,7 +277,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imp
                 )
             known += 1
             continue
-        fresh.append(Foreign(f"line {number}", event, header, operations))
+        fresh.append(Foreign(f"line {number}", event, header, operations, order))
     if fresh:
         try:
             store.graft(fresh)
@@ -281,13 +286,14 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imp
     return Imported(len(fresh), known)
 
 
-def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, list[Operation]]:
+def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, list[Operation], list[Operation] | None]:
     try:
         line = _EventLine.model_validate(value)
         header = encode(line.event)
         event = decode_event(header, f"line {number}")
         event.check_times()
         operations = store_values(parse_patch(line.patch, owned=True, limit=None))
+        order = stored_order(line.order) if line.order is not None and event.order is not None else None
     except ValidationError as fault:
         raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
     except PatchError as fault:
@@ -301,7 +307,7 @@ def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, li
         )
     if sha256(encode_body(operations)).hexdigest() != event.patch:
         raise ImportFailed(f"line {number}: the patch is not the one that v{event.seq} names", line=number)
-    return event, header, operations
+    return event, header, operations, order
 
 
 def _first_fault(fault: ValidationError) -> str:

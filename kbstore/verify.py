@@ -15,12 +15,14 @@ from backends.contract import Backend
 from kbstore.errors import KBStoreError
 from kbstore.event import decode_body, decode_event, event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Line, Segment
+from kbstore.order.rules import Rules
 from kbstore.refs import Refs, decode_ref
 from kbstore.snapshots import read_note
 from kbstore.states import State
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
+from kbstore.tree.read import materialise
 
 if TYPE_CHECKING:
     from kbstore.reader import Reader
@@ -130,6 +132,7 @@ def _check_log(
     nodes = Nodes(backend)
     log, offset, _ = segments[-1]
     total = sum(ends.values())
+    sound: set[bytes] = set()
     root: Ref | None = None
     parent, time = None, ""
     if offset:
@@ -179,6 +182,8 @@ def _check_log(
                     return
                 if (log, record.number) in roots:
                     roots[log, record.number] = root
+                if event.order is not None:
+                    _check_order(event.order, nodes, sound, where, report)
                 if len(report.problems) > _MOST_PROBLEMS:
                     return
             if expected != last + 1:
@@ -187,6 +192,15 @@ def _check_log(
                 progress(report.versions, total)
     except KBStoreError as fault:
         report.problems.append(f"log {log}: {fault}")
+
+
+def _check_order(order: str, nodes: Nodes, sound: set[bytes], where: str, report: Report) -> None:
+    try:
+        root = nodes.root(bytes.fromhex(order))
+        _walk(root, nodes, sound)
+        Rules.of(materialise(root, nodes))
+    except (KBStoreError, ValueError) as fault:
+        report.problems.append(f"the order of members that {where} names cannot be read: {fault}")
 
 
 def _folded_start(backend: Backend, segments: tuple[Segment, ...], nodes: Nodes, report: Report) -> Ref | None:

@@ -49,6 +49,7 @@ class FileContent:
         style: How it is laid out.
         data: Its bytes; empty where they are too many to be kept.
         rounded: Its number literals that were rounded.
+        orders: Whether its order of members counts for what is written like it, and not its layout alone.
     """
 
     value: JSON
@@ -56,6 +57,7 @@ class FileContent:
     style: FileStyle
     data: bytes = b""
     rounded: frozenset[str] = frozenset()
+    orders: bool = True
 
 
 class WrittenFile(NamedTuple):
@@ -176,8 +178,7 @@ class WorkFile:
 def printed(value: JSON, like: FileContent | None) -> bytes:
     """A document as a file: laid out, and its members ordered, as in another one where that is given.
 
-    What is new in it, and a file without a model, has canonical order: the same document gives the same bytes, however
-    it was read.
+    What is new in it keeps its own order, and so does all of it if there is no model, or one for the layout alone.
 
     What both say has the same characters, up to files of 32 MiB; a larger one is printed anew in its style.
     """
@@ -187,7 +188,7 @@ def printed(value: JSON, like: FileContent | None) -> bytes:
     from kbstore.memberorder import in_order_of
     from kbstore.retouch import retouched
 
-    value = in_order_of(value, like.value)
+    value = in_order_of(value, like.value, own_order=not like.orders)
     if like.data:
         data = retouched(like.data, like.value, value, like.style)
         if same(loads(data, lossy=like.rounded), value):  # what is written over somebody's file is looked at twice

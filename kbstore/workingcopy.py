@@ -171,6 +171,7 @@ class WorkingCopy:
         base: str | None = None,
         rebase: bool = True,
         allow_empty: bool = False,
+        keep_order_changes: bool = False,
         write_id: str | None = None,
         places: Sequence[str] = (),
     ) -> Version:
@@ -213,6 +214,7 @@ class WorkingCopy:
                 rebase=rebase,
                 write_id=ident,
                 allow_empty=allow_empty,
+                keep_order_changes=keep_order_changes,
             )
         if not version.created:
             if start == version and not places:

@@ -23,6 +23,7 @@ from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
 from kbstore.footprint import Footprint, collisions
 from kbstore.log import Entry, Line
+from kbstore.orders import Arrange, OrderDraft, Orders
 from kbstore.patch import Budget, Operation
 from kbstore.rebase import rebased
 from kbstore.refs import KnownIdentities
@@ -51,6 +52,8 @@ class Proposal:
         allow_empty: Make an event also where the state stays as it was.
         body: The stored form of `operations`; made of them where it is not given.
         tree: The tree of the document that it was made of; None for a patch.
+        order: How the rules of members' order follow from it; None if it leaves them as they are.
+        keep_order: Make an event also if nothing but the order changes.
     """
 
     operations: list[Operation]
@@ -62,6 +65,8 @@ class Proposal:
     allow_empty: bool = False
     body: bytes = b""
     tree: Ref | None = None
+    order: Arrange | None = None
+    keep_order: bool = False
 
 
 class Foreign(NamedTuple):
@@ -72,12 +77,14 @@ class Foreign(NamedTuple):
         event: Its header.
         header: The same as bytes.
         operations: Its patch, values in stored form.
+        order: The patch of the rules of members' order, values in stored form; None if the event has no `order`.
     """
 
     where: str
     event: Event
     header: bytes
     operations: list[Operation]
+    order: list[Operation] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ class Writer:
         line: The versions.
         nodes: Where nodes come from.
         states: Folds events into states.
+        orders: Knows the order of members.
         clock: The time.
         snapshotter: Told of every event, so that it can take snapshots.
         identities: Members that identify the elements of arrays, as the store's settings name them.
@@ -114,6 +122,7 @@ class Writer:
         line: Line,
         nodes: Nodes,
         states: States,
+        orders: Orders,
         clock: Clock,
         snapshotter: Snapshotter,
         identities: KnownIdentities,
@@ -122,6 +131,7 @@ class Writer:
         self._line = line
         self._nodes = nodes
         self._states = states
+        self._orders = orders
         self._clock = clock
         self._snapshotter = snapshotter
         self._identities = identities
@@ -187,6 +197,7 @@ class Writer:
         # A document that does not have all of its base is compared with its own content, so it is merged at any head.
         given, merged = proposals, base is not None and base.content is not None
         chunks = self._prepare(proposals)
+        order_chunks: dict[bytes, Chunk] = {}  # of all tries: a node that is made once counts as stored
         # A new id cannot have landed yet, and one that was given was looked for after the head was learned.
         searched = self.known_head().slot
         ours: Footprint | None = None
@@ -210,7 +221,8 @@ class Writer:
                     chunks = self._prepare(proposals)
                 checked = head.seq
             try:
-                entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent)
+                order = self._orders.draft(head.seq, order_chunks)
+                entries, state = self._events(proposals, self.state(head).root, head.entry, extra_parent, order)
             except PatchError:
                 if merged or base is None or head.seq == base.seq:
                     raise
@@ -223,8 +235,9 @@ class Writer:
                     return entries
                 continue  # what changes nothing here may change what others wrote
             records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
+            needed = [*chunks, *order_chunks.values()]
             try:
-                self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
+                self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
             except SlotTaken:
                 self.head(fresh=False)
                 # The winner may be this very write: a request that was repeated on the way, or a twin with the same id.
@@ -233,7 +246,7 @@ class Writer:
                 continue
             newest = fresh[-1][0]
             done = sum(len(p.operations) for _, p in fresh)
-            self._landed(Head(head.slot + 1, newest.event.seq, newest), state.root, done, len(fresh))
+            self._landed(Head(head.slot + 1, newest.event.seq, newest), state.root, done, [e for e, _ in fresh])
             return entries
         raise ConflictError("other writers committed first at every try; nothing was written", hint="commit again")
 
@@ -260,8 +273,11 @@ class Writer:
         root = self.state(head).root
         parent = head.entry
         records: list[Record] = []
+        entries: list[Entry] = []
         chunks: list[Chunk] = []
-        for where, event, header, operations in events:
+        order_chunks: dict[bytes, Chunk] = {}
+        order = self._orders.draft(head.seq, order_chunks)
+        for where, event, header, operations, order_operations in events:
             follows = parent.id if parent is not None else None
             if event.seq != head.seq + len(records) + 1 or (event.parents[0] if event.parents else None) != follows:
                 raise CorruptStore(
@@ -278,19 +294,25 @@ class Writer:
             for operation in operations:
                 if isinstance(operation.value, Ref):
                     chunks.extend(unsaved(operation.value, self._nodes, below=TRUTH, mark=TRUTH))
+            if event.order is not None:
+                if order_operations is None:
+                    raise CorruptStore(f"{where}: the order of members that v{event.seq} names is missing")
+                order.graft(order_operations, event.order)
             parent = Entry(event, header)
+            entries.append(parent)
             records.append(Record(header, encode_body(operations)))
         assert parent is not None
-        self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=chunks)
-        self._landed(
-            Head(head.slot + 1, parent.event.seq, parent), root, sum(len(e.operations) for e in events), len(events)
-        )
+        needed = [*chunks, *order_chunks.values()]
+        self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
+        done = sum(len(e.operations) for e in events)
+        self._landed(Head(head.slot + 1, parent.event.seq, parent), root, done, entries)
 
-    def _landed(self, head: Head, root: Ref | None, operations: int, events: int) -> None:
+    def _landed(self, head: Head, root: Ref | None, operations: int, entries: Sequence[Entry]) -> None:
         self._head = head
+        self._orders.index.committed(entries)
         self._state = State(head.seq, root)
         self._states.keep(self._state)
-        self._snapshotter.committed(self._state, operations, events)
+        self._snapshotter.committed(self._state, operations, len(entries))
 
     def _prepare(self, proposals: Sequence[Proposal]) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -302,9 +324,14 @@ class Writer:
         return chunks
 
     def _events(
-        self, proposals: Sequence[Proposal], root: Ref | None, parent: Entry | None, extra_parent: str | None
+        self,
+        proposals: Sequence[Proposal],
+        root: Ref | None,
+        parent: Entry | None,
+        extra_parent: str | None,
+        order: OrderDraft,
     ) -> tuple[list[Entry | None], State]:
-        """The events that these changes become on top of a state and its event, and what they lead to."""
+        """The events that these changes become on top of a state, its event and its order, and what they lead to."""
         entries: list[Entry | None] = []
         now = self._clock.now()
         stamp = format_time(now)
@@ -312,7 +339,11 @@ class Writer:
             draft = Draft(root, self._nodes, Budget())
             draft.apply(proposal.operations)
             changed = draft.seal() if proposal.operations or root is None else root
-            if root is not None and changed.address == root.address and not proposal.allow_empty:
+            stays = root is not None and changed.address == root.address and not proposal.allow_empty
+            order_root = None
+            if proposal.order is not None and (proposal.keep_order or not stays):
+                order_root = order.arrange(proposal.order, proposal.operations, root, changed)
+            if stays and order_root is None:
                 entries.append(None)
                 continue
             root = changed
@@ -332,6 +363,7 @@ class Writer:
                 authored=authored if authored != time else None,
                 tags=proposal.tags,
                 meta=proposal.meta or None,
+                order=order_root,
                 format=EVENT_FORMAT,
             )
             header = event.encode()

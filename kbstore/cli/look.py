@@ -7,7 +7,6 @@ from itertools import chain
 
 import click
 
-from kbstore.canonical import decode, encode
 from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, note, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
@@ -150,7 +149,7 @@ def get_command(session: Session, pointer: str, revision: str, raw: bool, as_jso
     """
     with session.read() as store:
         version = store.version(revision)
-        value = decode(encode(store.get(pointer, version)))  # in canonical order, however it was read
+        value = store.get(pointer, version)
         if as_json:
             say_json({"pointer": pointer, "version": version.name, "value": value})
         elif raw and isinstance(value, str):

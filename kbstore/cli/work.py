@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def _pointers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @base_option
 @no_rebase_option
 @click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
+@click.option("--keep-order-changes", is_flag=True, help="Make a version also if only the order of members changed.")
 @write_id_option
 @lossy_option
 @as_json_option
@@ -133,6 +135,7 @@ def commit_command(
     base: str | None,
     no_rebase: bool,
     allow_empty: bool,
+    keep_order_changes: bool,
     write_id: str | None,
     as_json: bool,
 ) -> None:
@@ -157,6 +160,7 @@ def commit_command(
                 base=base,
                 rebase=not no_rebase,
                 allow_empty=allow_empty,
+                keep_order_changes=keep_order_changes,
                 write_id=ident,
                 places=places,
             )
@@ -300,11 +304,13 @@ def _way_out(hint: str) -> Iterator[None]:
 
 
 def _model(session: Session) -> FileContent | None:
-    """The knowledge base's file, whose layout and order of members another file of it is to have."""
+    """The knowledge base's file, whose layout another file of it is to have."""
     try:
-        return WorkFile(session.file).load(lossy=True) if session.file is not None and session.file.is_file() else None
+        if session.file is not None and session.file.is_file():
+            return replace(WorkFile(session.file).load(lossy=True), orders=False)
     except KBStoreError:
-        return None  # one that cannot be read is no model
+        pass  # one that cannot be read is no model
+    return None
 
 
 def _read(path: Path) -> bytes:

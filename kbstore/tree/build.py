@@ -19,6 +19,7 @@ from kbstore.tree.node import (
     OBJECT,
     REF_BYTES,
     STRING,
+    VALUE,
     Blob,
     Index,
     Leaf,
@@ -159,6 +160,12 @@ def build_document(document: JSON) -> bytes | Ref:
         return _build_plain(plain(document), 0)
     except (TypeError, InvalidJSON):
         raise why_no_json(document) from None
+
+
+def root_of(document: JSON) -> Ref:
+    """The tree of a document, new from the ground; raises as `build_document`."""
+    stored = build_document(document)
+    return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(stored), None, Blob(VALUE, stored))
 
 
 def _build_plain(value: JSON, depth: int) -> bytes | Ref:

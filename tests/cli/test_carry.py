@@ -246,9 +246,9 @@ def test_what_is_no_history_makes_no_store(shell: Shell, data: bytes) -> None:
 
 
 def test_export_is_json_lines_of_events(kb: Shell) -> None:
-    """Each with its header, id and plain RFC 6902 patch, oldest first; into a file where one is named."""
+    """Each with its header, id and plain RFC 6902 patches, oldest first; into a file where one is named."""
     rows = kb.ok("export").objects
-    assert [list(row) for row in rows] == [["event", "id", "patch"]] * 3
+    assert [list(row) for row in rows] == [["event", "id", "order", "patch"], *[["event", "id", "patch"]] * 2]
     assert [row["event"]["seq"] for row in rows] == [1, 2, 3]
     assert rows[1]["patch"] == [{"op": "replace", "path": "/problems/p1/title", "value": "Login fails on Mondays"}]
     result = kb.ok("export", "-o", "out.jsonl")

@@ -35,32 +35,25 @@ def test_a_value_takes_the_order_of_itself(model: Any) -> None:
 
 
 def test_new_members_follow_and_removed_ones_leave_no_trace() -> None:
-    """Members of the model come first, in its order; new ones follow in canonical order."""
+    """Members of the model come first, in its order; new ones follow in the order that they have."""
     assert text(in_order_of({"w": {"z": 1, "y": 2}, "b": 2, "x": 3, "a": 1}, {"x": 0, "gone": 0, "b": 0})) == text(
-        {"x": 3, "b": 2, "a": 1, "w": {"y": 2, "z": 1}}
+        {"x": 3, "b": 2, "w": {"z": 1, "y": 2}, "a": 1}
     )
 
 
 @given(values, values)
-def test_the_order_of_the_value_decides_nothing(value: Any, model: Any) -> None:
-    """Values that are the same JSON are ordered alike, whatever order their members had."""
-    shuffled = json.loads(json.dumps(value, sort_keys=True))
-    assert text(in_order_of(value, model)) == text(in_order_of(shuffled, model))
+def test_what_is_ordered_stays_ordered(value: Any, model: Any) -> None:
+    """A value that has the order of a model already keeps all of its order."""
+    ordered = in_order_of(value, model)
+    assert text(in_order_of(ordered, model)) == text(ordered)
 
 
 def test_elements_are_matched_by_id() -> None:
-    """An element that moved keeps the order of its own members, not that of its neighbour."""
+    """An element that moved keeps the order of its own members, not that of its neighbour; a new one has its own."""
     model = [{"id": 1, "z": 0, "a": 0}, {"a": 0, "z": 0, "id": 2}]
-    value = [{"a": 0, "id": 3, "z": 0}, {"a": 0, "id": 2, "z": 1}, {"a": 5, "id": 1, "z": 0}]
+    value = [{"a": 0, "id": 3, "z": 0}, {"id": 2, "a": 0, "z": 1}, {"a": 5, "id": 1, "z": 0}]
     assert [list(element) for element in in_order_of(value, model)] == [
-        ["id", "z", "a"],
+        ["a", "id", "z"],
         ["a", "z", "id"],
         ["id", "z", "a"],
     ]
-
-
-def test_new_entries_look_like_their_siblings() -> None:
-    """A new entry's members are ordered as those of the first entry."""
-    model = {"p1": {"title": "x", "body": {"b": 1, "a": 2}}}
-    value = {"p1": {"body": {"a": 2, "b": 1}, "title": "x"}, "p2": {"body": {"a": 3, "b": 4}, "title": "y"}}
-    assert text(in_order_of(value, model)) == text({"p1": model["p1"], "p2": {"title": "y", "body": {"b": 4, "a": 3}}})

@@ -1,0 +1,231 @@
+"""Rules that give the members of objects the order in which their author wrote them.
+
+Three kinds, from the weakest to the strongest: `names` orders members by their names, `shapes` orders objects with
+exactly these members, `places` orders the object at one pointer. Members that a rule does not name follow in canonical
+order, and so do those of an object that no rule meets. (docs/adr/0003-member-order.md says why.)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kbstore.errors import CorruptStore, PointerError
+from kbstore.pointer import parse_pointer
+
+_Keys = tuple[str, ...]
+_CONTAINERS = frozenset({dict, list})
+_CACHED_MEMBERS = 256
+_CACHED_ORDERS = 4096
+
+
+class _Place:
+    """A node of the tree of places.
+
+    Attributes:
+        ranks: The order of the object here; None if it has no rule of its own.
+        below: Places below, by token.
+    """
+
+    __slots__ = ("below", "ranks")
+
+    def __init__(self) -> None:
+        self.ranks: dict[str, int] | None = None
+        self.below: dict[str, _Place] = {}
+
+
+class Rules:
+    """The rules of one version. Immutable.
+
+    Args:
+        names: Member names in the order in which objects write them.
+        shapes: Orders of objects that have exactly these members.
+        places: Orders of single objects, by pointer.
+    """
+
+    def __init__(
+        self, names: Sequence[str] = (), shapes: Sequence[_Keys] = (), places: Mapping[str, _Keys] | None = None
+    ) -> None:
+        self.names = tuple(names)
+        self.shapes = tuple(sorted(shapes))
+        self.places = dict(places or {})
+        self._ranks = {name: at for at, name in enumerate(self.names)}
+        self._shapes = {tuple(sorted(shape)): shape for shape in self.shapes}
+        self._known: dict[_Keys, _Keys | None] = {}
+        self._top: _Place | None = None
+        for pointer, keys in self.places.items():
+            place = self._top = self._top or _Place()
+            for token in parse_pointer(pointer):
+                place = place.below.setdefault(token, _Place())
+            place.ranks = {key: at for at, key in enumerate(keys)}
+
+    @classmethod
+    def of(cls, value: Any) -> "Rules":
+        """Return the rules that a JSON value spells, as `as_json` gives it.
+
+        Raises:
+            CorruptStore: The value is not made of rules.
+        """
+        kinds = {"names": list, "shapes": list, "places": dict}
+        if type(value) is not dict or any(type(part) is not kinds.get(kind) for kind, part in value.items()):
+            raise CorruptStore("the rules of members' order are malformed", hint="run: kbstore verify")
+        names, shapes, places = value.get("names", []), value.get("shapes", []), value.get("places", {})
+        if not all(_are_names(names) for names in (names, *shapes, *places.values())):
+            raise CorruptStore("a rule of members' order is not a list of names", hint="run: kbstore verify")
+        try:
+            return cls(names, [tuple(shape) for shape in shapes], {p: tuple(keys) for p, keys in places.items()})
+        except PointerError as fault:
+            raise CorruptStore(f"a rule of members' order has a malformed pointer: {fault}") from None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON value that spells these rules; kinds without a rule are absent."""
+        parts = {
+            "names": list(self.names),
+            "places": {pointer: list(self.places[pointer]) for pointer in sorted(self.places)},
+            "shapes": [list(shape) for shape in self.shapes],
+        }
+        return {kind: part for kind, part in parts.items() if part}
+
+    def order(self, keys: _Keys, path: _Keys = ()) -> _Keys:
+        """Return the members of the object at a path in their order."""
+        return self._ordered(keys, self.place(path)) or keys
+
+    def kind_order(self, keys: _Keys) -> _Keys:
+        """Return the members of an object without a place in their order."""
+        return self._free(keys) or keys
+
+    def arranged(self, value: Any, path: _Keys = ()) -> Any:
+        """Return the value that stands at a path with all members in their order.
+
+        Args:
+            value: Given away: the result shares its parts.
+            path: Tokens of the pointer to it.
+
+        Cost: a visit of each container.
+        """
+        return self._arranged(value, self.place(path))
+
+    def fits(self, value: Any, path: _Keys = ()) -> bool:
+        """Return whether the value that stands at a path has all members in their order."""
+        return self._fits(value, self.place(path))
+
+    def misfits(self, value: Any, path: _Keys = ()) -> Iterator[tuple[_Keys, _Keys]]:
+        """Yield the path and the members, as they are, of each object that is not in its order."""
+        yield from self._misfits(value, path, self.place(path))
+
+    def place(self, path: _Keys) -> _Place | None:
+        """Return the places at and below a path; None if there are none."""
+        place = self._top
+        for token in path:
+            if place is None:
+                break
+            place = place.below.get(token)
+        return place
+
+    def _by(self, keys: _Keys, ranks: Mapping[str, int]) -> _Keys | None:
+        """Return these members in the order of the ranks; None if they are in it."""
+        last = len(ranks)
+        ordered = tuple(sorted(keys, key=lambda key: (ranks.get(key, last), key)))
+        return ordered if ordered != keys else None
+
+    def _free(self, keys: _Keys) -> _Keys | None:
+        """Return the members of an object without a place in their order; None if they are in it."""
+        try:
+            return self._known[keys]
+        except KeyError:
+            shape = self._shapes.get(tuple(sorted(keys))) if self._shapes else None
+            ordered = (shape if shape != keys else None) if shape is not None else self._by(keys, self._ranks)
+        if len(keys) <= _CACHED_MEMBERS:
+            if len(self._known) >= _CACHED_ORDERS:
+                self._known.clear()
+            self._known[keys] = ordered
+        return ordered
+
+    def _ordered(self, keys: _Keys, place: _Place | None) -> _Keys | None:
+        return self._by(keys, place.ranks) if place is not None and place.ranks is not None else self._free(keys)
+
+    def _arranged(self, value: Any, place: _Place | None) -> Any:
+        if place is None:
+            return self._arranged_freely(value)
+        kind = type(value)
+        if kind is dict:
+            ordered = self._ordered(tuple(value), place)
+            for key, item in value.items():
+                if type(item) is dict or type(item) is list:
+                    value[key] = self._arranged(item, place.below.get(key))
+            return value if ordered is None else {key: value[key] for key in ordered}
+        if kind is list:
+            for at, item in enumerate(value):
+                if type(item) is dict or type(item) is list:
+                    value[at] = self._arranged(item, place.below.get(str(at)))
+        return value
+
+    def _arranged_freely(self, value: Any) -> Any:
+        """As `_arranged`, for a value without places: a loop of its own, since nearly all time goes here."""
+        arranged = self._arranged_freely
+        kind = type(value)
+        if kind is dict:
+            ordered = self._free(tuple(value))
+            if ordered is not None:
+                return {key: arranged(value[key]) if type(value[key]) in _CONTAINERS else value[key] for key in ordered}
+            for key, item in value.items():
+                if type(item) in _CONTAINERS:
+                    value[key] = arranged(item)
+        elif kind is list:
+            for at, item in enumerate(value):
+                if type(item) in _CONTAINERS:
+                    value[at] = arranged(item)
+        return value
+
+    def _fits_freely(self, value: Any) -> bool:
+        """As `_fits`, for a value without places."""
+        known = self._known.get
+        pending = [value]
+        take, put = pending.pop, pending.append
+        while pending:
+            value = take()
+            if isinstance(value, dict):
+                keys = tuple(value)
+                if known(keys, keys) is not None and self._free(keys) is not None:
+                    return False
+                value = value.values()
+            for item in value:
+                if type(item) in _CONTAINERS:
+                    put(item)
+        return True
+
+    def _fits(self, value: Any, place: _Place | None) -> bool:
+        if place is None:
+            return not isinstance(value, dict | list) or self._fits_freely(value)
+        if isinstance(value, dict):
+            if self._ordered(tuple(value), place) is not None:
+                return False
+            for key, item in value.items():
+                if type(item) in _CONTAINERS and not self._fits(item, place.below.get(key)):
+                    return False
+        elif isinstance(value, list):
+            for at, item in enumerate(value):
+                if type(item) in _CONTAINERS and not self._fits(item, place.below.get(str(at))):
+                    return False
+        return True
+
+    def _misfits(self, value: Any, path: _Keys, place: _Place | None) -> Iterator[tuple[_Keys, _Keys]]:
+        items: Iterator[tuple[str, Any]]
+        if isinstance(value, dict):
+            keys = tuple(value)
+            if self._ordered(keys, place) is not None:
+                yield path, keys
+            items = iter(value.items())
+        elif isinstance(value, list):
+            items = ((str(at), item) for at, item in enumerate(value))
+        else:
+            return
+        for token, item in items:
+            if type(item) in _CONTAINERS:
+                yield from self._misfits(item, (*path, token), place.below.get(token) if place is not None else None)
+
+
+NO_RULES = Rules()
+"""Those of a document in canonical order."""
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(type(name) is str for name in value) and len(set(value)) == len(value)
