@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 WAIT_S = 1.0
 """How long a fork waits, at most, for the calls of other threads to end."""
 
+_FIRST_SWEEP = 32
+
 
 class Forked(Protocol):
     """An object that starts afresh in a child."""
@@ -59,12 +61,16 @@ class Registry(Generic[_T]):
 
     def __init__(self) -> None:
         self._references: list[ref[_T]] = []
+        self._most = _FIRST_SWEEP
         self._adding = threading.RLock()
 
     def add(self, one: _T) -> None:
         """Note an object, and forget those that are gone."""
         with self._adding:
-            self._references = [*(known for known in self._references if known() is not None), ref(one)]
+            if len(self._references) >= self._most:
+                self._references = [known for known in self._references if known() is not None]
+                self._most = max(_FIRST_SWEEP, 2 * len(self._references))
+            self._references.append(ref(one))
 
     def after_fork(self) -> None:
         """Take a lock that no thread of the parent holds."""

@@ -118,7 +118,7 @@ def _exclusive(path: Path) -> Iterator[None]:
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
-            file.journal_of(path).unlink(missing_ok=True)  # what the change of the mode left, empty
+            Path(file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
     except StoreUnavailable:
         pass  # the log is another file's: nobody can be using both
     except sqlite3.Error as error:

@@ -94,7 +94,7 @@ class Connection:
         manager of ours.
         """
         with self.lock:
-            connection = self.get()
+            connection = self.get(look=begin is not _WRITE)
             outer, self._busy = self._busy, True
             try:
                 if connection.in_transaction and not outer:
@@ -143,8 +143,11 @@ class Connection:
 
     # ---- opening --------------------------------------------------------------------------------------------------
 
-    def get(self) -> sqlite3.Connection:
+    def get(self, *, look: bool = True) -> sqlite3.Connection:
         """Return the connection, fit for use in this process; call it with the lock held.
+
+        Args:
+            look: Look whether the file is still in its place.
 
         Raises:
             StoreUnavailable: The store was closed, or another file is in its place, or this process inherited the
@@ -156,7 +159,7 @@ class Connection:
         if self._pid != os.getpid():
             self._strand()
             return self._open()
-        if self._identity == self._identify():
+        if not look or self._identity == self._identify():
             return self._connection
         if self._reader is None or not self._reader.detached:
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
@@ -191,7 +194,7 @@ class Connection:
             raise StoreUnavailable(f"the store {self.path} is closed", hint="open it again")
         self._let_go()
         found = file.look_at(self.path)
-        self.real = self.path.resolve()
+        self.real = self.path.resolve() if self.path.is_symlink() else self.path
         self._refuse_inherited((found.st_dev, found.st_ino))
         self._pid = os.getpid()
         if self.read_only:

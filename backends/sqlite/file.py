@@ -10,6 +10,7 @@ import errno
 import os
 import sqlite3
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -200,10 +201,10 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
         )
     if version != schema.FORMAT:
         raise CorruptStore(f"{path} is in format {version}, which never was", hint=RESTORE_HINT)
-    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     for _ in range(3):
         if waiting_bytes(log_of(real)):
             return  # a file is completed from its log, and the header may be ahead of the rest
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         size = real.stat().st_size
         if size >= page_bytes * pages and size % page_bytes == 0:
@@ -212,29 +213,29 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
     raise CorruptStore(f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint=RESTORE_HINT)
 
 
-def log_of(path: Path) -> Path:
+def log_of(path: Path) -> str:
     """The write-ahead log of a file."""
-    return path.with_name(path.name + "-wal")
+    return f"{path}-wal"
 
 
-def journal_of(path: Path) -> Path:
+def journal_of(path: Path) -> str:
     """The rollback journal of a file; a program that changed the journal mode leaves one if it is killed."""
-    return path.with_name(path.name + "-journal")
+    return f"{path}-journal"
 
 
 def log_identity(path: Path) -> tuple[int, int] | None:
     """Device and inode of the log of a file; None if there is no log."""
     try:
-        found = os.stat(f"{path}-wal")  # noqa: PTH116 - paid for every commit
+        found = os.stat(log_of(path))  # noqa: PTH116 - paid for every commit
     except OSError:
         return None
     return (found.st_dev, found.st_ino)
 
 
-def waiting_bytes(path: Path) -> int:
+def waiting_bytes(log: str) -> int:
     """Size of a log or journal, 0 if there is none."""
     try:
-        return path.stat().st_size
+        return os.stat(log).st_size  # noqa: PTH116 - paid for every opening
     except OSError:
         return 0
 
@@ -265,7 +266,8 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
         try:
             identify(connection, path, real)
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA fullfsync=1")
+            if sys.platform == "darwin":  # elsewhere a sync is one
+                connection.execute("PRAGMA fullfsync=1")
             connection.execute("PRAGMA recursive_triggers=1")
             connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()

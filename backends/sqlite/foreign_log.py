@@ -9,6 +9,7 @@ back already, the file's number is one of those in the log.
 The log is read directly, since it carries no locks; the file is read through SQLite only.
 """
 
+import os
 import sqlite3
 import struct
 import time
@@ -26,9 +27,16 @@ _FRAME = struct.Struct(">I 4x 8s 8x 40x I 16x I")
 """Of a frame and the page in it: page number, salts, schema version, user version."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _NUMBERS = 1 << 31
+_BUFFER_BYTES = 256
+"""Mostly the first frame tells all."""
 _LOOKS = 3
 _PAUSE_S = 0.05
 """A process that writes its log back and begins another one between two looks is done by the next."""
+
+
+_MOST_PROVEN = 1024
+_proven: dict[str, tuple[int, ...]] = {}
+"""Files and logs, by the log's name, that were found to belong together; looked at anew once the file changes."""
 
 
 class _Mark(NamedTuple):
@@ -44,7 +52,7 @@ def mark_write(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version={(number + 1) % _NUMBERS:d}")
 
 
-def refuse_foreign_log(path: Path, log: Path) -> None:
+def refuse_foreign_log(path: Path, log: str) -> None:
     """Make sure that a log is the file's own; changes nothing.
 
     Args:
@@ -57,13 +65,28 @@ def refuse_foreign_log(path: Path, log: Path) -> None:
     for look in range(_LOOKS):
         if look:
             time.sleep(_PAUSE_S)
+        pair = _pair(path, log)
+        if pair is None or _proven.get(log) == pair:
+            return
         mark = _mark_of(path)
         if mark is None or _continues(log, mark):
+            if len(_proven) >= _MOST_PROVEN:
+                _proven.clear()
+            _proven[log] = pair
             return
     raise StoreUnavailable(
         f"{log} does not belong to {path}: it was written to another file, which {path.name} replaced",
         hint=f"move {log} away and keep it (it holds the last commits of that other file), then open {path.name} again",
     )
+
+
+def _pair(path: Path, log: str) -> tuple[int, ...] | None:
+    """What tells that a file and its log are those that were looked at before; None if the log is gone."""
+    try:
+        file, beside = path.stat(), os.stat(log)  # noqa: PTH116 - paid for every opening
+    except OSError:
+        return None
+    return (file.st_dev, file.st_ino, file.st_ctime_ns, beside.st_dev, beside.st_ino)
 
 
 def _mark_of(path: Path) -> _Mark | None:
@@ -80,7 +103,7 @@ def _mark_of(path: Path) -> _Mark | None:
     return _Mark(number, schema)
 
 
-def _continues(log: Path, mark: _Mark) -> bool:
+def _continues(log: str, mark: _Mark) -> bool:
     first = True
     for found in _marks_in(log):
         # Another program that changes the schema does not count, so its page looks like the first one of ours.
@@ -90,13 +113,13 @@ def _continues(log: Path, mark: _Mark) -> bool:
     return first  # a log without a first page changes nothing that counts
 
 
-def _marks_in(log: Path) -> Iterator[_Mark]:
+def _marks_in(log: str) -> Iterator[_Mark]:
     """The marks of the first pages in a log, in order of writing.
 
     The layout is https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
     """
     try:
-        with log.open("rb") as file:
+        with open(log, "rb", buffering=_BUFFER_BYTES) as file:  # noqa: PTH123 - paid for every opening
             header = file.read(_HEADER.size)
             if len(header) < _HEADER.size or header[:4] not in _MAGIC:
                 return

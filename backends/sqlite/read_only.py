@@ -25,13 +25,13 @@ _PAUSE_S = 0.05
 def signature(real: Path) -> tuple[int, ...]:
     """What tells that the parts of a store are as they were: device, inode, size and time of the file and its logs."""
     found: list[int] = []
-    for part in (real, file.log_of(real), file.journal_of(real)):
+    for part in (str(real), file.log_of(real), file.journal_of(real)):
         try:
-            status = part.stat()
+            status = os.stat(part)  # noqa: PTH116 - paid for every call
         except OSError:
             found.append(-1)
             continue
-        if part == real or status.st_size:
+        if part == str(real) or status.st_size:
             found += (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     return tuple(found)
 
@@ -86,7 +86,7 @@ class ReadOnlyConnection:
             if attempt:
                 time.sleep(_PAUSE_S * attempt)
             before = signature(real)
-            parts = [p for p in (real, file.log_of(real), file.journal_of(real)) if p == real or file.waiting_bytes(p)]
+            parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
             for old in folder.iterdir():
                 old.unlink()
             try:
