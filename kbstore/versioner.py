@@ -9,6 +9,7 @@ from kbstore.clock import Clock
 from kbstore.errors import InvalidJSON, RevisionError
 from kbstore.project import open_for_file
 from kbstore.store import Store
+from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 from kbstore.workfile import WorkFile, mode_like
 from kbstore.workingcopy import WorkingCopy
@@ -75,11 +76,13 @@ class KnowledgeBaseVersioner:
     def _keep(self, why: str) -> bool:
         """Make a version of what is in none; False where the file is no JSON, and was set aside instead."""
         try:
-            status = self._copy.status()
+            clean = self._copy.status().clean
+        except BaseUnknown:
+            clean = False
         except InvalidJSON:
             self._copy.file.set_aside()
             return False
-        if not status.clean:
+        if not clean:
             self._copy.commit(message=why, base="HEAD")  # as the file is, whatever others committed since it was taken
         return True
 

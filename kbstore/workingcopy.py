@@ -476,7 +476,11 @@ class WorkingCopy:
         return remembered(self.store, state) is not None
 
     def _base(self, content: FileContent, state: FileState | None) -> Version:
-        return find_base(self.store, self.file.path.name, state, content)
+        try:
+            return find_base(self.store, self.file.path.name, state, content)
+        except BaseUnknown as fault:
+            fault.hint = fault.hint if self._own else _OTHER_NAME
+            raise
 
 
 @contextmanager

@@ -525,3 +525,24 @@ def test_a_file_that_is_no_knowledge_base_is_refused(kb: Shell, content: bytes, 
     assert told in kb.fails(3, "-C", "fresh", "init", "kb.json").err
     assert (kb.folder / "fresh" / "kb.json").read_bytes() == content
     assert [path.name for path in (kb.folder / "fresh").iterdir()] == ["kb.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_an_empty_file_leads_to_its_history(kb: Shell, content: bytes) -> None:
+    """An editor or a full disk emptied it: what the hint says brings the newest version back, and removes nothing."""
+    before = kb.file.read_bytes()
+    kb.file.write_bytes(content)
+    for command in (["status"], ["commit", "-m", "x"], ["diff"]):
+        told = kb.fails(3, *command).err
+        assert "hint: write the newest version into it: kbstore checkout HEAD --force\n" in told
+    kb.ok("checkout", "HEAD", "--force")
+    assert json.loads(before) == kb.read()
+    store = str(kb.folder / ".kbstore" / "kb.db")
+    (kb.folder / "joined").mkdir()
+    joined = kb.folder / "joined" / "kb.json"
+    joined.write_bytes(content)
+    told = kb.fails(3, "-C", "joined", "init", "kb.json", "--store", store).err
+    assert "hint: remove it, and kbstore init writes the newest version: rm kb.json\n" in told
+    joined.unlink()
+    kb.ok("-C", "joined", "init", "kb.json", "--store", store)
+    assert json.loads(joined.read_bytes()) == kb.read()

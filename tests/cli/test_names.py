@@ -2,6 +2,9 @@
 
 import pytest
 
+from kbstore import Store
+from kbstore.project import Project
+from kbstore.workfile import WorkFileError
 from tests.cli.support import Shell
 
 
@@ -70,3 +73,23 @@ def test_a_branch_that_is_not_there(kb: Shell) -> None:
     kb.fails(3, "tag", "draft")
     kb.fails(2, "branch", "--switch")
     kb.fails(2, "branch", "--switch", "draft", "v1")
+
+
+def test_a_switch_that_was_cut_short_goes_on(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is on the other branch by then: exit 13, status says so, and the same command again ends well."""
+    kb.ok("branch", "draft", "v1")
+    with Store.open(kb.folder / ".kbstore" / "kb.db", branch="draft", author="they") as draft:
+        draft.commit(patch=[{"op": "replace", "path": "/name", "value": "draft"}], base="v1")
+
+    def full(*_: object, **__: object) -> None:
+        raise WorkFileError("cannot write config.json: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "change", full)
+        told = kb.fails(13, "branch", "--switch", "draft").err
+    assert "the file is at v2_" in told
+    assert "run the same command again" in told
+    assert "add --branch draft" in kb.fails(3, "status").err
+    kb.ok("branch", "--switch", "draft")
+    assert kb.ok("status").lines[1:] == ["nothing changed"]
+    assert kb.read()["name"] == "draft"

@@ -227,3 +227,22 @@ def test_a_damaged_source_is_not_copied(rich: Shell, tmp_path: Path) -> None:
             with pytest.raises(KBStoreError, match="v2"):
                 replicate(source, target)
             assert target.head().seq == 0
+
+
+def test_a_pull_brings_the_base_of_the_file(rich: Shell) -> None:
+    """A store that is older than its file refuses it by name, and takes what is missing from another store."""
+    rich.ok("clone", ".kbstore", "old.db")
+    rich.edit("p2", votes=9)
+    name = rich.ok("commit", "-m", "newer").out.split()[0]
+    (rich.folder / ".kbstore" / "kb.db").rename(rich.folder / "new.db")
+    (rich.folder / "old.db").rename(rich.folder / ".kbstore" / "kb.db")
+    rich.edit("p1", votes=9)
+    before = rich.file.read_bytes()
+    for command in (["status"], ["diff"], ["commit", "-m", "x"], ["checkout"], ["restore", "v1"]):
+        told = rich.fails(3, *command).err
+        assert f"kb.json was taken from {name} (" in told
+        assert "this store does not contain; its newest version is v3_" in told
+    assert "votes" in rich.ok("diff", "v3").out
+    rich.ok("pull", "new.db")
+    assert rich.file.read_bytes() == before
+    assert rich.ok("status").lines[1:] == ["uncommitted: 1 modified", "  ~ p1"]

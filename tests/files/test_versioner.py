@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from kbstore import KnowledgeBaseVersioner
+from kbstore.project import FileState, project_of
+from kbstore.taken import BaseUnknown
 from kbstore.workfile import WorkFileError
 from tests.store.support import Ticks
 
@@ -113,3 +115,15 @@ def test_the_history_of_a_private_file_is_private(file: Path) -> None:
     KnowledgeBaseVersioner(file).close()
     assert stat.S_IMODE((file.parent / ".kbstore" / "kb.db").stat().st_mode) == 0o600
     assert stat.S_IMODE((file.parent / ".kbstore").stat().st_mode) == 0o700
+
+
+def test_a_file_of_another_store_is_kept_before_a_restore(versioner: KnowledgeBaseVersioner, file: Path) -> None:
+    """What differs from its base cannot be told, so the file becomes a version as it is."""
+    write(file, 5)
+    project = project_of(file)
+    assert project is not None
+    project.remember(file, FileState(seq=9, id="0" * 64, branch="main", digest="x"))
+    with pytest.raises(BaseUnknown):
+        versioner.create_version("mine")
+    assert versioner.restore_version("v1") is True
+    assert [votes(versioner.store.checkout(f"v{n}")) for n in range(1, 5)] == [0, 1, 5, 0]
