@@ -25,6 +25,7 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
       kbstore backup /backups/kb-monday.db --verify
     """
     made = backup_store(session.location, target, verify=verify)
+    session.landed = f"{shown_path(made.path)} is written"
     if as_json:
         say_json({"path": str(made.path), "version": made.version})
         return
@@ -47,6 +48,7 @@ def restore_backup_command(session: Session, source: str, verify: bool, as_json:
       kbstore restore-backup /backups/kb-monday.db
     """
     done = restore_backup(session.location, Path(source), verify=verify)
+    session.landed = "the backup is restored"
     if as_json:
         say_json({"version": done.version, "replaced": str(done.replaced) if done.replaced else None})
         return

@@ -37,6 +37,7 @@ def clone_command(session: Session, source: str, target: str, as_json: bool) -> 
     """
     with Store.open(lasting(source), read_only=True) as store, Progress("clone") as progress:
         copied = clone_into(store, lasting(target), author=session.author(), progress=progress.reach)
+        _landed(session, source, copied)
         head = store.head()
     _tell(copied, f"cloned to {visible(target)}", head.name, as_json)
 
@@ -62,6 +63,7 @@ def push_command(session: Session, target: str, force: bool, as_json: bool) -> N
         Progress("push") as progress,
     ):
         copied = replicate(store, there, progress.reach, force=force)
+        _landed(session, session.location, copied)
         head = there.head()
     _tell(copied, f"pushed to {visible(target)}", head.name, as_json)
 
@@ -91,8 +93,7 @@ def pull_command(session: Session, source: str, force: bool, as_json: bool) -> N
             with suppress(BaseUnknown):  # what is pulled may contain it
                 copy.status()
         copied = replicate(there, store, progress.reach, force=force)
-        session.landed = f"what {visible(source)} had more is in the store"
-        session.way_on = "run the same command again"
+        _landed(session, source, copied)
         if copy is not None and not copy.catch_up():
             note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
         head = store.head()
@@ -108,6 +109,11 @@ def _copy(session: Session, store: Store) -> WorkingCopy | None:
     except RevisionError:
         return None
     return session.copy(own)
+
+
+def _landed(session: Session, source: str, copied: Copied) -> None:
+    session.landed = f"all of {source} is copied" if copied.versions or copied.refs else ""
+    session.way_on = "run the same command again"
 
 
 def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:

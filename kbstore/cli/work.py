@@ -255,6 +255,7 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
             else session.copy_of(store, session.output_file(store, output, document=True))
         )
         copy.take(version, force=force, model=model)
+        session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
         if as_json:
             say_json({**version.as_dict(), "file": str(copy.file.path)})
         else:
