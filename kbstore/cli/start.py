@@ -82,8 +82,14 @@ def init_command(
         if content is None:
             version = copy.take(head, force=True)
         elif head.seq:
-            version = copy.status().base
+            status = copy.status()
+            version = status.base
             copy.note_base(version)
+            if not (status.clean or as_json):
+                note(
+                    f"{file.name} is in no version, and is compared with {version.name}; was it taken from another one,"
+                )
+                note("kbstore diff REV compares it with that, and kbstore commit --base REV commits what differs")
         else:
             version = copy.commit(message=message)
             session.landed = f"{version.name} is in the store"

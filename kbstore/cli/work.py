@@ -291,7 +291,9 @@ def restore_command(
     with session.open(author=author) as store, settled(session, store, write_id) as ident:
         copy = session.copy(store) if session.file is not None else None
         restore = copy.restore if copy is not None else store.restore
-        _tell(session, restore(revision, message=message, tags=tags, write_id=ident), copy, as_json)
+        with _way_out("kbstore log shows what was committed meanwhile; the same command again restores on top of it"):
+            version = restore(revision, message=message, tags=tags, write_id=ident)
+        _tell(session, version, copy, as_json)
 
 
 @contextmanager

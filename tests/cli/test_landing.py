@@ -31,6 +31,7 @@ COMMANDS = {
     "apply behind": ["apply", "-", "-m", "mine"],
     "restore": ["restore", "v1"],
     "pull": ["pull", "copy.db"],
+    "import": ["import", "lines.jsonl"],
 }
 MOST = 40
 """No command has more steps than this."""
@@ -80,6 +81,10 @@ def prepared(kb: Shell, name: str) -> dict[str, Any]:
     if name.endswith("behind"):
         with Store.open(kb.folder / ".kbstore" / "kb.db", author="they") as store:
             store.commit(patch=THEIRS, message="theirs")
+    if name == "import":
+        document = kb.read()
+        document["problems"]["p2"]["steps"].append("once")
+        (kb.folder / "lines.jsonl").write_text(json.dumps({"document": document}) + "\n")
     if name == "pull":
         kb.ok("clone", ".kbstore/kb.db", "copy.db")
         with Store.open(kb.folder / "copy.db", author="they") as store:
@@ -138,7 +143,7 @@ def test_a_fault_at_each_step(kb: Shell, monkeypatch: pytest.MonkeyPatch, name: 
         assert result.code in ((0, 13) if stopped.landed else (0, 3)), (at, result)
         assert "Traceback" not in result.err
         if result.code == 13:
-            assert "is in the store" in result.err, result
+            assert "is in the store" in result.err or "imported" in result.err, result
             assert "run the same command again" in result.err, result
         if result.code:
             kb.ok(*COMMANDS[name], **options)
