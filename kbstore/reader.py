@@ -17,6 +17,7 @@ from kbstore.diff import Diff
 from kbstore.document import Base, with_base
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
+from kbstore.identity import Identities
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.order.rules import NO_RULES, Rules
@@ -385,6 +386,11 @@ class Reader:
             state = self._refs.read()
             collection = {} if state.collection is None else {COLLECTION: (state.collection,)}
             return collection | {identity_setting(p): state.identities[p] for p in sorted(state.identities)}
+
+    @property
+    def identities(self) -> Identities:
+        """The members that settings name for the elements of arrays, by the pointer of the array."""
+        return self._identities
 
     def branches(self) -> list[str]:
         """Names of all branches."""

@@ -202,7 +202,9 @@ class WorkingCopy:
         start = named_base(self.store, base) if base is not None else self._base(content, state)
         document = content.value
         if places:
-            document = with_places(self.store.checkout(start) if start.seq else {}, document, places)
+            document = with_places(
+                self.store.checkout(start) if start.seq else {}, document, places, self.store.identities
+            )
         digest = sha256("\n".join((content.digest, *places)).encode()).hexdigest() if places else content.digest
         with self._settling(digest, start, write_id) as ident:
             version = self.store.commit(

@@ -86,10 +86,8 @@ def init_command(
             version = status.base
             copy.note_base(version)
             if not (status.clean or as_json):
-                note(
-                    f"{file.name} is in no version, and is compared with {version.name}; was it taken from another one,"
-                )
-                note("kbstore diff REV compares it with that, and kbstore commit --base REV commits what differs")
+                note(f"{visible(file.name)} equals no version, so it is compared with {version.name}")
+                note("if it was taken from another one, kbstore commit --base REV commits what differs from that")
         else:
             version = copy.commit(message=message)
             session.landed = f"{version.name} is in the store"

@@ -58,7 +58,7 @@ def test_init_joins_a_store_that_is_there(kb: Shell, option: str) -> None:
         if content is not None:
             assert (folder / "kb.json").read_bytes() == content
             assert status["removed"] == ["p2", "p4"]
-            assert "kb.json is in no version, and is compared with v3_" in result.err
+            assert "kb.json equals no version, so it is compared with v3_" in result.err
 
 
 @pytest.mark.parametrize("arguments", [["--store", "nowhere/kb.db"], ["--store", "memory:"], ["--collection", "x"]])

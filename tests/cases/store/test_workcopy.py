@@ -112,3 +112,19 @@ def test_one_article_is_committed_alone(desk: Desk) -> None:
     assert desk.ok("diff", "/p/y", "--patch").out == "[]\n"
     desk.ok("commit", "-m", "x too")
     assert desk.newest() == desk.read()
+
+
+def test_an_article_that_moved_is_committed_by_its_identity(desk: Desk) -> None:
+    """As case 39, in an array whose elements a setting of the store identifies: a pointer means the file."""
+    halls = [{"city": "Bonn", "hall": 3, "open": 9}, {"city": "Bonn", "hall": 4, "open": 9}]
+    begun(desk, {"places": halls})
+    desk.ok("config", "identity", "/places", "city,hall")
+    third = {"city": "Ulm", "hall": 1, "open": 8}
+    desk.write({"places": [third, {**halls[0], "open": 10}, {**halls[1], "open": 10}]})
+    desk.ok("commit", "-m", "hall 4 alone", "/places/2/open")
+    assert desk.newest() == {"places": [halls[0], {**halls[1], "open": 10}]}
+    desk.ok("commit", "-m", "the new one alone", "/places/[city=Ulm,hall=1]")
+    assert desk.newest() == {"places": [third, halls[0], {**halls[1], "open": 10}]}
+    assert desk.ok("status").lines[1] == "uncommitted: 1 modified"
+    desk.ok("commit", "-m", "the rest")
+    assert desk.newest() == desk.read()
