@@ -190,7 +190,7 @@ class MemoryBackend:
         records = self._log(log).records
         for number in numbers:
             if not 1 <= number <= len(records):
-                raise CorruptStore(f"record {number} of log {log} is missing", hint="see what verify reports")
+                raise CorruptStore(f"record {number} of log {log} is missing", hint="run: kbstore verify")
             yield number, records[number - 1][2]
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:

@@ -156,7 +156,7 @@ def decompress(frame: bytes, base: bytes | None = None) -> bytes:
             return _tools.decompressor.decompress(frame)
         return _tools.decompressor_on(base).decompress(frame)
     except zstandard.ZstdError as fault:
-        raise CorruptStore(f"a compressed frame cannot be undone: {fault}") from None
+        raise CorruptStore(f"a compressed frame cannot be decompressed: {fault}") from None
 
 
 def _dictionary(base: bytes) -> zstandard.ZstdCompressionDict:

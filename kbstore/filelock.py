@@ -55,7 +55,8 @@ def _wait(descriptor: int, file: Path) -> None:
                 return
             if monotonic() > end:
                 raise WorkFileError(
-                    f"another kbstore command is writing in the folder of {file}", hint="see whether one was stopped"
+                    f"another kbstore command is writing in the folder of {file}",
+                    hint="end it, or wait until it is done",
                 ) from fault
             time.sleep(_LOOK_S)
         else:

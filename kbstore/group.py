@@ -184,5 +184,7 @@ def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) ->
         if member.fault is None:
             alone = member is not leader and not isinstance(fault, Exception)
             member.fault = (
-                OutcomeUnknown("the call that committed it was ended", write_id=member.write_id) if alone else fault
+                OutcomeUnknown("the call that committed it was interrupted", write_id=member.write_id)
+                if alone
+                else fault
             )

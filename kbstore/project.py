@@ -217,7 +217,7 @@ def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -
     if project is not None:
         return project, _open(project, clock, author)
     if not file.exists():
-        raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
+        raise WorkFileError(f"there is no file {file}", hint="create it first; {} is an empty knowledge base")
     if (file.parent / FOLDER / "config.json").is_file():
         project = Project.load(file.parent)
         if project.file is not None:
@@ -310,7 +310,7 @@ def _read(path: Path, kind: type[_Kind]) -> _Kind:
         found = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise ProjectError(
-            f"{path} is malformed: {fault}", hint="mend it, or remove it and run kbstore init again"
+            f"{path} is malformed: {fault}", hint="fix it, or remove it and run kbstore init again"
         ) from None
     version = getattr(found, "format", CONFIG_FORMAT)
     if version > CONFIG_FORMAT:

@@ -59,7 +59,7 @@ def proposals_of(
     for at, change in enumerate(changes):
         try:
             if change.has_document == (change.patch is not None):
-                raise PatchError("give a document or a patch, and not both")
+                raise PatchError("give either a document or a patch")
             body = b""
             tree = None
             order: Arrange | None

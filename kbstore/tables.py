@@ -80,7 +80,7 @@ def _refuse_other_files(path: Path) -> None:
     if not path.exists():
         return
     if path.stat().st_size and _application_of(path) != _APPLICATION_ID:
-        raise KBStoreError(f"{path} is not an earlier export and is not written over", hint="choose another name")
+        raise KBStoreError(f"{path} is not an earlier export, so it is not overwritten", hint="choose another name")
 
 
 def _application_of(path: Path) -> int | None:

@@ -101,7 +101,7 @@ class WorkFile:
         """
         data = self._bytes()
         if not data.strip():
-            raise EmptyFile(f"{self.path} is empty", line=1, column=1, hint="{} is a knowledge base with nothing in it")
+            raise EmptyFile(f"{self.path} is empty", line=1, column=1, hint="write {} for an empty knowledge base")
         try:
             value, rounded = loads_rounded(data, lossy)
         except InvalidJSON as fault:
@@ -145,7 +145,10 @@ class WorkFile:
                 like = None
         data = printed(value, like)
         if unchanged is not None and self.digest() != unchanged:
-            raise FileChanged(f"{self.path} was changed while it was worked on; it was left alone", hint="run it again")
+            raise FileChanged(
+                f"{self.path} was changed by another program meanwhile; it was not overwritten",
+                hint="run the command again",
+            )
         kept = loads_rounded(data, True)[1] if like is not None and like.rounded else ()
         written = WrittenFile(sha256(data).hexdigest(), frozenset(kept))
         if announce is not None:
@@ -228,7 +231,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
         if before is not None and not stat.S_ISREG(before.st_mode):
             raise WorkFileError(f"{path} is not a file and cannot be replaced by one")
         if before is not None and not os.access(target, os.W_OK):
-            raise WorkFileError(f"{path} is write-protected; it was left alone", hint=f"chmod u+w {path}")
+            raise WorkFileError(f"{path} is write-protected; it was not changed", hint=f"chmod u+w {path}")
         temporary, descriptor = _open_beside(target, mode)
         try:
             try:
@@ -243,7 +246,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as fault:
-        kept = "; what was there is there still" if os.path.lexists(target) else ""
+        kept = "; the old file is unchanged" if os.path.lexists(target) else ""
         raise WorkFileError(f"cannot write {path}: {fault.strerror}{kept}") from fault
     try:
         _sync_folder(target.parent)

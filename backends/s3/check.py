@@ -29,7 +29,7 @@ def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
     for one in client.listing("log/", folders=True):
         log = keys.log_of(one.key.removeprefix("log/").rstrip("/"))
         if log is None:
-            yield Damage(f"there is something that is no log: {one.key}", cache=True)
+            yield Damage(f"{one.key} is not a log", cache=True)
         else:
             logs.append(log)
     for log in logs:
@@ -53,7 +53,7 @@ def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
         for one, answer in zip(batch, got, strict=True):
             slot = keys.number_of(one.key[len(folder) :])
             if slot is None:
-                yield Damage(f"there is something that is no slot: {one.key}", cache=True)
+                yield Damage(f"{one.key} is not a slot", cache=True)
                 continue
             if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a list may miss the newest
                 yield Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False)
@@ -100,7 +100,7 @@ def _packs(client: Client, log: str, packs: list[tuple[str, int | None, str]], r
     for tier, index, key in packs:
         got = client.get(key)
         if index is None:
-            yield Damage(f"there is something that is no pack: {key}", cache=True)
+            yield Damage(f"{key} is not a pack", cache=True)
         elif got is not None:  # else it is gone meanwhile
             try:
                 ident = PackId(log, tier, index)
@@ -120,7 +120,7 @@ def _compare(run: Run, told: _Records, records: _Records, tier: str) -> None:
         header, body = records[number]
         mine = told.get(number, (b"", b""))
         if (tier != "b" and mine[0] != header) or (tier != "h" and mine[1] != body):
-            raise CorruptStore(f"{run.key} tells record {number} otherwise than its slot does")
+            raise CorruptStore(f"{run.key} does not have record {number} as its slot has it")
 
 
 def _read_all(client: Client, run: Run, records: _Records) -> None:
@@ -167,7 +167,7 @@ def _snapshots(client: Client, log: str) -> Iterator[Damage]:
     for one in client.listing(folder):
         name = keys.snapshot_of(one.key[len(folder) :])
         if name is None:
-            yield Damage(f"there is something that is no snapshot: {one.key}", cache=True)
+            yield Damage(f"{one.key} is not a snapshot", cache=True)
             continue
         got = client.get(one.key)
         if got is None:

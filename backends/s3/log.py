@@ -247,7 +247,7 @@ class Log:
     def _bodies_once(self, numbers: Sequence[int], damaged: list[str]) -> dict[int, bytes]:
         if numbers[0] < 1 or numbers[-1] > max(self._known.number, (self.hint or NO_HINT).next - 1):
             wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
-            raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="see what verify reports")
+            raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="run: kbstore verify")
         runs: list[Run] = []
         for low, high in _stretches(numbers):
             runs.extend(self.load(self.cover(low, high, bodies=True)))
@@ -271,7 +271,7 @@ class Log:
                 raise CorruptStore(
                     f"the bodies of records {group.first} to {group.first + group.records - 1} of log {self.name} "
                     f"are missing: there is no {piece.key}",
-                    hint="see what verify reports",
+                    hint="run: kbstore verify",
                 )
             where = f"bodies {group.first} of log {self.name}"
             begin = group.first - run.first

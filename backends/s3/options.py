@@ -110,7 +110,7 @@ def parse_location(location: str) -> Options:
     location = "this URL" if "@" in location else location.partition("?")[0]
     bucket = parts.netloc
     if not _BUCKET.fullmatch(bucket):
-        raise _wrong(location, "it names no bucket")
+        raise _wrong(location, "it has no bucket")
     prefix = parts.path.strip("/")
     segments = prefix.split("/") if prefix else []
     if (
@@ -124,7 +124,7 @@ def parse_location(location: str) -> Options:
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds or name in ("bucket", "prefix"):
             near = get_close_matches(name, kinds, n=1)
-            raise _wrong(location, "it has an option that is none" + (f"; did you mean {near[0]}?" if near else ""))
+            raise _wrong(location, "it has an unknown option" + (f"; did you mean {near[0]}?" if near else ""))
         values[name] = _value(location, name, kinds[name], text)
     _check_endpoint(location, str(values.get("endpoint", "")))
     options = Options(bucket, f"{prefix}/" if prefix else "", **values)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def parse_location(location: str) -> Options:
         raise _wrong(options.place, "kms_key needs sse=aws:kms")
     if options.storage_class.upper() in _ARCHIVED:
         raise _wrong(
-            options.place, f"what has storage_class={options.storage_class} cannot be read before it is restored"
+            options.place, f"objects with storage_class={options.storage_class} cannot be read before they are restored"
         )
     if options.addressing not in ("auto", "path", "virtual"):
         raise _wrong(options.place, "addressing is auto, path or virtual")
@@ -176,6 +176,6 @@ def _shown(value: object) -> str:
 
 def _wrong(location: str, why: str) -> StoreNotFound:
     return StoreNotFound(
-        f"{location} names no store: {why}",
+        f"{location} is not the location of a store: {why}",
         hint="write s3://bucket/prefix?region=...&endpoint=...; docs/s3.md lists the options",
     )

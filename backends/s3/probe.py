@@ -63,11 +63,9 @@ def read_marker(client: Client) -> str:
         told = orjson.loads(got.data)
         kind, number, ident = told["kind"], told["format"], told["id"]
     except (ValueError, KeyError, TypeError):
-        raise CorruptStore(
-            f"{place}/{keys.MARKER} is not the marker of a store", hint="is it the right prefix?"
-        ) from None
+        raise CorruptStore(f"{place}/{keys.MARKER} is not the marker of a store", hint="check the prefix") from None
     if kind != "kbstore" or not isinstance(number, int) or not isinstance(ident, str):
-        raise CorruptStore(f"{place}/{keys.MARKER} is not the marker of a store", hint="is it the right prefix?")
+        raise CorruptStore(f"{place}/{keys.MARKER} is not the marker of a store", hint="check the prefix")
     if number > FORMAT:
         raise UnsupportedFormat(
             f"{place} has format {number}; this kbstore reads up to {FORMAT}", hint="install a newer kbstore"
@@ -85,7 +83,7 @@ def require_create_if_absent(client: Client, token: str) -> None:
     data = b"may this be created once, and not twice? " + token.encode()
     if _create(client, key, data) is not None:
         raise StoreUnavailable(
-            f"the server of {client.options.place} keeps something else under a new name", hint="try again"
+            f"the server of {client.options.place} does not give back what was written", hint="try again"
         )
     ignored = not _refuses(client, key, data)
     try:

@@ -131,7 +131,7 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
         )
     if code in _WITHOUT_KEY:
         return StoreUnavailable(
-            f"no AWS credentials were found for {place}", hint="set AWS_PROFILE, or run aws configure or aws sso login"
+            f"there are no AWS credentials for {place}", hint="set AWS_PROFILE, or run aws configure or aws sso login"
         )
     if code in _WRONG_KEY:
         return StoreUnavailable(
@@ -159,7 +159,9 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
             hint="docs/s3.md has the policy that kbstore needs",
         )
     if code == _CERTIFICATE:
-        return StoreUnavailable(f"the server of {place} shows no certificate that is trusted", hint="name it with ?ca=")
+        return StoreUnavailable(
+            f"the server of {place} has a certificate that is not trusted", hint="name it with ?ca="
+        )
     if code in _UNREACHED:
         return StoreUnavailable(
             f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"

@@ -40,7 +40,7 @@ class SQLiteBackend:
     def __init__(self, location: str, *, read_only: bool = False) -> None:
         path = file.path_of(location)
         if not str(location):
-            raise StoreNotFound("an empty path names no store", hint="name its file")
+            raise StoreNotFound("an empty path is not the location of a store", hint="name its file")
         self._location = str(path)
         # The folder may be left with chdir while the store is open.
         self._connection = Connection(path.absolute(), read_only=read_only)

@@ -206,9 +206,7 @@ class Chunks:
             except CorruptStore as damage:
                 fault = fault or damage
         if fault is not None:
-            raise CorruptStore(
-                f"chunk {address.hex()} cannot be read: {fault}", hint="run verify; a damaged cache is dropped by gc"
-            )
+            raise CorruptStore(f"chunk {address.hex()} cannot be read: {fault}", hint="run: kbstore verify")
         return None
 
     def _following(self, connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
@@ -250,7 +248,7 @@ class Chunks:
             "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id=?", (place.pack,)
         ).fetchone()
         if digest != pack_digest(tier, owner, base, directory, frame):
-            raise CorruptStore(f"pack {place.pack} is damaged", hint="run verify")
+            raise CorruptStore(f"pack {place.pack} is damaged", hint="run: kbstore verify")
         pack = packing.undo_chunks(directory, frame, self._base(connection, base))
         self._undone[key] = pack
         self._undone_bytes += len(pack.raw)

@@ -58,10 +58,10 @@ def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None
         "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id=?", (base,)
     ).fetchone()
     if row is None:
-        raise CorruptStore(f"pack {base}, which others lean on, is missing", hint=RESTORE_HINT)
+        raise CorruptStore(f"pack {base}, which other packs need, is missing", hint=RESTORE_HINT)
     tier, owner, nothing, digest, directory, frame = row
     if digest != pack_digest(tier, owner, nothing, directory, frame):
-        raise CorruptStore(f"pack {base}, which others lean on, is damaged", hint=RESTORE_HINT)
+        raise CorruptStore(f"pack {base}, which other packs need, is damaged", hint=RESTORE_HINT)
     return packing.decompress(frame)
 
 

@@ -33,7 +33,7 @@ FAULTS = (sqlite3.Error, UnicodeDecodeError)
 def translated(error: Fault, location: str) -> BackendError:
     """The error to raise instead, which says where and what to do."""
     if isinstance(error, UnicodeDecodeError):
-        return CorruptStore(f"{location} is damaged: a name in it is no text", hint=RESTORE_HINT)
+        return CorruptStore(f"{location} is damaged: a name in it is not text", hint=RESTORE_HINT)
     code = code_of(error)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     said = f"{error} ({name})"

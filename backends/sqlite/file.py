@@ -200,7 +200,7 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
             hint="install a newer kbstore",
         )
     if version != schema.FORMAT:
-        raise CorruptStore(f"{path} is in format {version}, which never was", hint=RESTORE_HINT)
+        raise CorruptStore(f"{path} is in format {version}, which no kbstore wrote", hint=RESTORE_HINT)
     for _ in range(3):
         if waiting_bytes(log_of(real)):
             return  # a file is completed from its log, and the header may be ahead of the rest

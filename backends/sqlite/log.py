@@ -144,7 +144,7 @@ class Logs:
                 # A damaged tree may give rows in any order, and some again without end.
                 sound = type(header) is bytes and type(slot) is int and type(number) is int
                 if not sound or not low <= number <= high:
-                    raise CorruptStore(f"record {number} of log {log} is damaged", hint="see what verify reports")
+                    raise CorruptStore(f"record {number} of log {log} is damaged", hint="run: kbstore verify")
                 if newest_first:
                     high = number - 1
                 else:
@@ -210,7 +210,7 @@ class Logs:
         """Bodies of a few records: from their own rows, then from packs, then known to be empty."""
         start = self.start_of(connection, log)
         if start is None:
-            raise CorruptStore(f"log {log} holds no record {numbers[0]}", hint="see what verify reports")
+            raise CorruptStore(f"log {log} holds no record {numbers[0]}", hint="run: kbstore verify")
         low, high = start + min(numbers), start + max(numbers)
         found: dict[int, bytes] = {}
         if high - low < 2 * len(numbers):
@@ -246,10 +246,10 @@ class Logs:
                 return body
         row = connection.execute("SELECT size FROM records WHERE id=?", (ident,)).fetchone()
         if row is None:
-            raise CorruptStore(f"log {log} holds no record {ident & NUMBER_MASK}", hint="see what verify reports")
+            raise CorruptStore(f"log {log} holds no record {ident & NUMBER_MASK}", hint="run: kbstore verify")
         if row[0] != 0:
             raise CorruptStore(
-                f"the body of record {ident & NUMBER_MASK} of log {log} is missing", hint="see what verify reports"
+                f"the body of record {ident & NUMBER_MASK} of log {log} is missing", hint="run: kbstore verify"
             )
         return b""
 

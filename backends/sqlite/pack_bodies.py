@@ -100,7 +100,7 @@ def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list
         ).fetchall()
         for ident, digest, body in rows:
             if digest != body_digest(ident, body):
-                raise CorruptStore(f"the body of record {ident & NUMBER_MASK} is damaged", hint="see what verify says")
+                raise CorruptStore(f"the body of record {ident & NUMBER_MASK} is damaged", hint="run: kbstore verify")
             size += len(body)
             if found and size > packing.COLD_RAW_BYTES:
                 return found
@@ -121,7 +121,7 @@ def _carry_out(owner: Connection, job: _Job, base: int | None, base_raw: bytes |
     if packing.undo_bodies(job.bodies[0][0], packing.decompress(frame, base_raw if leaning else None)) != dict(
         job.bodies
     ):
-        raise CorruptStore("a pack of bodies does not give back what went in", hint="report this, nothing was changed")
+        raise CorruptStore("a pack of bodies cannot be read back", hint="report this, nothing was changed")
     first, last = job.bodies[0][0], job.bodies[-1][0]
 
     def move(connection: sqlite3.Connection) -> int:

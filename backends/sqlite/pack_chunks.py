@@ -284,4 +284,4 @@ def _prove(connection: sqlite3.Connection, ident: int, directory: bytes) -> None
         raise CorruptStore(f"pack {ident} is not what was written", hint="report this, nothing was changed")
     for chunk in pack.chunks():
         if hashlib.sha256(chunk.data).digest() != chunk.address:
-            raise CorruptStore(f"pack {ident} does not give back what went in", hint="report this, nothing was changed")
+            raise CorruptStore(f"pack {ident} cannot be read back", hint="report this, nothing was changed")

@@ -40,7 +40,7 @@ INTERRUPTED = 130
 
 # What to do on the command line, where the error speaks of calls in Python.
 _UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
-_READ_ONLY_HINT = "see who may write the file and its folder; everything can be read meanwhile"
+_READ_ONLY_HINT = "check the permissions of the file and of its folder; reading works meanwhile"
 _OPENING = "open it"
 _SHOWN_CONFLICTS = 20
 _SHOWN_LINES = 40
@@ -110,7 +110,7 @@ def _hint(fault: BaseException, session: Session, code: int) -> str | None:
     if isinstance(fault, OutcomeUnknown) and not isinstance(fault, Forgotten):
         return _UNKNOWN_HINT
     if not isinstance(fault, (KBStoreError, OSError)):
-        return "this is a fault in kbstore; KBSTORE_TRACEBACK=1 shows where"
+        return "this is a bug in kbstore; set KBSTORE_TRACEBACK=1 to see where"
     if isinstance(fault, ReadOnlyStore) and (fault.hint or "").startswith(_OPENING):
         return _READ_ONLY_HINT
     own = fault.hint if isinstance(fault, KBStoreError) else None

@@ -96,7 +96,7 @@ def complete_revision(ctx: click.Context, _: click.Parameter, begun: str) -> lis
 
 def _someone(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():
-        raise click.BadParameter("an empty name is nobody's; leave the option out", ctx, param)
+        raise click.BadParameter("an author cannot be empty; leave the option out", ctx, param)
     return value
 
 

@@ -83,7 +83,7 @@ class Session:
         if self.found is None:
             raise StoreNotFound(
                 f"there is no {FOLDER} folder in {Path.cwd()} or above it",
-                hint="start one with: kbstore init FILE, or name a store with --store",
+                hint="start a history here: kbstore init FILE, or name a store with --store",
             )
         return self.found.location
 
@@ -128,7 +128,9 @@ class Session:
             NoFile: None was chosen.
         """
         if self.file is None:
-            raise NoFile("no file was chosen", hint="name it with --file FILE, or for good with: kbstore init FILE")
+            raise NoFile(
+                "no file was chosen", hint="name it with --file FILE, or start a history of it: kbstore init FILE"
+            )
         return WorkingCopy(
             store, WorkFile(self.file), self.project, mode=self.mode(store), on_rounded=self.on_rounded(self.file)
         )
@@ -159,9 +161,9 @@ class Session:
         places = [f"{os.path.realpath(store.location)}{end}" for end in ("", "-wal", "-shm", "-journal")]
         folder = os.path.realpath(self.found.root / FOLDER) if self.found is not None else None
         if real in places or (folder is not None and os.path.commonpath([folder, real]) == folder):
-            raise WorkFileError(f"{name} belongs to the store and is not written over", hint="choose another name")
+            raise WorkFileError(f"{name} belongs to the store, so it is not overwritten", hint="choose another name")
         if not document and self.file is not None and real == os.path.realpath(self.file):
-            raise WorkFileError(f"{name} is the knowledge base and is not written over", hint="choose another name")
+            raise WorkFileError(f"{name} is the knowledge base, so it is not overwritten", hint="choose another name")
         return Path(name)
 
     def mode(self, store: Store) -> int:
@@ -181,7 +183,7 @@ def lasting(location: str) -> str:
         click.UsageError: It is a store that would be gone when the command ends.
     """
     if location.lower().startswith("memory:"):
-        raise click.UsageError("a memory: store lasts no longer than one process; name a file or a folder")
+        raise click.UsageError("a memory: store ends with the command; name a file or a folder")
     return location
 
 

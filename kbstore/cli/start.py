@@ -52,7 +52,8 @@ def init_command(
     there = Project.load(root) if (root / FOLDER / "config.json").is_file() else None
     if there is not None and there.file is not None and there.file.name != file.name:
         raise ProjectError(
-            f"{root / FOLDER} belongs to {there.file.name}", hint="one folder holds the history of one file"
+            f"{root / FOLDER} belongs to {there.file.name}",
+            hint="move the file to a folder of its own, then run kbstore init there",
         )
     if there is not None and there.file is not None and _store_is_there(there.location):
         raise ProjectError(f"{file} has its history in {there.location} already", hint="kbstore status")
@@ -67,7 +68,7 @@ def init_command(
     project = Project(root, config)
     work = WorkFile(file)
     if not work.exists() and not _store_is_there(project.location):
-        raise WorkFileError(f"there is no file {file}", hint="make it first; {} is a knowledge base too")
+        raise WorkFileError(f"there is no file {file}", hint="create it first; {} is an empty knowledge base")
     joined = _store_is_there(project.location)
     try:
         content = work.load(session.lossy) if work.exists() else None
@@ -136,6 +137,10 @@ def _tell(version: Version, project: Project, collection: str | None, *, joined:
     say(f"{version.name}  {visible(version.message)}")
     note(f"{'joined' if joined else 'started'} {shown_path(project.location)}")
     if collection is not None:
-        told = f"the entries are those of {visible(collection)}" if collection else "the entries stand at the top"
+        told = (
+            f"the entries are those of {visible(collection)}"
+            if collection
+            else "the entries are those of the whole document"
+        )
         chosen = project.config.collection is not None
         note(told if chosen else f"{told} (another place: kbstore config collection POINTER)")

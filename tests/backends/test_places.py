@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], type[BackendError], str]] = {
     "text": (lambda p: p.write_text("# not JSON\n" * 100), StoreNotFound, "not an SQLite file"),
     "foreign": (lambda p: (p.unlink(), foreign_database(p)), StoreNotFound, "another program"),
     "newer": (version(7), UnsupportedFormat, "in format 7, which a newer kbstore wrote; this one reads format 1"),
-    "never": (version(0), CorruptStore, "never was"),
+    "never": (version(0), CorruptStore, "which no kbstore wrote"),
     "page size": (overwrite(16, b"\x33\x33"), StoreNotFound, "its first page is damaged"),
     "first page": (overwrite(100, b"\xff" * 200), CorruptStore, "damaged"),
 }

@@ -352,7 +352,7 @@ def test_no_output_goes_over_the_store_or_the_knowledge_base(kb: Shell, command:
         kb.ok(*command, target)
         return
     before = kb.file.read_bytes()
-    assert "is not written over" in kb.fails(3, *command, target).err
+    assert "so it is not overwritten" in kb.fails(3, *command, target).err
     assert kb.file.read_bytes() == before
     kb.ok("verify")
 

@@ -81,7 +81,7 @@ def test_a_collection_can_be_chosen(shell: Shell) -> None:
     ("document", "told", "pointer"),
     [
         (DOCUMENT, f"the entries are those of /problems {CHOICE}\n", "/problems"),
-        (DOCUMENT["problems"], f"the entries stand at the top {CHOICE}\n", ""),
+        (DOCUMENT["problems"], f"the entries are those of the whole document {CHOICE}\n", ""),
         ({"a": 1}, "", None),
     ],
 )

@@ -69,7 +69,7 @@ def everything(shell: Shell) -> bytes:
 def test_the_same_command_settles_it(
     outside: Shell, losing: Callable[..., Any], command: list[str], stdin: bytes
 ) -> None:
-    """Outside a project too, and where others went on meanwhile; what is repeated after that is meant anew."""
+    """Outside a project too, and where others went on meanwhile; after that, the command is a new one."""
     outside.file.write_text('{"list": [0, 5]}')
     command = [*command, "--store", "kb.db"]
     losing()

@@ -224,7 +224,7 @@ def test_no_network(shell: Shell, monkeypatch: pytest.MonkeyPatch, bucket: str) 
 )
 def test_urls_that_name_no_store(shell: Shell, location: str) -> None:
     """Exit code 10, and what is wrong with it."""
-    assert "names no store" in told(shell, 10, location)
+    assert "is not the location of a store" in told(shell, 10, location)
 
 
 def test_secrets_are_not_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
