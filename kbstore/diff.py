@@ -7,7 +7,8 @@ from typing import Any
 from kbstore import render
 from kbstore.entries import Entries, entries_of
 from kbstore.guarded import ReadElement, guarded_patch
-from kbstore.identity import Identities
+from kbstore.identity import Identities, short_token
+from kbstore.pointer import format_pointer
 from kbstore.valuediff import Change, Hunk, Splice, changes, inverse, patch_of
 
 
@@ -23,6 +24,7 @@ class Diff:
         read_entry: Gives an entry before and after, `MISSING` where it is not there: see `sides`.
         read_element: Gives the old elements above a pointer that was asked for: see `kbstore.guarded`.
         base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
+        place: The pointer that was asked for and its address, as tokens; the hunks are at or below that pointer.
 
     Attributes:
         hunks: As given.
@@ -43,6 +45,7 @@ class Diff:
         read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
         read_element: ReadElement | None = None,
         base: str | None = None,
+        place: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     ) -> None:
         self.hunks = list(hunks)
         self.collection = collection
@@ -52,6 +55,7 @@ class Diff:
         self._read_entry = read_entry
         self._read_element = read_element
         self.base = base
+        self._place = place if place is not None and place[0] != place[1] else None
 
     def __bool__(self) -> bool:
         return bool(self.hunks)
@@ -73,7 +77,11 @@ class Diff:
 
     def changes(self) -> list[Change]:
         """Every changed value, one by one, for people."""
-        return changes(self.hunks, self._identities)
+        found = changes(self.hunks, self._identities)
+        if self._place is None:
+            return found
+        pointer, address = map(format_pointer, self._place)
+        return [change._replace(address=address + change.address[len(pointer) :]) for change in found]
 
     def sides(self, entry: str) -> tuple[Any, Any] | None:
         """A whole entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
@@ -143,4 +151,11 @@ class Diff:
 
     @cached_property
     def _entries(self) -> Entries:
-        return entries_of(self.hunks, self.collection, self._identities)
+        found = entries_of(self.hunks, self.collection, self._identities)
+        depth = len(self.collection)
+        if self._place is None or len(self._place[0]) <= depth:
+            return found
+        # What was asked for is one entry or lies in one, which is called by its key.
+        at, token = (tokens[depth] for tokens in self._place)
+        added, removed, modified = ([short_token(token, at)] if ids else [] for ids in found[:3])
+        return Entries(added, removed, modified, [], 0)

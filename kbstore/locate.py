@@ -30,11 +30,12 @@ from kbstore.identity import (
 )
 from kbstore.pointer import APPEND, array_index, format_pointer
 from kbstore.tree.node import ARRAY, OBJECT, Leaf, Ref, split_elements
-from kbstore.tree.read import Source, find_element, find_member, leaf_refs, opened
+from kbstore.tree.read import Source, find, find_element, find_member, leaf_refs, opened
 
 Stored = bytes | Ref
 
 _SHOWN_CANDIDATES = 5
+_KEPT_OUTLINES = 16
 
 
 class Locator:
@@ -86,6 +87,43 @@ class Locator:
             value = None if value is None else self._child(value, token)
         return tuple(address)
 
+    def trace(self, root: Ref | None, path: Sequence[str]) -> tuple[int, tuple[str, ...]] | None:
+        """Return the address by which to follow an element through versions, and how many tokens lead to its array.
+
+        None if no element with a key is on the way.
+
+        Args:
+            root: The state in which an index means a position.
+            path: A pointer or an address, of something that is there or was.
+        """
+        value = None if root is None else opened(root, self._source)
+        place: list[str] = []
+        address: list[str] = []
+        depth: int | None = None
+        for token in path:
+            position = token
+            if value is not None and _is_array(value):
+                at = self._index(place, value, token)
+                keys = self._keys(format_pointer(place), value)
+                position = token if at is None else str(at)
+                key = keys[1][at] if keys is not None and at is not None else None
+                if depth is None and (key is not None or not (token.isdigit() or token in APPEND)):
+                    depth = len(address)
+                token = element_token(keys[0], key) if keys is not None and key is not None else token
+            value = None if value is None else self._child(value, position)
+            place.append(position)
+            address.append(token)
+        return None if depth is None else (depth, tuple(address))
+
+    def stored(self, root: Ref | None, address: Sequence[str]) -> bytes | None:
+        """Return what tells apart the values to which an address leads in several states; None if there is none."""
+        try:
+            path = self.resolve(root, address)
+        except PointerError:
+            return None
+        value = None if root is None or path is None else find(root, path, self._source)
+        return value.address if isinstance(value, Ref) else value
+
     def _keys(self, pointer: str, array: Stored) -> tuple[Names, list[Key | None]] | None:
         names = self._names(pointer, array)
         return None if names is None else (names, keys_of(names, self._outline(array, names))[0])
@@ -121,6 +159,8 @@ class Locator:
         known = (names, array.address if isinstance(array, Ref) else array)
         found = self._outlines.get(known)
         if found is None:
+            if len(self._outlines) >= _KEPT_OUTLINES:
+                self._outlines.clear()
             elements = _elements_of(array, self._source)
             found = self._outlines[known] = [self._members(element, names) for element in elements]
         return found

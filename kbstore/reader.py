@@ -18,6 +18,7 @@ from kbstore.document import Base, with_base
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError
 from kbstore.event import plain_body
 from kbstore.identity import Identities
+from kbstore.locate import Locator
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.order.rules import NO_RULES, Rules
@@ -271,12 +272,14 @@ class Reader:
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
         """The value at a pointer (RFC 6901) at a version, as a new Python value; at ``""`` the same as `checkout`.
 
-        Members are in the order of their author.
+        Members are in the order of their author. A pointer may name elements of arrays by identity (see
+        `kbstore.locate`), here and wherever else one is taken.
 
-        Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry.
+        Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry. What is not there,
+        or named by identity, costs folding the version.
 
         Raises:
-            PointerError: There is nothing, and no `default` was given.
+            PointerError: There is nothing, and no `default` was given; or it names several elements.
         """
         with self._lock:
             path = parse_pointer(pointer)
@@ -285,6 +288,10 @@ class Reader:
             value: Any = MISSING
             if entry is not None:
                 value = self._lookup_of(line).get(path, entry.event)
+                if value is MISSING:
+                    locator = Locator(self._nodes, self._identities)
+                    path = locator.resolve(self._tree(line, entry).root, path) or path
+                    value = self._lookup_of(line).get(path, entry.event)
                 if isinstance(value, dict | list):
                     value = self._rules(line, entry).arranged(value, path)
                 base = self._saw(line, entry)
@@ -307,7 +314,7 @@ class Reader:
         Args:
             old: The old side.
             new: The new side; HEAD by default.
-            pointer: Only what stands at or below this pointer.
+            pointer: Only what is at or below this pointer, on each side.
             document: Compare `old` with this document instead of with `new`.
 
         Cost: what differs, not what is stored; for a version that was not read before, also folding the events since
@@ -330,7 +337,6 @@ class Reader:
 
             old_root, new_root = roots()
             path = parse_pointer(pointer)
-            hunks = compare(self._at(old_root, path), self._at(new_root, path), self._nodes, path)
             sides = [root for root in (old_root, new_root) if root is not None]
             collection = self._collection_of(sides) or ()
 
@@ -338,6 +344,13 @@ class Reader:
             container = format_pointer(collection)
             if container not in identities and (names := entry_names(sides, collection, self._nodes)) is not None:
                 identities[container] = names
+
+            locator = Locator(self._nodes, identities)
+            places = [locator.resolve(root, path) or path for root in (old_root, new_root)]
+            # Both sides' differences are told at the place in the older one, unless only the other one has it.
+            at = 0 if self._at(old_root, places[0]) is not None else 1
+            hunks = compare(self._at(old_root, places[0]), self._at(new_root, places[1]), self._nodes, places[at])
+            address = locator.address((old_root, new_root)[at], places[at])
 
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
@@ -354,6 +367,7 @@ class Reader:
                 read_entry=read_entry,
                 read_element=read_element if path else None,
                 base=old_entry.id if old_entry is not None else "v0",
+                place=(places[at], address) if len(address) == len(places[at]) else None,
             )
 
     @refolding
@@ -510,8 +524,22 @@ class Reader:
 
     @refolding
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
+        """Versions that touched a place, ascending; an element of an array is followed to wherever it was in each."""
         with self._lock:
-            return self._lookup_of(line).touching(parse_pointer(pointer), low, high)
+            path = parse_pointer(pointer)
+            locator = Locator(self._nodes, self._identities)
+            root = self._tree(line, line.entry(high)).root if low <= high else None
+            traced = locator.trace(root, path)
+            if traced is None:
+                return self._lookup_of(line).touching(path, low, high)
+            depth, address = traced
+            found = []
+            for seq in self._lookup_of(line).touching(path[:depth], low, high):
+                roots = (self._tree(line, line.entry(at) if at else None).root for at in (seq - 1, seq))
+                before, after = (locator.stored(root, address) for root in roots)
+                if before != after:
+                    found.append(seq)
+            return found
 
 
 def _seq_of(entry: Entry | None) -> int:

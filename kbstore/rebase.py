@@ -92,7 +92,7 @@ def _reads(
         places = [locator.resolve(root, address) for root in (base, wanted, head)]
         roots = zip((base, wanted, head), places, strict=True)
         values = [_value_at(root, place, source) for root, place in roots]
-        if _stored(base, places[0], source) != _stored(head, places[2], source):
+        if locator.stored(base, address) != locator.stored(head, address):
             yield Conflict(format_pointer(address), READ, *values)
 
 
@@ -103,11 +103,6 @@ def _read_by(operation: Operation, draft: Draft) -> tuple[str, ...] | None:
     if operation.op == "copy":
         return operation.source
     return operation.path if operation.op == "replace" and draft.holds(operation.path, operation.value) else None
-
-
-def _stored(root: Ref | None, path: tuple[str, ...] | None, source: Source) -> bytes | None:
-    value = None if root is None or path is None else find(root, path, source)
-    return value.address if isinstance(value, Ref) else value
 
 
 def _value_at(root: Ref | None, path: tuple[str, ...] | None, source: Source) -> Any:

@@ -92,25 +92,31 @@ def log_command(
 
 @command("show")
 @click.argument("revision", default="HEAD", metavar="[REV]", shell_complete=complete_revision)
+@click.argument("pointer", default="", metavar="[POINTER]")
 @click.option("--stat", is_flag=True, help="Only how much changed, by entry.")
 @as_json_option
 @click.pass_obj
-def show_command(session: Session, revision: str, stat: bool, as_json: bool) -> None:
+def show_command(session: Session, revision: str, pointer: str, stat: bool, as_json: bool) -> None:
     """Show one version: who, when, why, and what it changed.
+
+    If a POINTER is given, only what is at or below it is shown.
 
     \b
     Example:
       kbstore show v3
+      kbstore show v3 /articles/mail
       kbstore show stable --json
     """
+    if revision.startswith("/") and not pointer:
+        revision, pointer = "HEAD", revision
     with session.read() as store:
         version = store.version(revision)
         if version.seq == 0:
             raise RevisionError("v0 is the empty beginning: there is nothing to show")
-        diff = store.diff(store.version(f"{revision}~1"), version)
+        diff = store.diff(store.version(f"{revision}~1"), version, pointer)
         if as_json:
             entries = {"added": diff.added, "removed": diff.removed, "modified": diff.modified, "moved": diff.moved}
-            say_json({**version.as_dict(), **entries, "patch": version.patch})
+            say_json({**version.as_dict(), **entries, "patch": diff.patch if pointer else version.patch})
             return
         color = wants_color()
         body = diff.stat(width()) if stat else diff.text(color=color, width=width())

@@ -126,3 +126,22 @@ def test_two_members_together_identify(tmp_path: Path) -> None:
     assert desk.ok("config", "identity").lines == []
     refused = desk.run("config", "identity", "/halls", "city,,hall")
     assert (refused.code, refused.err.splitlines()[0]) == (3, "error: 'city, , hall' cannot identify elements")
+
+
+def test_the_log_of_an_article_follows_it(tmp_path: Path) -> None:
+    """Case 17: who changed article b, which is at index 2 now?"""
+    a, b, c = ({"id": name, "title": name.upper()} for name in "abc")
+    desk = Desk(tmp_path / "work")
+    desk.write({"articles": [a, b, c]})
+    desk.ok("init", "kb.json")
+    b["title"] = "B2"
+    desk.write({"articles": [a, b, c]})
+    desk.ok("commit", "-m", "edit b")
+    desk.write({"articles": [{"id": "new", "title": "N"}, a, b, c]})
+    desk.ok("commit", "-m", "new on top")
+    assert json.loads(desk.ok("get", "/articles/2").out) == b == json.loads(desk.ok("get", "/articles/b").out)
+    for pointer in ("/articles/2", "/articles/b", "/articles/[id=b]"):
+        told = desk.ok("log", "--oneline", "--path", pointer).lines
+        assert [line.partition(" ")[2].partition(" ")[2] for line in told] == ["edit b", "first version"]
+    assert desk.ok("show", "v2", "/articles/b", "--stat").lines[-2] == " /articles/[id=b] | 1 ~"
+    assert desk.ok("diff", "v1", "v3", "/articles/b/title").lines[:2] == ["~ b", '    /title  "B" -> "B2"']
