@@ -45,6 +45,10 @@ class StoreUnavailable(BackendError):
     """
 
 
+class DiskFull(StoreUnavailable):
+    """There is no room to write. What is stored can be read meanwhile, by opening it read-only."""
+
+
 class CorruptStore(BackendError):
     """Stored bytes are not what was written. The message names the record, chunk or file."""
 

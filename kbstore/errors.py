@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from backends.errors import (
     BackendError,
     CorruptStore,
+    DiskFull,
     KBStoreError,
     OutcomeUnknown,
     ReadOnlyStore,
@@ -25,6 +26,8 @@ __all__ = [
     "Conflict",
     "ConflictError",
     "CorruptStore",
+    "DamagedVersion",
+    "DiskFull",
     "InvalidJSON",
     "KBStoreError",
     "OutcomeUnknown",
@@ -38,6 +41,22 @@ __all__ = [
     "StoreUnavailable",
     "UnsupportedFormat",
 ]
+
+
+class DamagedVersion(CorruptStore):
+    """What is stored of one version is damaged. Others may be readable; `kbstore.verify` finds which.
+
+    Attributes:
+        seq: The version that is damaged.
+        what: What of it, as a clause: "its patch cannot be read".
+    """
+
+    def __init__(self, seq: int, what: str, *, reading: str = "") -> None:
+        message = f"version v{seq} is damaged: {what}"
+        hint = "kbstore verify says which versions can be read; kbstore salvage DIR writes all that can be proved"
+        super().__init__(f"{reading} cannot be read: {message}" if reading else message, hint=hint)
+        self.seq = seq
+        self.what = what
 
 
 class InvalidJSON(KBStoreError):

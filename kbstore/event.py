@@ -272,8 +272,13 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
     return b"[" + b",".join(parts) + b"]"
 
 
-def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
+def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> list[Operation]:
     """The operations of a stored patch, values in stored form.
+
+    Args:
+        body: The stored form.
+        nodes: Where long values are.
+        instead: Stands for long values that cannot be read; without it they are an error.
 
     Raises:
         CorruptStore: It is not a stored patch.
@@ -285,12 +290,21 @@ def decode_body(body: bytes, nodes: Nodes) -> list[Operation]:
                 s.op,
                 parse_pointer(s.path),
                 None if s.from_ is msgspec.UNSET else parse_pointer(s.from_),
-                nodes.root(bytes.fromhex(s.value_node)) if s.value_node else bytes(s.value) or MISSING,
+                _long_value(s.value_node, nodes, instead) if s.value_node else bytes(s.value) or MISSING,
             )
             for s in stored
         ]
     except UNREADABLE as fault:
         raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
+
+
+def _long_value(address: str, nodes: Nodes, instead: bytes | None) -> bytes | Ref:
+    try:
+        return nodes.root(bytes.fromhex(address))
+    except CorruptStore:
+        if instead is None:
+            raise
+        return instead
 
 
 def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:

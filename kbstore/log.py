@@ -6,10 +6,11 @@ the rest of the store the line is one list: seq 1, 2, ... up to the head.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from backends.contract import Backend
-from kbstore.errors import CorruptStore
+from backends.contract import Backend, StoredRecord
+from kbstore.errors import CorruptStore, DamagedVersion
 from kbstore.event import Event, decode_event, event_id
 
 MAIN_BRANCH = "main"
@@ -119,7 +120,7 @@ class Line:
         """Versions `first` to `last`, both included; those that do not exist are passed over."""
         parts = list(self._parts(first, last))
         for segment, low, high in reversed(parts) if newest_first else parts:
-            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+            for record in self._records(segment, low, high, newest_first=newest_first):
                 yield _entry(segment, record.number, record.header)
 
     def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -132,11 +133,11 @@ class Line:
         """One version.
 
         Raises:
-            CorruptStore: Its record is missing.
+            DamagedVersion: Its record is missing, or cannot be read.
         """
         for entry in self.entries(seq, seq):
             return entry
-        raise CorruptStore(f"the record of v{seq} is missing from the log", hint="run: kbstore verify")
+        raise DamagedVersion(seq, "its record is missing")
 
     def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
         """How many of versions `low` to `high` were committed before a time, or until it where it is included.
@@ -147,20 +148,43 @@ class Line:
         return halve(range(low, high + 1), time, key=lambda seq: self.entry(seq).event.time)
 
     def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Seq and body of these versions, which ascend."""
+        """Seq and body of these versions, which ascend.
+
+        Raises:
+            DamagedVersion: One cannot be read; those before it were given.
+        """
         if isinstance(numbers, range) and numbers.step == 1:
             for segment, low, high in self._parts(numbers.start, numbers.stop - 1):
                 end = high if high is not None else numbers.stop - 1 - segment.offset
-                for number, body in self._backend.bodies(segment.log, range(low, end + 1)):
-                    yield segment.offset + number, body
+                yield from read_bodies(self._backend, segment, range(low, end + 1))
             return
         wanted = list(numbers)
         for segment in self.segments:
             here = [
                 s - segment.offset for s in wanted if s > segment.offset and (segment.last is None or s <= segment.last)
             ]
-            for number, body in self._backend.bodies(segment.log, here) if here else ():
-                yield segment.offset + number, body
+            if here:
+                yield from read_bodies(self._backend, segment, here)
+
+    def _records(self, segment: Segment, low: int, high: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
+        number = low - 1
+        try:
+            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+                number = record.number
+                yield record
+            return
+        except CorruptStore:
+            if high is None:
+                high = self._backend.tail(segment.log).number
+        # One by one, to find which it is: a batch fails as a whole.
+        rest = range(number + 1, high + 1)
+        if newest_first:
+            rest = range(high if number < low else number - 1, low - 1, -1)
+        for number in rest:
+            try:
+                yield from self._backend.read(segment.log, number, number)
+            except CorruptStore as fault:
+                raise DamagedVersion(segment.offset + number, "its record cannot be read") from fault
 
     def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
         """Segments that hold some of these versions, with the record numbers in each."""
@@ -172,11 +196,59 @@ class Line:
                 yield segment, low - segment.offset, None if high is None else high - segment.offset
 
 
+def read_bodies(backend: Backend, segment: Segment, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Seq and body of these records of a part of a line.
+
+    Raises:
+        DamagedVersion: One cannot be read; those before it were given.
+    """
+    given = 0
+    try:
+        for number, body in backend.bodies(segment.log, numbers):
+            yield segment.offset + number, body
+            given += 1
+        return
+    except CorruptStore:
+        pass
+    # One by one, to find which it is: a batch fails as a whole.
+    for number in numbers[given:]:
+        try:
+            bodies = list(backend.bodies(segment.log, [number]))
+        except CorruptStore as fault:
+            raise DamagedVersion(segment.offset + number, "its patch cannot be read") from fault
+        yield from ((segment.offset + number, body) for _, body in bodies)
+
+
+def readable_records(backend: Backend, log: str, first: int, last: int) -> dict[int, bytes]:
+    """Headers of these records by number, those that can be read."""
+    try:
+        return {record.number: record.header for record in backend.read(log, first, last)}
+    except CorruptStore:
+        found: dict[int, bytes] = {}
+        for number in range(first, last + 1):
+            with suppress(CorruptStore):
+                found.update((record.number, record.header) for record in backend.read(log, number, number))
+        return found
+
+
+def readable_bodies(backend: Backend, log: str, numbers: Sequence[int]) -> dict[int, bytes]:
+    """Bodies of these records by number, those that can be read."""
+    try:
+        return dict(backend.bodies(log, numbers))
+    except CorruptStore:
+        found: dict[int, bytes] = {}
+        for number in numbers:
+            with suppress(CorruptStore):
+                found.update(backend.bodies(log, [number]))
+        return found
+
+
 def _entry(segment: Segment, number: int, header: bytes) -> Entry:
     seq = segment.offset + number
-    event = decode_event(header, f"record {number} of log {segment.log}")
+    try:
+        event = decode_event(header, f"v{seq}")
+    except CorruptStore as fault:
+        raise DamagedVersion(seq, "its header cannot be read") from fault
     if event.seq != seq:
-        raise CorruptStore(
-            f"record {number} of log {segment.log} is v{event.seq}, not v{seq}", hint="run: kbstore verify"
-        )
+        raise DamagedVersion(seq, f"its header is that of v{event.seq}")
     return Entry(event, header)

@@ -4,10 +4,11 @@ The value is read from the nearest snapshot before that version, and only the ev
 are applied to it, newest first as far as one is found that sets the entry outright.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from kbstore.canonical import MISSING, decode, same
-from kbstore.errors import PointerError
+from kbstore.errors import CorruptStore, PointerError
 from kbstore.event import Event, decode_body
 from kbstore.log import Line
 from kbstore.patch import Operation, apply_operations
@@ -46,9 +47,10 @@ class Lookup:
         place = (start.log, start.number) if start.log is not None else None
         self._touched.expect(start.seq + 1, event.seq, place)
         if start.seq < event.seq and path:
-            told = self._from_events(path, start, event)
-            if told is not None:
-                return told[0]
+            with suppress(CorruptStore):  # a fold of everything may get around what is damaged
+                told = self._from_events(path, start, event)
+                if told is not None:
+                    return told[0]
         root = self._states.tree(event).root if start.seq < event.seq else self._states.root(start)
         if root is not None:
             stored = find(root, path, self._nodes)

@@ -86,9 +86,12 @@ class Orders:
             if event.order is None:
                 yield entry, None
                 continue
-            before, after = self.tree(self.index.root(event.seq - 1)), self.tree(event.order)
-            yield entry, patch_of(compare(before, after, self._nodes))
+            yield entry, self.patch(self.index.root(event.seq - 1), event.order)
             self.index.committed([entry])
+
+    def patch(self, before: str | None, after: str) -> OrderPatch:
+        """Return the patch (plain RFC 6902) from the rules with one root to those with another; raises as `patches`."""
+        return patch_of(compare(self.tree(before), self.tree(after), self._nodes))
 
     def draft(self, seq: int, chunks: dict[bytes, Chunk]) -> "OrderDraft":
         """Begin to make versions on top of this one; the nodes that they need are added to `chunks`, by address."""

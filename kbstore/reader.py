@@ -15,7 +15,7 @@ from kbstore.clock import check_moment, format_time
 from kbstore.collection import entry_names, find_collection
 from kbstore.diff import Diff
 from kbstore.document import Base, with_base
-from kbstore.errors import CorruptStore, KBStoreError, RevisionError
+from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError, RevisionError
 from kbstore.event import plain_body
 from kbstore.identity import Identities
 from kbstore.locate import Locator
@@ -430,6 +430,8 @@ class Reader:
                     return work()
                 except MissingNode:
                     self._forget_states()
+                except DamagedVersion:
+                    raise  # no snapshot is at fault
                 except CorruptStore as fault:
                     if not damaged:
                         raise

@@ -1,6 +1,7 @@
 """Tags, branches and settings: events in a log of their own, each naming the one before it, folded into maps."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from kbstore.clock import attempts
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
 from kbstore.event import UNREADABLE, event_id
 from kbstore.identity import Names
-from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment
+from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment, readable_records
 from kbstore.settings import identified
 
 REF_FORMAT = 1
@@ -102,20 +103,22 @@ class Refs:
 
     Args:
         backend: Where the log is.
-        last: The last change that is read; None for all that there are, whenever they were made.
+        state: Tags and branches as they are to be taken; by default they are read.
     """
 
-    def __init__(self, backend: Backend, last: int | None = None) -> None:
+    def __init__(self, backend: Backend, state: RefState | None = None) -> None:
         self._backend = backend
-        self._last = last
-        self._state = RefState()
+        self._given = state is not None
+        self._state = state or RefState()
         self._looked = False
 
     def read(self) -> RefState:
         """The newest tags and branches; reads only what was added since the last call."""
         state = self._state
         self._looked = True
-        for record in self._backend.read(REFS_LOG, state.slot + 1, self._last):
+        if self._given:
+            return state
+        for record in self._backend.read(REFS_LOG, state.slot + 1):
             event = decode_ref(record.header, record.number)
             if event.parent != state.parent or event.seq != record.number:
                 raise CorruptStore(
@@ -213,6 +216,17 @@ class Refs:
             if s.offset < start.version
         )
         return (*before, Segment(start.log, start.version, None))
+
+
+def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, bytes]]:
+    """The fold of the first so many changes as far as they can be read, and their records by number."""
+    state = RefState()
+    records = readable_records(backend, REFS_LOG, 1, last)
+    for number, header in sorted(records.items()):
+        with suppress(CorruptStore):
+            state.take(decode_ref(header, number))
+            state.parent = event_id(header)
+    return state, records
 
 
 def decode_ref(header: bytes, number: int) -> RefEvent:

@@ -2,7 +2,8 @@
 
 A fold starts at a snapshot, at a state that is still in memory, or at nothing. What it leads to is checked against
 the state hash in the event, so a damaged cache or event is found when it is used. A snapshot that turns out to be
-damaged is dropped, and the fold starts from an older one: caches are never needed, only faster.
+damaged is dropped, and the fold starts from an older one: caches are never needed, only faster. If a version in between
+is damaged, the fold starts behind it, wherever a whole state is stored.
 """
 
 from collections import OrderedDict
@@ -13,11 +14,13 @@ from itertools import islice
 from typing import Any
 
 from backends.contract import Backend
-from kbstore.errors import CorruptStore
-from kbstore.event import Event, decode_body, plain_bodies
+from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
+from kbstore.event import Event, decode_body, plain_bodies, plain_body
 from kbstore.log import Line
+from kbstore.operation import Operation
 from kbstore.replay import replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
+from kbstore.stored import UNREADABLE_VALUE, on_nothing, readable_part, stored_root
 from kbstore.tree.ahead import load_ahead
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Ref
@@ -107,6 +110,7 @@ class States:
 
         Raises:
             CorruptStore: The events do not lead to the state that they name.
+            DamagedVersion: One of them is damaged, and no state behind it is stored.
         """
         kept = self._kept.get(event.seq)
         if kept is not None:
@@ -121,6 +125,8 @@ class States:
             self._expect(start, event.seq)
             try:
                 state = self._folded(start, event)
+            except DamagedVersion as fault:  # nothing is nearer than where it began
+                state = self._behind(fault, event)
             except CorruptStore as fault:
                 if not self._drop(start, fault, dropped):
                     raise
@@ -137,6 +143,7 @@ class States:
             CorruptStore: As `tree`.
         """
         dropped: set[int] = set()
+        damaged: DamagedVersion | None = None
         while True:
             kept = self._kept.get(event.seq)
             if kept is not None and kept.root is not None:
@@ -146,10 +153,18 @@ class States:
                     del self._kept[event.seq]
                     self._on_damage(str(fault))
                     continue
-            start = choose_for_document(self._starts(event.seq, dropped), event.seq)
+            places = [p for p in self._starts(event.seq, dropped) if p.seq <= event.seq]
+            if damaged is not None:
+                places = [p for p in places if p.seq >= damaged.seq]
+                if not places:
+                    self.keep(self._behind(damaged, event))
+                    continue
+            start = choose_for_document(places, event.seq)
             self._expect(start, event.seq)
             try:
                 return self._plain(start, event.seq)
+            except DamagedVersion as fault:
+                damaged = fault
             except CorruptStore as fault:
                 if not self._drop(start, fault, dropped):
                     raise
@@ -181,10 +196,74 @@ class States:
                 True  # it was collected since it was listed, which is no damage: what is in memory is as good as before
             )
         self._kept.clear()
+        if stored_root(start.root.hex(), self._nodes) is not None:
+            return True  # it is whole, and stays: what follows on it is at fault
         self._on_damage(f"the snapshot at v{start.seq} is damaged and was set aside: {fault}")
         if not self._backend.read_only and start.log is not None:
             self._backend.drop_snapshots(start.log, [start.number])
         return True
+
+    def _behind(self, fault: DamagedVersion, event: Event) -> State:
+        """The tree after an event that stands behind a damaged version, without that one.
+
+        Raises:
+            DamagedVersion: Nothing that is stored leads there.
+        """
+        if not self._from_truth:
+            root = self._without(fault.seq, event)
+            if root is not None:
+                return State(event.seq, root)
+            earlier = {e.state: e.seq for e in self._events(1, fault.seq - 1)}
+            for behind in self._events(fault.seq, event.seq):
+                root = self._found(behind, earlier)
+                if root is not None:
+                    self.keep(State(behind.seq, root))
+                    return self._folded(Start(behind.seq, None, 0), event)
+        raise DamagedVersion(fault.seq, fault.what, reading="" if fault.seq == event.seq else f"v{event.seq}")
+
+    def _without(self, damaged: int, event: Event) -> Ref | None:
+        """The tree after an event, folded without what is lost; None unless its hash proves that this made no odds."""
+        try:
+            root = self.tree(self._line.entry(damaged - 1).event).root if damaged > 1 else None
+            draft = Draft(root, self._nodes)
+            for seq in range(damaged, event.seq + 1):
+                draft.apply(readable_part(self._body(seq), self._nodes))
+            root = draft.seal()
+        except KBStoreError:
+            return None
+        return root if root.address.hex() == event.state else None
+
+    def _body(self, seq: int) -> bytes | None:
+        try:
+            return next((body for _, body in self._line.bodies([seq])), None)
+        except DamagedVersion:
+            return None
+
+    def _events(self, first: int, last: int) -> Iterator[Event]:
+        """The events of these versions, newest first, as far as they can be read."""
+        while first <= last:
+            try:
+                for entry in self._line.entries(first, last, newest_first=True):
+                    yield entry.event
+                return
+            except DamagedVersion as fault:
+                last = fault.seq - 1
+
+    def _found(self, event: Event, earlier: dict[str, int]) -> Ref | None:
+        """The tree after an event without what led to it: stored, brought by its own patch, or that of another one."""
+        root = stored_root(event.state, self._nodes)
+        try:
+            if root is None:
+                ((_, body),) = self._line.bodies([event.seq])
+                if (operations := on_nothing(decode_body(body, self._nodes))) is not None:
+                    draft = Draft(None, self._nodes)
+                    draft.apply(operations)
+                    root = draft.seal()
+            if root is None and event.state in earlier:
+                root = self.tree(self._line.entry(earlier[event.state]).event).root
+        except CorruptStore:
+            return None
+        return root if root is not None and root.address.hex() == event.state else None
 
     def _root(self, start: Start) -> Ref | None:
         if start.root is not None:
@@ -196,12 +275,12 @@ class States:
         root = self._root(start)
         if start.seq < event.seq:
             draft = Draft(root, self._nodes)
-            bodies = (body for _, body in self._line.bodies(range(start.seq + 1, event.seq + 1)))
+            bodies = self._line.bodies(range(start.seq + 1, event.seq + 1))
             if root is None:
-                draft.apply(decode_body(next(bodies), self._nodes))
+                draft.apply(self._decoded(*next(bodies)))
                 root = draft.seal()
                 draft = Draft(root, self._nodes)
-            while group := [decode_body(body, self._nodes) for body in islice(bodies, _GROUP)]:
+            while group := [self._decoded(seq, body) for seq, body in islice(bodies, _GROUP)]:
                 if len(group) > 1:
                     load_ahead(root, (op.path for operations in group for op in operations), self._nodes)
                 for operations in group:
@@ -221,10 +300,27 @@ class States:
         if root is None:
             # The first event nearly always brings the whole document: read it as a tree, not value by value.
             draft = Draft(None, self._nodes)
-            draft.apply(decode_body(next(bodies)[1], self._nodes))
+            draft.apply(self._decoded(*next(bodies)))
             root = draft.seal()
         document = materialise(root, self._nodes)
-        while some := [body for _, body in islice(bodies, _PLAIN_GROUP)]:
-            for patch in plain_bodies(some, self._nodes):
+        while some := list(islice(bodies, _PLAIN_GROUP)):
+            for patch in self._patches(some):
                 document = replay(document, patch)
         return document
+
+    def _decoded(self, seq: int, body: bytes) -> list[Operation]:
+        try:
+            return decode_body(body, self._nodes)
+        except CorruptStore as fault:
+            raise DamagedVersion(seq, UNREADABLE_VALUE) from fault
+
+    def _patches(self, bodies: list[tuple[int, bytes]]) -> list[list[dict[str, Any]]]:
+        try:
+            return plain_bodies([body for _, body in bodies], self._nodes)
+        except CorruptStore:
+            for seq, body in bodies:
+                try:
+                    plain_body(body, self._nodes)
+                except CorruptStore as fault:
+                    raise DamagedVersion(seq, UNREADABLE_VALUE) from fault
+            raise

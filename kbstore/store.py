@@ -21,13 +21,13 @@ from kbstore.clock import Clock, SystemClock, format_time, pause
 from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
-from kbstore.log import MAIN_BRANCH, Entry
+from kbstore.log import MAIN_BRANCH, Entry, readable_bodies
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
-from kbstore.snapshots import COMPLETE, worth_keeping
+from kbstore.snapshots import COMPLETE, read_note, worth_keeping
 from kbstore.snapshotter import Snapshotter
 from kbstore.tree.build import root_of
 from kbstore.treepatch import operations_between
@@ -735,7 +735,7 @@ class Store(Reader):
         with self._lock:
             if not dry_run:
                 self._refuse_read_only()
-            keep = {log: worth_keeping(self._backend.snapshots(log)) for log in self._backend.logs()}
+            keep = {log: self._kept_snapshots(log) for log in self._backend.logs()}
             if not dry_run:
                 self._touched.collect()
                 if self._backend.remote:
@@ -744,6 +744,20 @@ class Store(Reader):
             return self._backend.collect(keep, dry_run=dry_run)
 
     # ---- within ---------------------------------------------------------------------------------------------------
+
+    def _kept_snapshots(self, log: str) -> list[int]:
+        """Those worth keeping, and any behind a patch that cannot be read: nothing else may lead there."""
+        snapshots = self._backend.snapshots(log)
+        kept = set(worth_keeping(snapshots))
+        end = 0
+        for snapshot in sorted(snapshots, key=lambda s: s.number):
+            note = read_note(snapshot)
+            if snapshot.number not in kept and note is not None:
+                wanted = range(end + 1, snapshot.number + 1)
+                if len(readable_bodies(self._backend, log, wanted)) < len(wanted):
+                    kept.update(note.requires, (snapshot.number,))
+            end = snapshot.number
+        return sorted(kept)
 
     def _begin(self) -> None:
         """What writing needs to know before the first node is loaded."""

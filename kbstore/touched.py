@@ -15,7 +15,7 @@ import zstandard
 
 from backends.contract import Backend
 from kbstore.canonical import decode
-from kbstore.log import Line
+from kbstore.log import Line, read_bodies
 
 BLOCK_EVENTS: Final = 128
 _NAME = "touched/"
@@ -161,10 +161,11 @@ class Touched:
     ) -> dict[str, list[int]]:
         """Keys in the bodies of these records; where `needles` are given, only bodies that hold one are looked into."""
         block: dict[str, list[int]] = {}
-        for number, body in self._backend.bodies(log, range(begin, stop)):
+        segment = next(s for s in self._line.segments if s.log == log)
+        for seq, body in read_bodies(self._backend, segment, range(begin, stop)):
             if needles is None or any(needle in body for needle in needles):
                 for key in keys_of(body):
-                    block.setdefault(key, []).append(number - start)
+                    block.setdefault(key, []).append(seq - segment.offset - start)
         return block
 
 

@@ -4,7 +4,8 @@ A line of documents has ``document`` and, where known, ``author``, ``time``, ``m
 becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902),
 ``order`` (the patch of the rules of members' order) if it changes them, and ``branch`` where it stands on another line
 than the main one; a change of a tag or branch has ``ref`` and ``id``.
-Events keep their ids: everything that they claim is computed anew before they are taken in.
+Events keep their ids: everything that they claim is computed anew before they are taken in. A salvaged history is taken
+up to the first event that is lost: its ``patch`` or ``order`` is null, or ``lost`` says how many are missing before it.
 """
 
 import re
@@ -91,14 +92,24 @@ class Imported:
         versions: How many versions were added.
         known: How many exported events were there already.
         refs: How many changes of tags and branches were added.
+        stopped_at: The line of the first event that is lost, in a salvaged history; 0 if none is.
+        left_out: How many lines were left out, that one and all behind it.
     """
 
     versions: int = 0
     known: int = 0
     refs: int = 0
+    stopped_at: int = 0
+    left_out: int = 0
 
     def __add__(self, other: "Imported") -> "Imported":
-        return Imported(self.versions + other.versions, self.known + other.known, self.refs + other.refs)
+        return Imported(
+            self.versions + other.versions,
+            self.known + other.known,
+            self.refs + other.refs,
+            self.stopped_at + other.stopped_at,
+            self.left_out + other.left_out,
+        )
 
 
 def import_lines(store: "Store", lines: Iterable[bytes], *, write_id: str | None = None) -> Imported:
@@ -128,11 +139,15 @@ def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None) 
     kind = ""
     batches = _BatchIds(write_id)
     try:
-        for number, line in enumerate(lines, 1):
+        numbered = enumerate(lines, 1)
+        for number, line in numbered:
             if not line.strip():
                 continue
             value = read_line(number, line)
             this = kind_of(number, value)
+            if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
+                done += Imported(stopped_at=number, left_out=1 + sum(1 for _, rest in numbered if rest.strip()))
+                break
             if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
                 this = f"event {value['branch']}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):

@@ -357,7 +357,7 @@ class S3Backend:
                 tail = log.tail()
                 done = self._searched.get(name, 0)
                 if tail.number > done:
-                    log.load(log.cover(done + 1, tail.number, bodies=True))
+                    log.load(log.cover(done + 1, tail.number, bodies=True), gaps=True)
                     self._searched[name] = tail.number
             return True
         if turn == 2:

@@ -48,6 +48,7 @@ def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
 def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
     folder = f"log/{keys.log_segment(log)}/"
     expected = number = 1
+    unread: list[Damage] = []  # of slots since the last one that could be read: which records they hold is told by it
     for batch in _batches(client.listing(folder)):
         got = client.get_many([Want(one.key) for one in batch])
         for one, answer in zip(batch, got, strict=True):
@@ -56,14 +57,17 @@ def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
                 yield Damage(f"{one.key} is not a slot", cache=True)
                 continue
             if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a list may miss the newest
-                yield Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False)
+                unread.append(Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False))
             expected = slot + 1
             run, damage = _read_slot(client, log, slot, answer, records)
-            yield from damage
-            if run is not None:
-                if run.first != number:
-                    yield Damage(f"slot {slot} of log {log} begins with record {run.first}, not {number}", cache=False)
-                number = run.last + 1
+            if run is None:
+                unread += damage
+                continue
+            yield from (found._replace(records=(log, number, run.first - 1)) for found in unread)
+            if run.first != number and not unread:
+                yield Damage(f"slot {slot} of log {log} begins with record {run.first}, not {number}", cache=False)
+            unread, number = [], run.last + 1
+    yield from (found._replace(records=(log, number, number + len(unread) - 1)) for found in unread)
 
 
 def damage_of_slot(client: Client, log: str, slot: int) -> Iterator[Damage]:

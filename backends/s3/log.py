@@ -188,7 +188,8 @@ class Log:
         while low <= high:
             a, b = (max(low, high - size + 1), high) if newest_first else (low, min(high, low + size - 1))
             try:
-                runs = self.load(self.cover(a, b, bodies=False))
+                runs = self.load(self.cover(a, b, bodies=False), gaps=True)
+                self._see_to(range(a, b + 1), runs)
             except CorruptStore:
                 if not self._was_ahead():
                     raise
@@ -250,7 +251,8 @@ class Log:
             raise CorruptStore(f"log {self.name} holds no record {wrong}", hint="run: kbstore verify")
         runs: list[Run] = []
         for low, high in _stretches(numbers):
-            runs.extend(self.load(self.cover(low, high, bodies=True)))
+            runs.extend(self.load(self.cover(low, high, bodies=True), gaps=True))
+        self._see_to(numbers, runs)
         asked = set(numbers)
         groups: dict[Piece, tuple[Run, Bodies]] = {}
         for run in runs:
@@ -282,6 +284,22 @@ class Log:
                 if number in asked
             )
         return found
+
+    def _see_to(self, numbers: Iterable[int], runs: Iterable[Run]) -> None:
+        """Make sure that runs hold these records, which ascend.
+
+        Raises:
+            CorruptStore: They do not hold one.
+        """
+        spans = iter(sorted((run.first, run.last) for run in runs))
+        first, last = 1, 0
+        for number in numbers:
+            while last < number:
+                first, last = next(spans, (number + 1, number + 1))
+            if number < first:
+                raise CorruptStore(
+                    f"the slot of record {number} of log {self.name} is missing or damaged", hint="run: kbstore verify"
+                )
 
     @staticmethod
     def held(run: Run, piece: Piece) -> bytes | None:
@@ -416,23 +434,35 @@ class Log:
         """One slot."""
         return self.load([slot])[0]
 
-    def load(self, sources: Iterable[Source], *, begun: dict[int, bytes] | None = None) -> list[Run]:
+    def load(
+        self, sources: Iterable[Source], *, begun: dict[int, bytes] | None = None, gaps: bool = False
+    ) -> list[Run]:
         """What these objects hold, in the order asked; a pack that is not there is made up for by smaller ones.
 
         Args:
             sources: Slots and packs.
             begun: Beginnings of slots that were read already.
+            gaps: Leave out slots that are missing or damaged; the caller sees to what it lacks then.
 
         Raises:
             CorruptStore: A slot is missing or damaged.
         """
+
+        def read(source: Source) -> Run | None:
+            try:
+                return self._read(source, begun)
+            except CorruptStore:
+                if gaps:
+                    return None
+                raise
+
         asked = list(sources)
         with self._lock:
             found = {source: self._runs[source] for source in asked if source in self._runs}
         missing = [source for source in dict.fromkeys(asked) if source not in found]
         for begin in range(0, len(missing), 4 * _MOST_AHEAD):
             batch = missing[begin : begin + 4 * _MOST_AHEAD]
-            for source, run in zip(batch, self._client.map(lambda s: self._read(s, begun), batch), strict=True):
+            for source, run in zip(batch, self._client.map(read, batch), strict=True):
                 if run is not None:
                     found[source] = run
                     self._remember(source, run)
@@ -440,9 +470,8 @@ class Log:
         for source in asked:
             if source in found:
                 runs.append(found[source])
-            else:
-                assert isinstance(source, PackId)
-                runs.extend(self._instead(source))
+            elif isinstance(source, PackId):
+                runs.extend(self._instead(source, gaps=gaps))
         return runs
 
     def _read(self, source: Source, begun: dict[int, bytes] | None) -> Run | None:
@@ -482,11 +511,11 @@ class Log:
         got = self._client.get(key, 0, size)
         return got.data if got is not None else b""
 
-    def _instead(self, pack: PackId) -> list[Run]:
+    def _instead(self, pack: PackId, *, gaps: bool) -> list[Run]:
         if pack.tier == "a":
-            return self.load(pack.slots)
+            return self.load(pack.slots, gaps=gaps)
         each = LARGE // SMALL
-        return self.load([PackId(self.name, "a", pack.at * each + i) for i in range(each)])
+        return self.load([PackId(self.name, "a", pack.at * each + i) for i in range(each)], gaps=gaps)
 
     # ---- memory ------------------------------------------------------------------------------------------------------
 

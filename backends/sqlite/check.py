@@ -8,6 +8,7 @@ import sqlite3
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ class Table(ABC):
         query: Takes the id to go on after, the last id, and how many rows; the id comes first in a row.
         cache: True where what it finds can be rebuilt.
         tier_column: Which column tells that, instead, for each row.
+        headers: True where it holds the headers of records.
     """
 
     name = ""
@@ -46,14 +48,19 @@ class Table(ABC):
     rows = _ROWS
     cache = False
     tier_column = -1
+    headers = False
 
     @abstractmethod
-    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """What is wrong with a row, each in one sentence."""
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str | Damage]:
+        """What is wrong with a row, each in one sentence; as `Damage` if it is about other records than `records`."""
 
     def is_cache(self, row: Row) -> bool:
         """True where this row can be rebuilt; what has an unreadable tier counts as truth."""
         return self.cache or (self.tier_column >= 0 and row[self.tier_column] in CACHE_TIERS)
+
+    def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int] | None:  # noqa: ARG002
+        """Log, first and last number of the records that a row is about, if it is about any."""
+        return None
 
 
 def whole(owner: Connection, part: Part) -> list[Damage]:
@@ -122,21 +129,27 @@ def _step(
 
 
 def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[Damage]:
-    found = []
+    found: list[str | Damage] = []
     try:
-        for what in table.look(connection, row):
-            found.append(Damage(what, table.is_cache(row)))
+        found.extend(table.look(connection, row))
     except _NONSENSE as error:
-        found.append(Damage(f"row {row[0]} of {table.name} cannot be read: {error}", table.is_cache(row)))
-    return found
+        found.append(f"row {row[0]} of {table.name} cannot be read: {error}")
+    if not found:
+        return []
+    records = None
+    with suppress(*_NONSENSE):
+        records = table.records(connection, row)
+    return [
+        one if isinstance(one, Damage) else Damage(one, table.is_cache(row), records, table.headers) for one in found
+    ]
 
 
 def damage_of_rows(owner: Connection, logs: Logs) -> Iterator[Damage]:
     """The pages, the definitions, and the logs with their bodies as far as these have rows of their own."""
     yield from whole(owner, _pages)
     yield from whole(owner, _definitions)
-    yield from in_steps(owner, _Records())
-    yield from whole(owner, _writes)
+    yield from in_steps(owner, _Records(logs))
+    yield from whole(owner, lambda connection: _writes(connection, logs))
     yield from in_steps(owner, _Bodies(logs))
 
 
@@ -158,20 +171,21 @@ class _Records(Table):
     """Each header against its digest, and the numbers of records, slots and logs."""
 
     name = "records"
+    headers = True
     query = "SELECT id, log, slot, size, digest, header FROM records WHERE id>? AND id<=? ORDER BY id LIMIT ?"
 
-    def __init__(self) -> None:
-        self._previous = (-1, 0, b"")  # id, slot, log
+    def __init__(self, logs: Logs) -> None:
+        self._log_names = logs
+        self._previous: tuple[int, int | None, bytes] = (-1, 0, b"")  # id; slot, unless it is in doubt; log
         self._logs: set[bytes] = set()
         self._writes: dict[int, bytes] = {}
         self._writes_end = -1
 
-    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
+    def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str | Damage]:
         """The row's digest, then its place after the row before."""
         ident, log, slot, size, digest, header = row
         name = f"record {ident & NUMBER_MASK} of log {log.decode(errors='replace')}"
         before, slot_before, log_before = self._previous
-        self._previous = (ident, slot, log)
         opens_log = ident & NUMBER_MASK == 1
         if opens_log:
             if ident >> ORDINAL_SHIFT != (before >> ORDINAL_SHIFT) + 1 or log in self._logs:
@@ -179,15 +193,30 @@ class _Records(Table):
             self._logs.add(log)
             slot_before = 0
         elif ident != before + 1 or log != log_before:
-            yield f"{name} does not follow on record {before & NUMBER_MASK}: one is missing"
-        opens_slot = slot != slot_before
-        if opens_slot and slot != slot_before + 1:
-            yield f"{name} stands in slot {slot} after slot {slot_before}"
+            yield self._missing(connection, name, before, ident)
+            slot_before = None
         write_id = self._write_id(connection, ident)
-        if opens_slot != (write_id is not None):
-            yield f"{name} has {'no' if opens_slot else 'a'} write id"
-        if digest != record_digest(ident, log, slot, size, write_id or b"", header):
+        if slot_before is not None:
+            opens_slot = slot != slot_before
+            if opens_slot and slot != slot_before + 1:
+                yield f"{name} stands in slot {slot} after slot {slot_before}"
+            if opens_slot != (write_id is not None):
+                yield f"{name} has {'no' if opens_slot else 'a'} write id"
+        sound = digest == record_digest(ident, log, slot, size, write_id or b"", header)
+        if not sound:
             yield f"{name} is not as it was written"
+        self._previous = (ident, slot if sound else None, log)
+
+    def _missing(self, connection: sqlite3.Connection, name: str, before: int, ident: int) -> Damage:
+        log, number = self._log_names.place_of(connection, ident)
+        first = (before & NUMBER_MASK) + 1 if before >> ORDINAL_SHIFT == ident >> ORDINAL_SHIFT else 1
+        what = f"{name} does not follow on record {before & NUMBER_MASK}: one is missing"
+        return Damage(what, cache=False, records=(log, first, number - 1) if first < number else None)
+
+    def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
+        """The record."""
+        log, number = self._log_names.place_of(connection, row[0])
+        return log, number, number
 
     def _write_id(self, connection: sqlite3.Connection, ident: int) -> bytes | None:
         """The write id of a record; they are read for many records at once, since they are not in that order.
@@ -203,12 +232,14 @@ class _Records(Table):
         return self._writes.get(ident)
 
 
-def _writes(connection: sqlite3.Connection) -> Iterator[Damage]:
+def _writes(connection: sqlite3.Connection, logs: Logs) -> Iterator[Damage]:
     for ident, count in connection.execute(
         "SELECT w.id, count(*) FROM writes w LEFT JOIN records r ON r.id=w.id "
         "GROUP BY w.id HAVING count(*)>1 OR r.id IS NULL"
     ):
-        yield Damage(f"{count} write ids name record {ident}, which has one or does not exist", cache=False)
+        what = f"{count} write ids name record {ident}, which has one or does not exist"
+        log, number = logs.place_of(connection, ident) if type(ident) is int else ("", 0)
+        yield Damage(what, cache=False, records=(log, number, number) if log else None)
 
 
 class _Bodies(Table):
@@ -231,3 +262,8 @@ class _Bodies(Table):
             yield f"the body of record {number} of log {log} is not as it was written"
         if size != len(body):
             yield f"the body of record {number} of log {log} has {len(body)} bytes where the record says {size}"
+
+    def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
+        """The record whose body it is."""
+        log, number = self._logs.place_of(connection, row[0])
+        return log, number, number

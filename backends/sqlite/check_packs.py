@@ -54,6 +54,11 @@ class _BodyPacks(Table):
         if {place: len(body) for place, body in bodies.items()} != {place: size for place, size in sizes if size}:
             yield f"{name} does not hold what its records say"
 
+    def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
+        """Those whose bodies it holds."""
+        log, last = self._logs.place_of(connection, row[0])
+        return log, row[1] & NUMBER_MASK, last
+
 
 class _MissingBodies(Table):
     """Each record that has a body has it in one place."""
@@ -73,6 +78,11 @@ class _MissingBodies(Table):
         (ident,) = row
         log, number = self._logs.place_of(connection, ident)
         yield f"the body of record {number} of log {log} is missing, or stands in two places"
+
+    def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
+        """The record that lacks it."""
+        log, number = self._logs.place_of(connection, row[0])
+        return log, number, number
 
 
 class _Packs(Table):

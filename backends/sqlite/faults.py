@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backends.errors import BackendError, CorruptStore, ReadOnlyStore, StoreUnavailable
+from backends.errors import BackendError, CorruptStore, DiskFull, ReadOnlyStore, StoreUnavailable
 
 RESTORE_HINT = "bring a backup back with: kbstore restore-backup FILE"
-
+FULL_HINT = "free disk space, then try again; everything can be read meanwhile"
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -22,6 +22,12 @@ def code_of(error: sqlite3.Error) -> int:
 def is_io(error: sqlite3.Error) -> bool:
     """True where the operating system failed to read, write or sync."""
     return code_of(error) == sqlite3.SQLITE_IOERR
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """True where there was no room on the disk, be it for the file or for the shared memory beside it."""
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code_of(error) == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 Fault = sqlite3.Error | UnicodeDecodeError
@@ -43,8 +49,8 @@ def translated(error: Fault, location: str) -> BackendError:
         return StoreUnavailable(
             f"{location} is locked by another process: {said}", hint="wait until that one is done, then try again"
         )
-    if code == sqlite3.SQLITE_FULL:
-        return StoreUnavailable(f"no room to write {location}: {said}", hint="free disk space, then try again")
+    if is_full(error):
+        return DiskFull(f"the disk is full: there is no room to write {location} ({said})", hint=FULL_HINT)
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyStore(f"{location} cannot be written: {said}", hint="open it read-only, or change its mode")
     if code in _CLOSED_DOOR:

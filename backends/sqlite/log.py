@@ -190,8 +190,9 @@ class Logs:
         """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
         ordinals = self._ordinals
         if log not in ordinals:
-            while row := connection.execute(
-                "SELECT log FROM records WHERE id=?", ((len(ordinals) << ORDINAL_SHIFT) + 1,)
+            while row := connection.execute(  # its first record, or if that is lost, the first that is there
+                "SELECT log FROM records WHERE id>? AND id<=? ORDER BY id LIMIT 1",
+                (start := len(ordinals) << ORDINAL_SHIFT, start + NUMBER_MASK),
             ).fetchone():
                 name = row[0].decode(errors="replace") if type(row[0]) is bytes else ""
                 # A damaged name still counts, so that the logs behind it are found; nobody can ask for it.

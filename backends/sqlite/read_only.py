@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backends.errors import CorruptStore, StoreUnavailable
 from backends.sqlite import file
-from backends.sqlite.faults import FAULTS, code_of
+from backends.sqlite.faults import FAULTS, code_of, is_full
 from backends.sqlite.foreign_log import refuse_foreign_log
 
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
@@ -66,7 +66,7 @@ class ReadOnlyConnection:
                 # A reader that may write does so too: only then SQLite removes its files at the last close.
                 return _probed(path, real, "mode=rw" if file.may_write(real) else "mode=ro")
             except FAULTS as error:
-                if isinstance(error, UnicodeDecodeError) or code_of(error) not in _BLOCKED:
+                if isinstance(error, UnicodeDecodeError) or not (code_of(error) in _BLOCKED or is_full(error)):
                     raise
         self.detached = True
         if not file.waiting_bytes(log) and not file.waiting_bytes(file.journal_of(real)):

@@ -7,7 +7,7 @@ import click
 
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import Progress, say, say_json
-from kbstore.cli.session import Session
+from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
@@ -49,15 +49,58 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             say(f"damaged: {visible(problem)}")
         for damage in report.caches:
             say(f"cache: {visible(damage)} (nothing is lost; it is rebuilt)")
-        if report.ok:
+        if not report.ok:
+            say(f"{report.readable:,} of {counted(report.versions, 'version')} can be read")
+        else:
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.pinned:
                 say(f"the history contains {head}")
     if not report.ok:
         raise NotWhole(
             f"the history is not whole: {counted(len(report.problems), 'problem')}",
-            hint="keep this store as it is, and compare it with a copy; kbstore export writes what can be read",
+            hint="kbstore salvage DIR writes all that can be proved; then compare this store with a backup or a clone",
         )
+
+
+@command("salvage")
+@click.argument("target", metavar="DIR", type=click.Path(file_okay=False))
+@click.option("--no-documents", is_flag=True, help="Write the events and the report alone.")
+@as_json_option
+@click.pass_obj
+def salvage_command(session: Session, target: str, no_documents: bool, as_json: bool) -> None:
+    """Write what can be proved of a damaged store.
+
+    DIR is a new or empty folder. events.jsonl has each event whose bytes match its id, with a patch of null if that
+    is lost; documents/ has each document that its state hash proves; report.json says what was written and what is
+    damaged. `kbstore import` takes the events up to the first one that is lost.
+
+    \b
+    Example:
+      kbstore salvage rescued
+      kbstore import --store new.db rescued/events.jsonl
+    """
+    from kbstore.salvage import salvage
+
+    with session.salvage() as store, Progress("salvage") as progress:
+        done = salvage(
+            store,
+            session.output_file(store, target),
+            documents=not no_documents,
+            mode=session.mode(store),
+            progress=progress.reach,
+        )
+    report = done.report
+    counts = {"events": done.events, "patches": done.patches, "documents": done.documents, "refs": done.refs}
+    if as_json:
+        versions = {"versions": report.versions, "readable": report.readable}
+        say_json({"folder": target, **versions, **counts, "problems": report.problems})
+        return
+    for problem in report.problems:
+        say(f"damaged: {visible(problem)}")
+    documents = "" if no_documents else f" and {done.documents:,} of {counted(report.versions, 'document')}"
+    patches = "" if done.patches == done.events else f", {done.patches:,} of them with their patch,"
+    events = f"{done.events:,} of {counted(report.versions, 'event')}"
+    say(f"salvaged {events}{patches}{documents} into {shown_path(target)}")
 
 
 @command("gc")

@@ -61,12 +61,15 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
                 note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
         head = store.head()
     if as_json:
-        counts = {"versions": done.versions, "known": done.known, "refs": done.refs}
+        counts = {"versions": done.versions, "known": done.known, "refs": done.refs, "left_out": done.left_out}
         say_json({**counts, "head": head.name, "id": head.id})
     else:
         known = f" ({done.known:,} known already)" if done.known else ""
         refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
         say(f"{counted(done.versions, 'version')}{refs} imported{known}; the newest is {head.name}")
+    if done.left_out:
+        behind = f" and the {counted(done.left_out - 1, 'line')} behind it were" if done.left_out > 1 else " was"
+        note(f"line {done.stopped_at}{behind} left out: an event is lost there")
 
 
 @contextmanager

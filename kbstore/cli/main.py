@@ -37,6 +37,7 @@ COMMANDS = {
     "pull": "remote",
     "config": "config",
     "verify": "care",
+    "salvage": "care",
     "gc": "care",
     "backup": "backup",
     "restore-backup": "backup",

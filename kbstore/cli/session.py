@@ -10,7 +10,7 @@ import click
 from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
 from kbstore.cli.rounding import warn_rounded
-from kbstore.errors import KBStoreError, ReadOnlyStore, StoreNotFound
+from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.render.escape import visible
 from kbstore.store import Store
@@ -102,11 +102,15 @@ class Session:
         return Store.open(self.location, branch=self.branch, author=self.author(author), collection=self.collection)
 
     def read(self) -> Store:
-        """The store, to be read; it may lie on read-only media."""
+        """The store, to be read; it may lie on read-only media, or on a full disk."""
         try:
             return Store.open(self.location, branch=self.branch, collection=self.collection)
-        except ReadOnlyStore:
+        except (DiskFull, ReadOnlyStore):
             return Store.open(self.location, read_only=True, branch=self.branch, collection=self.collection)
+
+    def salvage(self) -> Store:
+        """The store, to be read as far as it can be: whatever branch is open, and without a word written."""
+        return Store.open(self.location, read_only=True)
 
     def author(self, option: str | None = None) -> str:
         """Who commits now."""

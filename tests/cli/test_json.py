@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags", "state"]
 TAG = ["tag", "seq", "version", "id"]
 DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "base", "patch"]
-VERIFY = ["ok", "versions", "head", "problems", "caches", "pinned"]
+VERIFY = ["ok", "versions", "readable", "head", "problems", "caches", "pinned"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {
@@ -43,10 +43,11 @@ SHAPES = {
     "tag -d NAME": ["tag", "removed"],
     "branch": ["branch", "current"],
     "branch NAME": ["branch", "current"],
-    "import": ["versions", "known", "refs", "head", "id"],
+    "import": ["versions", "known", "refs", "left_out", "head", "id"],
     "export --sqlite": ["file", "tables"],
     "config": ["setting", "pointer", "value"],
     "verify": VERIFY,
+    "salvage": ["folder", "versions", "readable", "events", "patches", "documents", "refs", "problems"],
     "gc": [*GC, "size_after_bytes"],
     "backup": ["path", "version"],
     "restore-backup": ["version", "replaced"],
@@ -71,6 +72,7 @@ COMMANDS = {
     "export --sqlite": ["export", "--sqlite", "kb.sqlite"],
     "verify": ["verify"],
     "config": ["config", "identity", "/problems", "id"],
+    "salvage": ["salvage", "rescued"],
     "gc": ["gc"],
     "backup": ["backup", "b.db"],
     "restore-backup": ["restore-backup", "b.db"],

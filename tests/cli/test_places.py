@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,18 @@ class Disk:
         if self.mounted:
             free = shutil.disk_usage(self.folder).free
             (self.folder / "filler").write_bytes(b"x" * max(free - ROOM_BYTES, 0))
+
+    def fill_up(self) -> None:
+        """Leave no room at all."""
+        if self.mounted:
+            with (self.folder / "filler").open("wb", 0) as file, suppress(OSError):
+                while True:
+                    file.write(b"x" * 4096)
+
+    def forbid(self) -> None:
+        """What the process to come sets for itself if no room at all is left."""
+        if not self.mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
     def clear(self) -> None:
         """Give the room back."""
@@ -180,3 +193,24 @@ def test_the_console_script_is_installed() -> None:
 
     (script,) = (point for point in entry_points(group="console_scripts") if point.name == "kbstore")
     assert script.value == "kbstore.cli:main"
+
+
+def test_a_disk_without_any_room_can_be_read(shell: Shell, disk: Disk) -> None:
+    """A full disk is named as such; everything can be read as on read-only media, and nothing is lost afterwards."""
+    shell.write(DOCUMENT)
+    shell.ok("init", "kb.json")
+    expected = shell.ok("get").out
+    disk.fill_up()
+    for command in (["status"], ["log"], ["diff", "v1"], ["get"], ["verify"]):
+        done = shell.process(*command, preexec_fn=disk.forbid)
+        assert (done.returncode, done.stderr) == (0, b""), (command, done)
+        if command == ["get"]:
+            assert done.stdout.decode() == expected
+    for command in (["commit", "-m", "x", "--allow-empty"], ["import", "-"], ["gc"]):
+        done = shell.process(*command, preexec_fn=disk.forbid, input=LINE)
+        assert done.returncode == 3, (command, done)
+        assert done.stderr.startswith(b"error: the disk is full"), (command, done)
+        assert b"free disk space" in done.stderr
+    disk.clear()
+    assert shell.ok("verify").out.startswith("whole: 1 version")
+    shell.ok("commit", "-m", "x", "--allow-empty")

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kbstore import KBStoreError, Store, dumps
+from kbstore import KBStoreError, Store, dumps, loads
+from kbstore.salvage import salvage
+from kbstore.transfer import export_all
 
 MEMORY_BYTES = 768 << 20
 LOOK_S = 10.0
@@ -93,7 +96,29 @@ def _stop(number: int, frame: object) -> None:
     raise TooLong
 
 
-def look(path: Path, sound: dict[str, bytes], *, read_first: bool) -> tuple[str, str]:
+def salvaged(path: Path, sound: dict[str, bytes], lines: dict[str, bytes]) -> str:
+    """What is wrong with what is salvaged of a spoilt store: all of it must have been in the sound one."""
+    folder = path.with_name("salvaged")
+    shutil.rmtree(folder, ignore_errors=True)
+    with Store.open(path, read_only=True) as kb:
+        salvage(kb, folder)
+    for line in (folder / "events.jsonl").read_bytes().splitlines():
+        value = loads(line)
+        there = loads(lines.get(value["id"], b"null"))
+        if there is None:
+            return f"salvaged {value['id'][:12]}, which never was"
+        if "event" in value and value["patch"] not in (None, there["patch"]):
+            return f"the patch of {value['id'][:12]} is another one"
+    for file in (folder / "documents").rglob("v*.json"):
+        name = f"{file.parent.name} {file.stem} document"
+        if dumps(loads(file.read_bytes())) != sound[name]:
+            return f"{name} was salvaged as something else"
+    return ""
+
+
+def look(
+    path: Path, sound: dict[str, bytes], lines: dict[str, bytes], *, read_first: bool, salvage_too: bool
+) -> tuple[str, str]:
     """What becomes of a spoilt store: ``refused``, ``found``, ``cache``, ``harmless``; and what is wrong with that."""
     try:
         if read_first:
@@ -105,7 +130,9 @@ def look(path: Path, sound: dict[str, bytes], *, read_first: bool) -> tuple[str,
     except KBStoreError as fault:
         return "refused", "" if fault.hint or str(fault) else "nothing is said of it"
     if not report.ok:
-        return "found", "" if all(report.problems) else "an empty sentence"
+        if not all(report.problems):
+            return "found", "an empty sentence"
+        return "found", salvaged(path, sound, lines) if salvage_too else ""
     try:
         if everything(path) == sound:
             return ("cache" if report.caches else "harmless"), ""
@@ -155,6 +182,8 @@ def spoil(path: Path, samples: int, seed: int) -> dict[str, Any]:
     furnish(path)
     data = path.read_bytes()
     sound = everything(path)
+    with Store.open(path) as kb:
+        lines = {loads(line)["id"]: line for line in export_all(kb)}
     dice = random.Random(seed)
     page = int.from_bytes(data[16:18])
     counts: dict[str, int] = {}
@@ -179,7 +208,7 @@ def spoil(path: Path, samples: int, seed: int) -> dict[str, Any]:
             path.write_bytes(spoilt)
             try:
                 signal.setitimer(signal.ITIMER_VIRTUAL, LOOK_S)
-                kind, fault = look(path, sound, read_first=at % 8 == 0)
+                kind, fault = look(path, sound, lines, read_first=at % 8 == 0, salvage_too=at % 4 == 0)
             except (Exception, TooLong) as error:  # noqa: BLE001 - whatever is not ours is what is looked for
                 kind, fault = "wrong", f"{type(error).__name__}: {error}"
             finally:

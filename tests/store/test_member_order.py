@@ -317,7 +317,7 @@ def test_damaged_order_is_named_and_costs_no_content() -> None:
     assert damaged.damage
     report = damaged.verify()
     assert len(report.problems) == 1
-    assert "the order of members that v1 names" in report.problems[0]
+    assert "v1 is damaged: the order of its members cannot be read" in report.problems[0]
     damaged.commit({"c": 1, "b": 1, "a": 2})
     assert text(damaged.checkout()) == text({"c": 1, "b": 1, "a": 2})
 

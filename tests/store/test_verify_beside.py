@@ -122,7 +122,7 @@ class Between:
         self._act = act
 
     def __getattr__(self, name: str) -> Any:
-        if name == "reading":
+        if name == "read":
             self._act()
         return getattr(self._inner, name)
 

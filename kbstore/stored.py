@@ -1,0 +1,60 @@
+"""Finds states without all the patches that lead to them: whole ones that are stored, and what is left of the patches.
+
+Folds need it behind a damaged version. A state is named by its hash, so what is found is proved by that alone: if a
+later patch replaced all that a lost one brought, the fold without the lost one leads to the right state.
+"""
+
+from kbstore.errors import CorruptStore
+from kbstore.event import decode_body
+from kbstore.patch import Operation
+from kbstore.tree.node import Ref
+from kbstore.tree.nodes import Nodes
+
+UNREADABLE_VALUE = "a long value in its patch cannot be read"
+
+
+def stored_root(state: str, nodes: Nodes) -> Ref | None:
+    """The tree with this hash if every node of it is stored, be it in a snapshot or for good."""
+    try:
+        root = nodes.root(bytes.fromhex(state))
+        prove(root, nodes, set())
+    except (CorruptStore, ValueError):
+        return None
+    return root
+
+
+def prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
+    """Make sure that every node of a tree is there; nodes that are not in memory yet are not kept there.
+
+    Args:
+        ref: The tree.
+        nodes: Where nodes come from.
+        sound: Addresses of nodes below which nothing is missing; those that are found are added.
+
+    Raises:
+        CorruptStore: A node is missing or damaged.
+    """
+    if ref.address in sound:
+        return
+    loaded = ref.node is None
+    node = ref.node or nodes.load(ref)
+    if loaded:
+        ref.node = None
+    for child in node.refs():
+        prove(child, nodes, sound)
+    sound.add(ref.address)
+
+
+def readable_part(body: bytes | None, nodes: Nodes) -> list[Operation]:
+    """What can be read of a patch: all but long values that are lost, or nothing."""
+    try:
+        return decode_body(body, nodes, instead=b"null") if body is not None else []
+    except CorruptStore:
+        return []
+
+
+def on_nothing(operations: list[Operation]) -> list[Operation] | None:
+    """The same patch for no document at all; None unless it sets the whole document, and so needs none."""
+    if not operations or operations[0].path or operations[0].op not in ("add", "replace"):
+        return None
+    return [operations[0]._replace(op="add"), *operations[1:]]
