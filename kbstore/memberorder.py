@@ -11,7 +11,7 @@ from kbstore.canonical import same
 from kbstore.valuediff import id_key
 
 
-def in_order_of(value: Any, model: Any, *, own_order: bool = False) -> Any:
+def in_order_of(value: Any, model: Any, *, base: Any = None, own_order: bool = False) -> Any:
     """Return `value` with the members of its objects in the order of `model`; new ones follow, in their own order.
 
     Elements of lists are matched by their id-like key, else by position. Shares with `model` what is the same there;
@@ -20,38 +20,49 @@ def in_order_of(value: Any, model: Any, *, own_order: bool = False) -> Any:
     Args:
         value: What is to be ordered.
         model: What gives the order.
-        own_order: Let `value` have its own order; only share with `model` what is the same there, order included.
+        base: What `model` was made from: an object that `value` has in another order than this keeps its own.
+        own_order: Let all of `value` have its own order; only share with `model` what is the same, order included.
 
     Cost: what `encode` of both takes, and a visit of the containers that differ.
     """
-    if not isinstance(value, dict | list) or not isinstance(model, dict | list) or type(value) is not type(model):
+    kind: Any = dict if isinstance(value, dict) else list
+    if not isinstance(value, kind) or not isinstance(model, kind):
         return value
-    if value == model and (orjson.dumps(value) == orjson.dumps(model) if own_order else same(value, model)):
+    if value == model and (orjson.dumps(value) == orjson.dumps(model) if own_order or base else same(value, model)):
         return model
-    if isinstance(value, dict) and isinstance(model, dict):
-        first: Any = value if own_order else [key for key in model if key in value]
-        ordered = {key: in_order_of(value[key], model.get(key), own_order=own_order) for key in first}
-        for key, new in value.items():
-            ordered.setdefault(key, new)
-        return ordered
-    return _ordered_array(list(value), list(model), own_order=own_order)
+    if kind is list:
+        return _ordered_array(value, model, base if isinstance(base, list) else [], own_order=own_order)
+    return _ordered_object(value, model, base if isinstance(base, dict) else {}, own_order=own_order)
 
 
-def _ordered_array(value: list[Any], model: list[Any], *, own_order: bool) -> list[Any]:
-    by_id = _by_id(value, model)
-    ordered: list[Any] = []
-    for position, new in enumerate(value):
-        if by_id is not None and type(new) is dict:
-            old = by_id[1].get(new[by_id[0]])
-        else:
-            old = model[position] if position < len(model) else None
-        ordered.append(in_order_of(new, old, own_order=own_order))
+def _ordered_object(
+    value: dict[str, Any], model: dict[str, Any], base: dict[str, Any], *, own_order: bool
+) -> dict[str, Any]:
+    turned = [key for key in base if key in value] != [key for key in value if key in base]
+    first = value if own_order or turned else [key for key in model if key in value]
+    ordered = {key: in_order_of(value[key], model.get(key), base=base.get(key), own_order=own_order) for key in first}
+    for key, new in value.items():
+        ordered.setdefault(key, new)
     return ordered
 
 
-def _by_id(value: list[Any], model: list[Any]) -> tuple[str, dict[Any, Any]] | None:
+def _ordered_array(value: list[Any], model: list[Any], base: list[Any], *, own_order: bool) -> list[Any]:
     key = id_key(value)
-    if key is None or not all(type(item) is dict for item in model):
+    by_id = [_by_id(key, side) for side in (model, base)] if key is not None else [None, None]
+
+    def counterpart(at: int, side: list[Any], known: dict[Any, Any] | None) -> Any:
+        if known is not None:
+            return known.get(value[at][key])
+        return side[at] if at < len(side) else None
+
+    return [
+        in_order_of(item, counterpart(at, model, by_id[0]), base=counterpart(at, base, by_id[1]), own_order=own_order)
+        for at, item in enumerate(value)
+    ]
+
+
+def _by_id(key: str, elements: list[Any]) -> dict[Any, Any] | None:
+    """Return elements by their id; None if one of them is not an object."""
+    if not all(type(item) is dict for item in elements):
         return None
-    found = {item[key]: item for item in model if type(item.get(key)) in (str, int)}
-    return key, found
+    return {item[key]: item for item in elements if type(item.get(key)) in (str, int)}

@@ -1,6 +1,6 @@
 """From what callers give to what is committed: each change as a proposal, checked and in stored form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,12 @@ class Built:
 
 
 def proposals_of(
-    changes: Sequence[Change], root: Ref | None, nodes: Nodes, author: str, identities: Identities
+    changes: Sequence[Change],
+    root: Ref | None,
+    nodes: Nodes,
+    author: str,
+    identities: Identities,
+    order_before: Callable[[], Rules] | None = None,
 ) -> list[Proposal]:
     """What these changes are to be committed as.
 
@@ -49,6 +54,7 @@ def proposals_of(
         nodes: Where nodes come from.
         author: Who commits where a change does not say.
         identities: Members that identify the elements of arrays, as the store's settings name them.
+        order_before: Gives the order of members that the first one's author saw.
 
     Raises:
         PatchError, InvalidJSON: A patch or document is none. Of several changes the error says which.
@@ -70,7 +76,7 @@ def proposals_of(
                 tree = tree_of(change)
                 operations = operations_between(root, tree, nodes, identities)
                 document = change.document.document if isinstance(change.document, Built) else change.document
-                order = _order_of_document(plain(document), tree, nodes)
+                order = _order_of_document(plain(document), tree, nodes, order_before if at == 0 else None)
             if has_documents and operations:
                 root = applied(root, operations, nodes)
             proposals.append(_proposal(change, operations, body, tree, order, author))
@@ -90,12 +96,14 @@ def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, 
             return
 
 
-def _order_of_document(document: Any, wanted: Ref, nodes: Nodes) -> Arrange:
+def _order_of_document(document: Any, wanted: Ref, nodes: Nodes, order_before: Callable[[], Rules] | None) -> Arrange:
     """Return how the rules of members' order follow from a document, and what others committed meanwhile."""
 
     def arrange(rules: Rules, _operations: Sequence[Operation], _before: Ref | None, after: Ref) -> Rules:
         if rules.fits(document):
             return rules
+        if order_before is not None and order_before().fits(document):
+            return rules  # its author changed no order; somebody else did
         model = document
         if after.address != wanted.address:  # rebased: what only the head has keeps the head's order
             model = in_order_of(rules.arranged(materialise(after, nodes)), document)

@@ -268,6 +268,15 @@ class Reader:
             document = self._states_of(line).document(entry.event)
             return with_base(self._rules(line, entry).arranged(document), self._saw(line, entry))
 
+    def same_order(self, one: "str | int | Version", other: "str | int | Version") -> bool:
+        """Return whether two versions have the same rules of members' order; costs no fold."""
+        with self._lock:
+            roots = []
+            for revision in (one, other):
+                line, entry = self._resolve(revision)
+                roots.append(self._orders_of(line).index.root(_seq_of(entry)))
+            return roots[0] == roots[1]
+
     @refolding
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
         """The value at a pointer (RFC 6901) at a version, as a new Python value; at ``""`` the same as `checkout`.

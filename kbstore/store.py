@@ -348,7 +348,9 @@ class Store(Reader):
         root = base.content if base is not None else None
         if base is not None and base.seq and root is None and any(change.has_document for change in changes):
             root = self._tree(self._line, self._line.entry(base.seq)).root
-        return proposals_of(changes, root, self._nodes, self._author, self._identities)
+        start = self._line.entry(base.seq) if base is not None and base.seq else None
+        order = (lambda: self._rules(self._line, start)) if start is not None else None
+        return proposals_of(changes, root, self._nodes, self._author, self._identities, order)
 
     def _start(self, given: Sequence[Change], base: "str | int | Version | None", rebase: bool) -> Base | None:
         """The version that changes are based on; None for patches, which are applied to the newest version."""

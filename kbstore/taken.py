@@ -4,7 +4,8 @@ Invariants:
 
 1. A remembered version counts only if the open branch of this store contains it, under the same id.
 2. If the file equals a newer version than the remembered one, it is that version: a command was killed before it could
-   remember it, or the file came from elsewhere. Nothing in it is uncommitted then.
+   remember it, or the file came from elsewhere. Nothing in it is uncommitted then. (A newer version with another order
+   of members does not count: the file may still have the order of the remembered one.)
 3. Without the remembered version, one with the same content serves as well: what differs from it is the same.
 4. If there is none either, nobody can say what was changed in the file. That is an error, and never a guess.
 """
@@ -45,7 +46,8 @@ def find_base(store: Store, name: str, state: FileState | None, content: FileCon
         return known
     held = root_of(content.value).address.hex()
     if known is not None:
-        return _with_content(store, held, after=known) or known
+        newer = _with_content(store, held, after=known)
+        return newer if newer is not None and store.same_order(known, newer) else known
     if state is None:
         return _with_content(store, held, limit=_SEARCHED) or store.head()
     return (

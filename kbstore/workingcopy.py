@@ -11,13 +11,14 @@ the same write id then goes on with the file.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from kbstore.canonical import JSON, same
 from kbstore.change import may_have_landed
 from kbstore.diff import Diff
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, OutcomeUnknown
+from kbstore.memberorder import in_order_of
 from kbstore.partial import with_places
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
@@ -456,7 +457,19 @@ class WorkingCopy:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
     def _write(self, version: Version, content: FileContent | None, model: FileContent | None = None) -> None:
-        self._tracked.write(version, self.store.checkout(version), content, model=model)
+        document = self.store.checkout(version)
+        base = self._remembered_before(version)
+        if content is not None and base is not None and not self.store.same_order(base, version):
+            # Objects that were written in another order since come in that one; else the next commit would undo it.
+            document = in_order_of(document, content.value, base=self.store.checkout(base))
+            content = replace(content, orders=False)
+        self._tracked.write(version, document, content, model=model)
+
+    def _remembered_before(self, version: Version) -> Version | None:
+        """The remembered base of the file; None if it is not older than a version."""
+        state = self._tracked.state()
+        found = remembered(self.store, state) if state is not None else None
+        return found if found is not None and 0 < found.seq < version.seq else None
 
     # ---- where it was taken from ----------------------------------------------------------------------------------
 

@@ -57,3 +57,19 @@ def test_elements_are_matched_by_id() -> None:
         ["a", "z", "id"],
         ["id", "z", "a"],
     ]
+
+
+def test_what_was_turned_since_keeps_its_own_order() -> None:
+    """An object that others wrote in another order than the file's base comes in theirs; all else is as in the file."""
+    base = {"b": 1, "a": {"y": 1, "x": 1}, "l": [{"id": 1, "t": 0}]}
+    model = {"l": [{"id": 1, "t": 0}], "a": {"y": 1, "x": 1}, "b": 1}
+    value = {"b": 1, "a": {"x": 1, "y": 2}, "l": [{"id": 2, "t": 0}, {"t": 0, "id": 1}]}
+    assert text(in_order_of(value, model, base=base)) == text(
+        {"l": [{"id": 2, "t": 0}, {"t": 0, "id": 1}], "a": {"x": 1, "y": 2}, "b": 1}
+    )
+
+
+@given(values, values)
+def test_a_model_for_the_layout_alone_changes_no_order(value: Any, model: Any) -> None:
+    """With `own_order` the value keeps all of its order."""
+    assert text(in_order_of(value, model, own_order=True)) == text(value)

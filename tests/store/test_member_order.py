@@ -364,3 +364,22 @@ def test_a_patch_may_append_to_what_it_takes_away() -> None:
     kb = new({"z": 1, "l": [1], "a": {"y": 1, "x": 1}})
     kb.commit(patch=[{"op": "add", "path": "/l/-", "value": {"q": 1, "p": 1}}, *replacing("/l", 0)])
     assert text(kb.checkout()) == text({"z": 1, "l": 0, "a": {"y": 1, "x": 1}})
+
+
+def test_who_changes_no_order_takes_none_back() -> None:
+    """A document of an older version, in the order that it had there, leaves a newer order as it is."""
+    kb = new({"b": 1, "a": {"y": 1, "x": 1}})
+    older = kb.checkout()
+    kb.commit({"a": {"x": 1, "y": 1}, "b": 1}, keep_order_changes=True)
+    older["a"]["y"] = 2
+    kb.commit(older, base="v1")
+    assert text(kb.checkout()) == text({"a": {"x": 1, "y": 2}, "b": 1})
+
+
+def test_two_versions_have_the_same_order_or_not() -> None:
+    """Told by the rules alone, also of versions without any."""
+    kb = new({"a": 1})
+    kb.commit({"a": 1, "b": 2})
+    kb.commit({"b": 2, "a": 1, "c": 1})
+    assert kb.same_order("v1", "v2")
+    assert not kb.same_order("v2", "v3")

@@ -87,3 +87,18 @@ def test_a_file_keeps_its_own_order_at_a_checkout(ann: Desk) -> None:
     assert list(ann.read()) == ["about", "version", "problems"]
     assert list(ann.read()["problems"]) == ["vpn", "mail"]
     assert list(ann.read()["problems"]["vpn"]) == ["title", "severity", "steps"]
+
+
+def test_a_new_order_reaches_the_files_of_others(ann: Desk, tmp_path: Path) -> None:
+    """What one turned with `--keep-order-changes` others see at their next checkout, and their commits leave it so."""
+    bob = Desk(tmp_path / "bob", "bob")
+    bob.file.write_text(TEXT, encoding="utf-8")
+    bob.ok("--store", str(ann.folder / ".kbstore" / "kb.db"), "init", "kb.json")
+    turned = dict(reversed(json.loads(TEXT).items()))
+    ann.write(turned)
+    ann.ok("commit", "-m", "turned", "--keep-order-changes")
+    bob.ok("checkout", "HEAD")
+    assert list(bob.read()) == list(turned)
+    bob.write({**bob.read(), "version": 4})
+    bob.ok("commit", "-m", "four")
+    assert in_order(ann.ok("get", "").out) == json.dumps({**turned, "version": 4})
