@@ -1,4 +1,4 @@
-"""The small history that the golden files hold: every kind of node, operation, tag and branch, always the same.
+"""The small history that the golden files hold: every kind of node, operation and ref event, always the same.
 
 ``python -m tests.format.history`` writes the golden files anew, which only a new format gives reason to.
 """
@@ -57,6 +57,9 @@ def build(location: str | Path) -> Store:
     kb.tag("stable", "v3")
     kb.tag("gone", "v1")
     kb.untag("gone")
+    kb.set("collection", ["/problems"])
+    kb.set("identity:/order", ["id", "note"])
+    kb.set("collection", None)
     kb.create_branch("dev", "v2")
     dev = Store(kb.backend, branch="dev", clock=Ticks(prefix=7), author="dev@example.com")
     dev.commit(patch=[{"op": "replace", "path": "/meta/version", "value": -0.5}], message="on a branch")

@@ -66,7 +66,7 @@ def test_every_node_of_a_store_is_as_described() -> None:
 
 
 def test_the_same_history_is_the_same_bytes() -> None:
-    """Events, patches, states, tags and branches of a fixed history never change: ids that people pinned stay good."""
+    """Events, patches, states, tags, branches and settings of a fixed history never change: pinned ids stay good."""
     exported = b"".join(export_all(build("memory:")))
     assert exported == (GOLDEN / "history.jsonl").read_bytes()
 
@@ -96,6 +96,7 @@ def test_a_store_of_this_format_opens_for_ever(tmp_path: Path, name: str) -> Non
             assert nodes_of(kb.checkout(version))[0] == version.state
         assert kb.checkout("dev")["meta"]["version"] == -0.5
         assert kb.get("/problems/p001/title", at="stable") == "Printer offline"
+        assert kb.settings() == {"identity:/order": ("id", "note")}
         assert kb.commit(patch=[{"op": "remove", "path": "/order"}]).seq == 7
         assert kb.verify().ok
 
