@@ -19,7 +19,7 @@ from programs import Elsewhere, holds, main, put, say
 
 from kbstore import KBStoreError, Store
 
-HANGS_S = 40
+HANGS_S = 120
 KEEPER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -8,6 +8,7 @@ Run by path, in a process of its own: the handler of a signal, and a trace funct
 """
 
 import dis
+import faulthandler
 import itertools
 import os
 import random
@@ -27,7 +28,7 @@ from kbstore import Store, StoreUnavailable
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(kbstore.__file__)))
 PACKAGES = (os.path.join(HOME, "backends"), os.path.join(HOME, "kbstore"))
-HANGS_S = 20
+HANGS_S = 120
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 _LOOPS = {"JUMP_BACKWARD", "JUMP_BACKWARD_QUICK"}
 
@@ -233,4 +234,5 @@ def timers(location: str, count: int, threads: int, seed: int) -> None:
 ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (everywhere, closing_call, timers)}
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(HANGS_S, exit=True)  # a hang says where
     main(ROLES)

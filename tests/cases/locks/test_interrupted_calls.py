@@ -10,7 +10,7 @@ from tests.conftest import LONG
 
 @pytest.mark.parametrize(
     ("call", "step"),
-    [("commit", 12), ("document", 40), ("tag", 12), ("read", 30), ("open", 10), ("gc", 8), ("verify", 40)],
+    [("commit", 12), ("document", 70), ("tag", 12), ("read", 40), ("open", 10), ("gc", 8), ("verify", 60)],
 )
 def test_a_call_may_end_at_any_place(tmp_path: Path, call: str, step: int) -> None:
     """Interrupted wherever Python runs the handlers of signals, a call leaves no lock and no transaction behind.
