@@ -111,13 +111,16 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """
         for text in (self.time, self.authored or self.time):
             if format_time(self._moment(text)) != text:
-                raise CorruptStore(f"v{self.seq} carries a time in another form: {text!r}", hint="run: kbstore verify")
+                raise CorruptStore(
+                    f"v{self.seq} is damaged: its time {text!r} is not in the form of kbstore",
+                    hint="run: kbstore verify",
+                )
 
     def _moment(self, text: str) -> datetime:
         try:
             return parse_time(text)
         except (ValueError, OverflowError):
-            raise CorruptStore(f"v{self.seq} carries no time but {text!r}", hint="run: kbstore verify") from None
+            raise CorruptStore(f"v{self.seq} is damaged: its time is {text!r}", hint="run: kbstore verify") from None
 
 
 _decode_header = msgspec.json.Decoder(Event).decode

@@ -412,9 +412,9 @@ class Writer:
             return [replace(p, operations=patch, body=b"") for p, patch in zip(proposals, patches, strict=True)]
         shown = ", ".join(c.pointer or "the whole document" for c in conflicts[:_SHOWN_POINTERS])
         more = f" and {len(conflicts) - _SHOWN_POINTERS} more" if len(conflicts) > _SHOWN_POINTERS else ""
-        theirs = f"was committed since v{base.seq}" if base.content is None else "others committed"
+        theirs = f"the versions after v{base.seq}" if base.content is None else "the changes of others"
         raise ConflictError(
-            f"both this change and what {theirs} touch {shown}{more}",
+            f"this change and {theirs} touch the same places: {shown}{more}",
             conflicts=conflicts,
             hint="look at the newest version (kbstore diff), bring the change in line with it, and commit again",
         )

@@ -199,7 +199,7 @@ class _Records(Table):
         if slot_before is not None:
             opens_slot = slot != slot_before
             if opens_slot and slot != slot_before + 1:
-                yield f"{name} stands in slot {slot} after slot {slot_before}"
+                yield f"{name} is in slot {slot}, after slot {slot_before}"
             if opens_slot != (write_id is not None):
                 yield f"{name} has {'no' if opens_slot else 'a'} write id"
         sound = digest == record_digest(ident, log, slot, size, write_id or b"", header)

@@ -77,7 +77,7 @@ class _MissingBodies(Table):
         """The query found it, so something is wrong."""
         (ident,) = row
         log, number = self._logs.place_of(connection, ident)
-        yield f"the body of record {number} of log {log} is missing, or stands in two places"
+        yield f"the body of record {number} of log {log} is missing, or is in two places"
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
         """The record that lacks it."""

@@ -92,7 +92,7 @@ def init_command(
         else:
             version = copy.commit(message=message)
             session.landed = f"{version.name} is in the store"
-            session.way_on = "kbstore status says how the file stands"
+            session.way_on = "see the state of the file: kbstore status"
         project.save()
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
 

@@ -173,7 +173,7 @@ def _build_plain(value: JSON, depth: int) -> bytes | Ref:
         return build_value(dumps_within([value], depth)[0])
     if type(value) is dict:
         if not set(map(type, value)) <= {str}:
-            raise TypeError("a member's name is no str")
+            raise TypeError("a member's name is not a str")
         keys = sorted(value)
         items = [value[key] for key in keys]
         names = list(map(encode_name, keys))
