@@ -28,6 +28,7 @@ Nothing here retries a lost race: that is the caller's decision. Methods may be 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 
@@ -152,6 +153,10 @@ class Backend(Protocol):
     @property
     def remote(self) -> bool:
         """True where each call costs a round trip: a complete snapshot then holds truth too, to be read at once."""
+        ...
+
+    def server_time(self) -> datetime | None:
+        """The present by the clock of the server that keeps the store, as its last answer tells; None without one."""
         ...
 
     def expect(

@@ -7,6 +7,7 @@ one call that reaches the store; an iterator counts when its first item is asked
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 
@@ -64,6 +65,10 @@ class CountingBackend:
     def remote(self) -> bool:
         """As the inner backend."""
         return self.inner.remote
+
+    def server_time(self) -> datetime | None:
+        """See `Backend.server_time`; not counted."""
+        return self.inner.server_time()
 
     def expect(
         self,

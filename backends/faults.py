@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
@@ -89,6 +90,10 @@ class FaultyBackend:
     def remote(self) -> bool:
         """As the inner backend."""
         return self.inner.remote
+
+    def server_time(self) -> datetime | None:
+        """See `Backend.server_time`."""
+        return self.inner.server_time()
 
     def expect(
         self,

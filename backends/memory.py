@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreExists, StoreNotFound, StoreUnavailable
@@ -114,6 +115,10 @@ class MemoryBackend:
     def remote(self) -> bool:
         """False: a call costs little."""
         return False
+
+    def server_time(self) -> datetime | None:
+        """None: there is no server."""
+        return None
 
     def expect(
         self,

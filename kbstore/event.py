@@ -42,12 +42,12 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     Attributes:
         seq: 1, 2, ... along its branch.
         parents: Ids of the events that it follows; none for the first, two for a merge.
-        time: When it was committed: RFC 3339, UTC, microseconds; never before its parent's.
+        time: When it was committed: RFC 3339, UTC, microseconds; never before its parent's, which it is then set to.
         author: Who made the change.
         message: Why.
         patch: SHA-256 (hex) of the body.
         state: Root hash (hex) of the state that it leads to.
-        authored: When the change was written, where that is not `time`.
+        authored: When the change was written, by its author's clock, where that is not `time`.
         tags: Labels, for filtering.
         meta: Free, for integrations.
         order: Root (hex) of the rules of members' order after it, if it changes them.

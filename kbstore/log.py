@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from backends.contract import Backend, StoredRecord
+from kbstore.clocknotes import Dated
 from kbstore.errors import CorruptStore, DamagedVersion
 from kbstore.event import Event, decode_event, event_id
 
@@ -19,13 +20,18 @@ REFS_LOG = "refs"
 
 
 class Entry:
-    """An event as it stands in a log."""
+    """An event as it stands in a log.
 
-    __slots__ = ("_id", "event", "header")
+    Attributes:
+        dated: By which clock it was dated, if it was made by this process just now; this stands in no log.
+    """
 
-    def __init__(self, event: Event, header: bytes) -> None:
+    __slots__ = ("_id", "dated", "event", "header")
+
+    def __init__(self, event: Event, header: bytes, dated: Dated | None = None) -> None:
         self.event = event
         self.header = header
+        self.dated = dated
         self._id: str | None = None
 
     @property

@@ -18,6 +18,7 @@ from backends.contract import Backend, Collection
 from kbstore.bases import Seen
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
 from kbstore.clock import Clock, SystemClock, format_time, pause
+from kbstore.clocknotes import clock_notes
 from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
@@ -326,8 +327,12 @@ class Store(Reader):
             elif newest is None:
                 first = next(e for e in entries[at:] if e is not None)
                 newest = self._line.entry(first.event.seq - 1) if first.event.seq > 1 else None
-            versions.append(Version(newest, self._line, self._patch_of, created=entry is not None))
+            notes = self._notes(entry) if entry is not None else ()
+            versions.append(Version(newest, self._line, self._patch_of, created=entry is not None, notes=notes))
         return versions
+
+    def _notes(self, entry: Entry) -> tuple[str, ...]:
+        return clock_notes(entry.dated, self._backend.server_time()) if entry.dated is not None else ()
 
     def landed(self, write_id: str) -> Version | None:
         """Return the version that a commit or restore with this write id made; None if there is none."""

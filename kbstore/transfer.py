@@ -94,6 +94,7 @@ class Imported:
         refs: How many changes of tags and branches were added.
         stopped_at: The line of the first event that is lost, in a salvaged history; 0 if none is.
         left_out: How many lines were left out, that one and all behind it.
+        notes: What was remarkable about those of documents, each once; see `Version.notes`.
     """
 
     versions: int = 0
@@ -101,6 +102,7 @@ class Imported:
     refs: int = 0
     stopped_at: int = 0
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: "Imported") -> "Imported":
         return Imported(
@@ -109,6 +111,7 @@ class Imported:
             self.refs + other.refs,
             self.stopped_at + other.stopped_at,
             self.left_out + other.left_out,
+            tuple(dict.fromkeys([*self.notes, *other.notes])),
         )
 
 
@@ -223,7 +226,7 @@ def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], wr
     from kbstore.store import Store
 
     if kind == "document":
-        return Imported(_take_documents(store, batch, write_id))
+        return _take_documents(store, batch, write_id)
     if kind == "ref":
         return Imported(refs=_take_refs(store, batch))
     branch = kind.removeprefix("event").lstrip()
@@ -262,7 +265,7 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
     return added
 
 
-def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> int:
+def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> Imported:
     from kbstore.change import Change
 
     changes = []
@@ -272,7 +275,8 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], wri
         except ValidationError as fault:
             raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
         changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
-    return len(store.commit_many(changes, write_id=write_id))
+    versions = store.commit_many(changes, write_id=write_id)
+    return Imported(len(versions), notes=tuple(dict.fromkeys(note for version in versions for note in version.notes)))
 
 
 def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imported:

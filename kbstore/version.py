@@ -15,6 +15,8 @@ class Version:
     Attributes:
         seq: 1, 2, ... along its branch; 0 stands for the empty beginning.
         created: False where a commit changed nothing and this is the head as it was.
+        notes: What was remarkable when it was committed, a sentence each, for a service's log: a clock that seems to be
+            wrong (`kbstore.clocknotes`). Only the version that a commit returns has them.
     """
 
     def __init__(
@@ -24,11 +26,13 @@ class Version:
         read_patch: Callable[[Line, int], list[dict[str, Any]]],
         *,
         created: bool = True,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._entry = entry
         self._line = line
         self._read_patch = read_patch
         self.created = created
+        self.notes = notes
         self.seq: int = entry.event.seq if entry is not None else 0
 
     @property
@@ -68,12 +72,12 @@ class Version:
 
     @property
     def time(self) -> datetime | None:
-        """When it was committed, in UTC; None for version 0."""
+        """When it was committed, in UTC, but never before its parent; None for version 0. Logs are searched by it."""
         return self._entry.event.moment if self._entry is not None else None
 
     @property
     def authored(self) -> datetime | None:
-        """When the change was written: `time`, unless it was imported."""
+        """When the change was written: `time`, unless it was imported, or `time` was taken from its parent."""
         if self._entry is None:
             return None
         return self._entry.event.written

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
 from kbstore.clock import Clock, attempts, format_time
+from kbstore.clocknotes import Dated
 from kbstore.document import Base
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
 from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
@@ -351,7 +352,8 @@ class Writer:
             if parent is not None and time < parent.event.time:
                 time = parent.event.time
             parents = (parent.id,) if parent is not None else ()
-            authored = format_time(proposal.authored) if proposal.authored is not None else None
+            # What is not the event's time is kept beside it: also this clock's, if the parent's is ahead of it.
+            authored = format_time(proposal.authored) if proposal.authored is not None else stamp
             event = Event(
                 seq=(parent.event.seq if parent is not None else 0) + 1,
                 parents=(*parents, extra_parent) if extra_parent and at == len(proposals) - 1 else parents,
@@ -367,7 +369,8 @@ class Writer:
                 format=EVENT_FORMAT,
             )
             header = event.encode()
-            parent = Entry(event, header)
+            dated = Dated(now, parent.event.time if parent is not None else None)
+            parent = Entry(event, header, dated if proposal.authored is None else None)
             entries.append(parent)
         return entries, State(parent.event.seq if parent is not None else 0, root)
 

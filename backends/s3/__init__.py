@@ -8,6 +8,7 @@ says what it needs of a server, docs/format.md what the objects are.
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import BackendError, ReadOnlyStore, SlotTaken, StoreUnavailable
@@ -128,6 +129,10 @@ class S3Backend:
     def remote(self) -> bool:
         """True: what a snapshot leaves to truth would be read from as many slots as wrote it."""
         return True
+
+    def server_time(self) -> datetime | None:
+        """The present by the clock of the server; see `Backend.server_time`."""
+        return self.client.server_time()
 
     def expect(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -237,12 +237,30 @@ class Client:
         payer = {"RequestPayer": "requester"} if options.requester_pays else {}
         self._reading = {"Bucket": options.bucket, **payer}
         self._writing = {"Bucket": options.bucket, **payer}
+        self._told: tuple[str, float] | None = None
         if options.sse:
             self._writing["ServerSideEncryption"] = options.sse
         if options.kms_key:
             self._writing["SSEKMSKeyId"] = options.kms_key
         if options.storage_class:
             self._writing["StorageClass"] = options.storage_class
+
+    def server_time(self) -> datetime | None:
+        """The present by the server's clock, as its last answer tells; None where it does not tell its time."""
+        told = self._told
+        if told is None:
+            return None
+        try:
+            moment = parsedate_to_datetime(told[0])
+        except (TypeError, ValueError):
+            return None
+        return moment.astimezone(UTC) + timedelta(seconds=self.chance.monotonic() - told[1])
+
+    def _hear(self, answer: dict[str, Any]) -> None:
+        """Remember what the server says of its time."""
+        stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if stamp is not None:
+            self._told = (stamp, self.chance.monotonic())
 
     def after_fork(self) -> None:
         """See `backends.forks.Forked`."""
@@ -383,6 +401,7 @@ class Client:
 
         def call(client: Any) -> Got:
             answer = client.get_object(**asked)
+            self._hear(answer)
             with closing(answer["Body"]) as body:
                 data: bytes = body.read()
             if "LastModified" not in answer:
@@ -404,7 +423,9 @@ class Client:
             asked["IfNoneMatch"] = "*"
 
         def call(client: Any) -> None:
-            if "ETag" not in client.put_object(**asked):
+            answer = client.put_object(**asked)
+            self._hear(answer)
+            if "ETag" not in answer:
                 raise NotS3("a written object without ETag")
 
         return self.attempt("PUT", key, call, sent=len(data))
@@ -420,6 +441,7 @@ class Client:
     def _list(self, prefix: str, asked: dict[str, Any]) -> dict[str, Any] | Refused:
         def call(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.list_objects_v2(**asked)
+            self._hear(answer)
             if "IsTruncated" not in answer:
                 raise NotS3("a listing without an end")
             return answer

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from backends.contract import Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import StoreNotFound
@@ -67,6 +68,10 @@ class SQLiteBackend:
     def remote(self) -> bool:
         """False: a call costs little."""
         return False
+
+    def server_time(self) -> datetime | None:
+        """None: there is no server."""
+        return None
 
     def expect(
         self,

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 
 from kbstore.cli.options import as_json_option, author_option, command, complete_revision, lossy_option, write_id_option
-from kbstore.cli.output import Progress, note, say, say_json, write_bytes
+from kbstore.cli.output import Progress, note, say, say_json, warn, write_bytes
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
@@ -70,6 +70,7 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
     if done.left_out:
         behind = f" and the {counted(done.left_out - 1, 'line')} behind it were" if done.left_out > 1 else " was"
         note(f"line {done.stopped_at}{behind} left out: an event is lost there")
+    warn(done.notes)
 
 
 @contextmanager

@@ -33,8 +33,8 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option("-n", "--limit", "limit", type=click.IntRange(min=0), metavar="N", help="At most N versions.")
 @click.option("--author", metavar="TEXT", help="Only by authors whose name contains TEXT.")
 @click.option("--tag", metavar="LABEL", help="Only with this label.")
-@click.option("--since", callback=_moment, metavar="TIME", help="Only committed at or after TIME.")
-@click.option("--until", callback=_moment, metavar="TIME", help="Only committed at or before TIME.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only with a time at or after TIME.")
+@click.option("--until", callback=_moment, metavar="TIME", help="Only with a time at or before TIME.")
 @click.option("--path", metavar="POINTER", help="Only versions that touched what stands at POINTER.")
 @click.option("--reverse", is_flag=True, help="Oldest first.")
 @as_json_option
@@ -53,6 +53,9 @@ def log_command(
     as_json: bool,
 ) -> None:
     """List versions, newest first.
+
+    --since, --until and @TIME go by a version's time: when it was committed, but never before the version that it
+    follows. If its author's clock said something else, that is shown as "written".
 
     \b
     Example:

@@ -68,6 +68,12 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def warn(sentences: Iterable[str]) -> None:
+    """Print each of these on stderr, as what a person should look at although the command did what it was told."""
+    for sentence in sentences:
+        note(f"warning: {sentence}")
+
+
 def page(lines: Iterable[str]) -> None:
     """Print lines, through the user's pager where stdout is a terminal."""
     if not on_terminal() or os.environ.get("TERM") == "dumb":

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kbstore.cli.author import author_of
 from kbstore.cli.options import as_json_option, author_option, command, lossy_option
-from kbstore.cli.output import note, say, say_json
+from kbstore.cli.output import note, say, say_json, warn
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
 from kbstore.pointer import parse_pointer
@@ -95,6 +95,7 @@ def init_command(
             session.way_on = "see the state of the file: kbstore status"
         project.save()
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
+        warn(version.notes)
 
 
 def _store(session: Session, old: Config) -> str:

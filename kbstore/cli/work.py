@@ -21,7 +21,7 @@ from kbstore.cli.options import (
     tags_option,
     write_id_option,
 )
-from kbstore.cli.output import brief, note, paint, say, say_json, wants_color, write_bytes
+from kbstore.cli.output import brief, note, paint, say, say_json, wants_color, warn, write_bytes
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
@@ -333,5 +333,5 @@ def _tell(session: Session, version: Version, copy: WorkingCopy | None, as_json:
     else:
         say(version.name)
         note("nothing changed; no version was made")
-    for line in copy.notes if copy is not None else ():
-        note(f"warning: {visible(line)}")
+    warn(version.notes)
+    warn(visible(line) for line in (copy.notes if copy is not None else ()))

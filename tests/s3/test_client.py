@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from backends.s3.chance import SystemChance
 from backends.s3.client import Client
 from backends.s3.options import parse_location
 from kbstore import Store
+from kbstore.clock import SystemClock
 from tests.s3.proxy import Proxy
 from tests.s3.servers import MotoServer
 from tests.s3.test_forks import in_child
@@ -85,3 +87,20 @@ def test_a_write_is_one_round_trip(bucket: str, moto_server: MotoServer) -> None
     puts = [environ for environ in seen if environ["REQUEST_METHOD"] == "PUT"]
     assert puts
     assert not any("HTTP_EXPECT" in environ for environ in puts)
+
+
+def test_the_time_of_the_server_is_heard(bucket: str) -> None:
+    """Each answer tells it; a machine whose clock is minutes off is told of it at its commit."""
+
+    class Off(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + timedelta(minutes=5)
+
+    with Store.create(f"s3://{bucket}/kb", {"n": 0}) as kb:
+        found = kb.backend.server_time()
+        assert found is not None
+        assert abs(found - datetime.now(UTC)) < timedelta(seconds=30)
+        assert kb.commit({"n": 1}).notes == ()
+    with Store.open(f"s3://{bucket}/kb", clock=Off()) as kb:
+        (note,) = kb.commit({"n": 2}).notes
+        assert "seconds ahead of that of the server" in note
