@@ -87,6 +87,15 @@ class Locator:
             value = None if value is None else self._child(value, token)
         return tuple(address)
 
+    def is_plain(self, root: Ref | None, path: Sequence[str]) -> bool:
+        """Whether objects alone hold what is at a pointer in a state: then the pointer leads to it in any state."""
+        value = None if root is None else opened(root, self._source)
+        for token in path:
+            if value is None or not _is_object(value):
+                return False
+            value = self._child(value, token)
+        return True
+
     def trace(self, root: Ref | None, path: Sequence[str]) -> tuple[int, tuple[str, ...]] | None:
         """Return the address by which to follow an element through versions, and how many tokens lead to its array.
 
@@ -195,6 +204,10 @@ def _position(token: str, array: Stored) -> int | None:
 
 def _is_array(value: Stored) -> bool:
     return value.kind == ARRAY if isinstance(value, Ref) else value[:1] == b"["
+
+
+def _is_object(value: Stored) -> bool:
+    return value.kind == OBJECT if isinstance(value, Ref) else value[:1] == b"{"
 
 
 def _elements_of(array: Stored, source: Source) -> Iterator[Stored]:

@@ -538,9 +538,13 @@ class Reader:
         """Versions that touched a place, ascending; an element of an array is followed to wherever it was in each."""
         with self._lock:
             path = parse_pointer(pointer)
+            if low > high:
+                return []
             locator = Locator(self._nodes, self._identities)
-            root = self._tree(line, line.entry(high)).root if low <= high else None
-            traced = locator.trace(root, path)
+            states = self._states_of(line)
+            # A snapshot tells that no array is on the way; the version itself need not be folded for that.
+            plain = locator.is_plain(states.root(states.nearest(high)), path)
+            traced = None if plain else locator.trace(self._tree(line, line.entry(high)).root, path)
             if traced is None:
                 return self._lookup_of(line).touching(path, low, high)
             depth, address = traced
