@@ -138,7 +138,6 @@ class _Walk:
         self._root: Ref | None = None
         self._lost = False  # the state before is not known
         self._guessed = False  # the state before may be another one: something on the way there is lost
-        self._partial = False  # the state before has the right hash, but nodes are missing
         self._parent: str | None = ""  # unknown
         self._time = ""
         if self._offset:
@@ -234,7 +233,7 @@ class _Walk:
         """
         root = self._applied(found, event, body)
         if root is not None and event is not None and root.address.hex() == event.state:
-            found.root = self._whole(root)
+            found.root = root
             self._guessed = False
         elif root is not None and not self._guessed:
             self._blame(found, "its patch does not lead to the state that it names")
@@ -245,7 +244,6 @@ class _Walk:
                 root = found.root = stored
                 self._guessed = False
         self._root, self._lost = root, root is None
-        self._partial = root is not None and found.root is None and not self._guessed
         if found.root is not None and event is not None:
             self._seen.setdefault(event.state, found.seq)
 
@@ -264,42 +262,25 @@ class _Walk:
             draft.apply(operations)
             return draft.seal()
         except KBStoreError:
-            if not (self._partial or self._guessed):
+            if not self._guessed:
                 self._blame(found, "its patch does not fit the version before it")
             return None
 
     def _operations(self, found: Proved, body: bytes | None) -> list[Operation]:
         try:
             operations = decode_body(body, self._nodes) if body is not None else []
-        except CorruptStore:
-            self._spoil_value(found)
-            self._guessed = True
-            return readable_part(body, self._nodes)
-        try:
             self._prove_values(operations)
         except CorruptStore:
-            self._spoil_value(found)
-            self._partial = True
+            self._blame(found, UNREADABLE_VALUE)
+            found.body = None
+            self._guessed = True
+            return readable_part(body, self._nodes)
         return operations
 
     def _prove_values(self, operations: list[Operation]) -> None:
         for operation in operations:
             if isinstance(operation.value, Ref):
                 prove(operation.value, self._nodes, self._sound)
-
-    def _spoil_value(self, found: Proved) -> None:
-        self._blame(found, UNREADABLE_VALUE)
-        found.body = None
-
-    def _whole(self, root: Ref) -> Ref | None:
-        """The tree, unless nodes were missing before and are missing still."""
-        if not self._partial:
-            return root
-        try:
-            prove(root, self._nodes, self._sound)
-        except CorruptStore:
-            return None
-        return root
 
     def _again(self, state: str) -> Ref | None:
         """The tree of a state that an older version of this log had too."""

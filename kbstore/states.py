@@ -20,7 +20,7 @@ from kbstore.log import Line
 from kbstore.operation import Operation
 from kbstore.replay import replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
-from kbstore.stored import UNREADABLE_VALUE, on_nothing, readable_part, stored_root
+from kbstore.stored import UNREADABLE_VALUE, on_nothing, prove, readable_part, stored_root
 from kbstore.tree.ahead import load_ahead
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Ref
@@ -229,9 +229,12 @@ class States:
             for seq in range(damaged, event.seq + 1):
                 draft.apply(readable_part(self._body(seq), self._nodes))
             root = draft.seal()
+            if root.address.hex() != event.state:
+                return None
+            prove(root, self._nodes, set())
         except KBStoreError:
             return None
-        return root if root.address.hex() == event.state else None
+        return root
 
     def _body(self, seq: int) -> bytes | None:
         try:

@@ -11,6 +11,8 @@ from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 
 UNREADABLE_VALUE = "a long value in its patch cannot be read"
+LOST_VALUE = b"null"
+"""Stands for a long value that is lost, until a later patch replaces it."""
 
 
 def stored_root(state: str, nodes: Nodes) -> Ref | None:
@@ -48,9 +50,19 @@ def prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
 def readable_part(body: bytes | None, nodes: Nodes) -> list[Operation]:
     """What can be read of a patch: all but long values that are lost, or nothing."""
     try:
-        return decode_body(body, nodes, instead=b"null") if body is not None else []
+        operations = decode_body(body, nodes, instead=LOST_VALUE) if body is not None else []
     except CorruptStore:
         return []
+    return [op._replace(value=LOST_VALUE) if _is_lost(op.value, nodes) else op for op in operations]
+
+
+def _is_lost(value: object, nodes: Nodes) -> bool:
+    try:
+        if isinstance(value, Ref):
+            prove(value, nodes, set())
+    except CorruptStore:
+        return True
+    return False
 
 
 def on_nothing(operations: list[Operation]) -> list[Operation] | None:

@@ -1,14 +1,19 @@
 """A damaged version is named once, by its version, and all that does not need it goes on being read."""
 
 import re
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import kbstore
+from backends.contract import Backend, Found
 from kbstore import Store
 from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
 from kbstore.transfer import export_all
+from kbstore.tree.nodes import Nodes
 from tests.backends.test_damage import open_raw
 from tests.store.support import Ticks, replacing
 from tests.store.test_corruption import kbstore_triggers
@@ -282,3 +287,43 @@ def test_every_class_of_damage_names_its_version(tmp_path: Path, kind: str, seq:
     said = range(int(lost[1]), int(lost[2] or lost[1]) + 1) if lost else range(0)
     if kind not in ("header", "record"):
         assert can == set(range(1, VERSIONS + 1)) - set(said)
+
+
+class WithoutChunk:
+    """A backend that lost one chunk."""
+
+    def __init__(self, backend: Backend, address: bytes) -> None:
+        self._backend = backend
+        self._address = address
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
+        """All that are asked for but that one."""
+        found = self._backend.get_chunks(addresses, in_order=in_order)
+        return (one for one in found if one.address != self._address)
+
+
+def test_a_long_value_that_lacks_a_part(location: str) -> None:
+    """One lost leaf costs the documents that hold it and no other; every read of them ends, and says so."""
+    with Store.create(location, {"n": 1}, clock=Ticks(), author="ann") as kb:
+        kb.commit(patch=[{"op": "add", "path": "/big", "value": {f"k{n}": f"{n} " * 40 for n in range(900)}}])
+        kb.commit(patch=replacing("/n", 3))
+        kb.commit(patch=replacing("/big", 4))
+        ((_, body),) = kb.backend.bodies("main", [2])
+        root = Nodes(kb.backend).root(bytes.fromhex(kbstore.loads(body)[0]["value_node"]))
+        assert root.node is not None
+        leaf = next(iter(root.node.refs()))
+        damaged = Store(WithoutChunk(kb.backend, leaf.address))  # type: ignore[arg-type]
+        report = damaged.verify()
+        value = "a long value in its patch cannot be read"
+        assert report.problems == [
+            f"version v2 is damaged: {value}; the documents of v2 to v3 cannot be read, v4 can",
+        ]
+        assert damaged.checkout(1) == {"n": 1}
+        assert damaged.checkout() == {"n": 3, "big": 4}
+        assert damaged.get("/n", at=3) == 3
+        for seq in (2, 3):
+            with pytest.raises(CorruptStore):
+                damaged.checkout(seq)
