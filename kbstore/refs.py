@@ -240,7 +240,7 @@ def decode_ref(header: bytes, number: int) -> RefEvent:
     except UNREADABLE as fault:
         raise CorruptStore(f"record {number} of log {REFS_LOG} is not a ref event: {fault}") from None
     if event.kind not in _KINDS:
-        raise CorruptStore(f"record {number} of log {REFS_LOG} changes a {event.kind!r}, which there is not")
+        raise CorruptStore(f"record {number} of log {REFS_LOG} is of an unknown kind: {event.kind!r}")
     return event
 
 
