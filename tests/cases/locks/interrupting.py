@@ -29,6 +29,7 @@ from kbstore import Store, StoreUnavailable
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(kbstore.__file__)))
 PACKAGES = (os.path.join(HOME, "backends"), os.path.join(HOME, "kbstore"))
 HANGS_S = 120
+MANY = 10**9
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 _LOOPS = {"JUMP_BACKWARD", "JUMP_BACKWARD_QUICK"}
 
@@ -76,14 +77,20 @@ def entry(name: str) -> list[dict[str, Any]]:
 
 def interrupted(act: Callable[[], object], place: int) -> bool:
     """Run this, and end it at the nth place; returns whether it had as many."""
-    sys.settrace(At(place))
+    return places_left(act, place) <= 0
+
+
+def places_left(act: Callable[[], object], place: int) -> int:
+    """Run this, and end it at the nth place; returns how many it lacked."""
+    at = At(place)
+    sys.settrace(at)
     try:
         act()
     except Interrupted:
-        return True
+        pass
     finally:
         sys.settrace(None)
-    return False
+    return at.left
 
 
 def usable(act: Callable[[], object]) -> bool:
@@ -105,14 +112,14 @@ def free(plain: sqlite3.Connection) -> bool:
     return True
 
 
-def everywhere(location: str, call: str, step: int) -> None:
-    """Interrupt a call at every place, or every few; the handle, other threads and other writers go on each time."""
+def everywhere(location: str, call: str, most: int) -> None:
+    """Interrupt a call at so many of its places; the handle, other threads and other writers go on each time."""
     acks: dict[str, str] = {}
     plain = sqlite3.connect(location, isolation_level=None, timeout=0)
     kb, other = Store.open(location, author="one"), Store.open(location, author="two")
-    place, hits = 1, 0
-    while True:
-        name = f"{call}-{place}"
+    place, hits, step = MANY, 0, 1
+    for turn in itertools.count():
+        name = f"{call}-{turn}"
         acts: dict[str, Callable[[], Any]] = {
             "commit": lambda name=name: kb.commit(patch=entry(name), message=name, write_id=name),
             "document": lambda name=name: kb.commit({**kb.checkout(), name: 1}, message=name, write_id=name),
@@ -122,7 +129,8 @@ def everywhere(location: str, call: str, step: int) -> None:
             "read": lambda: (kb.checkout("v1"), list(kb.log(limit=3)), kb.get("/other", at=1)),
             "open": lambda: Store.open(location).close(),
         }
-        hit = interrupted(acts[call], place)
+        left = places_left(acts[call], place)
+        hit = left <= 0
         hits += hit
         if hit and not free(plain):
             say("wrong", place, "the call ended, and its transaction keeps other writers out")
@@ -139,9 +147,12 @@ def everywhere(location: str, call: str, step: int) -> None:
                 say("wrong", place, "a sound store is called damaged")
         else:
             acts[call]()
-        if not hit:
+        if hit:
+            place += step
+        elif place < MANY:
             break
-        place += step
+        elif turn:  # the second round tells how many places there are; the first one has more to do than the others
+            place, step = 1, max(1, (MANY - left) // most)
     for n in range(2):
         acks[f"after {n}"] = kb.commit(patch=entry(f"after{n}"), message=f"after {n}").id
     kb.close()
@@ -234,5 +245,6 @@ def timers(location: str, count: int, threads: int, seed: int) -> None:
 ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (everywhere, closing_call, timers)}
 
 if __name__ == "__main__":
+    sys.unraisablehook = lambda _: None  # an exception inside of `__del__`, which Python lets go no further
     faulthandler.dump_traceback_later(HANGS_S, exit=True)  # a hang says where
     main(ROLES)

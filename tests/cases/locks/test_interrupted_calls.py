@@ -8,17 +8,14 @@ from tests.cases.locks.support import acknowledged, assert_kept, made, run, word
 from tests.conftest import LONG
 
 
-@pytest.mark.parametrize(
-    ("call", "step"),
-    [("commit", 12), ("document", 70), ("tag", 12), ("read", 40), ("open", 10), ("gc", 8), ("verify", 60)],
-)
-def test_a_call_may_end_at_any_place(tmp_path: Path, call: str, step: int) -> None:
+@pytest.mark.parametrize("call", ["commit", "document", "tag", "read", "open", "gc", "verify"])
+def test_a_call_may_end_at_any_place(tmp_path: Path, call: str) -> None:
     """Interrupted wherever Python runs the handlers of signals, a call leaves no lock and no transaction behind.
 
     A commit that is repeated with the same write id is acknowledged once.
     """
     path = made(tmp_path / "kb.db")
-    said = run("interrupting", "everywhere", path, call, 1 if LONG else step)
+    said = run("interrupting", "everywhere", path, call, 500 if LONG else 20)
     assert words_of(said, "wrong") == []
     assert int(words_of(said, "hits")[0]) > 9
     assert_kept(path, acknowledged(said))
