@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -248,10 +249,17 @@ class Connection:
                 self._connection = self._reader = None  # the file failed already, and that is what is reported
 
     def close(self) -> None:
-        """Close for good; the last to close also removes the log."""
+        """Close for good. What the log holds is written back, so that the file alone is whole from here on.
+
+        The last to close also removes the log.
+        """
         with self.lock:
             self._closed = True
             try:
+                if self._connection is not None and not self.read_only and self._pid == os.getpid():
+                    # Others may be in the way; then they write it back.
+                    with suppress(sqlite3.OperationalError):
+                        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._let_go()
             except sqlite3.Error as error:
                 raise translated(error, str(self.path)) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backends.errors import BackendError, CorruptStore, DiskFull, ReadOnlyStore, StoreUnavailable
+from backends.sqlite.shares import unshared
 
 RESTORE_HINT = "bring a backup back with: kbstore restore-backup FILE"
 FULL_HINT = "free disk space, then try again; everything can be read meanwhile"
@@ -45,6 +46,8 @@ def translated(error: Fault, location: str) -> BackendError:
     said = f"{error} ({name})"
     if code in _DAMAGED:
         return CorruptStore(f"{location} is damaged: {said}", hint=RESTORE_HINT)
+    if (found := unshared(location, error)) is not None:
+        return found
     if code in _LOCKED:
         return StoreUnavailable(
             f"{location} is locked by another process: {said}", hint="wait until that one is done, then try again"

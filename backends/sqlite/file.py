@@ -21,11 +21,13 @@ from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFo
 from backends.sqlite import schema
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
 from backends.sqlite.foreign_log import refuse_foreign_log
+from backends.sqlite.shares import locks_work
 
 FILE_NAME = "kb.db"
 """The file of a store whose location is a folder."""
 
 BUSY_TIMEOUT_S = 30.0
+_FIRST_WAIT_S = 1.0
 _MAGIC = b"SQLite format 3\0"
 _SMALLEST_BYTES = 512
 """The smallest page of SQLite, and so the smallest file that it has open."""
@@ -76,7 +78,10 @@ def create_file(path: Path, mode: int = 0o666) -> None:
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
-        with translating(str(path)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        with (
+            translating(str(path)),
+            contextlib.closing(sqlite3.connect(draft, isolation_level=None, timeout=0)) as connection,
+        ):
             connection.execute("PRAGMA synchronous=FULL")
             schema.create(connection)
             # Closing would do this too, and say nothing where it fails.
@@ -188,7 +193,7 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
         UnsupportedFormat: A newer kbstore wrote it.
         CorruptStore: It is cut off.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    application = _first_look(connection, real)
     if application >> 8 != schema.APPLICATION_ID >> 8:
         raise StoreNotFound(
             f"{path} is not a store: it is an SQLite database of another program", hint="check the path"
@@ -211,6 +216,19 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
             return
         # Somebody may be writing the log back just now: then the next look shows another picture.
     raise CorruptStore(f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint=RESTORE_HINT)
+
+
+def _first_look(connection: sqlite3.Connection, real: Path) -> int:
+    """The application id, and from then on the long wait for locks: on a share without locks it would be in vain."""
+    found = None
+    try:
+        found = connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.OperationalError as error:
+        if code_of(error) != sqlite3.SQLITE_BUSY or not locks_work(real.parent):
+            raise
+    connection.execute(f"PRAGMA busy_timeout={round(1000 * BUSY_TIMEOUT_S)}")
+    found = found or connection.execute("PRAGMA application_id").fetchone()
+    return int(found[0])
 
 
 def log_of(path: Path) -> str:
@@ -273,8 +291,8 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != b"wal":
                 raise StoreUnavailable(
-                    f"{path} lies where SQLite cannot share memory between processes",
-                    hint="keep it on a local disk, or on an S3 bucket",
+                    f"{path} is where SQLite cannot share memory between processes",
+                    hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
                 )
             probe(connection)
             if not waiting_bytes(log_of(real)):
@@ -347,11 +365,11 @@ def probe(connection: sqlite3.Connection) -> None:
 
 
 def connect_plain(path: Path, options: str) -> sqlite3.Connection:
-    """A connection as all of ours are: bytes for texts, a long wait for locks, transactions by hand."""
+    """A connection as all of ours are: bytes for texts, transactions by hand; `identify` makes it wait for locks."""
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{options}",
         uri=True,
-        timeout=BUSY_TIMEOUT_S,
+        timeout=min(_FIRST_WAIT_S, BUSY_TIMEOUT_S),
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,

@@ -304,3 +304,13 @@ def test_a_store_that_is_not_a_file_has_no_backup_file() -> None:
     with pytest.raises(StoreNotFound, match="not one file") as told:
         backup_store("s3://bucket/prefix", Path("x"))
     assert "clone" in str(told.value.hint)
+
+
+def test_the_file_alone_is_whole_after_each_close(store: Path, tmp_path: Path) -> None:
+    """What a handle wrote is in the file itself once it is closed, also while others have the store open."""
+    with closing(open_backend(store)) as other:
+        other.tail("main")
+        with closing(open_backend(store)) as backend:
+            fill(backend, 2, first=4)
+        shutil.copy(store, tmp_path / "copy.db")
+    assert slots(tmp_path / "copy.db") == 5

@@ -1,0 +1,53 @@
+"""Tells a folder on which SQLite cannot keep processes apart: a network share without locks or shared memory.
+
+SQLite reports missing locks as "locked by another process" and missing shared memory as a failed disk. Without either a
+store is not safe: a rollback journal needs the same locks, and an exclusive mode has nothing to be exclusive with.
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from backends.errors import StoreUnavailable
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}
+
+
+def unshared(location: str, error: sqlite3.Error) -> StoreUnavailable | None:
+    """Return the error to raise instead of SQLite's if the folder of a store is such a place, else None."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code in _NO_SHARED_MEMORY:
+        lack = "shared memory"
+    elif code & 0xFF == sqlite3.SQLITE_BUSY and not locks_work(Path(location).parent):
+        lack = "locks"
+    else:
+        return None
+    return StoreUnavailable(
+        f"{location} is on a file system without {lack} (a network share?), where processes would overwrite each other",
+        hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
+    )
+
+
+def locks_work(folder: Path) -> bool:
+    """Tell whether files in a folder can be locked; True if that cannot be tried."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    probe = folder / f".kb.db.{os.getpid()}.probe"
+    try:
+        handle = os.open(probe, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return True
