@@ -173,6 +173,8 @@ def test_a_fork_that_python_does_not_see(tmp_path: Path) -> None:
         assert kb.verify().ok
 
 
+# An exception at the end of a generator is lost in Python itself.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupted_transaction_keeps_nobody_out(tmp_path: Path) -> None:
     """An exception of a signal handler, at any step of a commit: others write at once, and a repeat lands once."""
 
@@ -201,7 +203,8 @@ def test_an_interrupted_transaction_keeps_nobody_out(tmp_path: Path) -> None:
             try:
                 kb.commit(patch=patch, message=name, write_id=name)
                 sys.setprofile(None)
-                break
+                if left > 0:
+                    break
             except Ended:
                 pass
             finally:
