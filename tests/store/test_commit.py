@@ -347,7 +347,7 @@ def test_commit_many_lands_whole_or_not_at_all(location: str) -> None:
         ([Change({"n": 1}), Change({"n": 2}), Change(patch=replacing("/x", 1))], "change 2: operation 0"),
         ([Change(patch=replacing("/n", 1)), Change(patch=replacing("/x", 1))], "change 1: operation 0"),
         ([Change(patch=replacing("/x", 1)), Change(patch=replacing("/n", 1))], "change 0: operation 0"),
-        ([Change({"n": 1}), Change()], "change 1: give a document or a patch"),
+        ([Change({"n": 1}), Change()], "change 1: give either a document or a patch"),
         ([Change({"n": 1}), Change({"n": 2}, tags="t")], "change 1: tags is one text"),
         ([Change(patch=replacing("/x", 1))], "operation 0"),
     ],
