@@ -1,5 +1,6 @@
 """Everything at once on one store, with kills and stops at random: no acknowledged version is lost or doubled."""
 
+import itertools
 import json
 import os
 import random
@@ -131,13 +132,14 @@ class Stress:
     # ---- care, checks and other tools -----------------------------------------------------------------------------
 
     def tend(self, seed: int, *acts: "Callable[[Stress, random.Random], None]") -> None:
-        """Do these in turns until the time is up."""
+        """Do these in turns until the time is up, and each at least once."""
         dice = random.Random(seed)
-        while not self.over.is_set():
+        for turn in itertools.count():
             for act in acts:
-                if not self.over.is_set():
-                    act(self, dice)
-                    self.over.wait(dice.random() * 0.5)
+                if turn and self.over.is_set():
+                    return
+                act(self, dice)
+                self.over.wait(dice.random() * 0.5)
 
     def run(self, what: str, command: list[str], *, killed: bool = False, good: tuple[int, ...] = (0,)) -> str | None:
         """Run a program, and note if it ends badly; returns what it printed, or None if it was killed on the way."""
@@ -274,7 +276,7 @@ def test_nothing_acknowledged_is_lost_under_stress(tmp_path: Path) -> None:
     stress = Stress(folders[0] / "kb.db", folders[1], folders[2], random.Random(SEED))
     Store.create(stress.path, {"n": 0, "w": {}}).close()
     tending = [
-        threading.Thread(target=stress.tend, args=(1, collect, verify)),
+        threading.Thread(target=stress.tend, args=(1, verify, collect)),
         threading.Thread(target=stress.tend, args=(2, check, backup)),
         threading.Thread(target=stress.tend, args=(3, plain_sqlite)),
     ]
