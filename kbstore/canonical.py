@@ -16,6 +16,7 @@ invariant 1. Only what was refused is looked at slowly, to say where the fault l
 `kbstore.refusal`).
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -334,6 +335,12 @@ def _packer() -> Callable[[JSON], bytes]:
         | ormsgpack.OPT_PASSTHROUGH_UUID
     )
     return lambda value: ormsgpack.packb(value, default=plain_or_refuse, option=exact)
+
+
+if hasattr(os, "register_at_fork"):
+    # A module that another thread imports while the process forks can never be imported in the child: it would wait for
+    # that thread for ever. So the import is over before a fork.
+    os.register_at_fork(before=_packer)
 
 
 def _lone_surrogate_in_text(text: str, index: int) -> InvalidJSON:
