@@ -6,11 +6,13 @@ import re
 import click
 
 from kbstore.cli.options import as_json_option, command
-from kbstore.cli.output import Progress, say, say_json
+from kbstore.cli.output import Progress, note, say, say_json
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
+from kbstore.store import Store
+from kbstore.taken import remembered
 
 _ID = re.compile(r"[0-9a-fA-F]{16,64}")
 
@@ -42,6 +44,7 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
         )
     with session.read() as store, Progress("verify") as progress:
         report = store.verify(head, progress=progress.reach)
+        missing = _missing_base(session, store)
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
     else:
@@ -55,11 +58,27 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.pinned:
                 say(f"the history contains {head}")
+            else:
+                note("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
+    if missing:
+        note(f"warning: {missing}")
     if not report.ok:
         raise NotWhole(
             f"the history is not whole: {counted(len(report.problems), 'problem')}",
             hint="kbstore salvage DIR writes all that can be proved; then compare this store with a backup or a clone",
         )
+
+
+def _missing_base(session: Session, store: Store) -> str:
+    """Say that the store is older than the file beside it; empty if it is not, or if nobody can know."""
+    file, project = session.file, session.project
+    state = project.state_of(file) if project is not None and file is not None else None
+    if file is None or state is None or not state.id or state.branch != store.branch or remembered(store, state):
+        return ""
+    return (
+        f"{shown_path(file)} was taken from {state.name or f'v{state.seq}'}, which this store does not contain: "
+        "the store is an older copy, or another one"
+    )
 
 
 @command("salvage")

@@ -79,3 +79,19 @@ def test_a_damaged_backup_changes_nothing(kb: Shell, tmp_path: Path) -> None:
     assert location.read_bytes() == before
     assert sorted(os.listdir(location.parent)) == ["config.json", "files", "kb.db"]
     assert restore_backup(location, backup, verify=False).replaced is not None
+
+
+def test_an_older_store_is_seen_to_be_older(kb: Shell) -> None:
+    """A store that was put back is whole in itself; verify and status say which version of the file it lacks."""
+    kb.ok("backup", "kept.db")
+    kb.file.write_text('{"name": "later"}')
+    newest = kb.ok("commit", "-m", "later", "--json").object["version"]
+    assert newest not in kb.ok("verify").err
+    kb.ok("restore-backup", "kept.db")
+    done = kb.ok("verify")
+    assert done.out.startswith("whole: ")
+    assert f"was taken from {newest}, which this store does not contain" in done.err
+    assert f"was taken from {newest}" in kb.fails(3, "status").err
+    assert "leave no trace" in done.err
+    noted = kb.ok("log", "--json", "-n", "1").object["id"]
+    assert "leave no trace" not in kb.ok("verify", "--head", noted).err
