@@ -96,8 +96,8 @@ def _file_module(location: str | os.PathLike[str]) -> _FileModule:
     module = _module(location)
     if not hasattr(module, "backup"):
         raise StoreNotFound(
-            "this store is not one file, so it cannot be backed up as one",
-            hint="copy it with: kbstore clone URL FOLDER",
+            "this store is not one file, and a backup is one",
+            hint="copy such a store with: kbstore clone SOURCE TARGET",
         )
     return cast(_FileModule, module)
 

@@ -11,7 +11,7 @@ _BEFORE = """$ echo '{"problems": {"login": {"title": "Login fails"}}}' > kb.jso
 $ kbstore init kb.json >/dev/null 2>&1
 $ for votes in 1 2; do
 >   echo "{\\"problems\\": {\\"login\\": {\\"title\\": \\"Login fails\\", \\"votes\\": $votes}}}" > kb.json
->   kbstore commit -m "votes" >/dev/null
+>   kbstore commit -m "votes" >/dev/null 2>&1
 > done
 """
 

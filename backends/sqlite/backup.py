@@ -6,6 +6,7 @@ replaced is kept under another name.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -13,11 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable
+from backends.forks import parting
 from backends.sqlite import file
+from backends.sqlite.connection import Connection
 from backends.sqlite.faults import code_of, translating
 from backends.sqlite.foreign_log import refuse_foreign_log
 from backends.sqlite.read_only import ReadOnlyConnection
 
+_LOG_IN_USE = 128
 _PATIENCE_S = 1.0
 """How long `restore` waits for others to close the store."""
 
@@ -38,10 +42,12 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
         StoreUnavailable: It cannot be written.
     """
     path = file.path_of(location)
-    target = file.path_of(str(target))
+    target = _named(target)
     if os.path.lexists(target):
         raise StoreExists(f"{target} exists already", hint="name a file that does not exist")
-    with _draft(path, target) as draft:
+    found = file.look_at(path)
+    reader = ReadOnlyConnection(path, path.resolve())
+    with _draft(reader, found, target) as draft:
         if check is not None:
             check(str(draft))
         file.publish(draft, target)
@@ -58,35 +64,60 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
         check: Called with the finished copy before it takes the store's place; if it raises, nothing is changed.
 
     Returns:
-        The file that was replaced, under its new name; None if there was none.
+        The file that was replaced, under its new name, or a log that was there alone; None if there was neither.
 
     Raises:
         StoreUnavailable: Another process, or another handle of this one, has the store open; nothing was changed.
     """
     path = Path(os.path.realpath(file.path_of(location)))
-    source = file.path_of(str(source))
+    source = _named(source)
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
     if not os.access(path.parent, os.W_OK):
         raise ReadOnlyStore(f"the folder {path.parent} may not be written", hint="change its mode, or be its owner")
     if path.exists() and source.exists() and path.samefile(source):
         raise StoreExists(f"{source} is the store itself", hint="name the backup")
-    with _draft(source, path) as draft:
+    if path.is_file() and not os.access(path, os.W_OK):
+        raise ReadOnlyStore(f"{path} may not be written", hint="change its mode, then try again")
+    reader = _backup_reader(source)
+    like = path if path.is_file() else source
+    with _draft(reader, like.stat(), path) as draft:
         if check is not None:
             check(str(draft))
         with _exclusive(path):
             return _swap(draft, path, kept)
 
 
+def _named(path: Path) -> Path:
+    if str(path) in ("", "."):
+        raise StoreNotFound("an empty path names no file", hint="name the file of the backup")
+    return file.path_of(str(path))
+
+
+def _backup_reader(source: Path) -> ReadOnlyConnection:
+    """Open a backup; what is wrong with it is said of the backup, whatever the store is like."""
+    try:
+        file.look_at(source)
+        return ReadOnlyConnection(source, source.resolve())
+    except StoreNotFound as error:
+        raise StoreNotFound(str(error), hint="check the path of the backup; nothing was changed") from error
+    except CorruptStore as error:
+        raise CorruptStore(str(error), hint="try an older backup; nothing was changed") from error
+
+
 @contextlib.contextmanager
-def _draft(source: Path, target: Path) -> Iterator[Path]:
-    """A copy of a store beside the place where it is wanted; removed in the end unless it got another name."""
-    found = file.look_at(source)
+def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> Iterator[Path]:
+    """A copy of a store beside the place where it is wanted; removed in the end unless it got another name.
+
+    Args:
+        reader: The store to copy; it is closed in the end.
+        like: The file whose mode the copy gets; its owner may always write it.
+        target: The place.
+    """
     draft = file.draft_of(target)
-    reader = ReadOnlyConnection(source, source.resolve())
     try:
         draft.unlink(missing_ok=True)
-        mode = stat.S_IMODE(found.st_mode)
+        mode = stat.S_IMODE(like.st_mode) | stat.S_IRUSR | stat.S_IWUSR
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
         with translating(str(target)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
             copy.execute("PRAGMA synchronous=FULL")
@@ -105,9 +136,14 @@ def _draft(source: Path, target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Keep everybody else out of a store, with its log written back; a store that SQLite cannot read is left alone."""
+    """Keep everybody else out of a store, with its log written back; a store that SQLite cannot read is left as it is.
+
+    Raises:
+        StoreUnavailable: Somebody has it open.
+    """
     connection: sqlite3.Connection | None = None
     log = file.log_of(path)
+    keys = contextlib.ExitStack()
     try:
         if path.is_file() and path.stat().st_size:
             if file.waiting_bytes(log):
@@ -119,25 +155,60 @@ def _exclusive(path: Path) -> Iterator[None]:
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
             Path(file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
+        else:
+            keys.enter_context(_lone_log(path))
     except StoreUnavailable:
-        pass  # the log is another file's: nobody can be using both
+        keys.enter_context(_lone_log(path))  # the log is not this file's: SQLite would write it over the file
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
             connection = None
         if code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreUnavailable(
-                f"{path} is open elsewhere, so it is not replaced",
-                hint="close every program that has it open, then try again",
-            ) from error
+            raise _open_elsewhere(path) from error
         if code_of(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             with translating(str(path)):
                 raise
+        keys.enter_context(_lone_log(path))
+    with keys:
+        try:
+            yield
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+@contextlib.contextmanager
+def _lone_log(path: Path) -> Iterator[None]:
+    """Keep others from the log of a file that SQLite is not asked to open.
+
+    Whoever has a log open holds a shared lock on byte 128 of the file that maps it (https://www.sqlite.org/walformat.html,
+    "locks"); an exclusive one tells that nobody has, and lets nobody in.
+    """
+    used = [c for c in parting() if isinstance(c, Connection) and c.is_open and c.real == path]
+    if used:
+        raise _open_elsewhere(path)
     try:
+        import fcntl
+
+        handle = os.open(f"{path}-shm", os.O_RDWR | os.O_CLOEXEC)
+    except (ImportError, OSError):
+        yield  # nobody has the log open
+        return
+    try:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOG_IN_USE)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise _open_elsewhere(path) from error
         yield
     finally:
-        if connection is not None:
-            connection.close()
+        os.close(handle)
+
+
+def _open_elsewhere(path: Path) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{path} is open elsewhere, so it is not replaced", hint="close every program that has it open, then try again"
+    )
 
 
 def _swap(draft: Path, path: Path, kept: str) -> Path | None:
@@ -150,6 +221,8 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
         name = aside.with_name(aside.name + member.name.removeprefix(path.name))
         if member != path:
             member.rename(name)
+            if name.name.endswith("-wal") and name.stat().st_size:
+                moved = name
             continue
         moved = name
         try:

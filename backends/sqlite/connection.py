@@ -29,6 +29,7 @@ from backends.sqlite.read_only import ReadOnlyConnection, signature
 
 _T = TypeVar("_T")
 
+_START_ANEW = "this process cannot use the file any more: start a new one (exec or spawn), or fork while no call runs"
 _READ = "BEGIN"
 _WRITE = "BEGIN IMMEDIATE"
 _LOST = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -62,6 +63,11 @@ class Connection:
         close_before_forks(self)
         with self.lock:
             self.get()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether SQLite has the file open through this handle now."""
+        return self._connection is not None
 
     # ---- uses -----------------------------------------------------------------------------------------------------
 
@@ -190,7 +196,7 @@ class Connection:
 
     def _open(self) -> sqlite3.Connection:
         if self._strange:
-            raise StoreUnavailable(self._strange, hint="open the store after the fork, in the process that uses it")
+            raise StoreUnavailable(self._strange, hint=_START_ANEW)
         if self._closed:
             raise StoreUnavailable(f"the store {self.path} is closed", hint="open it again")
         self._let_go()
@@ -301,5 +307,5 @@ class Connection:
             if inherited and other._identity[:2] == identity:
                 raise StoreUnavailable(
                     f"{self.path} was open when this process was forked, and was not closed before",
-                    hint="close the store before the fork, or start the process without a fork (spawn)",
+                    hint=_START_ANEW,
                 )

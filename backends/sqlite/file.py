@@ -144,7 +144,8 @@ def look_at(path: Path) -> os.stat_result:
     except (FileNotFoundError, NotADirectoryError):
         if path.name == FILE_NAME and path.parent.is_dir():
             raise StoreNotFound(
-                f"there is no store in {path.parent} (no {FILE_NAME})", hint="check the path, or create one there"
+                f"there is no store in {path.parent} (no {FILE_NAME})",
+                hint=f"check the path, create one there, or {RESTORE_HINT}",
             ) from None
         raise StoreNotFound(f"there is no store at {path}", hint="check the path, or create one there") from None
     except OSError as error:

@@ -76,7 +76,8 @@ def refuse_foreign_log(path: Path, log: str) -> None:
             return
     raise StoreUnavailable(
         f"{log} does not belong to {path}: it was written to another file, which {path.name} replaced",
-        hint=f"move {log} away and keep it (it holds the last commits of that other file), then open {path.name} again",
+        hint=f"close every program that has {path.name} open and try again; if {log} is still there, move it away and "
+        f"keep it (it holds the last commits of that other file), then open {path.name} again",
     )
 
 

@@ -61,13 +61,16 @@ class ReadOnlyConnection:
         log = file.log_of(real)
         if file.waiting_bytes(log):
             refuse_foreign_log(real, log)
-        with file.opening(path):
-            try:
-                # A reader that may write does so too: only then SQLite removes its files at the last close.
-                return _probed(path, real, "mode=rw" if file.may_write(real) else "mode=ro")
-            except FAULTS as error:
-                if isinstance(error, UnicodeDecodeError) or not (code_of(error) in _BLOCKED or is_full(error)):
-                    raise
+        writes = file.may_write(real)
+        # If there is no log, SQLite would make one and could not remove it: the file's owner could not write any more.
+        if writes or os.path.lexists(log):
+            with file.opening(path):
+                try:
+                    # A reader that may write does so too: only then SQLite removes its files at the last close.
+                    return _probed(path, real, "mode=rw" if writes else "mode=ro")
+                except FAULTS as error:
+                    if isinstance(error, UnicodeDecodeError) or not (code_of(error) in _BLOCKED or is_full(error)):
+                        raise
         self.detached = True
         if not file.waiting_bytes(log) and not file.waiting_bytes(file.journal_of(real)):
             # Nobody can be writing without a log, so the file alone is the whole store.

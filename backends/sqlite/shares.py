@@ -17,8 +17,13 @@ _NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}
 
 
 def unshared(location: str, error: sqlite3.Error) -> StoreUnavailable | None:
-    """Return the error to raise instead of SQLite's if the folder of a store is such a place, else None."""
+    """Return the error to raise instead of SQLite's if what surrounds a store is to blame, else None."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code == sqlite3.SQLITE_IOERR_SHORT_READ and not os.path.lexists(f"{location}-wal"):
+        return StoreUnavailable(
+            f"{location}-wal was deleted while programs have {location} open, and it holds the newest commits",
+            hint="close every program that has the store open, the one that committed last at the end; then try again",
+        )
     if code in _NO_SHARED_MEMORY:
         lack = "shared memory"
     elif code & 0xFF == sqlite3.SQLITE_BUSY and not locks_work(Path(location).parent):

@@ -8,6 +8,9 @@ from kbstore.backup import backup_store, restore_backup
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
+from kbstore.errors import KBStoreError
+from kbstore.project import is_url
+from kbstore.render.escape import visible
 
 
 @command("backup")
@@ -24,6 +27,7 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
     Example:
       kbstore backup /backups/kb-monday.db --verify
     """
+    _refuse_url(target)
     made = backup_store(session.location, target, verify=verify)
     session.landed = f"{shown_path(made.path)} is written"
     if as_json:
@@ -47,6 +51,7 @@ def restore_backup_command(session: Session, source: str, verify: bool, as_json:
     Example:
       kbstore restore-backup /backups/kb-monday.db
     """
+    _refuse_url(source)
     done = restore_backup(session.location, Path(source), verify=verify)
     session.landed = "the backup is restored"
     if as_json:
@@ -54,4 +59,15 @@ def restore_backup_command(session: Session, source: str, verify: bool, as_json:
         return
     say(f"restored {done.version or 'a store without a version'} from {shown_path(source)}")
     if done.replaced is not None:
-        note(f"the store that was there is kept as {shown_path(done.replaced)}")
+        kept = shown_path(done.replaced)
+        if done.replaced.name.endswith("-wal"):
+            note(f"the log of the store that was there is kept as {kept}")
+        else:
+            note(f"the store that was there is kept as {kept}; kbstore pull brings versions back that only it has")
+
+
+def _refuse_url(place: str) -> None:
+    if is_url(place):
+        raise KBStoreError(
+            f"{visible(place)} is a URL, and a backup is a file", hint="copy a store with: kbstore clone SOURCE TARGET"
+        )

@@ -59,7 +59,7 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             if report.pinned:
                 say(f"the history contains {head}")
             else:
-                note("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
+                say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
     if missing:
         note(f"warning: {missing}")
     if not report.ok:

@@ -62,7 +62,7 @@ def test_an_open_store_is_not_replaced(kb: Shell) -> None:
 def test_what_is_not_a_file_is_cloned(kb: Shell, place: str) -> None:
     """A store on a bucket has no backup file; the hint names the command that copies it."""
     for command in (("backup", "x.db"), ("restore-backup", "x.db")):
-        assert "hint: copy it with: kbstore clone" in kb.fails(10, "--store", place, *command).err
+        assert "hint: copy such a store with: kbstore clone" in kb.fails(10, "--store", place, *command).err
 
 
 def test_a_damaged_backup_changes_nothing(kb: Shell, tmp_path: Path) -> None:
@@ -92,6 +92,25 @@ def test_an_older_store_is_seen_to_be_older(kb: Shell) -> None:
     assert done.out.startswith("whole: ")
     assert f"was taken from {newest}, which this store does not contain" in done.err
     assert f"was taken from {newest}" in kb.fails(3, "status").err
-    assert "leave no trace" in done.err
+    assert "leave no trace" in done.out
     noted = kb.ok("log", "--json", "-n", "1").object["id"]
-    assert "leave no trace" not in kb.ok("verify", "--head", noted).err
+    assert "leave no trace" not in kb.ok("verify", "--head", noted).out
+
+
+@pytest.mark.parametrize("place", ["", "s3://bucket/x"])
+def test_a_backup_has_a_name(kb: Shell, place: str) -> None:
+    """Neither an empty argument nor a URL is taken for a file or for the folder."""
+    kb.ok("backup", "kb.db")
+    for command in ("backup", "restore-backup"):
+        result = kb.run(command, place)
+        assert result.code in (3, 10)
+        assert "hint: " in result.err
+    assert not list((kb.folder / ".kbstore").glob("*.replaced-*"))
+
+
+def test_the_wrong_backup_is_blamed(kb: Shell) -> None:
+    """A backup that is missing or damaged is what the hint speaks of, and not the store."""
+    kb.file.with_name("empty.db").write_bytes(b"")
+    assert "hint: try an older backup" in kb.fails(3, "restore-backup", "empty.db").err
+    assert "hint: check the path of the backup" in kb.fails(10, "restore-backup", "nothing.db").err
+    assert kb.ok("verify").out.startswith("whole: ")

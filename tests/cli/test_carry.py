@@ -379,7 +379,7 @@ def test_tables_replace_only_earlier_tables(kb: Shell) -> None:
 def test_verify_against_a_head_that_was_noted(kb: Shell) -> None:
     """In full or by its first 16 digits; one that is not there means a rewritten or shortened history."""
     head = kb.ok("log", "--json", "-n", "1").object["id"]
-    assert kb.ok("verify").out == f"whole: 3 versions, head {head}\n"
+    assert kb.ok("verify").lines[0] == f"whole: 3 versions, head {head}"
     assert f"the history contains {head[:16]}" in kb.ok("verify", "--head", head[:16]).out
     kb.ok("verify", "--head", head.upper())
     result = kb.fails(3, "verify", "--head", "0" * 64)
