@@ -484,7 +484,7 @@ class Store(Reader):
         self,
         change: Callable[[Any], object],
         *,
-        attempts: int = 10,
+        attempts: int = 100,
         message: str = "",
         author: str = "",
         tags: Sequence[str] = (),
@@ -499,7 +499,7 @@ class Store(Reader):
         Args:
             change: Gets the newest document (``{}`` if there is none yet) and changes it in place. It returns None, or
                 the document. As it may be called several times, it should do nothing else.
-            attempts: Calls of `change`, at most.
+            attempts: Calls of `change`, at most; 10 are too few if several processes change one value all the time.
             message: As for `commit`.
             author: As for `commit`.
             tags: As for `commit`.
