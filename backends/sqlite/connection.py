@@ -56,7 +56,7 @@ class Connection:
         self._reader: ReadOnlyConnection | None = None
         self.real = path
         self._identity: tuple[int, ...] = ()
-        self._log: tuple[int, int] | None = None
+        self._log: tuple[int, ...] | None = None
         self._doubtful = False
         self._busy = False
         self._strange = ""
@@ -117,13 +117,13 @@ class Connection:
                         self._commit(connection, write_id)
                     else:
                         result = work(connection)
-                        connection.execute("COMMIT")
+                        self._commit(connection, None)
                 else:
                     result = work(connection)
                 return result
             except BaseException as error:
                 try:
-                    if begin and connection.in_transaction:
+                    if begin and self._connection is connection and connection.in_transaction:
                         connection.execute("ROLLBACK")
                 except sqlite3.Error:
                     self.discard()
@@ -137,6 +137,10 @@ class Connection:
 
     def _commit(self, connection: sqlite3.Connection, write_id: str | None) -> None:
         try:
+            # A signal's handler may fork in the middle of this very call; then the transaction is the parent's. Nothing
+            # comes between the question and the commit: handlers run after calls only.
+            if self._connection is not connection:
+                raise StoreUnavailable(self._strange or f"{self.path} was closed during a call", hint=_START_ANEW)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self.discard(doubtful=True)
@@ -190,7 +194,7 @@ class Connection:
         if self._log != file.log_identity(self.real):
             log = file.log_of(self.real)
             raise StoreUnavailable(
-                f"{log} was deleted or replaced while {self.path} was open, and it holds the newest commits",
+                f"{log} or its -shm was deleted or replaced while {self.path} was open; it holds the newest commits",
                 hint="close every program that has the store open, the one with this message last: it writes them back",
             )
 
@@ -199,8 +203,11 @@ class Connection:
             raise StoreUnavailable(self._strange, hint=_START_ANEW)
         if self._closed:
             raise StoreUnavailable(f"the store {self.path} is closed", hint="open it again")
+        attached = self._reader is None or not self._reader.detached
         self._let_go()
         found = file.look_at(self.path)
+        if self._identity and attached and self._identity[:2] != (found.st_dev, found.st_ino):
+            raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
         self.real = self.path.resolve() if self.path.is_symlink() else self.path
         self._refuse_inherited((found.st_dev, found.st_ino))
         self._pid = os.getpid()
@@ -212,7 +219,11 @@ class Connection:
             self._log = file.log_identity(self.real)
             if self._doubtful:
                 self._settle(connection)
-        self._identity = self._identify()
+        self._identity = self._reader.seen if self._reader is not None and self._reader.seen else self._identify()
+        if self._identity[:2] != (found.st_dev, found.st_ino):
+            connection.close()
+            self._identity = ()
+            raise StoreUnavailable(f"{self.path} was replaced while it was being opened", hint="open it again")
         self._connection = connection  # last: an exception before this leaves a handle that opens again
         return connection
 
@@ -262,13 +273,20 @@ class Connection:
         with self.lock:
             self._closed = True
             try:
-                if self._connection is not None and not self.read_only and self._pid == os.getpid():
-                    # Others may be in the way; then they write it back.
-                    with suppress(sqlite3.OperationalError):
+                if self._connection is not None and not self.read_only and self._is_in_place():
+                    # Others may be in the way, and write it back then; or a signal ended a close before this one.
+                    with suppress(sqlite3.Error):
                         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._let_go()
             except sqlite3.Error as error:
                 raise translated(error, str(self.path)) from error
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open here is the one that has the name, in this process."""
+        try:
+            return self._pid == os.getpid() and self._identity == self._identify()
+        except StoreNotFound:
+            return False
 
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is not None and self._pid not in (0, os.getpid()):

@@ -7,6 +7,7 @@ is asked of SQLite, since nobody else may open the file.
 
 import contextlib
 import errno
+import glob
 import os
 import sqlite3
 import stat
@@ -15,12 +16,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
-from backends.sqlite.foreign_log import refuse_foreign_log
+from backends.sqlite.foreign_log import refuse_foreign_log, uri_of
 from backends.sqlite.shares import locks_work
 
 FILE_NAME = "kb.db"
@@ -170,8 +170,9 @@ def _single(path: Path, found: os.stat_result) -> os.stat_result:
     """Refuse a file with two names: each would have a log of its own, and commits would be lost between them."""
     if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
         return found
-    for draft in path.parent.glob(f".{path.name}.*{_DRAFT}"):
-        # The name under which a process made the store; it was killed, or is about to remove that name itself.
+    name = glob.escape(path.name)
+    for draft in (*path.parent.glob(f".{name}.*{_DRAFT}"), *path.parent.glob(f"{name}.replaced-*")):
+        # The name under which a process made the store, or was about to keep it: it was killed, or removes it itself.
         with contextlib.suppress(OSError):
             if draft.stat().st_ino == found.st_ino:
                 draft.unlink()
@@ -242,13 +243,14 @@ def journal_of(path: Path) -> str:
     return f"{path}-journal"
 
 
-def log_identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the log of a file; None if there is no log."""
+def log_identity(path: Path) -> tuple[int, ...] | None:
+    """Device and inode of the log of a file and of its index, ``-shm``; None if one is not there."""
     try:
-        found = os.stat(log_of(path))  # noqa: PTH116 - paid for every commit
+        log = os.stat(log_of(path))  # noqa: PTH116 - paid for every commit
+        index = os.stat(f"{path}-shm")  # noqa: PTH116
     except OSError:
         return None
-    return (found.st_dev, found.st_ino)
+    return (log.st_dev, log.st_ino, index.st_dev, index.st_ino)
 
 
 def waiting_bytes(log: str) -> int:
@@ -368,7 +370,7 @@ def probe(connection: sqlite3.Connection) -> None:
 def connect_plain(path: Path, options: str) -> sqlite3.Connection:
     """A connection as all of ours are: bytes for texts, transactions by hand; `identify` makes it wait for locks."""
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{options}",
+        uri_of(path, options),
         uri=True,
         timeout=min(_FIRST_WAIT_S, BUSY_TIMEOUT_S),
         isolation_level=None,

@@ -46,6 +46,11 @@ class _Mark(NamedTuple):
     schema: int
 
 
+def uri_of(path: Path, options: str) -> str:
+    """The name by which SQLite opens a file with options; two slashes in front would name a host."""
+    return f"file:{quote(os.sep + str(path.absolute()).lstrip(os.sep)) if os.sep == '/' else path.absolute()}?{options}"
+
+
 def mark_write(connection: sqlite3.Connection) -> None:
     """Count a write transaction in the first page, inside that transaction."""
     (number,) = connection.execute("PRAGMA user_version").fetchone()
@@ -93,7 +98,7 @@ def _pair(path: Path, log: str) -> tuple[int, ...] | None:
 def _mark_of(path: Path) -> _Mark | None:
     """The mark in the file itself, without its log; None if that cannot be read."""
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        connection = sqlite3.connect(uri_of(path, "mode=ro&immutable=1"), uri=True)
         try:
             (number,) = connection.execute("PRAGMA user_version").fetchone()
             (schema,) = connection.execute("PRAGMA schema_version").fetchone()
@@ -107,8 +112,10 @@ def _mark_of(path: Path) -> _Mark | None:
 def _continues(log: str, mark: _Mark) -> bool:
     first = True
     for found in _marks_in(log):
-        # Another program that changes the schema does not count, so its page looks like the first one of ours.
-        if found.number == mark.number or (first and found == ((mark.number + 1) % _NUMBERS, mark.schema)):
+        # Another program that changes the schema does not count, so its page looks like the first one of ours; and a
+        # file of the same number whose schema is newer than the log's was changed since, elsewhere.
+        same = found.number == mark.number and found.schema >= mark.schema
+        if same or (first and found == ((mark.number + 1) % _NUMBERS, mark.schema)):
             return True
         first = False
     return first  # a log without a first page changes nothing that counts

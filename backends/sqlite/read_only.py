@@ -45,11 +45,13 @@ class ReadOnlyConnection:
 
     Attributes:
         connection: What to read from.
-        detached: True if it does not see what others write: then look whether `signature` is what it was.
+        detached: True if it does not see what others write: then look whether `signature` is still `seen`.
+        seen: The signature of what is read; empty if it is not detached.
     """
 
     def __init__(self, path: Path, real: Path) -> None:
         self.detached = False
+        self.seen: tuple[int, ...] = ()
         self._copy: Path | None = None
         try:
             self.connection = self._open(path, real)
@@ -72,6 +74,7 @@ class ReadOnlyConnection:
                     if isinstance(error, UnicodeDecodeError) or not (code_of(error) in _BLOCKED or is_full(error)):
                         raise
         self.detached = True
+        self.seen = signature(real)
         if not file.waiting_bytes(log) and not file.waiting_bytes(file.journal_of(real)):
             # Nobody can be writing without a log, so the file alone is the whole store.
             with file.opening(path):
@@ -88,7 +91,7 @@ class ReadOnlyConnection:
         for attempt in range(_COPIES):
             if attempt:
                 time.sleep(_PAUSE_S * attempt)
-            before = signature(real)
+            self.seen = before = signature(real)
             parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
             for old in folder.iterdir():
                 old.unlink()

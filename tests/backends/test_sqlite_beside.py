@@ -358,3 +358,41 @@ def test_a_restore_over_a_copied_file_that_is_open_is_refused(store: Path, tmp_p
         other.kill()
         other.communicate()
     assert not list(tmp_path.glob("*.old*"))
+
+
+def test_a_removed_index_of_the_log_is_named(store: Path) -> None:
+    """Without the -shm another process would write a log of its own into the same file."""
+    with closing(open_backend(store)) as backend:
+        fill(backend, 1, first=4)
+        store.with_name("kb.db-shm").unlink()
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            fill(backend, 1, first=5)
+    assert slots(store) == 4
+
+
+def test_two_lines_of_one_store_are_told_apart(store: Path, tmp_path: Path) -> None:
+    """A backup that was worked on elsewhere is not taken for the file that a log belongs to."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(backup)) as backend:
+        fill(backend, 2, first=4)
+    killed(store)
+    backup.replace(store)
+    refused(store)
+
+
+def test_a_kill_between_keeping_and_replacing_leaves_a_store_that_opens(store: Path) -> None:
+    """The name under which a restore was about to keep the store is dropped, as the draft of an init is."""
+    os.link(store, store.with_name("kb.db.replaced-20261127_120000"))
+    assert slots(store) == 3
+    assert os.listdir(store.parent) == ["kb.db"]
+
+
+def test_a_handle_does_not_go_on_with_another_file_after_a_fork(store: Path, tmp_path: Path) -> None:
+    """The file that was restored while the handle had none open is not mixed with what it remembers of the old one."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store)) as backend:
+        backend._connection.before_fork()  # type: ignore[attr-defined]
+        restore_store(store, backup, "old")
+        with pytest.raises(StoreUnavailable, match="replaced"):
+            backend.tail("main")
+    assert slots(store) == 3

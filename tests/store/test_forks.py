@@ -16,6 +16,7 @@ from backends import forks
 from health.errors import StateError
 from health.state import State
 from kbstore import Store
+from kbstore.errors import StoreUnavailable
 
 _HANGS_S = 30
 LONG = os.environ.get("KBSTORE_LONG") == "1"
@@ -125,6 +126,37 @@ def test_a_fork_in_the_middle_of_a_use(tmp_path: Path) -> None:
         assert kb.checkout() == {"n": 1}
 
 
+def test_a_handler_may_fork_in_the_middle_of_a_commit(tmp_path: Path) -> None:
+    """The transaction is the parent's: the child that goes on with the call commits nothing and undoes nothing."""
+    with Store.create(tmp_path / "kb.db", {}, author="a") as kb:
+        parent, children = os.getpid(), []
+        before = signal.signal(signal.SIGUSR1, lambda *_: children.append(os.fork()))
+        connection = kb.backend._connection  # type: ignore[attr-defined]
+        commit = connection._commit
+
+        def forking(*arguments: object) -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            if os.getpid() != parent:
+                time.sleep(0.3)  # the parent commits first
+            commit(*arguments)
+
+        try:
+            connection._commit = forking
+            add(kb, "first")
+        except StoreUnavailable:
+            os._exit(7)  # in the child
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        if os.getpid() != parent:
+            os._exit(8)
+        connection._commit = commit
+        for name in ("second", "third"):
+            add(kb, name)
+        assert {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children} == {7}
+        assert kb.checkout() == {"first": 1, "second": 1, "third": 1}
+        assert kb.verify().ok
+
+
 def test_the_hook_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that fails to close is marked, so that the child refuses it, and the fork goes on."""
     with Store.create(tmp_path / "kb.db", {"n": 1}, author="a") as kb:
@@ -143,6 +175,7 @@ def test_the_hook_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 _FORKED_IN_C = """
 import ctypes, os, sys
 from kbstore import Store
+from kbstore.errors import StoreUnavailable
 kb = Store.open(sys.argv[1], author="a")
 kb.head()
 if ctypes.PyDLL(None).fork() == 0:
