@@ -146,23 +146,24 @@ def _exclusive(path: Path) -> Iterator[None]:
         StoreUnavailable: Somebody has it open.
     """
     connection: sqlite3.Connection | None = None
-    log = file.log_of(path)
     keys = contextlib.ExitStack()
     try:
-        if path.is_file() and path.stat().st_size:
-            if file.waiting_bytes(log):
-                refuse_foreign_log(path, log)
+        if not path.is_file() or not path.stat().st_size or _is_foreign(path):
+            keys.enter_context(_lone_log(path))
+        else:
+            before = path.stat()
             connection = file.connect_plain(path, "mode=rw")
             connection.execute(f"PRAGMA busy_timeout={round(1000 * _PATIENCE_S)}")
+            connection.execute("PRAGMA application_id").fetchone()
+            if not os.path.samestat(before, path.stat()):
+                # Another restore was faster: the log beside the name is the new file's, and not this one's.
+                connection.close()
+                raise _open_elsewhere(path)
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
             Path(file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
-        else:
-            keys.enter_context(_lone_log(path))
-    except StoreUnavailable:
-        keys.enter_context(_lone_log(path))  # the log is not this file's: SQLite would write it over the file
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -179,6 +180,17 @@ def _exclusive(path: Path) -> Iterator[None]:
         finally:
             if connection is not None:
                 connection.close()
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether the log beside a file is another file's: SQLite would write it over the file."""
+    log = file.log_of(path)
+    try:
+        if file.waiting_bytes(log):
+            refuse_foreign_log(path, log)
+    except StoreUnavailable:
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 from backends import backup_store, create_backend, open_backend, restore_store
 from backends.contract import Record
 from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
+from backends.sqlite import file
 from tests.backends.samples import fill
 
 
@@ -396,3 +397,29 @@ def test_a_handle_does_not_go_on_with_another_file_after_a_fork(store: Path, tmp
         with pytest.raises(StoreUnavailable, match="replaced"):
             backend.tail("main")
     assert slots(store) == 3
+
+
+def test_a_second_restore_leaves_the_first_ones_log_alone(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opened the file that the first one replaced: it is refused, and what was committed since stays."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    connect = file.connect_plain
+    writers = []
+
+    def late(path: Path, options: str) -> sqlite3.Connection:
+        connection = connect(path, options)
+        if options == "mode=rw" and path == store and not writers:
+            writers.append(None)
+            restore_store(store, backup, "first")
+            writers[0] = open_backend(store)
+            fill(writers[0], 2, first=4)
+        return connection
+
+    monkeypatch.setattr(file, "connect_plain", late)
+    with pytest.raises(StoreUnavailable, match="open elsewhere"):
+        restore_store(store, backup, "second")
+    monkeypatch.undo()
+    assert not list(tmp_path.glob("*second*"))
+    writers[0].close()
+    assert slots(store) == 5
