@@ -1,25 +1,36 @@
 """The command line: a thin skin, and with the facade the only part that looks at environment, folder and terminal."""
 
+import signal
 import sys
 from typing import NoReturn
 
-from health.process import start_early
-from kbstore.clock import SystemClock
-
 __all__ = ["commands", "main"]
+
+_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """The console script.
+    """Run the command line of this process.
 
     The worker of ``health check`` is started before the command line is even read: it comes up on another core while
-    this process loads what it needs. Where the guess was wrong it is ended again.
+    this process loads what it needs. Where the guess was wrong it is ended again. Ctrl-C while the modules are being
+    loaded ends the process, without a word, once that is done.
     """
+    interrupted: list[int] = []
+    waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if waits:
+        signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+    from health.process import start_early
+    from kbstore.clock import SystemClock
+
     early = start_early(SystemClock().token()) if "check" in sys.argv[1:] and "--help" not in sys.argv else None
     try:
         from health.cli.main import run
 
-        code = run(early=early)
+        globals()["main"] = main  # the module of that name took the place of this function when it was loaded
+        if waits:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = _INTERRUPTED if interrupted else run(early=early)
     finally:
         if early is not None:
             early.worker.stop()

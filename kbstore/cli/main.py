@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -159,8 +159,3 @@ def _flushed(code: int, session: Session) -> int:
 def _drop_output() -> None:
     """Whoever read had enough. Nothing more may be written, not even by Python on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main() -> NoReturn:
-    """The console script."""
-    sys.exit(run())

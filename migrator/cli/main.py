@@ -1,11 +1,9 @@
 """Runs one command: finds it, runs it, and turns whatever happens into an exit code."""
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
 import click
 
@@ -108,9 +106,3 @@ def _quietly(code: int) -> int:
     """Whoever read had enough: nothing more may be written, not even by Python on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
-
-
-def main() -> NoReturn:
-    """The console script."""
-    gc.disable()  # a command is short, and leaves no cycles worth looking for; looking is a tenth of its time
-    sys.exit(run())
