@@ -1,19 +1,21 @@
 """What the tags and branches of one store are to become in another, decided before anything is copied.
 
 Where one log of ref events continues the other, its events are taken as they are. Where the two parted, each name is
-looked at by itself: what it was set to, one after another, since the last event that both have. Where one side has only
-gone on from where the other stands, the other is behind, and what it lacks is made anew on top of its log. Only a name
-that both set to something else has parted.
+looked at by itself, from the last event of that name that both have. If only one side has events behind that one, the
+other is behind, and what it lacks is made anew on top of its log, with the id of the original as its `origin`: two
+events are the same if their ids or origins are equal. Only a name that both changed since has parted, unless it stands
+for the same in both.
 
 A branch counts as the same where it starts at the same version; whether both hold the same versions on it is for those
 to tell who copy them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from kbstore.event import event_id
 from kbstore.identity import encoded
 from kbstore.refs import RefEvent
 
@@ -23,6 +25,11 @@ class RefRecord(NamedTuple):
 
     event: RefEvent
     header: bytes
+
+    @property
+    def origin(self) -> str:
+        """Id of the event as it was made first, in whatever log."""
+        return self.event.origin or event_id(self.header)
 
 
 class Step(NamedTuple):
@@ -82,79 +89,77 @@ def merge_refs(
         force: A tag that both changed follows the source, unless the target has a branch of that name.
         apart: Branches that hold other versions in each: nothing that stands on them is taken.
     """
-    common = 0
-    while common < min(len(source), len(target)) and source[common].header == target[common].header:
-        common += 1
-    news = source[common:]
-    if common == len(target) and not apart:
-        return Merge([Step(*record) for record in news], [], frozenset())
-    before = _standing(source[:common])
-    ours, theirs = _histories(news, before), _histories(target[common:], before)
-    begin: dict[str, int] = {}
+    if not apart and [record.header for record in source[: len(target)]] == [record.header for record in target]:
+        return Merge([Step(*record) for record in source[len(target) :]], [], frozenset())
+    ours, theirs = _by_name(source), _by_name(target)
+    lacking: set[str] = set()
     parted: list[Parted] = []
     left_out = set(apart)
-    for name, values in ours.items():
-        there = theirs.get(name, [before.get(name)])
-        lacking = _lacking(values, there)
-        if lacking is None:
-            parted.append(Parted(name, values[-1], there[-1]))
-            lacking = len(values) - 1
-            if not force or (there[-1] is not None and there[-1].kind == "branch"):
-                left_out.add(name)
-        begin[name] = len(values) - lacking
+    for name, events in ours.items():
+        there = theirs.get(name, [])
+        behind = _lacking(events, there)
+        if behind is None:
+            shown = _value(there[-1].event)
+            parted.append(Parted(name[1], _value(events[-1].event), shown))
+            behind = _since_common(events, there)
+            if not force or (shown is not None and shown.kind == "branch"):
+                left_out.add(name[1])
+        lacking.update(record.origin for record in behind)
     for event, _ in source:
         if event.kind == "branch" and event.branch in left_out:
             left_out.add(event.name)
-    steps = list(_steps(news, begin, left_out, _standing(target)))
+    steps = list(_steps(source, lacking, left_out, _standing(target)))
     return Merge(steps, parted, frozenset(left_out))
 
 
 def _steps(
-    news: Sequence[RefRecord], begin: Mapping[str, int], left_out: set[str], standing: dict[str, Value | None]
+    source: Sequence[RefRecord], lacking: set[str], left_out: set[str], standing: dict[str, Value | None]
 ) -> Iterator[Step]:
-    """Each name's events from the first that the target lacks, made anew."""
-    seen: dict[str, int] = {}
-    for event, _ in news:
-        seen[event.name] = seen.get(event.name, 0) + 1
-        apart = event.name in left_out or (event.branch in left_out and event.kind != "setting")
-        if seen[event.name] < begin[event.name] or apart:
+    """The events that the target lacks, made anew."""
+    for record in source:
+        event = record.event
+        named = event.kind != "setting" and (event.name in left_out or event.branch in left_out)
+        if record.origin not in lacking or named:
             continue
         if event.kind == "branch" and standing.get(event.name) is not None:
-            removal = msgspec.structs.replace(event, kind="tag", target=None, version=0, branch="main", log=None)
-            yield Step(removal, None)
-        standing[event.name] = _value(event)
-        yield Step(event, None)
+            yield Step(RefEvent("tag", event.name, event.seq, event.time, event.author), None)
+        if event.kind != "setting":
+            standing[event.name] = _value(event)
+        yield Step(msgspec.structs.replace(event, origin=record.origin), None)
 
 
-def _lacking(values: list[Value | None], there: list[Value | None]) -> int | None:
-    """How many of its newest events on a name the target lacks; None where both went on to something else.
+_Name = tuple[bool, str]
+"""Whether it is that of a setting, and the name: a tag or branch may have the name of a setting."""
 
-    Args:
-        values: What the source set it to, one after another, and first of all what it was before.
-        there: The same of the target.
-    """
-    if values[-1] == there[-1]:
-        return 0
-    ahead, behind = there[-1] in values, values[-1] in there
-    if ahead and behind:
-        # Something was set again: who begins as the other did, and goes on, is ahead.
-        if values[: len(there)] == there:
-            return len(values) - len(there)
-        return 0 if there[: len(values)] == values else None
-    if ahead:
-        return values[::-1].index(there[-1])
-    return 0 if behind else None
+
+def _by_name(records: Sequence[RefRecord]) -> dict[_Name, list[RefRecord]]:
+    """The events on each name, oldest first."""
+    found: dict[_Name, list[RefRecord]] = {}
+    for record in records:
+        found.setdefault((record.event.kind == "setting", record.event.name), []).append(record)
+    return found
+
+
+def _lacking(ours: list[RefRecord], theirs: list[RefRecord]) -> list[RefRecord] | None:
+    """Events on a name that the target lacks; None if both changed it since the last event that both have."""
+    if not theirs:
+        return ours
+    here, there = ({record.origin for record in records} for records in (ours, theirs))
+    ahead, behind = theirs[-1].origin in here, ours[-1].origin in there
+    if ahead != behind:
+        return _since_common(ours, theirs) if ahead else []
+    # Each has the newest of the other, or neither has: after both were forced, they may differ in the first case too.
+    return [] if _value(ours[-1].event) == _value(theirs[-1].event) else None
+
+
+def _since_common(ours: list[RefRecord], theirs: list[RefRecord]) -> list[RefRecord]:
+    """The source's events on a name that the target lacks; the newest is always among them."""
+    there = {record.origin for record in theirs}
+    return [*(record for record in ours[:-1] if record.origin not in there), ours[-1]]
 
 
 def _standing(records: Sequence[RefRecord]) -> dict[str, Value | None]:
-    return {event.name: _value(event) for event, _ in records}
-
-
-def _histories(records: Sequence[RefRecord], before: Mapping[str, Value | None]) -> dict[str, list[Value | None]]:
-    found: dict[str, list[Value | None]] = {}
-    for event, _ in records:
-        found.setdefault(event.name, [before.get(event.name)]).append(_value(event))
-    return found
+    return {event.name: _value(event) for event, _ in records if event.kind != "setting"}
 
 
 def _value(event: RefEvent) -> Value | None:

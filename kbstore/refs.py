@@ -37,6 +37,7 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         branch: The branch on whose line it stands.
         log: The log that a new branch keeps its own events in.
         value: What a setting is set to (see `kbstore.settings`); None removes it.
+        origin: Id of the event that this one repeats on top of another log; None for one that was made here first.
         format: Version of this layout.
     """
 
@@ -51,6 +52,7 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     branch: str = MAIN_BRANCH
     log: str | None = None
     value: tuple[str, ...] | None = None
+    origin: str | None = None
     format: int = 0
 
     def encode(self) -> bytes:
@@ -182,13 +184,13 @@ class Refs:
         if event.seq != state.slot + 1 or event.parent != state.parent:
             raise CorruptStore(f"it is change {event.seq} of tags and branches, and does not follow {state.slot} here")
         taken = {MAIN_BRANCH, *state.branches, *(state.tags if event.kind == "branch" else ())}
-        if event.name in taken:
+        if event.kind != "setting" and event.name in taken:
             raise CorruptStore(f"the name {event.name!r} is taken")
         self._backend.append(REFS_LOG, event.seq, [Record(header)], write_id=write_id)
         return True
 
     def replay(self, change: RefEvent, write_id: str, *, after: int) -> None:
-        """Append a change that was made elsewhere as a new one, right behind change `after`.
+        """Append a change that was made elsewhere as a new one, right behind change `after`; it has its `origin`.
 
         Raises:
             SlotTaken: Somebody else changed a tag or branch since that one.
