@@ -20,7 +20,7 @@ from backends.s3.chance import Chance, SystemChance
 from backends.s3.check import damage_of_store
 from backends.s3.chunks import Chunks
 from backends.s3.client import Client
-from backends.s3.commit import create_slot
+from backends.s3.commit import create_slot, put_blob
 from backends.s3.head import read_hint
 from backends.s3.keeper import Keeper
 from backends.s3.log import Log
@@ -189,7 +189,7 @@ class S3Backend:
         self._require_conditions()
         fresh = [chunk for chunk in chunks if not self._chunks.is_truth(chunk.address)]
         written = encode_slot(log, slot, known.number + 1, records, fresh, writes)
-        self.client.map(lambda blob: self.client.put(*blob), list(written.blobs.items()))
+        self.client.map(lambda blob: put_blob(self.client, *blob), list(written.blobs.items()))
         key = keys.slot_key(log, slot)
         there = create_slot(self.client, key, written.data, write_id=write_id, look_bytes=FIRST_BYTES)
         if there is not None:

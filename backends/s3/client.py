@@ -32,6 +32,7 @@ _UNREACHED_TRIES = 4
 _PAGE_KEYS = 1000
 _SHOWN_KEY = 48
 _TASKS = 8
+_PRECONDITION_FAILED = 412
 
 
 class Got(NamedTuple):
@@ -82,6 +83,7 @@ class Request:
         sent_bytes: Bytes of content that went.
         came_bytes: Bytes of content that came.
         status: HTTP status; 0 where no answer came.
+        absent: True for a PUT with ``If-None-Match: *``.
     """
 
     operation: str
@@ -91,6 +93,7 @@ class Request:
     sent_bytes: int = 0
     came_bytes: int = 0
     status: int = 0
+    absent: bool = False
 
 
 @dataclass(slots=True)
@@ -305,6 +308,22 @@ class Client:
         """
         self._repeat(lambda: self._put(key, data, absent=False), f"write {_named(key)}", writing=True)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object that is never overwritten; False if there is one, maybe by an earlier try of it.
+
+        Raises:
+            StoreUnavailable: It could not be written.
+            ReadOnlyStore: The credentials do not allow it.
+        """
+
+        def once() -> bool | Refused:
+            refused = self._put(key, data, absent=True)
+            if refused is not None and refused.status == _PRECONDITION_FAILED:
+                return False
+            return True if refused is None else refused
+
+        return bool(self._repeat(once, f"write {_named(key)}", writing=True))
+
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; no error where they are gone."""
         self.map(
@@ -428,7 +447,7 @@ class Client:
             if "ETag" not in answer:
                 raise NotS3("a written object without ETag")
 
-        return self.attempt("PUT", key, call, sent=len(data))
+        return self.attempt("PUT", key, call, sent=len(data), absent=absent)
 
     def _delete(self, key: str) -> Refused | None:
         asked = {**self._reading, "Key": self.options.prefix + key}
@@ -456,6 +475,7 @@ class Client:
         *,
         sent: int = 0,
         came: Callable[[_R], int] = lambda _: 0,
+        absent: bool = False,
     ) -> _R | Refused:
         """One request, made by `call` with the boto3 client of this process, counted and with its refusals told.
 
@@ -465,12 +485,13 @@ class Client:
             call: Makes the request.
             sent: Bytes of content that go.
             came: Tells the bytes of content that came.
+            absent: What is written must not be there yet.
         """
         client = _client_for(self.options)
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         handled = sys.exception()
-        request = Request(operation, key, self.chance.monotonic(), sent_bytes=sent)
+        request = Request(operation, key, self.chance.monotonic(), sent_bytes=sent, absent=absent)
         if self.meter.on:
             self.meter.requests.append(request)
         left = min(self._call.until - request.begun, self.options.timeout)

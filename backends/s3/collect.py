@@ -83,7 +83,7 @@ def run_plan(client: Client, snapshots: Snapshots, plan: Plan, token: str) -> No
     for log, indexes in plan.indexes.items():
         snapshots.withdraw(log, indexes)
     if plan.trash:
-        client.put(f"trash/{token}", orjson.dumps(plan.trash))
+        client.put_new(f"trash/{token}", orjson.dumps(plan.trash))
     due = {key: listed for key, (age_s, listed) in _trash(client).items() if age_s >= client.options.grace}
     if due:
         used = snapshots.tokens()

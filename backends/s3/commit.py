@@ -10,7 +10,7 @@ Invariants:
 3. Past the deadline an outcome that is not known is said to be so.
 """
 
-from backends.errors import BackendError, OutcomeUnknown
+from backends.errors import BackendError, CorruptStore, OutcomeUnknown, ReadOnlyStore
 from backends.s3.client import Client, Got
 from backends.s3.refusals import Refused, is_transient
 
@@ -55,6 +55,26 @@ def create_slot(client: Client, key: str, data: bytes, *, write_id: str, look_by
                         write_id=write_id,
                     ) from None
                 raise client.error(refused, "write events", writing=True)
+
+
+def put_blob(client: Client, key: str, data: bytes) -> None:
+    """Write a part of a slot under the name that its SHA-256 gives; one that is there, and damaged, is written anew.
+
+    Raises:
+        StoreUnavailable: It could not be written.
+        ReadOnlyStore: The credentials do not allow it.
+        CorruptStore: One that is damaged may not be written anew.
+    """
+    if not client.put_new(key, data):
+        there = client.get(key)
+        if there is None or there.data != data:
+            try:
+                client.put(key, data)
+            except ReadOnlyStore as fault:
+                raise CorruptStore(
+                    f"{client.options.place}/{key} is damaged, and the credentials do not allow to write it again",
+                    hint="put an older version of that object back, or remove it and repeat the command",
+                ) from fault
 
 
 def _look(client: Client, key: str, write_id: str, look_bytes: int) -> Got | None:

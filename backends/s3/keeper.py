@@ -135,7 +135,7 @@ class Keeper:
     def _make_small(self, ident: PackId) -> list[Run]:
         runs = self._log.load(ident.slots)
         data = self._packed(ident, runs, headers=True, bodies=True)
-        self._client.put(ident.key, data)
+        self._put(ident, data)
         self._log.made(ident, data)
         return runs
 
@@ -144,7 +144,15 @@ class Keeper:
         runs = self._log.load([PackId(name, "a", index * each + i) for i in range(each)])
         for tier in ("h", "b"):
             ident = PackId(name, tier, index)
-            self._client.put(ident.key, self._packed(ident, runs, headers=tier == "h", bodies=tier == "b"))
+            self._put(ident, self._packed(ident, runs, headers=tier == "h", bodies=tier == "b"))
+
+    def _put(self, ident: PackId, data: bytes) -> None:
+        """Write a pack; another that has its name is damaged, or of a history that is gone, and goes."""
+        if not self._client.put_new(ident.key, data):
+            there = self._client.get(ident.key)
+            if there is None or there.data != data:
+                self._client.delete([ident.key])
+                self._client.put_new(ident.key, data)
 
     def _packed(self, ident: PackId, runs: Sequence[Run], *, headers: bool, bodies: bool) -> bytes:
         places = [place for run in runs for place in run.places]

@@ -136,7 +136,7 @@ class Snapshots:
         sizes = (size, len(data), leads_bytes, inner_bytes)
         name = SnapshotName(number, tier, token, *sizes, lead, tuple(requires), note)
         key = keys.snapshot_key(log, name)
-        self._client.put(key, data)
+        self._client.put_new(key, data)
         if outside_bytes(name) and not self._is_whole(name):
             # This writer slept for so long that its data was taken for a dead one's and collected.
             self._client.delete([key])
@@ -376,7 +376,7 @@ class _Writing:
             self._written.append(("c", b"", [directory, key, start, len(data), packing.digest(data).hex()]))
             self._written_leads.append(leads)
             start += len(data)
-        self._client.put(key, b"".join(data for _, data, _ in self._pieces))
+        self._client.put_new(key, b"".join(data for _, data, _ in self._pieces))
         self._objects += 1
         self._pieces, self._waiting_bytes = [], 0
 

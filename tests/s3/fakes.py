@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from backends.forks import tell_of_forks
@@ -11,6 +12,8 @@ from backends.s3.client import Client, Got, Listed, Request
 from backends.s3.options import Options
 from backends.s3.refusals import Refused
 
+DENIED = Refused(403, "AccessDenied", False, PermissionError())
+
 
 class Bucket:
     """Objects by key, and when each was written.
@@ -19,7 +22,10 @@ class Bucket:
         latency_s: How long each request takes, beside others.
         now: The server's clock, in seconds.
         name: What it is called.
+        judge: Whether a policy allows an action (``s3:PutObject``) on a key, given the values of its condition keys.
     """
+
+    judge: Callable[[str, str, dict[str, str]], bool] | None = None
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name
@@ -50,6 +56,8 @@ class DictClient(Client):
 
     def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
         with self._counted("GET", key) as request, self.bucket.lock:
+            if self._denied(request, "s3:GetObject"):
+                return DENIED
             if key not in self.bucket.objects:
                 request.status = 404
                 return Refused(404, "NoSuchKey", False, KeyError(key))
@@ -60,7 +68,9 @@ class DictClient(Client):
 
     def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
         with self._counted("PUT", key) as request, self.bucket.lock:
-            request.sent_bytes = len(data)
+            request.sent_bytes, request.absent = len(data), absent
+            if self._denied(request, "s3:PutObject", {"s3:if-none-match": "*"} if absent else {}):
+                return DENIED
             if absent and key in self.bucket.objects:
                 request.status = 412
                 return Refused(412, "PreconditionFailed", False, KeyError(key))
@@ -70,7 +80,9 @@ class DictClient(Client):
             return None
 
     def _delete(self, key: str) -> Refused | None:
-        with self._counted("DELETE", key), self.bucket.lock:
+        with self._counted("DELETE", key) as request, self.bucket.lock:
+            if self._denied(request, "s3:DeleteObject"):
+                return DENIED
             if self.bucket.objects.pop(key, None) is not None:
                 self.bucket.ordered = None
             return None
@@ -79,7 +91,9 @@ class DictClient(Client):
         from bisect import bisect_left, bisect_right
         from datetime import UTC, datetime
 
-        with self._counted("LIST", prefix), self.bucket.lock:
+        with self._counted("LIST", prefix) as request, self.bucket.lock:
+            if self._denied(request, "s3:ListBucket", {"s3:prefix": self.options.prefix + prefix}):
+                return DENIED
             if self.bucket.ordered is None:
                 self.bucket.ordered = sorted(self.bucket.objects)
             keys = self.bucket.ordered
@@ -114,6 +128,14 @@ class DictClient(Client):
                 "NextContinuationToken": base + keys[at - 1] if more else None,
                 "ResponseMetadata": {"HTTPHeaders": {"date": stamp.strftime("%a, %d %b %Y %H:%M:%S GMT")}},
             }
+
+    def _denied(self, request: Request, action: str, conditions: dict[str, str] | None = None) -> bool:
+        """Whether the bucket's policy refuses a request, which is then counted as refused."""
+        judge = self.bucket.judge
+        key = "" if action == "s3:ListBucket" else self.options.prefix + request.key
+        denied = judge is not None and not judge(action, key, conditions or {})
+        request.status = 403 if denied else request.status
+        return denied
 
     def _counted(self, operation: str, key: str) -> "_Counted":
         return _Counted(self, operation, key)

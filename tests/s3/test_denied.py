@@ -3,12 +3,9 @@
 import pytest
 
 from backends.errors import ReadOnlyStore
-from backends.s3.client import Refused
 from kbstore import Store
-from tests.s3.fakes import Bucket, DictClient, backend_on
+from tests.s3.fakes import DENIED, Bucket, DictClient, backend_on
 from tests.s3.test_care import noise
-
-DENIED = Refused(403, "AccessDenied", False, PermissionError())
 
 
 @pytest.fixture

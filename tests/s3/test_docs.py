@@ -1,29 +1,27 @@
 """docs/s3.md says what is true: the policy is the actions that are used, and each option is there."""
 
-import json
+import random
 import re
+from base64 import b64encode
 from dataclasses import fields
+from urllib.parse import parse_qs
+
+import pytest
+from botocore.exceptions import ClientError
 
 from backends.s3.options import Options
 from kbstore import Store
-from tests.conftest import ROOT
 from tests.s3.fakes import Bucket, backend_on
-from tests.s3.servers import MotoServer
+from tests.s3.policies import TEXT, allows, policy
+from tests.s3.servers import MotoServer, raw_client
+from tests.s3.test_care import noise
 
-TEXT = (ROOT / "docs" / "s3.md").read_text(encoding="utf-8")
 ACTIONS = {"GET": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject", "LIST": "s3:ListBucket"}
-
-
-def policy() -> list[dict[str, object]]:
-    """The statements of the documented policy."""
-    found = re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])["Statement"]
 
 
 def life(store: Store) -> None:
     """Something of everything that asks the server."""
-    store.commit({"problems": {f"p{n}": {"votes": 0} for n in range(50)}})
+    store.commit({"problems": {f"p{n}": {"votes": 0, "text": noise(n, 6000)} for n in range(250)}})
     for n in range(450):
         store.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 50}/votes", "value": n}])
     store.tag("t")
@@ -36,23 +34,64 @@ def life(store: Store) -> None:
 
 
 def test_the_policy_is_what_is_used() -> None:
-    """The allowed actions are those that a whole life of a store needs, and what is denied is never done."""
-    bucket = Bucket()
+    """The allowed actions are those that a whole life of a store needs, and nothing that it does is denied."""
+    bucket = Bucket("support")
+    bucket.judge = allows
     backend = backend_on(bucket, new=True, grace=0.0)
     with Store(backend, author="a") as kb:
+        kb.commit({"large": b64encode(random.Random(1).randbytes(9_000_000)).decode()})
         life(kb)
     used = backend.client.meter.requests
+    assert not [request for request in used if request.status == 403]
+    kinds = {request.key.partition("/")[0] for request in used if request.operation == "PUT"}
+    assert kinds >= {"log", "blob", "hint", "pack", "snap", "data", "note"}
     allowed = set()
     for statement in policy():
         if statement["Effect"] == "Allow":
             actions = statement["Action"]
             allowed |= set(actions if isinstance(actions, list) else [actions])
     assert {ACTIONS[request.operation] for request in used} == allowed
-    (denied,) = [s for s in policy() if s["Effect"] == "Deny"]
-    assert denied["Action"] == "s3:DeleteObject"
-    kept = [str(resource).partition("/kb/")[2].rstrip("*") for resource in denied["Resource"]]  # type: ignore[attr-defined]
-    assert set(kept) == {"log/", "blob/", "kbstore"}
-    assert not [r for r in used if r.operation == "DELETE" and r.key.startswith(tuple(kept))]
+    assert {
+        request.absent for request in used if request.operation == "PUT" and request.key[:4] in ("hint", "note")
+    } == {False}
+
+
+@pytest.mark.parametrize("kind", ["kbstore", "log", "blob", "pack", "snap", "data", "probe", "trash"])
+def test_the_policy_protects_what_is_written_once(kind: str) -> None:
+    """Nobody overwrites it without a condition; and nobody removes what is truth."""
+    key = "kb/kbstore" if kind == "kbstore" else f"kb/{kind}/4main000000000000/000000000001"
+    assert not allows("s3:PutObject", key, {})
+    assert allows("s3:PutObject", key, {"s3:if-none-match": "*"})
+    assert allows("s3:DeleteObject", key, {}) == (kind not in ("kbstore", "log", "blob"))
+    assert not allows("s3:PutObject", f"other/{key}", {"s3:if-none-match": "*"})
+
+
+def test_the_policy_over_the_wire(bucket: str, moto_server: MotoServer, moto_url: str) -> None:
+    """A store lives by it on a server that enforces it, where a careless tool cannot overwrite a slot."""
+
+    def enforce(environ: dict[str, str]) -> tuple[str, bytes] | None:
+        method, key = environ["REQUEST_METHOD"], environ["PATH_INFO"].partition("/")[2].partition("/")[2]
+        asked = parse_qs(environ["QUERY_STRING"])
+        conditions = {"s3:prefix": asked["prefix"][0]} if "prefix" in asked else {}
+        if "HTTP_IF_NONE_MATCH" in environ:
+            conditions["s3:if-none-match"] = environ["HTTP_IF_NONE_MATCH"]
+        action = ACTIONS["LIST" if not key else method]
+        return (
+            None if allows(action, key, conditions) else ("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>")
+        )
+
+    moto_server.app.before = enforce  # type: ignore[assignment]
+    with Store.create(f"s3://{bucket}/kb?grace=0", {"n": 0}, author="a") as kb:
+        for n in range(40):
+            kb.commit({"n": n + 1})
+        kb.snapshot()
+        kb.gc()
+        slot = {"Bucket": bucket, "Key": "kb/log/4main000000000000/000000000001"}
+        with pytest.raises(ClientError, match="AccessDenied"):
+            raw_client(moto_url).put_object(**slot, Body=b"mine")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            raw_client(moto_url).delete_object(**slot)
+        assert kb.verify().ok
 
 
 def test_the_requests_are_the_actions(bucket: str, moto_server: MotoServer) -> None:
