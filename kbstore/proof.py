@@ -11,11 +11,19 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from backends.contract import Backend
-from kbstore.errors import CorruptStore, KBStoreError, RevisionError, UnsupportedFormat
+from kbstore.errors import (
+    CorruptStore,
+    KBStoreError,
+    RevisionError,
+    StoreNotFound,
+    StoreUnavailable,
+    UnsupportedFormat,
+)
 from kbstore.event import Event, decode_body, decode_event, event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Line, Segment, readable_bodies, readable_records
 from kbstore.operation import Operation
 from kbstore.order.rules import Rules
+from kbstore.pointer import shorten
 from kbstore.refs import Refs, RefState
 from kbstore.states import States
 from kbstore.stored import UNREADABLE_VALUE, on_nothing, prove, readable_part, stored_root
@@ -80,6 +88,7 @@ class Prover:
     Attributes:
         ids: The id of each event that was proved, or that the event after it names.
         states: The state that each event that was proved names.
+        parents: The parents of each of these events by id. Of one whose header is lost it is the version before it.
     """
 
     def __init__(self, backend: Backend, ends: Ends, refs: RefState, suspect: Callable[[Place], bool]) -> None:
@@ -90,6 +99,7 @@ class Prover:
         self.suspect = suspect
         self.ids: dict[Place, str] = {}
         self.states: dict[Place, str] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
         lines = [segments for _, segments in self.lines()]
         # Where branches start: kept in memory, since snapshots that hold such a state may go at any time.
         self.roots: dict[Place, Ref | None] = {end_of(line[:-1]): None for line in lines if line[:-1]}
@@ -114,7 +124,13 @@ class Prover:
             headers = readable_records(self._backend, segment.log, first, min(last + 1, end))
             bodies = readable_bodies(self._backend, segment.log, range(first, last + 1))
             for number in range(first, last + 1):
-                yield walk.version(number, headers, bodies.get(number))
+                try:
+                    found = walk.version(number, headers, bodies.get(number))
+                except (StoreUnavailable, StoreNotFound):
+                    raise
+                except Exception as fault:  # noqa: BLE001 - whatever a hostile event raises, those behind it are checked too
+                    found = walk.unknown(number, fault)
+                yield found
 
 
 def end_of(segments: tuple[Segment, ...]) -> Place:
@@ -163,10 +179,12 @@ class _Walk:
         if found.header is not None and event is not None:
             self._prover.ids[place] = self._parent = event_id(found.header)
             self._prover.states[place] = event.state
+            self._prover.parents[self._parent] = event.parents
         else:
-            self._parent = claimed or ""
+            before, self._parent = self._parent, claimed or ""
             if claimed:
                 self._prover.ids[place] = claimed
+                self._prover.parents.setdefault(claimed, (before,) if before else ())
         if body is None:
             self._blame(found, "its patch cannot be read")
         elif event is not None and sha256(body).hexdigest() != event.patch:
@@ -179,6 +197,11 @@ class _Walk:
         if place in self._prover.roots:
             self._prover.roots[place] = found.root
         return found
+
+    def unknown(self, number: int, fault: Exception) -> Proved:
+        """The version of a record that could not be checked; nothing that was known is known behind it."""
+        self._root, self._lost, self._guessed, self._parent = None, True, True, ""
+        return Proved(self._offset + number, faults=[f"it cannot be checked: {shorten(repr(fault))}"])
 
     @staticmethod
     def _decoded(found: Proved, header: bytes | None) -> Event | None:

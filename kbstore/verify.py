@@ -7,14 +7,17 @@ commits to everything before it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from backends.contract import Backend
-from kbstore.errors import CorruptStore, KBStoreError
+from kbstore.ancestry import distances
+from kbstore.errors import CorruptStore, KBStoreError, StoreNotFound, StoreUnavailable
 from kbstore.event import event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Segment
+from kbstore.pointer import shorten
 from kbstore.proof import Ends, Place, Proved, Prover, end_of, ends_of
 from kbstore.refs import decode_ref, readable_refs
 from kbstore.snapshots import read_note
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from kbstore.reader import Reader
 
 _MOST_PROBLEMS = 100
+_LEAST_DIGITS = 16
 
 
 class Witness(Protocol):
@@ -54,7 +58,10 @@ class Report:
         problems: What is wrong with the history, one sentence each; a damaged version is named in one of them, with the
             versions that cannot be read because of it. Empty means that it is whole.
         caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them.
-        pinned: True where a head was given and found.
+        pinned: True if a head was given, and is an ancestor of the newest event of the open branch.
+        pinned_id: The whole id of that head; empty if it was not found.
+        behind: How many versions it is behind the newest one.
+        merged: True if it is not on the line of the branch, but was merged into it.
     """
 
     versions: int = 0
@@ -63,6 +70,9 @@ class Report:
     problems: list[str] = field(default_factory=list)
     caches: list[str] = field(default_factory=list)
     pinned: bool = False
+    pinned_id: str = ""
+    behind: int = 0
+    merged: bool = False
 
     @property
     def ok(self) -> bool:
@@ -81,7 +91,8 @@ def verify_store(
 
     Args:
         store: An open store.
-        head: An event id that was noted elsewhere (64 digits, or a prefix of at least 16): the history must contain it.
+        head: An event id that was noted elsewhere (64 digits, or a prefix of at least 16). It must be the newest event
+            of the open branch or an ancestor of it: another branch, on which it may be, is not what is read.
         progress: Told how many of how many events were checked.
         witness: Told of all that is proved.
 
@@ -92,11 +103,13 @@ def verify_store(
     ends = ends_of(backend)
     suspicions = _Suspicions(backend, report)
     refs, records = readable_refs(backend, ends.refs)
+    branches: dict[str, tuple[str, int]] = {}
     prover = Prover(backend, ends, refs, suspicions.of_header)
     total = sum(ends.logs.values())
     for branch, segments in prover.lines():
         damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {branch}")
         log, offset, _ = segments[-1]
+        branches[log] = branch, offset
         if witness is not None:
             witness.branch(branch, segments)
         for proved in prover.versions(segments):
@@ -111,18 +124,55 @@ def verify_store(
             if progress is not None:
                 progress(report.versions, total)
         report.problems.extend(damaged.sentences())
-    _check_refs(ends.refs, records, prover, report, witness)
+    with _surviving(report, "the log of tags and branches"):
+        _check_refs(ends.refs, records, prover, report, witness)
     report.problems.extend(suspicions.unsettled())
-    _check_snapshots(backend, ends, prover.states, report)
+    with _surviving(report, "the list of snapshots"):
+        _check_snapshots(backend, ends, prover.states, report)
     report.head = prover.ids.get(_head_of(store.line.segments, ends), "")
     if head is not None:
-        report.pinned = len(head) >= 16 and any(i.startswith(head.lower()) for i in prover.ids.values())
-        if not report.pinned:
-            report.problems.append(
-                f"the event {head} is not in this history: it was rewritten or cut short since that id was noted"
-            )
+        _find_pinned(head.lower(), store.branch, prover, branches, report)
     del report.problems[_MOST_PROBLEMS:]
     return report
+
+
+@contextmanager
+def _surviving(report: Report, what: str) -> Iterator[None]:
+    """Make whatever goes wrong in a part of the check a problem, so that the rest is checked."""
+    try:
+        yield
+    except (StoreUnavailable, StoreNotFound):
+        raise
+    except Exception as fault:  # noqa: BLE001 - any fault is a finding, never the end
+        report.problems.append(f"{what} cannot be checked: {shorten(repr(fault))}")
+
+
+def _find_pinned(
+    head: str, branch: str, prover: Prover, branches: Mapping[str, tuple[str, int]], report: Report
+) -> None:
+    """Look for the event that was noted elsewhere among the ancestors of the newest one; say where else it is."""
+    known = distances(report.head, prover.parents)
+    wanted = sorted(ident for ident in known if ident.startswith(head)) if len(head) >= _LEAST_DIGITS else []
+    if len(wanted) == 1:
+        report.pinned, report.pinned_id, report.behind = True, wanted[0], known[wanted[0]]
+        line = {ident: parents[:1] for ident, parents in prover.parents.items()}
+        report.merged = wanted[0] not in distances(report.head, line)
+    elif wanted:
+        report.problems.append(f"{head} could be {' or '.join(wanted)}: give all 64 digits")
+    elif elsewhere := sorted(
+        (branches[log][0], branches[log][1] + number, ident)
+        for (log, number), ident in prover.ids.items()
+        if ident.startswith(head) and log in branches
+    ):
+        other, seq, ident = elsewhere[0]
+        report.problems.append(
+            f"the event {ident} is v{seq} of branch {other}, not in the history of {branch}: {branch} was rewritten "
+            f"since that id was noted, or the id was noted of another branch"
+        )
+    else:
+        report.problems.append(
+            f"the event {head} is not in this history: it was rewritten or cut short since that id was noted"
+        )
 
 
 class _Suspicions:

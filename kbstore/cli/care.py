@@ -29,8 +29,8 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
     """Prove from the bytes that the history is whole.
 
     An unkeyed chain of hashes shows corruption, not malice: whoever can write the whole store can make another
-    sound chain. Note the id that this prints somewhere else; with --head a rewritten or shortened history is then
-    always found.
+    sound chain. Note the id that this prints somewhere else; with --head a rewritten or shortened history of this
+    branch is then always found.
 
     \b
     Example:
@@ -57,7 +57,8 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
         else:
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.pinned:
-                say(f"the history contains {head}")
+                merged = ", which was merged into it" if report.merged else ""
+                say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")
             else:
                 say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
     if missing:
@@ -79,6 +80,10 @@ def _missing_base(session: Session, store: Store) -> str:
         f"{shown_path(file)} was taken from {state.name or f'v{state.seq}'}, which this store does not contain: "
         "the store is an older copy, or another one"
     )
+
+
+def _behind(versions: int) -> str:
+    return f"{counted(versions, 'version')} behind the newest" if versions else "which is the newest version"
 
 
 @command("salvage")

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags", "state"]
 TAG = ["tag", "seq", "version", "id"]
 DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "base", "patch"]
-VERIFY = ["ok", "versions", "readable", "head", "problems", "caches", "pinned"]
+VERIFY = ["ok", "versions", "readable", "head", "problems", "caches", "pinned", "pinned_id", "behind", "merged"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {
