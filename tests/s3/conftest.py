@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.s3.fakeserver import FakeS3
 from tests.s3.servers import MotoServer, raw_client, seaweed, use_credentials
 
 _counter = itertools.count(1)
@@ -53,3 +54,13 @@ def real_bucket(seaweed_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     use_credentials(monkeypatch, seaweed_url)
     monkeypatch.setenv("KBSTORE_CACHE", "off")
     return new_bucket(seaweed_url)
+
+
+@pytest.fixture
+def fake_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
+    """A fake S3 of its own, whose bad habits are off; `place` gives URLs on it, and every bucket exists."""
+    use_credentials(monkeypatch, None)
+    monkeypatch.setenv("KBSTORE_CACHE", "off")
+    fake = FakeS3()
+    yield fake
+    fake.close()

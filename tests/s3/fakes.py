@@ -20,6 +20,7 @@ class Bucket:
 
     Attributes:
         latency_s: How long each request takes, beside others.
+        race_s: A conditional write checks, waits so long, then writes: of several at once more than one succeeds.
         now: The server's clock, in seconds.
         name: What it is called.
         judge: Whether a policy allows an action (``s3:PutObject``) on a key, given the values of its condition keys.
@@ -31,6 +32,7 @@ class Bucket:
         self.name = name
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.latency_s = 0.0
+        self.race_s = 0.0
         self.now = 1_000_000.0
         self.after_fork()
         tell_of_forks(self)
@@ -62,6 +64,9 @@ class DictClient(Client):
                 request.status = 404
                 return Refused(404, "NoSuchKey", False, KeyError(key))
             data, written = self.bucket.objects[key]
+            if start >= len(data) and (start or stop is not None):
+                request.status = 416
+                return Refused(416, "InvalidRange", False, KeyError(key))
             part = data[start:stop]
             request.came_bytes = len(part)
             return Got(part, len(data), self.bucket.now - written)
@@ -74,6 +79,10 @@ class DictClient(Client):
             if absent and key in self.bucket.objects:
                 request.status = 412
                 return Refused(412, "PreconditionFailed", False, KeyError(key))
+            if absent and self.bucket.race_s:
+                self.bucket.lock.release()
+                time.sleep(self.bucket.race_s)
+                self.bucket.lock.acquire()
             if key not in self.bucket.objects:
                 self.bucket.ordered = None
             self.bucket.objects[key] = (data, self.bucket.now)
