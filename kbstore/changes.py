@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from kbstore.canonical import JSON, MISSING
 from kbstore.hunks import Change, Difference, Hunk, Splice, grouped
-from kbstore.identity import Identities, Key, Names, element_token, find_names, keys_of
+from kbstore.identity import Identities, Key, Names, element_token, find_names, find_pair, keys_of
 from kbstore.pairing import differs, marks, pair_elements
 from kbstore.pointer import escape_token, format_pointer
 
@@ -80,14 +80,16 @@ def _value(place: _Place, old: JSON, new: JSON, identities: Identities) -> Itera
             if before is not value:
                 yield from _value(place.member(name), before, value, identities)
     elif type(old) is list and type(new) is list:
-        yield from _regions(place, [Splice((), 0, old, 0, new)], identities)
+        yield from _regions(place, [Splice((), 0, old, 0, new)], identities, whole=True)
     elif differs(old, new):
         yield Change(place.pointer, "modified", old, new, place.address)
 
 
-def _regions(place: _Place, splices: Sequence[Splice], identities: Identities) -> Iterator[Change]:
+def _regions(
+    place: _Place, splices: Sequence[Splice], identities: Identities, *, whole: bool = False
+) -> Iterator[Change]:
     """Changes in regions of one array."""
-    matched = match_regions(splices, identities.get(place.pointer))
+    matched = match_regions(splices, identities.get(place.pointer), whole=whole)
     for kind, at, to, old, new, key in matched.elements:
         token = str(at if kind == "removed" else to)
         name = token if key is None or matched.names is None else escape_token(element_token(matched.names, key))
@@ -125,16 +127,17 @@ class Matched(NamedTuple):
     elements: list[Element]
 
 
-def match_regions(splices: Sequence[Splice], names: Names | None) -> Matched:
+def match_regions(splices: Sequence[Splice], names: Names | None, *, whole: bool = False) -> Matched:
     """Match the elements of the regions of one array in which its old and its new form differ.
 
     Args:
         splices: The regions.
         names: The members that identify elements, if a setting names them; else they are found in all regions together.
+        whole: The regions are all of the array: then two members may be found that identify its elements together.
     """
     olds = [*chain.from_iterable([splice.old for splice in splices])]
     news = [*chain.from_iterable([splice.new for splice in splices])]
-    names = names or find_names(olds, news)
+    names = names or find_names(olds, news) or (find_pair(olds, news) if whole else None)
     old_keys, new_keys = keys_of(names, olds, news)
     old_marks, new_marks = marks(names, olds, news)
     elements: list[Element] = []

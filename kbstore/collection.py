@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from kbstore.canonical import JSON, decode
-from kbstore.identity import Names, find_names
+from kbstore.identity import MOST_PAIRED, Names, find_names, find_pair
 from kbstore.tree.node import ARRAY, OBJECT, Index, Leaf, Ref, split_elements, split_members
 from kbstore.tree.read import Source, find, find_element, leaf_refs, opened
 
@@ -79,8 +79,18 @@ def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | N
 
 
 def entry_names(roots: Sequence[Ref], collection: tuple[str, ...], source: Source) -> Names | None:
-    """Find the members that identify the elements of a collection that is an array; None for any other."""
-    return find_names(*[sample for root in roots if (sample := _elements(root, collection, source))])
+    """Find the members that identify the elements of a collection that is an array; None for any other.
+
+    Args:
+        roots: One state, or both sides of a comparison: two members together are only found by comparing.
+        collection: Tokens of the pointer to the collection.
+        source: Where nodes come from.
+    """
+    arrays = [array for root in roots if (array := find(root, collection, source)) is not None and _is_array(array)]
+    names = find_names(*[sample for array in arrays if (sample := _elements(array, source, _SAMPLE))])
+    if names is None and len(arrays) == 2 and len(_distinct(arrays)) == 2 and _most(tuple(arrays)) <= MOST_PAIRED:
+        names = find_pair(*(_elements(array, source, MOST_PAIRED) for array in arrays))
+    return names
 
 
 def _is_inside_one(path: tuple[str, ...], looks: dict[tuple[str, ...], _Look]) -> bool:
@@ -175,14 +185,11 @@ def _names(value: _Stored, source: Source) -> list[str]:
     return [name for name, member in _members(value, source, whole=False) if not _is_container(member)]
 
 
-def _elements(root: Ref, collection: tuple[str, ...], source: Source) -> list[JSON]:
+def _elements(array: _Stored, source: Source, most: int) -> list[JSON]:
     """The first elements of an array, each with its short members only."""
-    stored = find(root, collection, source)
-    if stored is None or not _is_array(stored):
-        return []
-    if isinstance(stored, Ref):
-        return [_short(find_element(stored, at, source), source) for at in range(min(stored.count, _SAMPLE))]
-    return list(decode(stored))
+    if isinstance(array, Ref):
+        return [_short(find_element(array, at, source), source) for at in range(min(array.count, most))]
+    return list(decode(array))
 
 
 def _short(value: _Stored, source: Source) -> JSON:

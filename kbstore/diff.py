@@ -21,7 +21,7 @@ class Diff:
         old_name: What to call the old side.
         new_name: What to call the new side.
         identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
-        read_entry: Gives an entry before and after, `MISSING` where it is not there: see `sides`.
+        read_entry: Gives an entry that the hunks do not hold whole, before and after: see `sides`.
         read_element: Gives the old elements above a pointer that was asked for: see `kbstore.guarded`.
         base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
         place: The pointer that was asked for and its address, as tokens; the hunks are at or below that pointer.
@@ -45,7 +45,7 @@ class Diff:
         read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
         read_element: ReadElement | None = None,
         base: str | None = None,
-        place: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+        place: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     ) -> None:
         self.hunks = list(hunks)
         self.collection = collection
@@ -55,7 +55,7 @@ class Diff:
         self._read_entry = read_entry
         self._read_element = read_element
         self.base = base
-        self._place = place if place is not None and place[0] != place[1] else None
+        self._place = place
 
     def __bool__(self) -> bool:
         return bool(self.hunks)
@@ -78,13 +78,27 @@ class Diff:
     def changes(self) -> list[Change]:
         """Every changed value, one by one, for people."""
         found = changes(self.hunks, self._identities)
-        if self._place is None:
+        if self._place[0] == self._place[1]:
             return found
         pointer, address = map(format_pointer, self._place)
         return [change._replace(address=address + change.address[len(pointer) :]) for change in found]
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the pointer that was asked for lies inside of one entry: the rest of it may differ as well."""
+        return len(self._place[0]) > len(self.collection) + 1
+
     def sides(self, entry: str) -> tuple[Any, Any] | None:
-        """A whole entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
+        """Return a whole entry before and after, `MISSING` if it is not there.
+
+        Args:
+            entry: Its id, as in `added`, `removed`, `modified` and `moved`.
+
+        Returns:
+            None if the diff cannot read it, such as an element of an array that has no id and did not change.
+        """
+        if (known := self._entries.sides.get(entry)) is not None:
+            return known
         return self._read_entry(entry) if self._read_entry is not None else None
 
     def text(self, *, color: bool = False, width: int = 80) -> str:
@@ -153,9 +167,10 @@ class Diff:
     def _entries(self) -> Entries:
         found = entries_of(self.hunks, self.collection, self._identities)
         depth = len(self.collection)
-        if self._place is None or len(self._place[0]) <= depth:
+        if self._place[0] == self._place[1] or len(self._place[0]) <= depth:
             return found
         # What was asked for is one entry or lies in one, which is called by its key.
         at, token = (tokens[depth] for tokens in self._place)
         added, removed, modified = ([short_token(token, at)] if ids else [] for ids in found[:3])
-        return Entries(added, removed, modified, [], 0)
+        sides = {short_token(token, at): found.sides[at]} if at in found.sides else {}
+        return Entries(added, removed, modified, [], 0, sides)

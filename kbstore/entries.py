@@ -20,6 +20,7 @@ class Entries(NamedTuple):
         modified: Those that both sides have, with different content.
         moved: Elements of an array that are elsewhere among the others, modified or not.
         reordered: How many entries are before or behind another one than they were.
+        sides: Entries that the differences hold whole, before and after; `MISSING` where one is not there.
     """
 
     added: list[str]
@@ -27,6 +28,7 @@ class Entries(NamedTuple):
     modified: list[str]
     moved: list[str]
     reordered: int
+    sides: dict[str, tuple[Any, Any]]
 
 
 def entry_name(names: Names | None, key: Key | None, at: int) -> str:
@@ -46,7 +48,7 @@ def entries_of(hunks: Sequence[Difference], collection: tuple[str, ...], identit
     """
     names = identities.get(format_pointer(collection))
     depth = len(collection)
-    found = Entries([], [], [], [], 0)
+    found = Entries([], [], [], [], 0, {})
     for group in grouped(hunks):
         path = group.path if isinstance(group, Hunk) else group[0].path
         if isinstance(group, list):
@@ -56,6 +58,8 @@ def entries_of(hunks: Sequence[Difference], collection: tuple[str, ...], identit
                 found.modified.append(path[depth])
         elif len(path) > depth and path[:depth] == collection:
             whole = len(path) == depth + 1
+            if whole:
+                found.sides[path[depth]] = group.old, group.new
             if whole and (group.old is MISSING or group.new is MISSING):
                 (found.added if group.old is MISSING else found.removed).append(path[depth])
             else:
@@ -63,18 +67,19 @@ def entries_of(hunks: Sequence[Difference], collection: tuple[str, ...], identit
         elif path == collection[: len(path)]:
             below = collection[len(path) :]
             found = _containers(_below(group.old, below), _below(group.new, below), names)
-    added, removed, modified, moved, reordered = found
-    return Entries(sorted(added), sorted(removed), sorted({*modified}), sorted(moved), reordered)
+    added, removed, modified, moved, reordered, sides = found
+    return Entries(sorted(added), sorted(removed), sorted({*modified}), sorted(moved), reordered, sides)
 
 
 def _containers(old: Any, new: Any, names: Names | None) -> Entries:
     """The entries of a collection that is known whole; what is not a container has no entries."""
     if isinstance(old, list) and isinstance(new, list):
-        return _elements([Splice((), 0, old, 0, new)], names)
+        return _elements([Splice((), 0, old, 0, new)], names, whole=True)
     before, after = _named(old, names), _named(new, names)
     common = before.keys() & after.keys()
     modified = [name for name in common if not same(before[name], after[name])]
-    return Entries([*(after.keys() - before.keys())], [*(before.keys() - after.keys())], modified, [], 0)
+    sides = {name: (before.get(name, MISSING), after.get(name, MISSING)) for name in before.keys() | after.keys()}
+    return Entries([*(after.keys() - before.keys())], [*(before.keys() - after.keys())], modified, [], 0, sides)
 
 
 def _named(value: Any, names: Names | None) -> dict[str, Any]:
@@ -87,16 +92,19 @@ def _named(value: Any, names: Names | None) -> dict[str, Any]:
     return {entry_name(names, key, at): value[at] for at, key in enumerate(keys)}
 
 
-def _elements(splices: Sequence[Splice], names: Names | None) -> Entries:
-    matched = match_regions(splices, names)
+def _elements(splices: Sequence[Splice], names: Names | None, *, whole: bool = False) -> Entries:
+    matched = match_regions(splices, names, whole=whole)
     by_kind: dict[str, list[str]] = {"added": [], "removed": [], "modified": [], "moved": []}
+    sides: dict[str, tuple[Any, Any]] = {}
     for element in matched.elements:
         at = element.at if element.kind == "removed" else element.to
         name = entry_name(matched.names, element.key, at)
         by_kind[element.kind].append(name)
+        if element.kind != "removed" or name not in sides:  # elements without a key are called by the newer side
+            sides[name] = element.old, element.new
         if element.kind == "moved" and differs(element.old, element.new):
             by_kind["modified"].append(name)
-    return Entries(**by_kind, reordered=_reordered(splices, matched.elements))
+    return Entries(**by_kind, reordered=_reordered(splices, matched.elements), sides=sides)
 
 
 def _reordered(splices: Sequence[Splice], elements: Sequence[Element]) -> int:

@@ -6,6 +6,7 @@ has no key: it alone is then known by its content and its place.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, TypeAlias
 
 from kbstore.canonical import JSON
@@ -25,6 +26,11 @@ WEAK_NAMES = ("slug", "code", "name")
 without a partner are then still compared by what they hold."""
 
 _KINDS = frozenset({str, int})
+
+MOST_PAIRED = 256
+"""Two members that identify elements together are only looked for in arrays of at most so many elements."""
+_MOST_CANDIDATES = 8
+_LONGEST_VALUE = 64
 
 
 def key_of(element: JSON, names: Names) -> Key | None:
@@ -61,6 +67,48 @@ def find_names(*sides: Sequence[JSON]) -> Names | None:
         if name in present and all(_tells_most_apart(name, side) for side in held):
             return (name,)
     return None
+
+
+def find_pair(old: Sequence[JSON], new: Sequence[JSON]) -> Names | None:
+    """Find two members that together identify the elements of an array that has no other identity.
+
+    Every element has both, no two elements of one list have the same values, and the values of one list are all in the
+    other one: so an edit of these members is not taken for another element. If several pairs do, they must agree on
+    which element became which; pairs of strings come before others.
+
+    Args:
+        old: The whole array, before a change.
+        new: The whole array, after it.
+    """
+    if not old or not new or not 2 <= max(len(old), len(new)) <= MOST_PAIRED:
+        return None
+    found: Names | None = None
+    partners: list[int | None] | None = None
+    for names in combinations(_plain_members(old, new), 2):
+        keys, others = ([key_of(element, names) for element in side] for side in (old, new))
+        before, after = ({key: at for at, key in enumerate(side)} for side in (keys, others))
+        if len(before) < len(old) or len(after) < len(new):
+            continue
+        if before.keys() <= after.keys() or after.keys() <= before.keys():
+            which = [after.get(key) for key in keys]
+            if partners is not None and which != partners:
+                return None
+            found, partners = found or names, which
+    return found
+
+
+def _plain_members(*sides: Sequence[JSON]) -> list[str]:
+    """Names of the members that are a short string or an integer in every element; strings first."""
+    elements = [element for side in sides for element in side]
+    names = [*elements[0]] if type(elements[0]) is dict else []
+    for element in elements:
+        names = [name for name in names if type(element) is dict and _is_plain(element.get(name))]
+    texts = {name for name in names if all(type(element[name]) is str for element in elements)}
+    return sorted(names, key=lambda name: (name not in texts, name))[:_MOST_CANDIDATES]
+
+
+def _is_plain(value: JSON) -> bool:
+    return type(value) is int or (type(value) is str and len(value) <= _LONGEST_VALUE)
 
 
 def id_key(elements: Sequence[JSON]) -> str | None:

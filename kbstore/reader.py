@@ -28,7 +28,7 @@ from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.refs import KnownIdentities, Refs
 from kbstore.resolver import Resolver
 from kbstore.settings import COLLECTION, identity_setting
-from kbstore.sides import sides_reader
+from kbstore.sides import read_both, sides_reader
 from kbstore.states import NOTHING, State, States
 from kbstore.touched import Touched
 from kbstore.tree.build import root_of
@@ -362,7 +362,12 @@ class Reader:
             address = locator.address((old_root, new_root)[at], places[at])
 
             def read_entry(entry: str) -> tuple[Any, Any] | None:
-                return self._refolded(lambda: sides_reader(*roots(), collection, self._nodes)(entry))
+                depth = len(collection) + 1
+                if len(path) >= depth:  # what was asked for is one entry, or lies in one
+                    tops = places[0][:depth], places[1][:depth]
+                    return self._refolded(lambda: read_both(roots(), tops, self._nodes))
+                names = identities.get(container)
+                return self._refolded(lambda: sides_reader(roots(), collection, names, locator, self._nodes)(entry))
 
             def read_element(place: tuple[str, ...]) -> Any:
                 return self._refolded(lambda: _element(roots()[0], place, self._nodes))
@@ -376,7 +381,7 @@ class Reader:
                 read_entry=read_entry,
                 read_element=read_element if path else None,
                 base=old_entry.id if old_entry is not None else "v0",
-                place=(places[at], address) if len(address) == len(places[at]) else None,
+                place=(places[at], address if len(address) == len(places[at]) else places[at]),
             )
 
     @refolding

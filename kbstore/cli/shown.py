@@ -50,12 +50,19 @@ def counts(diff: Diff) -> str:
 
 
 def named(diff: Diff) -> str:
-    """How many entries were added, modified and removed, and the first of each by name: ``2 modified: login, vpn``."""
+    """How many entries were added, modified, removed and moved, and the first of each: ``2 modified: login, vpn``."""
     told = [
         f"{len(ids)} {word}: {', '.join(map(brief, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
-        for ids, word in ((diff.added, "added"), (diff.modified, "modified"), (diff.removed, "removed"))
+        for ids, word in (
+            (diff.added, "added"),
+            (diff.modified, "modified"),
+            (diff.removed, "removed"),
+            (diff.moved if len(diff.moved) == 1 else (), "moved"),
+        )
         if ids
     ]
+    if len(diff.moved) > 1:
+        told.append(f"the order of {diff.reordered:,} entries changed")
     return "; ".join(told) if told else counts(diff)
 
 

@@ -105,7 +105,7 @@ def _section(number: int, part: Group) -> Iterator[str]:
             yield from _change(part, change)
     elif part.kind == "added":
         yield f"<ins>{_value(part.new)}</ins>"
-    else:
+    elif part.kind == "removed":
         yield f"<del>{_value(part.old)}</del>"
     yield "</section>"
 

@@ -42,7 +42,7 @@ def markdown(diff: Differences) -> str:
             for change in part.changes:
                 lines += _change(part, change)
             lines.append("")
-        else:
+        elif part.kind != "moved":
             lines += [*_fenced(printed(part.new if part.kind == "added" else part.old), "json", ""), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -55,6 +55,10 @@ class Differences(Protocol):
     def patch(self) -> Sequence[dict[str, Any]]:
         """RFC 6902 operations from the old side to the new one."""
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the changes are those of one part of an entry."""
+
     def changes(self) -> Sequence[Change]:
         """Every changed value, one by one."""
 
@@ -129,7 +133,7 @@ def groups(diff: Differences) -> list[Group]:
         diff: What changed. `sides` is asked once for each modified entry.
     """
     outside: list[Change] = []
-    inside: dict[str, tuple[tuple[str, ...], list[Change]]] = {}
+    inside: dict[tuple[str, bool], tuple[tuple[str, ...], list[Change]]] = {}
     depth = len(diff.collection)
     for change in diff.changes():
         for part in _spread(change, diff.collection):
@@ -138,9 +142,11 @@ def groups(diff: Differences) -> list[Group]:
                 outside.append(part)
                 continue
             entry = "/".join(part.address.split("/")[: depth + 2])
-            inside.setdefault(entry, (path[: depth + 1], []))[1].append(part)
+            # The index of an element that is gone may be that of another one by now.
+            gone = part.kind == "removed" and part.address == entry
+            inside.setdefault((entry, gone), (path[: depth + 1], []))[1].append(part)
     found = [Group(None, (), "", "modified", outside)] if outside else []
-    return found + [_group(diff, address, path, changes) for address, (path, changes) in inside.items()]
+    return found + [_group(diff, address, path, changes) for (address, _), (path, changes) in inside.items()]
 
 
 def _group(diff: Differences, address: str, path: tuple[str, ...], changes: list[Change]) -> Group:

@@ -5,7 +5,7 @@ from collections import Counter
 from kbstore.render.escape import visible
 from kbstore.render.graphemes import cells
 from kbstore.render.layout import clip
-from kbstore.render.source import Differences, Group, groups
+from kbstore.render.source import Differences, Group, entry_counts, groups
 
 _SIGNS = {"added": "+", "removed": "-", "modified": "~", "moved": ">"}
 _LONGEST_BAR = 30
@@ -39,9 +39,7 @@ def stat(diff: Differences, width: int = 80) -> str:
         lines.append(f" {name}{pad} | {counts.total():>{digits}} {_bar(counts, longest, bar_width)}")
     sums = sum((counts for _, counts in rows), Counter[str]())
     told = ", ".join(f"{sums[kind]:,} {kind}({sign})" for kind, sign in _SIGNS.items() if sums[kind])
-    entries = sum(part.entry is not None for part in parts)
-    order = f"; the order of {diff.reordered:,} entries changed" if len(diff.moved) > 1 else ""
-    lines.append(f" {entries:,} entr{'y' if entries == 1 else 'ies'} changed{order}; paths: {told}")
+    lines.append(f" {entry_counts(diff) or 'no entry touched'}; paths: {told}")
     return "\n".join(lines) + "\n"
 
 

@@ -20,18 +20,24 @@ def unified(diff: Differences) -> str:
         diff: What changed.
 
     Returns:
-        For each changed entry (and each changed value outside of them) a `---` and a `+++` line and the hunks of
-        its JSON, indented by two, members sorted. Characters that are not drawn stand as `\u` escapes. Each line
-        is ended; empty where nothing changed.
+        For each changed entry (and each changed value outside of them, or of the part that was asked for) a `---` and
+        a `+++` line with its address, and the hunks of its JSON, indented by two, members sorted. An element that is
+        elsewhere in its array has a line that begins with `#`, which other tools skip. Characters that are not drawn
+        are `\u` escapes. Each line is ended; empty if nothing changed.
     """
     lines: list[str] = []
     for part in groups(diff):
-        if part.entry is None or (part.old is MISSING and part.new is MISSING):
+        if part.entry is None or diff.is_part or (part.old is MISSING and part.new is MISSING):
             for change in part.changes:
-                if change.kind != "moved":
-                    lines += _file(diff, change.pointer, *_values(change))
-        else:
-            lines += _file(diff, part.pointer, part.old, part.new)
+                if change.kind == "moved":
+                    lines.append(_moved(change.address))
+                else:
+                    lines += _file(diff, change.address, *_values(change))
+            continue
+        if any(change.kind == "moved" and change.address == part.address for change in part.changes):
+            lines.append(_moved(part.address))
+        if part.kind != "moved":
+            lines += _file(diff, part.address, part.old, part.new)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -42,8 +48,12 @@ def _values(change: Change) -> tuple[Any, Any]:
     )
 
 
-def _file(diff: Differences, pointer: str, old: Any, new: Any) -> Iterator[str]:
-    name = visible(pointer) or "/"
+def _moved(address: str) -> str:
+    return f"# moved: {visible(address)}"
+
+
+def _file(diff: Differences, address: str, old: Any, new: Any) -> Iterator[str]:
+    name = visible(address) or "/"
     yield "--- /dev/null" if old is MISSING else f"--- {visible(diff.old_name)}{name}"
     yield "+++ /dev/null" if new is MISSING else f"+++ {visible(diff.new_name)}{name}"
     before, after = printed(old), printed(new)

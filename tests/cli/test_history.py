@@ -200,7 +200,15 @@ def test_elements_of_a_list_go_by_their_id(shell: Shell) -> None:
     assert (status["added"], status["modified"], status["removed"]) == (["new"], ["e1"], ["e2"])
     names = [f"/entries/[id={name}]" for name in ("new", "e1", "e2")]
     assert shell.ok("diff", "--name-only").lines == names
-    assert [line.split()[0] for line in shell.ok("diff", "--stat").lines] == [*names, "3"]
+    *rows, sums = shell.ok("diff", "--stat").lines
+    assert [line.split()[0] for line in rows] == names
+    assert sums.startswith(" 1 added, 1 removed, 1 modified; ")
+    files = [line for line in shell.ok("diff", "--unified").lines if line[:4] in ("--- ", "+++ ")]
+    assert [name.partition("/")[2] for name in files] == [
+        *("dev/null", "entries/[id=new]"),
+        *("entries/[id=e1]", "entries/[id=e1]"),
+        *("entries/[id=e2]", "dev/null"),
+    ]
 
 
 def test_get_reads_a_value_at_any_version(kb: Shell) -> None:

@@ -60,12 +60,19 @@ def test_status_and_diff_agree_on_a_reorder(tmp_path: Path) -> None:
     assert status.lines[1:] == [f"uncommitted: {told}", "  > a", "  > b"]
     assert diff.lines[:3] == ["> b  moved", "> a  moved", ""]
     assert f": {told}; 2 paths" in diff.lines[-1]
-    assert stat.lines[-1] == f" 2 entries changed; {told}; paths: 2 moved(>)"
+    assert stat.lines[-1] == f" {told}; paths: 2 moved(>)"
+    unified, page = desk.ok("diff", "--unified"), desk.ok("diff", "--html", "-")
+    assert unified.lines == ["# moved: /articles/[id=b]", "# moved: /articles/[id=a]"]
+    assert (page.out.count('<span class="kind">moved</span>'), page.out.count("<del>")) == (2, 0)
     fields = json.loads(desk.ok("status", "--json").out)
     assert (fields["added"], fields["removed"], fields["modified"], fields["moved"]) == ([], [], [], ["a", "b"])
     desk.write({"articles": [a, c, {**b, "t": "B2"}]})
     assert desk.ok("status").lines[1] == "uncommitted: 1 modified, 1 moved"
     assert ": 1 modified, 1 moved; " in desk.ok("diff").lines[-1]
+    assert desk.ok("diff", "--stat").lines[-1].startswith(" 1 modified, 1 moved; paths: ")
+    assert desk.ok("commit", "-m", "b2").err.splitlines() == ["1 modified: b; 1 moved: b"]
+    told = desk.ok("diff", "v1", "v2", "/articles/b/t", "--unified").lines
+    assert [line.partition("/")[2] for line in told[:2]] == ["articles/[id=b]/t"] * 2
 
 
 def test_an_addition_and_an_edit_of_another_article_go_together(tmp_path: Path) -> None:
@@ -114,14 +121,17 @@ def test_two_members_together_identify(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "work")
     desk.write({"halls": [a, b]})
     desk.ok("init", "kb.json")
-    desk.ok("config", "identity", "/halls", "city,hall")
-    desk.ok("config", "collection", "/halls")
-    assert desk.ok("config").lines == ["collection /halls", "identity /halls city,hall"]
     desk.write({"halls": [{**b, "seats": 2}, a]})
-    status, diff = desk.ok("status"), desk.ok("diff")
-    assert status.lines[1:] == ["uncommitted: 1 modified, 1 moved", "  ~ [city=B,hall=x]", "  > [city=A,hall=x]"]
-    assert diff.lines[:4] == ["~ [city=B,hall=x]", "    /seats  1 -> 2", "", "> [city=A,hall=x]  moved"]
-    assert ": 1 modified, 1 moved; 2 paths" in diff.lines[-1]
+    for configured in (False, True):
+        if configured:
+            desk.ok("config", "identity", "/halls", "city,hall")
+            desk.ok("config", "collection", "/halls")
+            assert desk.ok("config").lines == ["collection /halls", "identity /halls city,hall"]
+        status, diff = desk.ok("status"), desk.ok("diff")
+        assert status.lines[1:] == ["uncommitted: 1 modified, 1 moved", "  ~ [city=B,hall=x]", "  > [city=A,hall=x]"]
+        assert diff.lines[:4] == ["~ [city=B,hall=x]", "    /seats  1 -> 2", "", "> [city=A,hall=x]  moved"]
+        assert ": 1 modified, 1 moved; 2 paths" in diff.lines[-1]
+        assert desk.ok("get", "/halls/[city=B,hall=x]/seats").out == "1\n"
     desk.ok("config", "identity", "/halls", "--unset")
     assert desk.ok("config", "identity").lines == []
     refused = desk.run("config", "identity", "/halls", "city,,hall")
@@ -144,4 +154,4 @@ def test_the_log_of_an_article_follows_it(tmp_path: Path) -> None:
         told = desk.ok("log", "--oneline", "--path", pointer).lines
         assert [line.partition(" ")[2].partition(" ")[2] for line in told] == ["edit b", "first version"]
     assert desk.ok("show", "v2", "/articles/b", "--stat").lines[-2] == " /articles/[id=b] | 1 ~"
-    assert desk.ok("diff", "v1", "v3", "/articles/b/title").lines[:2] == ["~ b", '    /title  "B" -> "B2"']
+    assert desk.ok("diff", "v1", "v3", "/articles/b/title").lines[:2] == ["~ b  B2", '    /title  "B" -> "B2"']
