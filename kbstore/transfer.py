@@ -206,15 +206,17 @@ def export_events(
 def export_all(store: "Store") -> Iterator[bytes]:
     """All versions, tags and branches as JSON lines: the main line, then each change of a tag or branch in its order.
 
-    A branch's own versions follow the line that starts it.
+    A branch's own versions follow the line that starts it. Beside others who write it is a consistent beginning: tags
+    and branches as they were when it began, and at least all versions that they name.
 
     Args:
         store: The store, open on its main branch.
     """
     from kbstore.store import Store
 
+    changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
     yield from export_events(store)
-    for record in store.backend.read(REFS_LOG):
+    for record in changes:
         event = decode_ref(record.header, record.number)
         yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
         if event.kind == "branch":
