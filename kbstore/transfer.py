@@ -284,27 +284,39 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], wri
 def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imported:
     known = 0
     fresh: list[Foreign] = []
+    line = 0  # of the first event that is new
     head = store.head().seq
     for number, value in batch:
         event, header, operations, order = _checked_event(number, value)
-        if event.seq <= head:
-            there = store.version(event.seq)
-            if there.id != event_id(header):
-                raise ImportFailed(
-                    f"line {number} is v{event.seq} {event_id(header)[:12]}, but this store has another v{event.seq} "
-                    f"({there.id[:12]}): the histories have diverged",
-                    line=number,
-                    hint="import it into a new store",
-                )
+        if event.seq <= head + len(fresh):
+            _refuse_another(number, event, header, _there(store, fresh, event.seq, head))
             known += 1
             continue
+        line = line or number
         fresh.append(Foreign(f"line {number}", event, header, operations, order))
     if fresh:
         try:
             store.graft(fresh)
         except CorruptStore as fault:
-            raise ImportFailed(str(fault), line=batch[known][0], hint=fault.hint) from fault
+            raise ImportFailed(str(fault), line=line, hint=fault.hint) from fault
     return Imported(len(fresh), known)
+
+
+def _there(store: "Store", fresh: list[Foreign], seq: int, head: int) -> str:
+    """Return the id of a version that is in the store, or comes in with the same batch."""
+    if seq <= head:
+        return store.version(seq).id
+    return next((event_id(one.header) for one in fresh if one.event.seq == seq), "")
+
+
+def _refuse_another(number: int, event: Event, header: bytes, there: str) -> None:
+    if there != event_id(header):
+        raise ImportFailed(
+            f"line {number} is v{event.seq} {event_id(header)[:12]}, but this store has another v{event.seq} "
+            f"({there[:12]}): the histories have diverged",
+            line=number,
+            hint="import it into a new store",
+        )
 
 
 def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, list[Operation], list[Operation] | None]:

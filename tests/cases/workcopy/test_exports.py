@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from kbstore import Store
+import pytest
+
+from kbstore import KBStoreError, Store
 from kbstore.transfer import export_all, import_lines
 
 
@@ -33,3 +35,45 @@ def test_an_export_beside_commits_and_tags_is_one_beginning(tmp_path: Path) -> N
             assert copy.head().id in {version.id for version in kb.log()}
             assert copy.version("before").seq == 2
             assert Store(copy.backend, branch="side").version("v2").parents == (copy.version("v1").id,)
+
+
+def _lines_of_eight(tmp_path: Path) -> tuple[list[bytes], list[bytes]]:
+    """All lines of a store of eight versions with two branches and a tag, and those of a copy of its first half."""
+    with Store.create(tmp_path / "whole.db", {"n": 0}, author="a") as kb, Store.create("memory:") as half:
+        for n in (1, 2, 3):
+            kb.commit({"n": n})
+        kb.create_branch("side", "v2")
+        kb.tag("stable", "v3")
+        with Store.open(tmp_path / "whole.db", branch="side", author="b") as side:
+            side.commit({"n": -1})
+            import_lines(half, list(export_all(kb)))
+            side.commit({"n": -2})
+        for n in (4, 5):
+            kb.commit({"n": n})
+        kb.tag("stable", "v5", force=True)
+        return list(export_all(kb)), list(export_all(half))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_overlapping_exports_in_one_file_are_as_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Case 23: an event that came in before, in this batch or another, is passed over."""
+    monkeypatch.setattr("kbstore.transfer._BATCH_EVENTS", batch)
+    whole, half = _lines_of_eight(tmp_path)
+    for lines in (half + whole, whole + half, [line for line in whole for _ in (1, 2)], whole[:2] + whole[:3] + whole):
+        with Store.create("memory:") as copy:
+            done = import_lines(copy, lines)
+            assert list(export_all(copy)) == whole
+            assert done.versions == 8
+            assert done.versions + done.known == sum(b'"event"' in line for line in lines)
+
+
+def test_another_event_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
+    """In one file as in two: the line is named, and the histories have diverged."""
+    with Store.create("memory:", {"n": 0}, author="a") as one, Store.create("memory:", {"n": 0}, author="b") as other:
+        one.commit({"n": 1})
+        lines = [*export_all(one), *export_all(other)]
+    with Store.create("memory:") as copy, pytest.raises(KBStoreError, match=r"line 3 is v1 .*diverged") as caught:
+        import_lines(copy, lines)
+    assert getattr(caught.value, "line", 0) == 3
