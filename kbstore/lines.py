@@ -44,8 +44,8 @@ def unpacked(stream: BinaryIO) -> Iterator[bytes]:
     return iter(buffered)
 
 
-def checked_first(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The same lines, after the first that is not blank was found to be one that can be imported.
+def checked_first(lines: Iterable[bytes]) -> Iterator[bytes] | None:
+    """The same lines, after the first that is not blank was found to be one to import; None if all are blank.
 
     Raises:
         ImportFailed: It is none.
@@ -60,7 +60,7 @@ def checked_first(lines: Iterable[bytes]) -> Iterator[bytes]:
             blank += 1
     except READ_FAULTS as fault:
         raise cut_short(fault) from fault
-    return iter(())
+    return None
 
 
 def cut_short(fault: Exception) -> KBStoreError:

@@ -49,14 +49,18 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
     from kbstore.transfer import import_lines
 
     lines_of = _lines(source, lossy=session.lossy)
-    with lines_of as lines, _store(session, author, source) as store, Progress("import", unit="line") as progress:
+    with (
+        lines_of as lines,
+        _store(session, author, source, empty=lines is None) as store,
+        Progress("import", unit="line") as progress,
+    ):
         copy = session.copy(store) if session.file is not None and session.file.exists() else None
         if copy is not None:
             with suppress(BaseUnknown):  # what is imported may contain it
                 copy.status()
         with settled(session, store, write_id) as ident:
-            done = import_lines(store, progress.counted(lines), write_id=ident)
-            session.landed = f"{counted(done.versions, 'version')} imported"
+            done = import_lines(store, progress.counted(lines or ()), write_id=ident)
+            session.landed = f"{counted(done.versions, 'version')} imported" if done.versions or done.refs else ""
             if copy is not None and done.versions and not copy.catch_up():
                 note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
         head = store.head()
@@ -74,8 +78,20 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
 
 
 @contextmanager
-def _store(session: Session, author: str | None, source: str) -> Iterator[Store]:
-    """The store to import into; it is made where there is none, and where then nothing came in it is taken away."""
+def _store(session: Session, author: str | None, source: str, *, empty: bool) -> Iterator[Store]:
+    """The store to import into; it is made where there is none, and where then nothing came in it is taken away.
+
+    Raises:
+        KBStoreError: There is no store, and the file has nothing for one.
+    """
+    if empty:
+        try:
+            there = session.open(author=author)
+        except StoreNotFound:
+            raise _nothing(source) from None
+        with there:
+            yield there
+        return
     project: Project | None = None
     mode = mode_like(session.file, source if source != "-" else None)
     try:
@@ -93,6 +109,8 @@ def _store(session: Session, author: str | None, source: str) -> Iterator[Store]
             if project is not None:
                 project.save()
             yield store
+            if is_new and not _holds_something(store):
+                raise _nothing(source)
             if project is not None:
                 note(f"started {shown_path(location)}")
     except OutcomeUnknown:
@@ -107,7 +125,7 @@ def _take_away(location: str | None, project: Project | None) -> None:
     """Remove a store that was started here just now, and its project, as long as nothing stands in it."""
     if location is not None:
         with Store.open(location, read_only=True) as store:
-            if store.head().seq or len(store.branches()) > 1:
+            if _holds_something(store):
                 return
         Path(store.location).unlink()
     if project is not None:
@@ -117,12 +135,24 @@ def _take_away(location: str | None, project: Project | None) -> None:
             folder.rmdir()
 
 
+def _nothing(source: str) -> KBStoreError:
+    name = "stdin" if source == "-" else shown_path(source)
+    return KBStoreError(f"{name} has no versions to import, so no store was started")
+
+
+def _holds_something(store: Store) -> bool:
+    return bool(store.head().seq or store.settings() or len(store.branches()) > 1)
+
+
 @contextmanager
-def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes]]:
-    """The lines to import, once the first was found to be one; so that no store is made for what is none."""
+def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
+    """The lines to import, once the first was found to be one; so that no store is made for what is none.
+
+    None if there is no line.
+    """
     from kbstore.lines import checked_first, unpacked
 
-    def checked(stream: BinaryIO) -> Iterator[bytes]:
+    def checked(stream: BinaryIO) -> Iterator[bytes] | None:
         lines = unpacked(stream)
         return checked_first(rounded_lines("stdin" if source == "-" else source, lines) if lossy else lines)
 

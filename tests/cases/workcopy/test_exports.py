@@ -6,6 +6,7 @@ import pytest
 
 from kbstore import KBStoreError, Store
 from kbstore.transfer import export_all, import_lines
+from tests.cases.support import Desk
 
 
 def test_an_export_beside_commits_and_tags_is_one_beginning(tmp_path: Path) -> None:
@@ -77,3 +78,19 @@ def test_another_event_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
     with Store.create("memory:") as copy, pytest.raises(KBStoreError, match=r"line 3 is v1 .*diverged") as caught:
         import_lines(copy, lines)
     assert getattr(caught.value, "line", 0) == 3
+
+
+@pytest.mark.parametrize("text", ["", "\n\n  \n", '{"event": {}, "id": "", "patch": null}\n{"document": 1}\n'])
+def test_an_import_of_nothing_starts_no_store(tmp_path: Path, text: str) -> None:
+    """Case 21: it is refused if there is no store; into one that is there it adds nothing."""
+    desk = Desk(tmp_path / "a")
+    (desk.folder / "lines.jsonl").write_text(text)
+    for place in ((), ("--store", "new.db")):
+        for source in ("lines.jsonl", "-"):
+            ended = desk.run("import", source, *place, stdin=text)
+            assert ended.code == 3
+            assert "so no store was started" in ended.err
+    assert [path.name for path in desk.folder.iterdir()] == ["lines.jsonl"]
+    desk.write({"n": 1})
+    desk.ok("init", "kb.json")
+    assert desk.ok("import", "lines.jsonl").lines[0].startswith("0 versions imported; the newest is v1_")
