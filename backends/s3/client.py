@@ -21,17 +21,27 @@ from backends.forks import tell_of_forks
 from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.options import Options
-from backends.s3.refusals import NotS3, Refused, explain, is_transient, is_unreached, not_s3, refused_by
+from backends.s3.refusals import (
+    NotS3,
+    Refused,
+    explain,
+    is_settled_soon,
+    is_transient,
+    may_have_landed,
+    not_s3,
+    refused_by,
+)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
-_UNREACHED_TRIES = 4
+_FEW_TRIES = 4
 _PAGE_KEYS = 1000
 _SHOWN_KEY = 48
 _TASKS = 8
+_NOT_MODIFIED = 304
 _PRECONDITION_FAILED = 412
 
 
@@ -447,7 +457,10 @@ class Client:
             if "ETag" not in answer:
                 raise NotS3("a written object without ETag")
 
-        return self.attempt("PUT", key, call, sent=len(data), absent=absent)
+        refused = self.attempt("PUT", key, call, sent=len(data), absent=absent)
+        if absent and refused is not None and refused.status == _NOT_MODIFIED:
+            return refused._replace(status=_PRECONDITION_FAILED)  # how some old servers refuse
+        return refused
 
     def _delete(self, key: str) -> Refused | None:
         asked = {**self._reading, "Key": self.options.prefix + key}
@@ -504,7 +517,7 @@ class Client:
         except ClientError as fault:
             request.status = int(fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             code = str(fault.response.get("Error", {}).get("Code", ""))
-            return Refused(request.status, code, request.status >= 500 or request.status == 408, fault)
+            return Refused(request.status, code, may_have_landed(request.status, code), fault)
         except (BotoCoreError, HTTPClientError, OSError) as fault:
             return refused_by(fault, handled)
         except NotS3 as fault:
@@ -565,7 +578,7 @@ class Patience:
     def wait(self, refused: Refused) -> bool:
         """Wait before another attempt; False where there is to be none."""
         self._tries += 1
-        if is_unreached(refused) and self._tries >= _UNREACHED_TRIES:
+        if is_settled_soon(refused) and self._tries >= _FEW_TRIES:
             return False
         longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self._tries)
         seconds = longest * (0.25 + 0.75 * self._chance.fraction())

@@ -15,7 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from backends.errors import StoreNotFound
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
+_IP_ADDRESS = re.compile(r"(?:[0-9]+\.){3}[0-9]+")
+_RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_ENDS = ("--ol-s3", ".mrap", "--x-s3", "--table-s3")
+"""Not ``-s3alias``: an alias of an access point stands for the name of its bucket."""
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
@@ -109,8 +113,15 @@ def parse_location(location: str) -> Options:
     # Nothing in front of an @ and no option is repeated in a message: somebody may have put a secret there.
     location = "this URL" if "@" in location else location.partition("?")[0]
     bucket = parts.netloc
-    if not _BUCKET.fullmatch(bucket):
+    if not bucket:
         raise _wrong(location, "it has no bucket")
+    if (
+        not _BUCKET.fullmatch(bucket)
+        or _IP_ADDRESS.fullmatch(bucket)
+        or bucket.startswith(_RESERVED_STARTS)
+        or bucket.endswith(_RESERVED_ENDS)
+    ):
+        raise _no_bucket_name(location, bucket)
     prefix = parts.path.strip("/")
     segments = prefix.split("/") if prefix else []
     if (
@@ -168,6 +179,19 @@ def _check_endpoint(location: str, endpoint: str) -> None:
         raise _wrong(location, "its endpoint holds a user; credentials come by the AWS chain only")
     if odd or parts.scheme not in ("http", "https") or not parts.hostname:
         raise _wrong(location, "its endpoint is not of the form https://host:port")
+
+
+def _no_bucket_name(location: str, bucket: str) -> StoreNotFound:
+    """The error for a name that no bucket has; it is repeated only as far as it cannot hold a secret."""
+    if bucket.endswith("--x-s3"):
+        return _wrong(location, f"{bucket} is a directory bucket, which lists its keys in no order")
+    if bucket.startswith(_RESERVED_STARTS) or bucket.endswith(_RESERVED_ENDS):
+        return _wrong(location, f"{bucket} is not the name of a bucket: S3 keeps names that begin or end so for itself")
+    return _wrong(
+        location,
+        f"{bucket} is not the name of a bucket: these have 3 to 63 lower-case letters, digits, dots and hyphens, with "
+        "a letter or digit first and last, no two dots in a row, and are not IP addresses",
+    )
 
 
 def _shown(value: object) -> str:

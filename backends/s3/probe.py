@@ -11,7 +11,7 @@ from backends.errors import (
     UnsupportedFormat,
 )
 from backends.s3 import keys
-from backends.s3.client import Client, Got
+from backends.s3.client import Client, Got, Listed
 from backends.s3.commit import create_slot
 from backends.s3.refusals import Refused, is_transient
 
@@ -29,6 +29,8 @@ def begin_store(client: Client, token: str) -> str:
     """
     place = client.options.place
     for listed in client.listing(""):
+        if _is_folder_marker(listed):
+            continue
         if keys.is_probe(listed.key):
             continue  # left behind by one that was cut short, or another that begins just now: the marker decides
         ours = client.get(keys.MARKER)
@@ -132,6 +134,11 @@ def _refuses(client: Client, key: str, data: bytes) -> bool:
                 return refused is not None
             if not is_transient(refused) or not patience.wait(refused):
                 raise client.error(refused, "create objects", writing=True)
+
+
+def _is_folder_marker(listed: Listed) -> bool:
+    """Whether this is the empty object that a console makes for a folder: the store's own, or one in it."""
+    return listed.size == 0 and (listed.key == "" or listed.key.endswith("/"))
 
 
 def _is_marker(data: bytes) -> bool:

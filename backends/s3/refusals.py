@@ -11,8 +11,15 @@ from typing import NamedTuple
 from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
 from backends.s3.options import Options
 
-_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504})
+_BY_A_PROXY = frozenset(range(520, 531))
+"""Of a proxy that could not reach the server behind it, or got nothing sensible from it (Cloudflare)."""
+_TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504}) | _BY_A_PROXY
+_NOT_IMPLEMENTED, _NO_ROOM = 501, 507
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
+_CHANGED = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+"""Bytes that did not arrive as they were sent; a few tries tell whether it was chance."""
+_FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"})
+_ARCHIVED = frozenset({"InvalidObjectState"})
 _HANDSHAKE = "TLSHandshake"
 _CERTIFICATE = "TLSCertificate"
 _NOT_S3 = "NotS3"
@@ -107,18 +114,23 @@ def _began_in(trace: TracebackType | None, function: str) -> bool:
     return False
 
 
-def is_unreached(refused: Refused) -> bool:
-    """Whether no connection came about: a few tries tell as much as many."""
-    return refused.status == 0 and not refused.unclear
+def may_have_landed(status: int, code: str) -> bool:
+    """Whether a request that was answered so may have been carried out all the same."""
+    return (status >= 500 and status not in (_NOT_IMPLEMENTED, _NO_ROOM) and code not in _FULL) or status == 408
+
+
+def is_settled_soon(refused: Refused) -> bool:
+    """Whether a few tries tell as much as many: no connection came about, or bytes arrived changed."""
+    return (refused.status == 0 and not refused.unclear) or refused.code in _CHANGED
 
 
 def is_transient(refused: Refused) -> bool:
     """Whether the same request may succeed later."""
     if refused.status == 0 or refused.code == _NOT_S3:
         return refused.unclear or refused.code in _UNREACHED
-    if refused.code in _WRONG_TIME:
+    if refused.code in _WRONG_TIME or refused.code in _FULL:
         return False
-    return refused.status in _TRANSIENT or refused.code in _TRANSIENT_CODES
+    return refused.status in _TRANSIENT or refused.code in _TRANSIENT_CODES or refused.code in _CHANGED
 
 
 def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> BackendError:
@@ -152,6 +164,9 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
             f"no connection to {place} can be set up: the endpoint is not of the form https://host:port",
             hint="look at endpoint and region, also in AWS_ENDPOINT_URL_S3",
         )
+    about_server = _explain_by_server(place, refused.status, code, what)
+    if about_server is not None:
+        return about_server
     if refused.status in (401, 403):
         kind = ReadOnlyStore if writing else StoreUnavailable
         return kind(
@@ -176,3 +191,38 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
     return StoreUnavailable(
         f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
     )
+
+
+def _explain_by_server(place: str, status: int, code: str, what: str) -> BackendError | None:
+    """The error for a refusal that is about the server or the object; None if it is not."""
+    if code in _ARCHIVED:
+        return StoreUnavailable(
+            f"{place} refused to {what}: the object is archived ({code})",
+            hint="restore it, and keep lifecycle rules that archive objects away from the store",
+        )
+    if code.startswith("KMS."):
+        return StoreUnavailable(
+            f"{place} refused to {what}: the KMS key cannot be used ({code})",
+            hint="enable the key, or allow kms:Decrypt and kms:GenerateDataKey on it",
+        )
+    if code in _FULL or status == _NO_ROOM:
+        return StoreUnavailable(
+            f"there is no room left in {place} to {what} ({code}, HTTP {status})",
+            hint="free some room, or raise the quota of the bucket or of the server",
+        )
+    if code in _CHANGED:
+        return StoreUnavailable(
+            f"what was sent to {place} did not arrive as it was sent ({code}): {what}",
+            hint="look at proxies on the way to the server",
+        )
+    if status == _NOT_IMPLEMENTED:
+        return StoreUnavailable(
+            f"the server of {place} does not know how to {what} ({code}, HTTP {status})",
+            hint="docs/s3.md lists servers that work",
+        )
+    if status in _BY_A_PROXY:
+        return StoreUnavailable(
+            f"a proxy in front of the server of {place} could not {what} (HTTP {status})",
+            hint="try again later, or look at the server behind the proxy",
+        )
+    return None

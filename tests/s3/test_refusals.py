@@ -1,0 +1,133 @@
+"""Refusals of servers, proxies and emulators: each is named as what it is, and is final or repeated rightly."""
+
+import pytest
+
+from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.s3.options import parse_location
+from backends.s3.refusals import Refused, is_transient, may_have_landed
+from kbstore import Store
+from tests.s3.fakeserver import Answer, Ask, FakeS3
+
+REFUSALS = [
+    (501, "NotImplemented", "the server of s3://bkt/kb does not know how to write events"),
+    (507, "InsufficientStorage", "no room left in s3://bkt/kb"),
+    (403, "QuotaExceeded", "no room left in s3://bkt/kb"),
+    (503, "QuotaExceeded", "no room left in s3://bkt/kb"),
+    (403, "InvalidObjectState", "the object is archived"),
+    (400, "KMS.DisabledException", "the KMS key cannot be used"),
+]
+PASSING = [(522, "522", False), (524, "524", True), (500, "InternalError", False), (400, "IncompleteBody", False)]
+
+
+@pytest.fixture
+def place(fake_s3: FakeS3) -> str:
+    """A store of one version."""
+    place = fake_s3.place("bkt/kb", timeout=5)
+    Store.create(place, {"n": 0}, author="a").close()
+    return place
+
+
+@pytest.mark.parametrize(("status", "code", "words"), REFUSALS)
+def test_what_does_not_pass_is_final_at_once(fake_s3: FakeS3, place: str, status: int, code: str, words: str) -> None:
+    """One request, and nothing was written; it is not taken for a lack of rights, nor for an outcome in doubt."""
+    with Store.open(place, author="a") as kb:
+        kb.commit({"n": 1})
+        fake_s3.refuse(status, code, method="PUT", key="kb/log/")
+        fake_s3.asked.clear()
+        with pytest.raises(StoreUnavailable, match=words) as caught:
+            kb.commit({"n": 2})
+        assert not isinstance(caught.value, ReadOnlyStore)
+        assert fake_s3.asked["PUT"] == 1
+        fake_s3.before = None
+        assert kb.commit({"n": 3}).seq == 3
+
+
+@pytest.mark.parametrize(("status", "code", "html"), PASSING)
+def test_what_may_pass_is_repeated(fake_s3: FakeS3, place: str, status: int, code: str, html: bool) -> None:
+    """Until it has, whatever page a proxy answers with."""
+    with Store.open(place, author="a") as kb:
+        fake_s3.refuse(status, code, key="kb/log/", times=2)
+        if html:
+            inner = fake_s3.before
+            assert inner is not None
+
+            def before(ask: Ask) -> Answer | None:
+                return inner(ask) and Answer(status, b"<html>oops</html>", {"Content-Type": "text/html"})
+
+            fake_s3.before = before
+        assert kb.commit({"n": 1}).seq == 2
+
+
+def test_a_proxy_that_goes_on_refusing_is_named(fake_s3: FakeS3, place: str) -> None:
+    """With its status, once the deadline is over."""
+    fake_s3.refuse(522, "522")
+    with pytest.raises(StoreUnavailable, match=r"a proxy in front of the server .* \(HTTP 522\)"):
+        Store.open(place.replace("timeout=5", "timeout=0.3"))
+
+
+def test_what_proxies_say_may_pass() -> None:
+    """All of 520 to 530, and the request may have been carried out; 501 and 507 say that it was not."""
+    for status in range(500, 540):
+        refused = Refused(status, str(status), may_have_landed(status, str(status)), ValueError())
+        assert is_transient(refused) == (status in (500, 502, 503, 504) or 520 <= status <= 530)
+        assert refused.unclear == (status not in (501, 507))
+
+
+@pytest.mark.parametrize("code", ["BadDigest"])
+def test_bytes_that_arrive_changed(fake_s3: FakeS3, place: str, code: str) -> None:
+    """By chance they are sent again; a few tries tell that it is not chance."""
+    with Store.open(place, author="a") as kb:
+        fake_s3.refuse(400, code, method="PUT", key="kb/log/", times=2)
+        assert kb.commit({"n": 1}).seq == 2
+        fake_s3.refuse(400, code, method="PUT", key="kb/log/")
+        fake_s3.asked.clear()
+        with pytest.raises(StoreUnavailable, match="did not arrive as it was sent"):
+            kb.commit({"n": 2})
+        assert fake_s3.asked["PUT"] == 4
+
+
+def test_a_server_that_refuses_with_304(fake_s3: FakeS3) -> None:
+    """Old servers answer so where a condition fails: the loser takes in what the winner wrote."""
+    fake_s3.taken = 304
+    place = fake_s3.place("bkt/kb")
+    Store.create(place, {"n": 0}, author="a").close()
+    with pytest.raises(BackendError, match="there is a store"):
+        Store.create(place, {})
+    with Store.open(place, author="a") as one, Store.open(place, author="b") as other:
+        one.commit(patch=[{"op": "add", "path": "/a", "value": 1}])
+        other.commit(patch=[{"op": "add", "path": "/b", "value": 1}])
+        one.commit(patch=[{"op": "add", "path": "/c", "value": 1}])
+        assert one.checkout() == {"n": 0, "a": 1, "b": 1, "c": 1}
+
+
+def test_a_folder_made_in_a_console_is_empty(fake_s3: FakeS3) -> None:
+    """Its marker is no object of others, at the prefix or below it."""
+    fake_s3.plant("bkt", "kb/", b"")
+    fake_s3.plant("bkt", "kb/log/", b"")
+    with Store.create(fake_s3.place("bkt/kb"), {"n": 0}, author="a") as kb:
+        assert kb.commit({"n": 1}).seq == 2
+        assert not kb.verify().problems
+        kb.gc()
+    assert fake_s3.data("bkt", "kb/") == b""
+    fake_s3.plant("bkt", "other/", b"text")
+    with pytest.raises(BackendError, match="something else"):
+        Store.create(fake_s3.place("bkt/other"), {})
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        *("b", "ab", "a" * 64, "Bucket", "my_bucket", "-bucket", "bucket-", ".bucket", "my..bucket", "192.168.5.4"),
+        *("xn--bucket", "sthree-bucket", "amzn-s3-demo-bucket", "kb--ol-s3", "kb.mrap", "kb--x-s3", "kb--table-s3"),
+    ],
+)
+def test_names_that_no_bucket_has(bucket: str) -> None:
+    """AWS refuses them; the message repeats the name."""
+    with pytest.raises(StoreNotFound, match=rf"{bucket} is (not the name of a bucket|a directory bucket)"):
+        parse_location(f"s3://{bucket}/kb")
+
+
+@pytest.mark.parametrize("bucket", ["abc", "a" * 63, "my.bucket", "1st-bucket", "my-access-point-x1-s3alias", "1.2.3"])
+def test_names_that_buckets_have(bucket: str) -> None:
+    """These are taken as they are."""
+    assert parse_location(f"s3://{bucket}/kb").bucket == bucket
