@@ -103,12 +103,14 @@ class Damage(NamedTuple):
         cache: True where nothing is lost, since it can be dropped and rebuilt.
         records: Log, first and last number of the records that it is about; None if it is about no records.
         headers: True if the headers of these records may be read, and not be as they were written.
+        note: True if it is no damage, but a person should know of it.
     """
 
     what: str
     cache: bool
     records: tuple[str, int, int] | None = None
     headers: bool = False
+    note: bool = False
 
 
 @dataclass(frozen=True, slots=True)

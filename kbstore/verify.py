@@ -62,6 +62,7 @@ class Report:
         pinned_id: The whole id of that head; empty if it was not found.
         behind: How many versions it is behind the newest one.
         merged: True if it is not on the line of the branch, but was merged into it.
+        notes: What is no damage, but a person should know.
     """
 
     versions: int = 0
@@ -73,6 +74,7 @@ class Report:
     pinned_id: str = ""
     behind: int = 0
     merged: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -185,7 +187,9 @@ class _Suspicions:
         self._headers: set[Place] = set()
         self._by_place: dict[Place, list[str]] = defaultdict(list)
         for damage in backend.check():
-            if damage.cache:
+            if damage.note:
+                report.notes.append(damage.what)
+            elif damage.cache:
                 report.caches.append(damage.what)
             elif damage.records is None:
                 report.problems.append(damage.what)

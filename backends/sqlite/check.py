@@ -26,6 +26,7 @@ Row = Sequence[Any]
 
 CACHE_TIERS = (1, 2, 3)
 _ROWS = 256
+_FOREIGN_SHOWN = 8
 _WRITES = 65536
 _BEYOND = (1 << 63) - 1
 # What a value of the wrong type or length leads to, once a flipped bit has made it so.
@@ -160,8 +161,13 @@ def _pages(connection: sqlite3.Connection) -> Iterator[Damage]:
 
 
 def _definitions(connection: sqlite3.Connection) -> Iterator[Damage]:
-    for name in schema.differences(connection):
+    found = schema.survey(connection)
+    for name in sorted({name for _, name in found.refused} | set(found.missing)):
         yield Damage(f"the definition of {name} is not what kbstore made", cache=False)
+    if found.foreign:
+        names = ", ".join(sorted(found.foreign)[:_FOREIGN_SHOWN])
+        names += "..." if len(found.foreign) > _FOREIGN_SHOWN else ""
+        yield Damage(f"other tools keep something in the same file: {names}", cache=True, note=True)
     (found,) = connection.execute("PRAGMA application_id").fetchone()
     if found != schema.APPLICATION_ID:
         yield Damage(f"the file's application_id is {found}, not {schema.APPLICATION_ID}", cache=False)

@@ -100,6 +100,7 @@ def _shrink(connection: sqlite3.Connection, *, changed: bool) -> None:
     connection.execute("PRAGMA busy_timeout=1000")
     try:
         if (changed and small) or free > _WORTHWHILE * pages:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)  # it attaches the file that it writes
             connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:
@@ -107,4 +108,5 @@ def _shrink(connection: sqlite3.Connection, *, changed: bool) -> None:
             raise
         # Others are at work: the free pages serve them, and the next collection tries again.
     finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute(f"PRAGMA busy_timeout={round(1000 * file.BUSY_TIMEOUT_S)}")

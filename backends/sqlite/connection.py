@@ -25,6 +25,7 @@ from backends.forks import close_before_forks, leak, parting
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, translated
 from backends.sqlite.foreign_log import mark_write
+from backends.sqlite.pulse import Pulse
 from backends.sqlite.read_only import ReadOnlyConnection, signature
 
 _T = TypeVar("_T")
@@ -60,6 +61,8 @@ class Connection:
         self._doubtful = False
         self._busy = False
         self._strange = ""
+        self._schema = -1
+        self._pulse = Pulse()
         close_before_forks(self)
         with self.lock:
             self.get()
@@ -106,10 +109,15 @@ class Connection:
             try:
                 if connection.in_transaction and not outer:
                     connection.execute("ROLLBACK")  # a second signal ended the clearing up after the first
+                if begin is not _WRITE:
+                    self._pulse.watch(connection)
+                else:
+                    self._pulse.rest(connection)  # a signal must not come between a commit and its outcome
                 if begin:
                     connection.execute(begin)
                     if begin is _WRITE:
                         self._look_again()
+                        self._look_at_schema(connection)
                         before = connection.total_changes
                         result = work(connection)
                         if connection.total_changes != before:
@@ -129,6 +137,8 @@ class Connection:
                     self.discard()
                 if isinstance(error, sqlite3.Error) and code_of(error) in _LOST:
                     self.discard(doubtful=True)  # a statement may have committed by itself: VACUUM does
+                if isinstance(error, sqlite3.Error) and code_of(error) == sqlite3.SQLITE_INTERRUPT:
+                    raise self._pulse.take() from None
                 if isinstance(error, FAULTS):
                     raise translated(error, str(self.path)) from error
                 raise
@@ -162,11 +172,16 @@ class Connection:
 
         Raises:
             StoreUnavailable: The store was closed, or another file is in its place, or this process inherited the
-                connection from another one.
+                connection from another one, or a signal's handler calls this in the middle of a statement.
             StoreNotFound: The file was deleted.
         """
         if self._connection is None:
             return self._open()
+        if self._pulse.beating:
+            raise StoreUnavailable(
+                f"{self.path} is in the middle of a call that a signal interrupted",
+                hint="use the store after the signal's handler has ended",
+            )
         if self._pid != os.getpid():
             self._strand()
             return self._open()
@@ -186,6 +201,11 @@ class Connection:
                 f"{self.path} was deleted or moved while it was open", hint="put it back, or open it elsewhere"
             ) from None
         return (found.st_dev, found.st_ino)
+
+    def _look_at_schema(self, connection: sqlite3.Connection) -> None:
+        """Make sure, under the write lock, that writing runs nothing that others added meanwhile."""
+        if connection.execute("PRAGMA schema_version").fetchone() != (self._schema,):
+            self._schema = file.refuse_foreign_schema(connection, self.path, writes=True)
 
     def _look_again(self) -> None:
         """Make sure, under the write lock, that what is about to be written is what others will read."""
@@ -216,6 +236,7 @@ class Connection:
             connection = self._reader.connection
         else:
             connection = file.connect(self.path, self.real)
+            self._schema = -1
             self._log = file.log_identity(self.real)
             if self._doubtful:
                 self._settle(connection)

@@ -38,6 +38,16 @@ _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
 back once for all of them."""
+_LIMITS = (
+    (sqlite3.SQLITE_LIMIT_ATTACHED, 0),  # raised for a moment by `collect`, whose VACUUM attaches a file
+    (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (sqlite3.SQLITE_LIMIT_COLUMN, 200),
+    (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 20),
+    (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 20),
+    (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
+    (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 2),
+)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
@@ -297,7 +307,7 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
                     f"{path} is where SQLite cannot share memory between processes",
                     hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
                 )
-            probe(connection)
+            refuse_foreign_schema(connection, path, writes=True)
             if not waiting_bytes(log_of(real)):
                 _sync_names(real)
         except BaseException:
@@ -362,9 +372,41 @@ def opening(path: Path) -> Iterator[None]:
         raise translated(error, str(path)) from error
 
 
-def probe(connection: sqlite3.Connection) -> None:
-    """Read the first page and the schema: a damaged or cut file says so now, not in the middle of work."""
-    connection.execute("SELECT count(*) FROM snapshots WHERE id IS NULL").fetchone()
+def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, *, writes: bool) -> int:
+    """Read the schema, and make sure that using the tables runs nothing but what kbstore wrote.
+
+    A damaged or cut file says so now, not in the middle of work.
+
+    Args:
+        connection: A connection of which no table was used yet.
+        path: The file as the user named it.
+        writes: False if nothing will be written: then no trigger runs, and one that is damaged is only reported.
+
+    Returns:
+        The number of the schema, which every change of it counts up.
+
+    Raises:
+        CorruptStore: There is a trigger, a view, a virtual table or an index that may run something, or one of our
+            tables is missing or another one.
+    """
+    (number,) = connection.execute("PRAGMA schema_version").fetchone()
+    found = schema.survey(connection)
+    for kind, name in found.refused:
+        if kind == "trigger" and not writes:
+            continue
+        what = f"{path} is refused: kbstore did not make the {kind} {name} in it as it is, and using the store runs it"
+        quoted = name.replace('"', '""')
+        drop = f'DROP {kind.split()[-1].upper()} "{quoted}"'
+        own = name.lower() in schema.NAMES
+        raise CorruptStore(
+            what,
+            hint=RESTORE_HINT
+            if own
+            else f"ask where the file comes from; if a tool of yours added it, remove it in SQLite: {drop}",
+        )
+    if lost := sorted(schema.TABLES.intersection(found.missing)):
+        raise CorruptStore(f"{path} is damaged: its table {lost[0]} is missing", hint=RESTORE_HINT)
+    return int(number)
 
 
 def connect_plain(path: Path, options: str) -> sqlite3.Connection:
@@ -379,7 +421,25 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
     )
     # Headers are bytes to us: nothing is decoded, so a damaged one is found by its digest, not by a codec.
     connection.text_factory = bytes
+    try:
+        harden(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Let a file from elsewhere do as little as SQLite can be told: https://www.sqlite.org/security.html, section 2.
+
+    The size of a value has no limit of ours here: bodies and packs have theirs where they are read.
+    """
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
+    for limit, number in _LIMITS:
+        connection.setlimit(limit, number)
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
 def draft_of(path: Path) -> Path:

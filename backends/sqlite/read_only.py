@@ -148,7 +148,7 @@ def _probed(path: Path, real: Path, options: str) -> sqlite3.Connection:
     try:
         file.identify(connection, path, real)
         connection.execute("PRAGMA query_only=1")
-        file.probe(connection)
+        file.refuse_foreign_schema(connection, path, writes=False)
     except BaseException:
         connection.close()
         raise

@@ -18,6 +18,7 @@ Few tables, since each costs a page or more of a small store. Nothing newer than
 
 import re
 import sqlite3
+from typing import NamedTuple
 
 FORMAT = 1
 """Number of the format, the last byte of the application id."""
@@ -109,22 +110,80 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def differences(connection: sqlite3.Connection) -> list[str]:
-    """Tables, indexes and triggers that are missing, changed or not ours, by name.
+class Found(NamedTuple):
+    """What stands in a database's schema that kbstore did not write.
 
-    SQLite's own statistics are passed over: any tool that runs ``ANALYZE`` or ``PRAGMA optimize`` leaves some.
+    Attributes:
+        refused: Kind and name of what may run when the tables are used, or is not the table that it has the name of.
+        missing: Names of ours that are not there.
+        foreign: Names of tables and indexes that run nothing: those of other tools, and SQLite's own statistics.
     """
-    wanted = {_name(statement): statement for statement in statements()}
-    found = {
-        bytes(name).decode(errors="replace"): bytes(sql).decode(errors="replace")
-        for name, sql in connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_stat*'"
-        )
-    }
-    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+
+    refused: list[tuple[str, str]]
+    missing: list[str]
+    foreign: list[str]
 
 
-def _name(statement: str) -> str:
-    found = re.match(r"CREATE \w+ (\w+)", statement)
-    assert found
-    return found[1]
+def survey(connection: sqlite3.Connection) -> Found:
+    """Compare the schema with ours, in one query that runs nothing of it.
+
+    A file may come from anywhere, and SQLite runs what its schema says: a view in the place of a table at every read, a
+    trigger or the expression of an index at every commit.
+    """
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    if rows == _ROWS:
+        return Found([], [], [])
+    there = {_text(row[1]).lower(): row for row in rows}
+    refused, foreign = [], []
+    for row in rows:
+        kind, name, table = (_text(value).lower() for value in row[:3])
+        if row in _ROWS:
+            continue
+        shown = _text(row[1])
+        if name not in _NAMES and _runs_nothing(kind, name, table, row[3]):
+            foreign.append(shown)
+        else:
+            virtual = kind == "table" and _text(row[3])[:15].upper() == "CREATE VIRTUAL "
+            refused.append(("virtual table" if virtual else kind, shown))
+    return Found(refused, [name for name in _NAMES if name not in there], foreign)
+
+
+def _runs_nothing(kind: str, name: str, table: str, sql: object) -> bool:
+    """Whether a table or index that is not ours is idle while ours are used.
+
+    SQLite itself writes the first words of a definition in this form, whatever its author wrote.
+    """
+    text = _text(sql)
+    if kind == "table":
+        return text.startswith("CREATE TABLE ")
+    if kind != "index":
+        return False
+    if sql is None:
+        return name.startswith("sqlite_autoindex_") and table not in _NAMES
+    if table in _NAMES:
+        return _PLAIN_INDEX.fullmatch(text) is not None  # it is kept with every commit
+    return text.startswith(("CREATE INDEX ", "CREATE UNIQUE INDEX "))
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _row(statement: str) -> tuple[bytes, bytes, bytes, bytes]:
+    found = re.match(r"CREATE (\w+) (\w+)(?: BEFORE \w+ ON (\w+))?", statement)
+    if found is None:
+        raise ValueError(f"{statement} creates nothing")
+    kind, name, table = found[1].lower(), found[2], found[3] or found[2]
+    return (kind.encode(), name.encode(), table.encode(), statement.encode())
+
+
+_ROWS = [_row(statement) for statement in statements()]
+_NAMES = {row[1].decode(): row[0].decode() for row in _ROWS}
+NAMES = frozenset(_NAMES)
+"""Names of all that kbstore makes."""
+_COLUMN = r"(\"?\w+\"?( COLLATE (BINARY|NOCASE|RTRIM))?( ASC| DESC)?)"
+_PLAIN_INDEX = re.compile(
+    rf"CREATE INDEX \"?\w+\"?\s+ON\s+\"?\w+\"?\s*\(\s*{_COLUMN}(\s*,\s*{_COLUMN})*\s*\)\s*", re.IGNORECASE
+)
+TABLES = frozenset(name for name, kind in _NAMES.items() if kind == "table")
+"""Names of the tables, without which nothing can be read."""

@@ -52,6 +52,8 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             say(f"damaged: {visible(problem)}")
         for damage in report.caches:
             say(f"cache: {visible(damage)} (nothing is lost; it is rebuilt)")
+        for text in report.notes:
+            say(f"note: {visible(text)}")
         if not report.ok:
             say(f"{report.readable:,} of {counted(report.versions, 'version')} can be read")
         else:

@@ -159,7 +159,7 @@ SPOILS: dict[str, tuple[str, str, bool]] = {
     "a snapshot's packs": ("DELETE FROM packs WHERE tier<4", "hold 0 bytes", True),
     "a note": ("UPDATE notes SET data=x'00'", "note 1 of touched/main", True),
     "a trigger": ("SELECT 1", "definition of bodies_delete", False),
-    "a foreign table": ("CREATE TABLE extra(x)", "definition of extra", False),
+    "a foreign table": ("CREATE TABLE extra(x)", "same file: extra", True),
 }
 
 
