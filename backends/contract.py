@@ -29,7 +29,10 @@ Nothing here retries a lost race: that is the caller's decision. Methods may be 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
+
+NOTHING: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class Record(NamedTuple):
@@ -273,16 +276,24 @@ class Backend(Protocol):
         ...
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """Cache chunks, in reading order, as the snapshot of record `number`; replaces one of that number.
 
         Args:
             chunks: An iterator is read once, holding little.
-            requires: Numbers of snapshots of this log whose chunks this one builds on.
+            requires: Snapshots of this log whose chunks this one builds on: the number and the note of each. Another
+                one that was put under the same number since then holds other chunks, and does not count.
 
         Returns:
-            False, having written nothing, where one of `requires` is gone.
+            False, having written nothing, if one of `requires` is gone or was replaced.
         """
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.contract import NOTHING, Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 
 
 @dataclass(slots=True)
@@ -141,7 +141,14 @@ class CountingBackend:
             yield found
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """See `Backend.put_snapshot`."""
         self._count("put_snapshot", written_bytes=len(note))

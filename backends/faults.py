@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from backends.contract import Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.contract import NOTHING, Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 
 Rival = Callable[[str, int], Sequence[Record]]
@@ -166,7 +166,14 @@ class FaultyBackend:
         return self.inner.get_chunks(addresses, in_order=in_order)
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """See `Backend.put_snapshot`."""
         self._maybe_unavailable()

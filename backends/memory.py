@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreExists, StoreNotFound, StoreUnavailable
 from backends.names import check_address, check_log, check_note, check_write_id
 
@@ -221,7 +221,14 @@ class MemoryBackend:
         yield from itertools.islice(gifts, _GIFTS if there else 0)
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
         self._check_writable()
@@ -234,7 +241,8 @@ class MemoryBackend:
             found = self._log(log)
             if not 1 <= number <= len(found.records):
                 raise ValueError(f"log {log} has no record {number} to snapshot")
-            if any(required not in found.snapshots for required in requires):
+            there = {n: kept.note for n, kept in found.snapshots.items()}
+            if not requires.items() <= there.items():
                 return False
             found.snapshots[number] = _Snapshot(tier, note, {chunk.address: chunk.data for chunk in chunks})
             return True

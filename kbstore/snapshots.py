@@ -10,10 +10,11 @@ replaces it: *dense* (new since the last middle one), *middle* (new since the la
 truth).
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -63,6 +64,18 @@ class Start:
     size: int = 0
 
 
+class Base(NamedTuple):
+    """The snapshot that another one builds on.
+
+    Attributes:
+        number: Its number.
+        mark: What tells it from any other snapshot under this number: see `mark_of`.
+    """
+
+    number: int
+    mark: str
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What a snapshot's note says.
@@ -71,22 +84,27 @@ class Note:
         root: Address of the state's root.
         size: Length of its canonical form.
         operations: How many operations were folded since the newest complete snapshot before.
-        requires: Numbers of the snapshots that it builds on.
+        on: The snapshot that it builds on, which names the one below in turn; None if it builds on truth alone.
     """
 
     root: bytes
     size: int
     operations: int = 0
-    requires: tuple[int, ...] = ()
+    on: Base | None = None
 
     def encode(self) -> bytes:
-        """The note's bytes."""
-        fields = {"operations": self.operations, "requires": self.requires, "root": self.root.hex(), "size": self.size}
-        return orjson.dumps(fields)
+        """Return the note's bytes."""
+        on = None if self.on is None else list(self.on)
+        return orjson.dumps({"on": on, "operations": self.operations, "root": self.root.hex(), "size": self.size})
+
+
+def mark_of(note: bytes) -> str:
+    """Return the mark of a snapshot with this note, by which others say that they build on it."""
+    return hashlib.sha256(note).hexdigest()[:8]
 
 
 def read_note(snapshot: Snapshot) -> Note | None:
-    """A snapshot's note, or None where it cannot be read (the snapshot is then as good as gone)."""
+    """Return a snapshot's note, or None if it cannot be read (the snapshot is then as good as gone)."""
     return _parsed(snapshot.note)
 
 
@@ -94,11 +112,47 @@ def read_note(snapshot: Snapshot) -> Note | None:
 def _parsed(note: bytes) -> Note | None:
     try:
         fields = orjson.loads(note)
-        return Note(
-            bytes.fromhex(fields["root"]), int(fields["size"]), int(fields["operations"]), tuple(fields["requires"])
-        )
-    except (ValueError, KeyError, TypeError):
+        on = None if fields["on"] is None else Base(int(fields["on"][0]), str(fields["on"][1]))
+        return Note(bytes.fromhex(fields["root"]), int(fields["size"]), int(fields["operations"]), on)
+    except (ValueError, KeyError, TypeError, IndexError):
         return None
+
+
+class Usable(NamedTuple):
+    """A snapshot all of whose chunks are there.
+
+    Attributes:
+        snapshot: As the backend lists it.
+        note: What its note says.
+        chain: The snapshots that it builds on, lowest first, and itself.
+    """
+
+    snapshot: Snapshot
+    note: Note
+    chain: tuple[Snapshot, ...]
+
+
+def usable(found: Iterable[Snapshot]) -> list[Usable]:
+    """Leave out snapshots that build on one that is gone, or that another process replaced by one of its own.
+
+    Several processes take and drop snapshots of one log, and none of them waits for another.
+
+    Args:
+        found: All snapshots of one log, in order of number.
+    """
+    by_number: dict[int, Usable] = {}
+    for snapshot in found:
+        note = read_note(snapshot)
+        if note is None:
+            continue
+        below: tuple[Snapshot, ...] = ()
+        if note.on is not None:
+            base = by_number.get(note.on.number)
+            if base is None or mark_of(base.snapshot.note) != note.on.mark:
+                continue
+            below = base.chain
+        by_number[snapshot.number] = Usable(snapshot, note, (*below, snapshot))
+    return list(by_number.values())
 
 
 def listed(backend: Backend, log: str) -> list[Snapshot] | None:
@@ -113,13 +167,9 @@ def starts(backend: Backend, line: Line, seq: int, dropped: Iterable[int] = ()) 
     """All snapshots of a line at or before a version, in order, and before them the empty beginning."""
     found = [Start(0, None, 0)]
     for segment in line.segments:
-        present: set[int] = set()
-        for snapshot in listed(backend, segment.log) or ():
+        there = [s for s in listed(backend, segment.log) or () if segment.offset + s.number not in dropped]
+        for snapshot, note, _ in usable(there):
             at = segment.offset + snapshot.number
-            note = read_note(snapshot)
-            if note is None or at in dropped or not present.issuperset(note.requires):
-                continue
-            present.add(snapshot.number)
             if at <= seq and (segment.last is None or at <= segment.last):
                 found.append(Start(at, note.root, snapshot.tier, segment.log, snapshot.number, note.size))
     return found
@@ -165,18 +215,16 @@ def worth_keeping(snapshots: list[Snapshot]) -> list[int]:
     decoding the document; and the newest of any tier with all that it builds on, where a cold process that commits
     would otherwise fold for longer than `_COLD_COMMIT_S`.
     """
-    notes = {s.number: note for s in snapshots if (note := read_note(s)) is not None}
+    there = usable(sorted(snapshots))
     kept: set[int] = set()
     last = 0
-    for snapshot in sorted(snapshots, key=lambda s: s.number):
-        note = notes.get(snapshot.number)
-        if note is None or snapshot.tier != COMPLETE:
+    for snapshot, note, _ in there:
+        if snapshot.tier != COMPLETE:
             continue
         fold_s = (snapshot.number - last) * _OPERATIONS_PER_EVENT * FOLD_PLAIN_S
         if fold_s > max(note.size * DECODE_S_PER_BYTE * _COMPLETE_FRACTION, _COMPLETE_AT_LEAST_S):
             kept.add(snapshot.number)
             last = snapshot.number
-    newest = max(notes, default=0)
-    if (newest - last) * _OPERATIONS_PER_EVENT * FOLD_TREE_S > _COLD_COMMIT_S:
-        kept.update(n for n in (*notes[newest].requires, newest) if n in notes)
+    if there and (there[-1].snapshot.number - last) * _OPERATIONS_PER_EVENT * FOLD_TREE_S > _COLD_COMMIT_S:
+        kept.update(s.number for s in there[-1].chain)
     return sorted(kept)

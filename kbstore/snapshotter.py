@@ -2,11 +2,11 @@
 
 from contextlib import suppress
 
-from backends.contract import TRUTH, Backend
+from backends.contract import TRUTH, Backend, Snapshot
 from backends.errors import BackendError
 from kbstore.log import Line
 from kbstore.orders import Orders
-from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Note, due_tier, listed, read_note
+from kbstore.snapshots import COMPLETE, DENSE, MIDDLE, Base, Note, due_tier, listed, mark_of, usable
 from kbstore.states import State
 from kbstore.touched import Touched
 from kbstore.tree.nodes import Nodes, unsaved
@@ -39,7 +39,7 @@ class Snapshotter:
         self._nodes = nodes
         self._touched = touched
         self._orders = orders
-        self._chain: list[tuple[int, int]] = []  # (tier, number): what the newest snapshot builds on, and itself
+        self._chain: list[Snapshot] = []  # what the newest snapshot builds on, and itself
         self._operations_since_any = 0
         self._operations_since_complete = 0
         self._uncertain = False
@@ -54,18 +54,11 @@ class Snapshotter:
         log, offset = self._line.log, self._line.segments[-1].offset
         found = listed(self._backend, log)
         self._blind = found is None
-        by_number = {s.number: s for s in found or ()}
-        self._chain = []
-        newest, note = 0, None
-        for number in sorted(by_number, reverse=True):
-            note = read_note(by_number[number])
-            if note is not None and offset + number <= head and all(n in by_number for n in note.requires):
-                newest = number
-                self._chain = [(by_number[n].tier, n) for n in (*note.requires, number)]
-                break
-        since = head - offset - newest
+        newest = max((u for u in usable(found or ()) if offset + u.snapshot.number <= head), default=None)
+        self._chain = list(newest.chain) if newest else []
+        since = head - offset - (newest.snapshot.number if newest else 0)
         self._operations_since_any = since * _OPERATIONS_PER_EVENT
-        self._operations_since_complete = self._operations_since_any + (note.operations if note and newest else 0)
+        self._operations_since_complete = self._operations_since_any + (newest.note.operations if newest else 0)
         self._trust()
 
     def committed(self, state: State, operations: int, events: int) -> None:
@@ -81,7 +74,7 @@ class Snapshotter:
         self._operations_since_complete += 0 if first else operations
         if state.root is None or self._blind:  # nobody knows whether there is one already
             return
-        denses = sum(1 for tier, _ in self._chain if tier == DENSE)
+        denses = sum(1 for s in self._chain if s.tier == DENSE)
         tier = due_tier(self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes)
         if tier:
             with suppress(BackendError):  # the commit stands whatever becomes of a cache
@@ -99,24 +92,24 @@ class Snapshotter:
     def _take(self, state: State, tier: int) -> None:
         assert state.root is not None
         log, number = self._line.log, self._line.record_number(state.seq)
-        if number < 1 or any(n == number for _, n in self._chain):
+        if number < 1 or any(s.number == number for s in self._chain):
             return
         if not self._chain and (self._leans_on_another_log() or self._backend.remote):
             tier = COMPLETE
-        base = [] if tier == COMPLETE else [(t, n) for t, n in self._chain if t >= tier]
-        requires = tuple(n for _, n in base)
+        base = [] if tier == COMPLETE else [s for s in self._chain if s.tier >= tier]
+        on = Base(base[-1].number, mark_of(base[-1].note)) if base else None
         self._operations_since_complete = 0 if tier == COMPLETE else self._operations_since_complete
         order = self._orders.index.root(state.seq)
-        note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, requires)
+        note = Note(state.root.address, state.root.canonical_bytes, self._operations_since_complete, on).encode()
         below = TRUTH + self._backend.remote if tier == COMPLETE else tier if tier == DENSE else MIDDLE
         trees = [state.root] if order is None else [state.root, self._orders.tree(order)]
         written = self._backend.put_snapshot(
             log,
             number,
             tier=tier,
-            note=note.encode(),
+            note=note,
             chunks=(chunk for tree in trees for chunk in unsaved(tree, self._nodes, below=below, mark=tier)),
-            requires=requires,
+            requires={s.number: s.note for s in base},
         )
         if not written:  # somebody dropped what this one was to build on: start again from truth alone
             self._chain = []
@@ -127,16 +120,25 @@ class Snapshotter:
         self._orders.index.build(state.seq)
         if self._backend.remote:
             Who(self._backend, self._line).build(max(1, state.seq - back), state.seq)
-        gone = [n for t, n in self._chain if t < tier and t != COMPLETE]
-        self._chain = [*base, (tier, number)]
+        gone = [s.number for s in self._chain if s.tier < tier and s.tier != COMPLETE]
+        self._chain = [*base, Snapshot(number, tier, note, 0)]
         self._operations_since_any = 0
         self._uncertain = False
         if gone:
             self._backend.drop_snapshots(log, gone)
+            if not self._backend.remote:  # where a listing costs a request, they wait for a collection
+                self._drop_orphans()
         self._trust()
+
+    def _drop_orphans(self) -> None:
+        """Drop what other processes built on snapshots that are gone."""
+        there = self._backend.snapshots(self._line.log)
+        whole = {u.snapshot.number for u in usable(there)}
+        if orphans := [s.number for s in there if s.number not in whole]:
+            self._backend.drop_snapshots(self._line.log, orphans)
 
     def _leans_on_another_log(self) -> bool:
         return len(self._line.segments) > 1
 
     def _trust(self) -> None:
-        self._nodes.trusted = frozenset((self._line.log, n) for _, n in self._chain)
+        self._nodes.trusted = frozenset((self._line.log, s.number) for s in self._chain)

@@ -28,7 +28,7 @@ from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
-from kbstore.snapshots import COMPLETE, read_note, worth_keeping
+from kbstore.snapshots import COMPLETE, usable, worth_keeping
 from kbstore.snapshotter import Snapshotter
 from kbstore.tree.build import root_of
 from kbstore.treepatch import operations_between
@@ -754,15 +754,14 @@ class Store(Reader):
 
     def _kept_snapshots(self, log: str) -> list[int]:
         """Those worth keeping, and any behind a patch that cannot be read: nothing else may lead there."""
-        snapshots = self._backend.snapshots(log)
+        snapshots = sorted(self._backend.snapshots(log))
         kept = set(worth_keeping(snapshots))
         end = 0
-        for snapshot in sorted(snapshots, key=lambda s: s.number):
-            note = read_note(snapshot)
-            if snapshot.number not in kept and note is not None:
+        for snapshot, _, chain in usable(snapshots):
+            if snapshot.number not in kept:
                 wanted = range(end + 1, snapshot.number + 1)
                 if len(readable_bodies(self._backend, log, wanted)) < len(wanted):
-                    kept.update(note.requires, (snapshot.number,))
+                    kept.update(s.number for s in chain)
             end = snapshot.number
         return sorted(kept)
 

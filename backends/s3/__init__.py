@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from backends.contract import TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import BackendError, ReadOnlyStore, SlotTaken, StoreUnavailable
 from backends.forks import tell_of_forks
 from backends.names import check_address, check_log, check_note, check_write_id
@@ -241,7 +241,14 @@ class S3Backend:
         return self._chunks.get(list(map(check_address, addresses)), in_order=in_order)
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
         self._check_writable()

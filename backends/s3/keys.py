@@ -33,7 +33,7 @@ _LONGEST_NAME = 500
 _TOKEN = 16
 _LEAD = 8
 _LONGEST_DETAIL = 4096
-_USUAL = b'0123456789abcdef,"],"root":""size":}y{"operations":0,"requires":['
+_USUAL = b'0123456789abcdef,","root":""size":}y{"on":null[],"operations":0'
 """What notes are usually made of: shortens names, and nothing else depends on it."""
 _PROBE = re.compile(rf"probe/[0-9a-f]{{{_TOKEN}}}")
 NUMBER_LIMIT = 10**_NUMBER

@@ -82,16 +82,18 @@ class Snapshots:
     def all(self, log: str) -> list[Snapshot]:
         """All snapshots of a log; one LIST, whatever they hold."""
         named = self.names(log)
-        inside = {key: name for key, name in named.items() if name.note is None}
-        notes = dict(
-            zip(inside, self._client.map(lambda one: self._note_inside(*one), list(inside.items())), strict=True)
-        )
-        found = []
-        for key, name in named.items():
-            note = name.note if name.note is not None else notes[key]
-            if note is not None:
-                found.append(Snapshot(name.number, name.tier, note, name.size_bytes))
-        return found
+        notes = self._notes(named)
+        return [
+            Snapshot(name.number, name.tier, note, name.size_bytes)
+            for name, note in zip(named.values(), notes, strict=True)
+            if note is not None
+        ]
+
+    def _notes(self, named: Mapping[str, SnapshotName]) -> list[bytes | None]:
+        """Return the note of each, reading objects only if a name had no room for the note."""
+        inside = [(key, name) for key, name in named.items() if name.note is None]
+        read = dict(zip(inside, self._client.map(lambda one: self._note_inside(*one), inside), strict=True))
+        return [read[key, name] if name.note is None else name.note for key, name in named.items()]
 
     def _note_inside(self, key: str, name: SnapshotName) -> bytes | None:
         got = self._client.get(key, 0, name.leads_bytes)
@@ -111,7 +113,7 @@ class Snapshots:
         tier: int,
         note: bytes,
         chunks: Iterable[Chunk],
-        requires: Sequence[int],
+        requires: Mapping[int, bytes],
         token: str,
     ) -> bool:
         """Write a snapshot, its chunks first; see `Backend.put_snapshot`."""
@@ -119,7 +121,9 @@ class Snapshots:
         for chunk, depth in _with_depth(chunks):
             writing.add(chunk, depth)
         there = self.indexes(log)
-        if not {n.number for n in there.values()}.issuperset(requires):
+        needed = {key: name for key, name in there.items() if name.number in requires}
+        found = {(name.number, its) for name, its in zip(needed.values(), self._notes(needed), strict=True)}
+        if not requires.items() <= found:
             return False
         lead, parts, size = writing.finish()
         described = {

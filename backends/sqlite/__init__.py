@@ -7,7 +7,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from backends.contract import Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from backends.contract import NOTHING, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import StoreNotFound
 from backends.sqlite import chunks as packs
 from backends.sqlite import file
@@ -132,7 +132,14 @@ class SQLiteBackend:
         return self._chunks.get(addresses, in_order=in_order)
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int] = ()
+        self,
+        log: str,
+        number: int,
+        *,
+        tier: int,
+        note: bytes,
+        chunks: Iterable[Chunk],
+        requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
         """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
         return self._caches.put_snapshot(log, number, tier=tier, note=note, chunks=chunks, requires=requires)

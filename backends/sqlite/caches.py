@@ -4,7 +4,7 @@ A damaged row here counts as vanished: it is passed over when read, and reported
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,7 +52,7 @@ class Caches:
         self._logs = logs
 
     def put_snapshot(
-        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Sequence[int]
+        self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Mapping[int, bytes]
     ) -> bool:
         """Cache chunks as a snapshot in one transaction; see `Backend.put_snapshot`."""
         check_log(log)
@@ -65,8 +65,9 @@ class Caches:
         draft = _Draft(self._connection, ident, tier)
 
         def publish(connection: sqlite3.Connection) -> bool:
-            for required in set(requires):
-                if not connection.execute("SELECT 1 FROM snapshots WHERE id=?", (start + required,)).fetchone():
+            for required, its_note in requires.items():
+                row = (start + required, its_note)
+                if not connection.execute("SELECT 1 FROM snapshots WHERE id=? AND note=?", row).fetchone():
                     return False
             if not draft.is_whole(connection):
                 return False

@@ -51,7 +51,7 @@ def furnish(backend: Backend) -> None:
     backend.append("main", 31, [Record(header(n), body(n)) for n in range(31, 36)], write_id="a batch")
     backend.append("refs", 1, [Record(b'{"tag":"stable"}')], write_id="ff")
     backend.put_snapshot("main", 10, tier=3, note=b"root a", chunks=chunks(12, seed=99))
-    backend.put_snapshot("main", 20, tier=1, note=b"root b", chunks=chunks(3, seed=98), requires=[10])
+    backend.put_snapshot("main", 20, tier=1, note=b"root b", chunks=chunks(3, seed=98), requires={10: b"root a"})
     backend.put_note("touched/main", 1, b"p1 p2 p3" * 20)
     backend.put_note("touched/main", 2, b"p4")
 

@@ -298,14 +298,24 @@ class ContractSuite:
         """A snapshot that builds on one that is gone is refused, and nothing of it is written."""
         fill(backend, 4)
         kept = chunks(2)
-        backend.put_snapshot("main", 1, tier=3, note=b"", chunks=[])
-        assert backend.put_snapshot("main", 2, tier=1, note=b"", chunks=kept, requires=[1])
+        backend.put_snapshot("main", 1, tier=3, note=b"low", chunks=[])
+        assert backend.put_snapshot("main", 2, tier=1, note=b"", chunks=kept, requires={1: b"low"})
         backend.drop_snapshots("main", [1])
         extra = chunks(2, seed=7)
-        assert not backend.put_snapshot("main", 3, tier=1, note=b"", chunks=extra, requires=[1])
-        assert not backend.put_snapshot("main", 2, tier=2, note=b"", chunks=extra, requires=[2, 1])
+        assert not backend.put_snapshot("main", 3, tier=1, note=b"", chunks=extra, requires={1: b"low"})
+        assert not backend.put_snapshot("main", 2, tier=2, note=b"", chunks=extra, requires={2: b"", 1: b"low"})
         assert [(s.number, s.tier) for s in backend.snapshots("main")] == [(2, 1)]
         assert present(backend, extra) == []
+
+    def test_a_snapshot_that_was_replaced_is_not_the_one_required(self, backend: Backend) -> None:
+        """Another writer may have put other chunks under the number meanwhile: nothing may build on them unseen."""
+        fill(backend, 3)
+        backend.put_snapshot("main", 1, tier=2, note=b"mine", chunks=chunks(2))
+        backend.put_snapshot("main", 1, tier=1, note=b"of somebody else", chunks=[])
+        extra = chunks(2, seed=7)
+        assert not backend.put_snapshot("main", 2, tier=1, note=b"", chunks=extra, requires={1: b"mine"})
+        assert present(backend, extra) == []
+        assert backend.put_snapshot("main", 2, tier=1, note=b"", chunks=extra, requires={1: b"of somebody else"})
 
     def test_a_snapshot_that_fails_leaves_nothing(self, backend: Backend) -> None:
         """When making its chunks fails half-way, there is no snapshot, and the store is sound."""

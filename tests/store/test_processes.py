@@ -19,7 +19,8 @@ from backends import create_backend, memory, open_backend
 from backends.contract import Backend, Chunk, Record
 from backends.errors import StoreUnavailable
 from backends.sqlite import caches, file
-from kbstore import Store
+from kbstore import Store, snapshots
+from kbstore.snapshots import usable
 from tests.backends.samples import chunks, fill
 from tests.conftest import LONG
 from tests.store.support import articles, eager_snapshots, exact, replacing
@@ -284,3 +285,27 @@ def test_a_lock_that_is_held_too_long_is_told(tmp_path: Path, monkeypatch: pytes
 
         other.backend._connection.write(hold)  # type: ignore[attr-defined]
         assert kb.commit({"n": 1}).seq == 2
+
+
+def test_a_snapshot_goes_with_those_it_builds_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer drops its small snapshots; one that another writer built on them would be half a state."""
+    eager_snapshots(monkeypatch, 1)
+    monkeypatch.setattr(snapshots, "_DENSE_PER_MIDDLE", 4)
+    monkeypatch.setattr(snapshots, "_COMPLETE_AT_LEAST_S", 1)
+    path = tmp_path / "kb.db"
+    with Store.create(path, articles(400, 20)) as first:
+        for number in range(1, 4):
+            first.commit(patch=replacing(f"/problems/p{90 * number}/votes", 7))
+        with Store.open(path) as second:
+            leaning = second.commit(patch=replacing("/problems/p1/votes", 8)).seq
+        there = {u.snapshot.number: u.note.on for u in usable(first.backend.snapshots("main"))}
+        below = there[leaning]
+        assert below is not None
+        for number in range(20):
+            first.commit(patch=replacing("/problems/p3/votes", 10 + number))
+            kept = [s.number for s in first.backend.snapshots("main")]
+            if below.number not in kept:
+                break
+        assert below.number not in kept
+        assert leaning not in kept
+        assert first.verify().caches == []

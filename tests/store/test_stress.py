@@ -204,8 +204,7 @@ class Stress:
             if set(kb.checkout()["w"]) != {version.message for version in log[1:]}:
                 self.wrong.append("the document is not what the log leads to")
             report = kb.verify()
-            self.wrong += report.problems
-            self.counts["caches to rebuild"] += len(report.caches)
+            self.wrong += report.problems + report.caches
         if left := sorted(set(os.listdir(self.path.parent)) - {self.path.name}):
             self.wrong.append(f"left beside the store: {left}")
 
