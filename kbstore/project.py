@@ -6,9 +6,10 @@
     .kbstore/kb.db              the store, unless it is elsewhere
     .kbstore/<file>.db          the store of another file in the same folder
     .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
+    .kbstore/newest.json        the newest versions that commands have seen: see `kbstore.newest`
 
 Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then at the version that it
-equals, or is compared with the head.
+equals, or is compared with the head. So may ``newest.json``: an older copy of the store is then not noticed.
 """
 
 import os
@@ -111,7 +112,7 @@ class Project:
             UnsupportedFormat: It was written by a newer version.
         """
         path = root / FOLDER / "config.json"
-        return cls(root, _read(path, Config))
+        return cls(root, read_state(path, Config))
 
     @classmethod
     def create(cls, root: Path, config: Config) -> Self:
@@ -143,7 +144,7 @@ class Project:
     def save(self) -> None:
         """Write the configuration."""
         config = msgspec.structs.replace(self.config, format=CONFIG_FORMAT)
-        replace_file(self.root / FOLDER / "config.json", _print(config))
+        replace_file(self.root / FOLDER / "config.json", print_state(config))
 
     def change(self, **changes: Any) -> None:
         """Set fields of the configuration, and write it."""
@@ -164,7 +165,7 @@ class Project:
     def state_of(self, file: Path) -> FileState | None:
         """What is known of a file; None where nothing is, or it is of no use."""
         try:
-            return _read(self._state_path(file), FileState)
+            return read_state(self._state_path(file), FileState)
         except KBStoreError:
             return None
 
@@ -175,7 +176,7 @@ class Project:
             path.parent.mkdir(exist_ok=True)
         except OSError as fault:
             raise ProjectError(f"cannot make the folder {path.parent}: {fault.strerror}") from fault
-        replace_file(path, _print(state))
+        replace_file(path, print_state(state))
 
     def _state_path(self, file: Path) -> Path:
         real = Path(os.path.realpath(file))
@@ -297,11 +298,18 @@ def _upward(start: Path) -> Iterator[Path]:
     yield from start.parents
 
 
-def _print(value: msgspec.Struct) -> bytes:
+def print_state(value: msgspec.Struct) -> bytes:
+    """Return what a file in ``.kbstore`` is to hold."""
     return msgspec.json.format(encode(msgspec.to_builtins(value)), indent=2) + b"\n"
 
 
-def _read(path: Path, kind: type[_Kind]) -> _Kind:
+def read_state(path: Path, kind: type[_Kind]) -> _Kind:
+    """Return what a file in ``.kbstore`` holds.
+
+    Raises:
+        ProjectError: It is not there, or malformed.
+        UnsupportedFormat: It was written by a newer version.
+    """
     try:
         data = path.read_bytes()
     except OSError as fault:

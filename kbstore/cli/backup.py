@@ -9,6 +9,7 @@ from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import KBStoreError
+from kbstore.newest import forget
 from kbstore.project import is_url
 from kbstore.render.escape import visible
 
@@ -54,6 +55,8 @@ def restore_backup_command(session: Session, source: str, verify: bool, as_json:
     _refuse_url(source)
     done = restore_backup(session.location, Path(source), verify=verify)
     session.landed = "the backup is restored"
+    if session.project is not None:
+        forget(session.project)
     if as_json:
         say_json({"version": done.version, "replaced": str(done.replaced) if done.replaced else None})
         return

@@ -44,7 +44,7 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
         )
     with session.read() as store, Progress("verify") as progress:
         report = store.verify(head, progress=progress.reach)
-        missing = _missing_base(session, store)
+        missing = "" if session.is_older else _missing_base(session, store)
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
     else:

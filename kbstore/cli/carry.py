@@ -86,7 +86,9 @@ def _store(session: Session, author: str | None, source: str, *, empty: bool) ->
     """
     if empty:
         try:
-            there = session.open(author=author)
+            there = Store.open(
+                session.location, branch=session.branch, author=session.author(author), collection=session.collection
+            )
         except StoreNotFound:
             raise _nothing(source) from None
         with there:

@@ -54,6 +54,7 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
     if given is not None:
         session.way_on = f"{_AGAIN}: {_GOES_ON}"
         yield given
+        session.remember_newest(store)
         return
     left = _Left.claim(store, content)
     earlier = left.ident if left is not None else ""
@@ -65,6 +66,7 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
     done = False
     try:
         yield ident
+        session.remember_newest(store)
         sys.stdout.flush()
         done = True
     except OutcomeUnknown as fault:

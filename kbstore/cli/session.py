@@ -1,14 +1,17 @@
 """What one run of a command works on: the project found from the current folder, its store, its file, the author."""
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 import click
 
+from kbstore import newest
 from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
+from kbstore.cli.output import warn
 from kbstore.cli.rounding import warn_rounded
 from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url, project_of
@@ -31,6 +34,7 @@ class Session:
         branch_option: What ``--branch`` said.
         as_json: True if ``--json`` was given.
         lossy: True if ``--lossy`` was given.
+        is_older: True if the store was found to be older than it was.
         landed: What the command has done by now that stays, as "v4_... was committed"; empty while it has done nothing.
         way_on: What to do if the command fails after that.
     """
@@ -41,6 +45,8 @@ class Session:
         self.branch_option: str | None = None
         self.as_json = False
         self.lossy = False
+        self.is_older = False
+        self._accept = False
         self.landed = ""
         self.way_on = ""
 
@@ -97,16 +103,51 @@ class Session:
         """The branch to work on."""
         return self.branch_option or (self.project.config.branch if self.project is not None else "main")
 
-    def open(self, *, author: str | None = None) -> Store:
-        """The store, to be read and written. `author` is what ``--author`` said."""
-        return Store.open(self.location, branch=self.branch, author=self.author(author), collection=self.collection)
+    @contextmanager
+    def open(self, *, author: str | None = None, accept: bool = False) -> Iterator[Store]:
+        """Open the store, to be read and written.
 
-    def read(self) -> Store:
-        """The store, to be read; it may lie on read-only media, or on a full disk."""
+        Args:
+            author: What ``--author`` said.
+            accept: Take a store that is older than it was as it is; it is refused otherwise.
+        """
+        with Store.open(
+            self.location, branch=self.branch, author=self.author(author), collection=self.collection
+        ) as store:
+            project = self._keeps_newest()
+            if project is not None and not accept:
+                newest.refuse_older(project, store)
+            self._accept = accept
+            yield store
+
+    @contextmanager
+    def read(self) -> Iterator[Store]:
+        """Open the store, to be read; it may be on read-only media, or on a full disk."""
         try:
-            return Store.open(self.location, branch=self.branch, collection=self.collection)
+            store = Store.open(self.location, branch=self.branch, collection=self.collection)
         except (DiskFull, ReadOnlyStore):
-            return Store.open(self.location, read_only=True, branch=self.branch, collection=self.collection)
+            store = Store.open(self.location, read_only=True, branch=self.branch, collection=self.collection)
+        with store:
+            project = self._keeps_newest()
+            if project is not None:
+                with suppress(KBStoreError):  # what a damaged store has is for the command to say
+                    if (mark := newest.missing(project, store)) is not None:
+                        self.is_older = True
+                        warn([newest.told(mark, store)])
+                    newest.remember(project, store)
+            yield store
+
+    def remember_newest(self, store: Store) -> None:
+        """Remember the newest version after a write, as long as the command may still be repeated."""
+        project = self._keeps_newest()
+        if project is not None:
+            with suppress(KBStoreError):  # a read-only folder costs this note, and no more
+                newest.remember(project, store, always=self._accept)
+
+    def _keeps_newest(self) -> Project | None:
+        """The project whose store is a file, which may be exchanged for an older copy."""
+        project = self.project
+        return project if project is not None and not is_url(project.location) else None
 
     def salvage(self) -> Store:
         """The store, to be read as far as it can be: whatever branch is open, and without a word written."""

@@ -12,6 +12,7 @@ from kbstore.cli.options import as_json_option, author_option, command, lossy_op
 from kbstore.cli.output import note, say, say_json, warn
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
+from kbstore.newest import forget
 from kbstore.pointer import parse_pointer
 from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
 from kbstore.render.escape import visible
@@ -90,10 +91,11 @@ def init_command(
                 note(f"{visible(file.name)} equals no version, so it is compared with {version.name}")
                 note("if it was taken from another one, kbstore commit --base REV commits what differs from that")
         else:
-            version = copy.commit(message=message)
+            version = copy.commit(message=message, base="v0")  # whatever it was taken from, in a store that is gone
             session.landed = f"{version.name} is in the store"
             session.way_on = "see the state of the file: kbstore status"
         project.save()
+        forget(project)
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
         warn(version.notes)
 

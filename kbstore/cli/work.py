@@ -151,7 +151,8 @@ def commit_command(
       kbstore commit -m "Only this article" /problems/p42
     """
     content = session.file.read_bytes() if session.file is not None and session.file.is_file() else b""
-    with session.open(author=author) as store, settled(session, store, write_id, content) as ident:
+    writing = session.open(author=author, accept=base is not None)
+    with writing as store, settled(session, store, write_id, content) as ident:
         copy = session.copy(store)
         with _way_out(_LEAVE_OUT if no_rebase else _MAKE_AGAIN):
             version = copy.commit(

@@ -77,7 +77,7 @@ def test_a_damaged_backup_changes_nothing(kb: Shell, tmp_path: Path) -> None:
     with pytest.raises(CorruptStore, match="not whole"):
         restore_backup(location, backup)
     assert location.read_bytes() == before
-    assert sorted(os.listdir(location.parent)) == ["config.json", "files", "kb.db"]
+    assert sorted(os.listdir(location.parent)) == ["config.json", "files", "kb.db", "newest.json"]
     assert restore_backup(location, backup, verify=False).replaced is not None
 
 
