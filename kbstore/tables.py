@@ -4,11 +4,13 @@ The knowledge base's collection, and beside it every other container most of who
 with full-text search over its texts. An item that is no object is a row too, with its value in the column ``_value``.
 What is in no table goes into the table ``document``, the history into ``versions``. The file is a copy for reading:
 nothing is ever read back from it.
+
+Columns have no type, so SQLite changes no value: "007" stays a text, 9007199254740993 an integer and 1.0 a real number.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,12 @@ _MAX_COLUMNS = 500
 _SQLITE_INT = range(-(2**63), 2**63)
 # Marks an export in SQLite's header (https://sqlite.org/fileformat.html, 1.3): "kbtb".
 _APPLICATION_ID = 0x6B627462
+_LOGS = ("-wal", "-shm", "-journal")
+_SEARCH = "_fts"
+_SEARCH_TABLES = (_SEARCH, *(f"{_SEARCH}_{part}" for part in ("data", "idx", "docsize", "config", "content")))
+"""What full-text search calls its tables, behind the name of the table that it searches."""
+_RESERVED = frozenset({"rank", "rowid", "oid", "_rowid_"})
+"""Names of columns that mean something else to SQLite or to its search."""
 
 
 def export_tables(
@@ -66,6 +74,7 @@ def export_tables(
         pointer = store.collection(version)
         entries = parse_pointer(pointer) if pointer is not None else None
         made = _fill(part, document, entries, _history(store, version), progress)
+        _remove_logs(path)
         part.replace(path)
     except (OSError, sqlite3.Error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else fault
@@ -78,9 +87,21 @@ def export_tables(
 def _refuse_other_files(path: Path) -> None:
     """An earlier export may be replaced; nothing else is worth losing for one."""
     if not path.exists():
+        for end in _LOGS:
+            if os.path.lexists(log := path.with_name(path.name + end)):
+                raise KBStoreError(
+                    f"{log} is left of another database, and SQLite would write it into {path}",
+                    hint="choose another name, or remove it",
+                )
         return
     if path.stat().st_size and _application_of(path) != _APPLICATION_ID:
         raise KBStoreError(f"{path} is not an earlier export, so it is not overwritten", hint="choose another name")
+
+
+def _remove_logs(path: Path) -> None:
+    """Remove what is left beside the file of an earlier database there: SQLite would write it into the new one."""
+    for end in _LOGS:
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def _application_of(path: Path) -> int | None:
@@ -158,7 +179,7 @@ def _fill(
     try:
         # The collection comes first: it has its own name, whatever else would be called so.
         found = sorted(collections(document, entries), key=lambda place: place[0] != entries)
-        taken = {_OTHER, _VERSIONS}
+        taken = {name + end for name in (_OTHER, _VERSIONS) for end in ("", *_SEARCH_TABLES)}
         made: dict[str, int] = {}
         for at, (place, rows) in enumerate(found):
             name = _table_name(place, taken)
@@ -168,11 +189,10 @@ def _fill(
                 progress(at + 1, len(found) + 1)
         others = _others(document, {place for place, _ in found})
         if others:
-            database.table(_OTHER).insert_all(others, pk="pointer", columns={"pointer": str, "value": str})
+            _make(database, _OTHER, ["pointer", "value"], "pointer", ((row["pointer"], row["value"]) for row in others))
             made[_OTHER] = len(others)
-        if history:
-            database.table(_VERSIONS).insert_all(history, pk="seq", column_order=list(history[0]))
-            database.table(_VERSIONS).enable_fts(["message", "author", "tags"], create_triggers=False)
+        _make(database, _VERSIONS, _HISTORY, "seq", (tuple(row[name] for name in _HISTORY) for row in history))
+        _search(database, _VERSIONS, ["message", "author", "tags"])
         made[_VERSIONS] = len(history)
         database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         return made
@@ -185,30 +205,37 @@ def _add(database: Any, name: str, rows: Sequence[tuple[Any, Any]]) -> None:
     if len(members) > _MAX_COLUMNS:
         # As wide as this it is no table: each entry stands in one column, and json_extract() finds its way.
         members = []
-    columns = _columns(members)
+    columns = _columns(members, name)
     odd = not members or any(not isinstance(row, dict) for _, row in rows)
-    names = [_ROW_KEY, *columns.values(), *([_ROW_VALUE] if odd else [])]
-    table = database.table(name)
-    if not rows:
-        table.create({_ROW_KEY: str}, pk=_ROW_KEY)
-        return
-    table.insert_all(
-        (_row(key, row, columns, odd=odd) for key, row in rows),
-        pk=_ROW_KEY,
-        columns=None if members else {_ROW_KEY: type(rows[0][0]), _ROW_VALUE: str},
-        batch_size=500,
-        column_order=names,
-    )
-    texts = [column for column, kind in table.columns_dict.items() if kind is str and column != _ROW_KEY]
-    if texts:
-        table.enable_fts(texts, create_triggers=False)
+    names = [_ROW_KEY, *columns.values(), *([_ROW_VALUE] if odd and rows else [])]
+    _make(database, name, names, _ROW_KEY, (_row(key, row, columns, odd=odd) for key, row in rows))
+    texts = {
+        column
+        for member, column in columns.items()
+        if any(isinstance(row, dict) and isinstance(_cell(row.get(member)), str) for _, row in rows)
+    }
+    _search(database, name, [column for column in names if column in texts or column == _ROW_VALUE])
 
 
-def _row(key: Any, row: Any, columns: dict[str, str], *, odd: bool) -> dict[str, Any]:
+def _make(database: Any, name: str, columns: Sequence[str], key: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Make a table whose columns have no type, and fill it; all names are plain (see `_plain`)."""
+    told = ", ".join(f'"{column}"{" PRIMARY KEY" if column == key else ""}' for column in columns)
+    places = ", ".join("?" * len(columns))
+    with database.conn:
+        database.execute(f'CREATE TABLE "{name}" ({told})')
+        database.conn.executemany(f'INSERT INTO "{name}" VALUES ({places})', rows)  # noqa: S608 - a name of `_plain`
+
+
+def _search(database: Any, name: str, columns: Sequence[str]) -> None:
+    if columns:
+        database.table(name).enable_fts(columns, create_triggers=False)
+
+
+def _row(key: Any, row: Any, columns: dict[str, str], *, odd: bool) -> tuple[Any, ...]:
     spread = isinstance(row, dict) and bool(columns)
-    cells = {column: _cell(row.get(member)) if spread else None for member, column in columns.items()}
-    whole = {_ROW_VALUE: None if spread else encode(row).decode()} if odd else {}
-    return {_ROW_KEY: key, **cells, **whole}
+    cells = [_cell(row.get(member)) if spread else None for member in columns]
+    whole = [None if spread else encode(row).decode()] if odd else []
+    return (key, *cells, *whole)
 
 
 def _cell(value: Any) -> Any:
@@ -218,14 +245,14 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _columns(members: Sequence[str]) -> dict[str, str]:
-    """A column for each member: its own name, made different where SQLite would take two for one."""
-    taken = {_ROW_KEY, _ROW_VALUE}
+def _columns(members: Sequence[str], table: str) -> dict[str, str]:
+    """A column for each member: its own name, made different if SQLite takes it for another one."""
+    taken = {_ROW_KEY, _ROW_VALUE, *_RESERVED, f"{table}{_SEARCH}".casefold()}
     return {member: _free(_plain(member), taken) for member in members}
 
 
 def _table_name(place: tuple[str, ...], taken: set[str]) -> str:
-    return _free(_plain("_".join(place)) if place else "entries", taken)
+    return _free(_plain("_".join(place)) if place else "entries", taken, _SEARCH_TABLES)
 
 
 def _plain(name: str) -> str:
@@ -233,13 +260,15 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w-]+", "_", name)[:60].strip("_") or "_"
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, taken: set[str], ends: Sequence[str] = ()) -> str:
+    """A name that is not taken, and neither is it with one of these ends."""
     if name == "_" or name.casefold().startswith("sqlite"):
         name = f"t{name}"
     for number in count(1):
         tried = name if number == 1 else f"{name}_{number}"
-        if tried.casefold() not in taken:
-            taken.add(tried.casefold())
+        wanted = {f"{tried}{end}".casefold() for end in ("", *ends)}
+        if not wanted & taken:
+            taken.update(wanted)
             return tried
     raise AssertionError("count() ends never")
 
@@ -257,6 +286,9 @@ def _others(document: Any, places: set[tuple[str, ...]]) -> list[dict[str, str]]
         else:
             found.append({"pointer": format_pointer(path), "value": encode(value).decode()})
     return found
+
+
+_HISTORY = ("seq", "version", "id", "time", "authored", "author", "message", "tags", "state")
 
 
 def _history(store: Store, last: Version) -> list[dict[str, Any]]:
