@@ -6,12 +6,13 @@ SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help venv demo test test-long cases lint format bench bench-s3 clean
+.PHONY: help venv demo test test-long s3rver cases lint format bench bench-s3 clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
 	@echo "make test       every test but the long ones, on the built wheel (JOBS=$(JOBS) processes)"
 	@echo "make test-long  everything, with all random runs at full length"
+	@echo "make s3rver     the test of a server that must be refused (s3rver, by npm)"
 	@echo "make cases      the tests of cases that once went wrong (tests/cases), on the built wheel"
 	@echo "make lint       ruff, mypy --strict, import contracts"
 	@echo "make format     ruff format"
@@ -39,7 +40,17 @@ demo: .venv/.made
 test: build/wheel/.made
 	@$(PYTEST) -q -n $(JOBS) --dist worksteal
 
-test-long: build/wheel/.made
+# A server without conditions, which must be refused.
+build/npm/.made:
+	@command -v npm >/dev/null || { echo "s3rver needs npm" >&2; exit 1; }
+	@mkdir -p build/npm
+	@npm install --silent --no-audit --no-fund --prefix build/npm s3rver@3.7.1
+	@touch $@
+
+s3rver: build/wheel/.made build/npm/.made
+	@KBSTORE_LONG=1 $(PYTEST) -q tests/s3/test_servers.py -k s3rver
+
+test-long: build/wheel/.made build/npm/.made
 	@for tool in strace git; do command -v $$tool >/dev/null || { echo "make test-long needs $$tool" >&2; exit 1; }; done
 	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS) --dist worksteal
 

@@ -107,7 +107,7 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     raise RuntimeError(f"weed did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
-def raw_client(url: str) -> Any:
+def raw_client(url: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> Any:
     """A plain boto3 client, for what the backend does not do: buckets, damage."""
     import boto3
     from botocore.config import Config
@@ -116,7 +116,7 @@ def raw_client(url: str) -> Any:
         "s3",
         endpoint_url=url,
         region_name="us-east-1",
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=30),
     )

@@ -1,12 +1,14 @@
 """S3 for tests: a bucket of its own for each test, on moto or on SeaweedFS."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.s3.emulators import localbucket, ministack
 from tests.s3.fakeserver import FakeS3
 from tests.s3.servers import MotoServer, raw_client, seaweed, use_credentials
+from tests.s3.wires import Wire, certificate
 
 _counter = itertools.count(1)
 
@@ -24,6 +26,58 @@ def seaweed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One SeaweedFS for all tests of a process."""
     with seaweed(tmp_path_factory.mktemp("weed")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def ministack_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One ministack for all tests of a process."""
+    with ministack(tmp_path_factory.mktemp("ministack")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def localbucket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One localbucket for all tests of a process."""
+    with localbucket(tmp_path_factory.mktemp("localbucket")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def tls_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[str, str]]]:
+    """Speaks TLS for a server, given its URL: the URL in front of it, and the file of its certificate.
+
+    Bodies are passed on as they are framed, so each server undoes the frames of boto3 itself.
+    """
+    public, context = certificate(tmp_path_factory.mktemp("tls"))
+    fronts: dict[str, Wire] = {}
+
+    def front(url: str) -> tuple[str, str]:
+        if url not in fronts:
+            fronts[url] = Wire(url)
+            fronts[url].context = context
+        return fronts[url].url.replace("http:", "https:"), str(public)
+
+    yield front
+    for wire in fronts.values():
+        wire.close()
+
+
+@pytest.fixture
+def place_on(
+    request: pytest.FixtureRequest, tls_front: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], str]:
+    """The URL of a store in a new bucket, given a server (``moto``, ``seaweed``, ...) and ``http`` or ``https``."""
+
+    def place(server: str, scheme: str) -> str:
+        found = request.getfixturevalue("moto_server" if server == "moto" else f"{server}_url")
+        url = found.url if isinstance(found, MotoServer) else found
+        use_credentials(monkeypatch, None)
+        monkeypatch.setenv("KBSTORE_CACHE", "off")
+        name = new_bucket(url)
+        where, ca = tls_front(url) if scheme == "https" else (url, "")
+        return f"s3://{name}/some/kb?endpoint={where}&read_timeout=30" + (f"&ca={ca}" if ca else "")
+
+    return place
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The S3 backend keeps the contract, on moto and on a real server."""
+"""The S3 backend keeps the contract, on a real server and on emulators."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,6 +7,7 @@ import pytest
 from backends import create_backend, open_backend
 from backends.contract import Backend
 from tests.backends.suite import ContractSuite
+from tests.conftest import LONG
 
 
 class _OnS3(ContractSuite):
@@ -41,3 +42,40 @@ class TestSeaweed(_OnS3):
     @pytest.fixture
     def url(self, real_bucket: str) -> str:
         return f"s3://{real_bucket}/kb?read_timeout=30"
+
+
+class _OnMore(_OnS3):
+    """On servers that the rest of the suite does not run on; what takes long is left to the two above."""
+
+    if not LONG:
+        test_notes_are_found_by_name_and_number = None  # type: ignore[assignment]
+        test_collecting_changes_nothing_that_is_kept = None  # type: ignore[assignment]
+        test_threads_append_every_slot_once = None  # type: ignore[assignment]
+        test_a_reader_sees_later_commits = None  # type: ignore[assignment]
+
+
+class TestMinistack(_OnMore):
+    @pytest.fixture
+    def url(self, place_on: Callable[[str, str], str]) -> str:
+        return place_on("ministack", "https")
+
+
+class TestLocalbucket(_OnMore):
+    @pytest.fixture
+    def url(self, place_on: Callable[[str, str], str]) -> str:
+        return place_on("localbucket", "http")
+
+
+def _with(server: str, scheme: str) -> type[_OnS3]:
+    class Other(_OnS3):
+        @pytest.fixture
+        def url(self, place_on: Callable[[str, str], str]) -> str:
+            return place_on(server, scheme)
+
+    return pytest.mark.long(Other)
+
+
+TestMotoTls = _with("moto", "https")
+TestSeaweedTls = _with("seaweed", "https")
+TestMinistackPlain = _with("ministack", "http")
+TestLocalbucketTls = _with("localbucket", "https")
