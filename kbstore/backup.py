@@ -3,10 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import backends
 from kbstore.clock import Clock, SystemClock
-from kbstore.errors import CorruptStore
+from kbstore.errors import ConflictError, CorruptStore, KBStoreError
+from kbstore.log import Line
 from kbstore.store import Store
 
 _SHOWN_PROBLEMS = 3
@@ -20,11 +22,15 @@ class Backup:
         path: The file that was made; for a restore, the store.
         version: Name of the newest version in it; None if it has none.
         replaced: For a restore, where the file that was replaced is now; None if there was none.
+        only_in_replaced: How many versions only the replaced file has; None if it cannot be read.
+        continues: Whether the replaced file continues the backup, so that ``kbstore pull`` brings its versions back.
     """
 
     path: Path
     version: str | None
     replaced: Path | None = None
+    only_in_replaced: int | None = None
+    continues: bool = False
 
 
 def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str], *, verify: bool = False) -> Backup:
@@ -51,6 +57,7 @@ def restore_backup(
     source: str | os.PathLike[str],
     *,
     verify: bool = True,
+    force: bool = False,
     clock: Clock | None = None,
 ) -> Backup:
     """Put a copy of a backup in the place of a local store, and keep what it replaces beside it.
@@ -59,17 +66,86 @@ def restore_backup(
         location: The store; it may be damaged or missing.
         source: The backup; it stays as it is.
         verify: Prove the copy from its bytes first.
+        force: Also if the store holds another history.
         clock: Gives the time, which is part of the name that the replaced file gets.
 
     Raises:
+        ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
         StoreUnavailable: The store is open elsewhere; nothing was changed.
         StoreNotFound: There is no backup at `source`, or the store is not one file.
         CorruptStore: The backup is damaged; nothing was changed.
     """
     looked = _Look(verify)
+
+    def look(draft: str) -> None:
+        looked(draft)
+        if not force and (found := _compared(location, draft)) is not None and not found.shared and found.only_in_old:
+            raise ConflictError(
+                f"{os.fspath(source)} is not a backup of {os.fspath(location)}: they have no version in common, and "
+                f"{_counted(found.only_in_old)} would be replaced; nothing was changed",
+                hint="name the store that it belongs to with --store; to replace this one all the same, use --force",
+            )
+
     kept = f"replaced-{(clock or SystemClock()).now():%Y%m%d_%H%M%S}"
-    replaced = backends.restore_store(location, Path(source), kept, looked)
-    return Backup(Path(location), looked.version, replaced)
+    replaced = backends.restore_store(location, Path(source), kept, look)
+    # Compared once more: others may have committed until the store was replaced.
+    found = _compared(replaced, location) if replaced is not None else None
+    if found is None:
+        return Backup(Path(location), looked.version, replaced)
+    return Backup(Path(location), looked.version, replaced, found.only_in_old, found.continues)
+
+
+class _Compared(NamedTuple):
+    """How an older store differs from the one that replaces it.
+
+    Attributes:
+        shared: How many versions both have.
+        only_in_old: How many versions only the older one has.
+        continues: Whether each branch of the older one continues that of the other.
+    """
+
+    shared: int
+    only_in_old: int
+    continues: bool
+
+
+def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> _Compared | None:
+    """Compare two stores, branch by branch; None if one of them cannot be read."""
+    shared = only_in_old = 0
+    continues = True
+    try:
+        with Store.open(old, read_only=True) as before, Store.open(new, read_only=True) as after:
+            there = set(after.branches())
+            for name in before.branches():
+                line = Store(before.backend, branch=name).line
+                start, (_, end) = line.segments[-1].offset, line.tail()
+                newest = common = start
+                if name in there:
+                    other = Store(after.backend, branch=name).line
+                    _, newest = other.tail()
+                    common = max(start, _common(line, other, min(end, newest)))
+                shared += common - start
+                only_in_old += end - common
+                continues &= common in (end, newest)
+    except KBStoreError:
+        return None
+    return _Compared(shared, only_in_old, continues)
+
+
+def _common(one: Line, other: Line, most: int) -> int:
+    """The newest version that two lines share: an id stands for all versions before it."""
+    low = 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        if one.entry(middle).id == other.entry(middle).id:
+            low = middle
+        else:
+            most = middle - 1
+    return low
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} version{'' if number == 1 else 's'}"
 
 
 class _Look:

@@ -92,6 +92,8 @@ class Project:
     """A folder with ``.kbstore`` in it."""
 
     def __init__(self, root: Path, config: Config) -> None:
+        for name in (config.file, config.store):
+            _refuse_bytes(name)
         self.root = root
         self.config = config
 
@@ -178,11 +180,28 @@ class Project:
             raise ProjectError(f"cannot make the folder {path.parent}: {fault.strerror}") from fault
         replace_file(path, print_state(state))
 
+    def forget(self, file: Path) -> None:
+        """Drop what is known of a file."""
+        try:
+            self._state_path(file).unlink(missing_ok=True)
+        except OSError as fault:
+            raise ProjectError(f"cannot remove {self._state_path(file)}: {fault.strerror}") from fault
+
     def _state_path(self, file: Path) -> Path:
         real = Path(os.path.realpath(file))
         root = Path(os.path.realpath(self.root))
         name = os.fsencode(real.relative_to(root) if real.is_relative_to(root) else real)
         return self.root / FOLDER / "files" / f"{sha256(name).hexdigest()[:24]}.json"
+
+
+def _refuse_bytes(name: str | None) -> None:
+    """Refuse a name that the configuration, which is JSON, cannot hold."""
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise ProjectError(
+            f"the name {name!a} is not text in UTF-8, so {FOLDER} cannot remember it", hint="rename it first"
+        ) from None
 
 
 def is_url(location: str) -> bool:

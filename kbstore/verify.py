@@ -63,6 +63,7 @@ class Report:
         behind: How many versions it is behind the newest one.
         merged: True if it is not on the line of the branch, but was merged into it.
         notes: What is no damage, but a person should know.
+        missing: One sentence if a head was given and not found in a history that is sound in itself; else empty.
     """
 
     versions: int = 0
@@ -75,11 +76,12 @@ class Report:
     behind: int = 0
     merged: bool = False
     notes: list[str] = field(default_factory=list)
+    missing: str = ""
 
     @property
     def ok(self) -> bool:
-        """True where nothing of the history is wrong."""
-        return not self.problems
+        """True where nothing of the history is wrong, and the head that was given is in it."""
+        return not self.problems and not self.missing
 
 
 def verify_store(
@@ -171,9 +173,13 @@ def _find_pinned(
             f"the event {ident} is v{seq} of branch {other}, not in the history of {branch}: {branch} was rewritten "
             f"since that id was noted, or the id was noted of another branch"
         )
+    elif report.problems:
+        report.problems.append(f"the event {head} is not in what can be read of this history")
     else:
-        report.problems.append(
-            f"the event {head} is not in this history: it was rewritten or cut short since that id was noted"
+        newest = len(distances(report.head, {ident: parents[:1] for ident, parents in prover.parents.items()}))
+        report.missing = (
+            f"this history ends at v{newest} and does not have the event {head}: it is a copy from before that event, or "
+            "it was rewritten or cut short since the id was noted"
         )
 
 

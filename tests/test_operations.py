@@ -14,6 +14,12 @@ $ for votes in 1 2; do
 >   kbstore commit -m "votes" >/dev/null 2>&1
 > done
 """
+_LATER = """$ echo '{"problems": {}}' > kb.json
+$ kbstore commit -m "later" >/dev/null 2>&1
+"""
+_LOST = """$ rm -r .kbstore
+$ echo '{"problems": {"login": {"title": "Login fails", "votes": 2}}}' > kb.json
+"""
 
 
 def _settled(text: str) -> str:
@@ -21,12 +27,15 @@ def _settled(text: str) -> str:
 
 
 def test_backup_and_restore_as_shown(tmp_path: Path) -> None:
-    """The two sessions, one after the other, on a store with three versions."""
+    """The sessions, one after the other: a backup, a version, a restore, the loss of the folder."""
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    shown = "".join(SESSION.findall(text))
-    said = run_session(_BEFORE + shown, tmp_path)
-    assert _settled(said.removeprefix(_BEFORE)) == _settled(shown)
-    assert len(list(commands(shown))) == 2
+    backup, restore, lost = SESSION.findall(text)
+    said = run_session(_BEFORE + backup + _LATER + restore + _LOST + lost, tmp_path)
+    for hidden in (_BEFORE, _LATER, _LOST):
+        assert hidden in said
+        said = said.replace(hidden, "")
+    assert _settled(said) == _settled(backup + restore + lost)
+    assert len(list(commands(backup + restore + lost))) == 5
 
 
 def test_the_names_from_python_exist() -> None:

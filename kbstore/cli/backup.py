@@ -1,13 +1,15 @@
 """Commands that copy a store into one file, and put such a file back: backup, restore-backup."""
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
-from kbstore.backup import backup_store, restore_backup
+from kbstore.backup import Backup, backup_store, restore_backup
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.session import Session, shown_path
+from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
 from kbstore.newest import forget
 from kbstore.project import is_url
@@ -40,33 +42,50 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
 @command("restore-backup")
 @click.argument("source", metavar="FILE")
 @click.option("--verify/--no-verify", default=True, help="Prove the backup from its bytes first (the default).")
+@click.option("--force", is_flag=True, help="Also if the store holds another history than the backup.")
 @as_json_option
 @click.pass_obj
-def restore_backup_command(session: Session, source: str, verify: bool, as_json: bool) -> None:
+def restore_backup_command(session: Session, source: str, verify: bool, force: bool, as_json: bool) -> None:
     """Put a backup in the place of the store.
 
-    The file that it replaces is kept beside it. Close every program that has the store open first. Do not move a
-    backup over kb.db with other tools: SQLite would write an old kb.db-wal over it.
+    The file that it replaces is kept beside it, with the versions that the backup does not have. Close every program
+    that has the store open first. Do not move a backup over kb.db with other tools: SQLite would write an old
+    kb.db-wal over it.
 
     \b
     Example:
       kbstore restore-backup /backups/kb-monday.db
     """
     _refuse_url(source)
-    done = restore_backup(session.location, Path(source), verify=verify)
+    done = restore_backup(session.location, Path(source), verify=verify, force=force)
     session.landed = "the backup is restored"
     if session.project is not None:
         forget(session.project)
     if as_json:
-        say_json({"version": done.version, "replaced": str(done.replaced) if done.replaced else None})
+        replaced = str(done.replaced) if done.replaced else None
+        say_json({"version": done.version, "replaced": replaced, "only_in_replaced": done.only_in_replaced})
         return
     say(f"restored {done.version or 'a store without a version'} from {shown_path(source)}")
     if done.replaced is not None:
-        kept = shown_path(done.replaced)
-        if done.replaced.name.endswith("-wal"):
-            note(f"the log of the store that was there is kept as {kept}")
-        else:
-            note(f"the store that was there is kept as {kept}; kbstore pull brings versions back that only it has")
+        _tell_kept(done, shown_path(done.replaced))
+
+
+def _tell_kept(done: Backup, kept: str) -> None:
+    """Say where the replaced file is, and what only it has."""
+    if done.replaced is not None and done.replaced.name.endswith("-wal"):
+        note(f"the log of the store that was there is kept as {kept}")
+        return
+    note(f"the store that was there is kept as {kept}")
+    if done.only_in_replaced is None:
+        note(f"it cannot be read whole; kbstore salvage DIR --store {quote(kept)} writes what can be proved of it")
+    elif done.only_in_replaced:
+        way = (
+            f"kbstore pull {quote(kept)} brings {'it' if done.only_in_replaced == 1 else 'them'} back"
+            if done.continues
+            else f"kbstore log --store {quote(kept)} lists what is in it"
+        )
+        one = done.only_in_replaced == 1
+        note(f"{counted(done.only_in_replaced, 'version')} {'is' if one else 'are'} only in that file; {way}")
 
 
 def _refuse_url(place: str) -> None:

@@ -54,17 +54,25 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             say(f"cache: {visible(damage)} (nothing is lost; it is rebuilt)")
         for text in report.notes:
             say(f"note: {visible(text)}")
-        if not report.ok:
+        if report.problems:
             say(f"{report.readable:,} of {counted(report.versions, 'version')} can be read")
         else:
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.pinned:
                 merged = ", which was merged into it" if report.merged else ""
                 say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")
+            elif report.missing:
+                say(f"missing: {visible(report.missing)}")
             else:
                 say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
     if missing:
         note(f"warning: {missing}")
+    if report.missing:
+        raise NotWhole(
+            f"the event {head} is not in this history",
+            hint="look for a newer copy (a backup, a clone, a kb.db.replaced-* beside the store): "
+            f"kbstore verify --head {head} --store COPY",
+        )
     if not report.ok:
         raise NotWhole(
             f"the history is not whole: {counted(len(report.problems), 'problem')}",
@@ -78,10 +86,13 @@ def _missing_base(session: Session, store: Store) -> str:
     state = project.state_of(file) if project is not None and file is not None else None
     if file is None or state is None or not state.id or state.branch != store.branch or remembered(store, state):
         return ""
-    return (
-        f"{shown_path(file)} was taken from {state.name or f'v{state.seq}'}, which this store does not contain: "
-        "the store is an older copy, or another one"
-    )
+    head = store.head()
+    if state.seq > head.seq:
+        what = f"it ends at {head.name}, so it is an older copy, or another store"
+    else:
+        what = f"its v{state.seq} is another version, so it was rewritten, or it is another store"
+    taken = f"{shown_path(file)} was taken from {state.name or f'v{state.seq}'}"
+    return f"{taken}, which this store does not contain: {what}"
 
 
 def _behind(versions: int) -> str:

@@ -17,13 +17,14 @@ from kbstore.pointer import parse_pointer
 from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
 from kbstore.render.escape import visible
 from kbstore.store import Store
+from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 from kbstore.workfile import EmptyFile, WorkFile, WorkFileError, mode_like
-from kbstore.workingcopy import WorkingCopy
+from kbstore.workingcopy import Status, WorkingCopy
 
 
 @command("init")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 @click.option("-m", "--message", metavar="TEXT", default="first version", help="Why the first version is as it is.")
 @click.option(
     "--collection", metavar="POINTER", help="The container of the entries, as /problems; by default the largest."
@@ -61,7 +62,7 @@ def init_command(
     old = there.config if there is not None else Config()
     config = replace(
         old,
-        store=_store(session, old),
+        store=_store(session, old, root),
         file=file.name,
         collection=collection if collection is not None else old.collection,
         branch=session.branch_option or old.branch,
@@ -83,8 +84,7 @@ def init_command(
         head = store.head()
         if content is None:
             version = copy.take(head, force=True)
-        elif head.seq:
-            status = copy.status()
+        elif (status := _status(copy, project, file)).head.seq:
             version = status.base
             copy.note_base(version)
             if not (status.clean or as_json):
@@ -100,11 +100,28 @@ def init_command(
         warn(version.notes)
 
 
-def _store(session: Session, old: Config) -> str:
+def _status(copy: WorkingCopy, project: Project, file: Path) -> Status:
+    """Compare the file with the store, also if it was taken from another history, which may be lost."""
+    try:
+        return copy.status()
+    except BaseUnknown:
+        state = project.state_of(file)
+        if state is None or (state.branch != copy.store.branch and state.branch in copy.store.branches()):
+            raise
+        project.forget(file)
+        note(f"{visible(file.name)} was taken from {state.name}, which this store does not contain")
+        return copy.status()
+
+
+def _store(session: Session, old: Config, root: Path) -> str:
+    """The store as the configuration names it; a project that holds its store can be moved."""
     chosen = session.chosen_store()
     if chosen is None:
         return old.store
-    return chosen if is_url(chosen) else os.path.abspath(chosen)  # noqa: PTH100
+    if is_url(chosen):
+        return chosen
+    path = Path(os.path.abspath(chosen))  # noqa: PTH100
+    return os.path.relpath(path, root / FOLDER) if path.is_relative_to(root) else os.fspath(path)
 
 
 def _store_for(project: Project, author: str, *, joined: bool) -> Store:

@@ -31,7 +31,7 @@ def test_backups_as_json(kb: Shell) -> None:
     found = kb.ok("backup", "kept.db", "--json").object
     assert found.keys() == {"schema_version", "path", "version"}
     found = kb.ok("restore-backup", "kept.db", "--json").object
-    assert found.keys() == {"schema_version", "version", "replaced"}
+    assert found.keys() == {"schema_version", "version", "replaced", "only_in_replaced"}
     assert (kb.folder / found["replaced"]).exists()
 
 

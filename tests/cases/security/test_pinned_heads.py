@@ -61,8 +61,8 @@ def test_a_pinned_head_is_expanded_and_its_distance_is_counted(true: tuple[Path,
     report = _verified(path, first[:16].upper())
     assert (report.ok, report.pinned_id, report.behind) == (True, first, 1)
     assert _verified(path, second).behind == 0
-    assert _verified(path, first[:15]).problems
-    assert _verified(path, first[:63] + ("0" if first[63] != "0" else "1")).problems
+    assert not _verified(path, first[:15]).ok
+    assert not _verified(path, first[:63] + ("0" if first[63] != "0" else "1")).ok
 
 
 def test_a_pinned_head_is_found_through_a_second_parent(tmp_path: Path, true: tuple[Path, str, str]) -> None:
