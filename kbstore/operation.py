@@ -17,6 +17,7 @@ from kbstore.pointer import format_pointer, parse_pointer, shorten
 
 _LEAST_BYTES = len('{"op":"move","path":""},')
 _OPS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
+_LIKE_THIS = 'an operation looks like {"op": "replace", "path": "/a", "value": 1}; a document is committed, not applied'
 
 
 class Operation(NamedTuple):
@@ -118,7 +119,8 @@ def _read_text(text: bytes | bytearray | memoryview | str, limit: int | None) ->
 def _read_operation(index: int, item: object, owned: bool) -> Operation:
     if type(item) is not dict:
         if not isinstance(item, Mapping):
-            raise PatchError(f"operation {index} is of type {type(item).__name__}, not an object", index=index)
+            what = f"operation {index} is of type {type(item).__name__}, not an object"
+            raise PatchError(what, index=index, hint=_LIKE_THIS)
         item = dict(item)
     op = item.get("op")
     if type(op) is not str or op not in _OPS:
@@ -171,7 +173,7 @@ def bad_value(index: int, op: str, pointer: str, fault: InvalidJSON) -> PatchErr
 def _refuse_op(index: int, item: Mapping[str, JSON]) -> NoReturn:
     pointer = item.get("path") if isinstance(item.get("path"), str) else None
     if "op" not in item:
-        raise PatchError(f"operation {index} has no member 'op'", index=index, pointer=pointer)
+        raise PatchError(f"operation {index} has no member 'op'", index=index, pointer=pointer, hint=_LIKE_THIS)
     raise PatchError(
         f"operation {index}: {shorten(repr(item['op']))} is not an operation",
         index=index,

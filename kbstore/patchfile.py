@@ -34,9 +34,11 @@ def read_patch(text: bytes) -> PatchFile:
         raise PatchError(f"the patch cannot be read: {fault}", hint=fault.hint) from fault
     patch, base = value.get("patch"), value.get("base")
     if not isinstance(patch, list) or not isinstance(base, str | None):
+        if "op" in value:
+            raise PatchError("a single operation is not a patch", hint="put [ before it and ] behind it")
         raise PatchError(
-            "the patch is not an array of operations, nor the object that kbstore diff --json prints",
-            hint="put [ before it and ] behind it",
+            "this is a document: neither an array of operations nor the object that kbstore diff --json prints",
+            hint="commit a document with: kbstore commit -m TEXT, or kbstore commit --file FILE -m TEXT",
         )
     name = value.get("from")
     return PatchFile(encode(patch), base, name if isinstance(name, str) else "")

@@ -112,7 +112,7 @@ def _application_of(path: Path) -> int | None:
     import sqlite3
 
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+        connection = sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1", uri=True)
         try:
             (found,) = connection.execute("PRAGMA application_id").fetchone()
         finally:

@@ -178,8 +178,8 @@ def _find_pinned(
     else:
         newest = len(distances(report.head, {ident: parents[:1] for ident, parents in prover.parents.items()}))
         report.missing = (
-            f"this history ends at v{newest} and does not have the event {head}: it is a copy from before that event, or "
-            "it was rewritten or cut short since the id was noted"
+            f"this history ends at v{newest} and does not have the event {head}: it is a copy from before that "
+            "event, or it was rewritten or cut short since the id was noted"
         )
 
 

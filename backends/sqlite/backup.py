@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable
 from backends.forks import parting
 from backends.sqlite import file
@@ -129,7 +130,8 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
         yield draft
     except OSError as error:
         raise StoreUnavailable(
-            f"{target} cannot be written: {error.strerror}", hint="check its folder, or name another place"
+            f"{target} cannot be written: {error.strerror}",
+            hint=advice(error) or "check its folder, or name another place",
         ) from error
     finally:
         reader.close()

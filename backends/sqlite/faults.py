@@ -4,10 +4,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from backends.advice import advice, cannot_open, size_limit
 from backends.errors import BackendError, CorruptStore, DiskFull, ReadOnlyStore, StoreUnavailable
 from backends.sqlite.shares import unshared
 
 RESTORE_HINT = "bring a backup back with: kbstore restore-backup FILE"
+LIMIT_HINT = "raise the limit on the size of files (ulimit -f); everything can be read meanwhile"
 FULL_HINT = "free disk space, then try again; everything can be read meanwhile"
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH}
@@ -52,13 +54,20 @@ def translated(error: Fault, location: str) -> BackendError:
         return StoreUnavailable(
             f"{location} is locked by another process: {said}", hint="wait until that one is done, then try again"
         )
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and (limit := size_limit(location)) is not None:
+        return DiskFull(
+            f"this process may not make files of more than {limit:,} bytes, so {location} cannot be written ({said})",
+            hint=LIMIT_HINT,
+        )
     if is_full(error):
         return DiskFull(f"the disk is full: there is no room to write {location} ({said})", hint=FULL_HINT)
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyStore(f"{location} cannot be written: {said}", hint="open it read-only, or change its mode")
     if code in _CLOSED_DOOR:
+        cause = cannot_open(location, "-wal", "-journal")
         return StoreUnavailable(
-            f"{location} cannot be opened: {said}", hint="check the permissions of the file and of its folder"
+            f"{location} cannot be opened: {cause.strerror if cause is not None else said}",
+            hint=(cause and advice(cause)) or "check the permissions of the file and of its folder",
         )
     if code == sqlite3.SQLITE_IOERR:
         return StoreUnavailable(f"the disk failed under {location}: {said}", hint="check the disk, then try again")

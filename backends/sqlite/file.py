@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
@@ -99,7 +100,8 @@ def create_file(path: Path, mode: int = 0o666) -> None:
         publish(draft, path)
     except OSError as error:
         raise StoreUnavailable(
-            f"{path} cannot be created: {error.strerror}", hint="check the permissions of the folder"
+            f"{path} cannot be created: {error.strerror}",
+            hint=advice(error) or "check its folder, or choose another place",
         ) from error
     finally:
         for leftover in family(draft):
@@ -159,7 +161,9 @@ def look_at(path: Path) -> os.stat_result:
             ) from None
         raise StoreNotFound(f"there is no store at {path}", hint="check the path, or create one there") from None
     except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+        raise StoreUnavailable(
+            f"{path} cannot be read: {error.strerror}", hint=advice(error) or "check the path, and its permissions"
+        ) from error
     if stat.S_ISDIR(found.st_mode):
         raise StoreNotFound(f"{path} is a folder, not a store", hint="name the file of the store")
     if not stat.S_ISREG(found.st_mode):

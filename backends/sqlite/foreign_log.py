@@ -48,7 +48,9 @@ class _Mark(NamedTuple):
 
 def uri_of(path: Path, options: str) -> str:
     """The name by which SQLite opens a file with options; two slashes in front would name a host."""
-    return f"file:{quote(os.sep + str(path.absolute()).lstrip(os.sep)) if os.sep == '/' else path.absolute()}?{options}"
+    name = str(path.absolute())
+    # As bytes: a name need not be text.
+    return f"file:{quote(os.fsencode(os.sep + name.lstrip(os.sep))) if os.sep == '/' else name}?{options}"
 
 
 def mark_write(connection: sqlite3.Connection) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+from backends.advice import advice
 from kbstore.cli.output import say_json, width
 from kbstore.cli.pending import Forgotten
 from kbstore.cli.session import Session
@@ -114,6 +115,9 @@ def _hint(fault: BaseException, session: Session, code: int) -> str | None:
     if isinstance(fault, ReadOnlyStore) and (fault.hint or "").startswith(_OPENING):
         return _READ_ONLY_HINT
     own = fault.hint if isinstance(fault, KBStoreError) else None
+    cause = fault if isinstance(fault, OSError) else fault.__cause__
+    if own is None and isinstance(cause, OSError):
+        own = advice(cause)
     if code == LANDED and session.way_on:
         return f"{own}, then {session.way_on}" if own else session.way_on
     return own

@@ -7,6 +7,7 @@ from itertools import chain
 
 import click
 
+from kbstore.cli.near import hinting
 from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, note, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
@@ -158,7 +159,8 @@ def get_command(session: Session, pointer: str, revision: str, raw: bool, as_jso
     """
     with session.read() as store:
         version = store.version(revision)
-        value = store.get(pointer, version)
+        with hinting(store, pointer, version):
+            value = store.get(pointer, version)
         if as_json:
             say_json({"pointer": pointer, "version": version.name, "value": value})
         elif raw and isinstance(value, str):

@@ -107,7 +107,12 @@ def say_json(fields: Mapping[str, Any]) -> None:
 
 def json_text(value: Any, *, pretty: bool = False) -> str:
     """JSON text of a value, in which nothing can steer a terminal; it still means exactly the value."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else None).decode()
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else None).decode()
+    except TypeError:  # the name of a file that is not text: JSON has a way to write what Python makes of it
+        import json
+
+        text = json.dumps(value, indent=2 if pretty else None, separators=None if pretty else (",", ":"))
     return "\n".join(visible_json(line) for line in text.split("\n"))
 
 

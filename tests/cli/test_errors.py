@@ -155,6 +155,36 @@ def test_a_pointer_to_nothing(kb: Shell, pointer: str) -> None:
     assert repr(pointer)[1:-1] in kb.fails(3, "get", pointer).err
 
 
+@pytest.mark.parametrize(
+    ("pointer", "hint"),
+    [
+        ("/problms", "did you mean '/problems'?"),
+        ("/problems/p11/title", "did you mean '/problems/p1'?"),
+        ("/nope", "the document has name, problems"),
+        ("/problems/p1/steps/7", "/problems/p1/steps is an array of 1 element, /problems/p1/steps/0 is the first"),
+        ("/problems/p1/votes/0", "/problems/p1/votes is neither an object nor an array: nothing is below it"),
+    ],
+)
+def test_what_is_near_a_pointer_to_nothing(kb: Shell, pointer: str, hint: str) -> None:
+    """The hint names what the user may have meant."""
+    assert f"hint: {hint}" in kb.fails(3, "get", pointer).err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{"problems": {}}', "kbstore commit"),
+        ('[{"id": "p1"}]', "a document is committed, not applied"),
+        ("[1, 2]", "a document is committed, not applied"),
+        ('{"op": "remove", "path": "/name"}', "put [ before it"),
+    ],
+)
+def test_a_document_in_place_of_a_patch(kb: Shell, text: str, hint: str) -> None:
+    """It is told from a patch, and the command for documents is named."""
+    assert hint in kb.fails(3, "apply", "-", "-m", "x", stdin=text.encode()).err
+    assert kb.versions() == 3
+
+
 @pytest.mark.parametrize("text", ['{"format": 99}', "{", '{"store": 3}', "\xff"])
 def test_a_configuration_that_cannot_be_used(kb: Shell, text: str) -> None:
     """It is named, by every command."""

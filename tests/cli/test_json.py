@@ -12,7 +12,7 @@ VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags
 TAG = ["tag", "seq", "version", "id"]
 DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "base", "patch"]
 VERIFY = ["ok", "versions", "readable", "head", "problems", "caches", "pinned", "pinned_id", "behind", "merged"]
-VERIFY += ["notes"]
+VERIFY += ["notes", "missing"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {
@@ -51,7 +51,7 @@ SHAPES = {
     "salvage": ["folder", "versions", "readable", "events", "patches", "documents", "refs", "problems"],
     "gc": [*GC, "size_after_bytes"],
     "backup": ["path", "version"],
-    "restore-backup": ["version", "replaced"],
+    "restore-backup": ["version", "replaced", "only_in_replaced"],
 }
 COMMANDS = {
     "init": ["-C", "new", "init", "kb.json"],
@@ -134,7 +134,7 @@ def test_a_problem_is_an_object_too(kb: Shell) -> None:
     """`verify --json` tells its findings on stdout, also where it ends with 3."""
     result = kb.fails(3, "verify", "--head", "0" * 64, "--json")
     assert result.object["ok"] is False
-    assert len(result.object["problems"]) == 1
+    assert (result.object["problems"], result.object["missing"] != "") == ([], True)
 
 
 def test_json_and_other_forms_are_not_mixed(kb: Shell) -> None:

@@ -28,6 +28,8 @@ WRITING = [
 LINE, PATCH = b'{"document": 1}', b'[{"op": "add", "path": "/x", "value": 1}]'
 # From linux/prctl.h and linux/capability.h.
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+# Under a limit on the size of files Python would leave cut modules behind for the next process.
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 DISK_BYTES, ROOM_BYTES = 6 << 20, 200_000
 READING = [["status"], ["log"], ["show"], ["diff", "v1"], ["get"], ["tag"], ["branch"], ["export"], ["verify"]]
 
@@ -73,6 +75,89 @@ def test_an_init_where_nothing_may_be_written(read_only: Shell) -> None:
     done = read_only.process("-C", str(kept), "init", "kb.json", preexec_fn=without_rights)
     assert done.returncode == 3
     assert done.stderr.startswith(b"error: cannot make the folder ")
+
+
+@pytest.mark.parametrize("closed", [".kbstore", ".kbstore/config.json", "kb.json", "."])
+def test_what_may_not_be_read_is_hinted_at(kb: Shell, closed: str) -> None:
+    """A folder or a file that is closed to this user: the error names it, and the hint its permissions."""
+    commands: list[list[str]] = [["status"], ["commit", "-m", "x"]]
+    if closed == ".":
+        shutil.rmtree(kb.folder / ".kbstore")
+        commands = [["init", "kb.json"]]
+    place = kb.folder / closed
+    mode = place.stat().st_mode & 0o777
+    place.chmod(0o555 if closed == "." else 0)
+    try:
+        for command in commands:
+            done = kb.process(*command, preexec_fn=without_rights)
+            assert done.returncode == 3, done
+            assert str(place).encode() in done.stderr
+            assert b"Permission denied" in done.stderr
+            assert b"\nhint: check the permissions" in done.stderr
+    finally:
+        place.chmod(mode)
+
+
+def test_a_folder_whose_name_is_not_text(shell: Shell, tmp_path: Path) -> None:
+    """Everything works in it; only what would have to be remembered in JSON is refused, by name."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "kb.json").write_text(json.dumps(DOCUMENT))
+    at = ["-C", str(folder)]
+    shell.ok(*at, "init", "kb.json")
+    shell.ok(*at, "backup", str(folder / "kept.db"))
+    assert os.fsencode(shell.ok(*at, "backup", "two.db", "--json").object["path"]) == b"two.db"
+    for command in (["status"], ["export", "--sqlite", "t.db"], ["clone", ".kbstore", "c"]):
+        shell.ok(*at, *command)
+    found = shell.ok(*at, "status", "--json").object["file"]
+    assert os.fsencode(found) == os.fsencode(folder) + b"/kb.json"
+    restored = shell.ok(*at, "restore-backup", "kept.db", "--json").object["replaced"]
+    assert os.path.exists(restored)
+    shell.write(DOCUMENT)
+    told = shell.fails(3, "init", "kb.json", "--store", str(folder / "elsewhere.db")).err
+    assert "caf\\udce9" in told
+    assert "is not text in UTF-8" in told
+    assert not (shell.folder / ".kbstore").exists()
+    odd = os.fsdecode(b"k\xe9.json")
+    shell.file.rename(shell.folder / odd)
+    assert "is not text in UTF-8" in shell.fails(3, "init", odd).err
+    assert not (shell.folder / ".kbstore").exists()
+
+
+LIMITS = {
+    "descriptors": (resource.RLIMIT_NOFILE, 9, b"ulimit -n"),
+    "file size": (resource.RLIMIT_FSIZE, 4096, b"ulimit -f"),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_of_the_process_is_named(kb: Shell, limit: str) -> None:
+    """Too few descriptors, or files that may not become larger, are not taken for permissions or a full disk."""
+    kind, value, advice = LIMITS[limit]
+    code = (
+        "import os, resource\nfrom kbstore.errors import StoreUnavailable\nfrom kbstore.store import Store\n"
+        "Store.open('.kbstore').close()\n"
+        f"held = [os.open(os.devnull, 0) for _ in range({value})] if {kind} == resource.RLIMIT_NOFILE else []\n"
+        f"resource.setrlimit({kind}, ({value}, {value}))\n"
+        "try:\n  store = Store.open('.kbstore', author='a')\n  store.commit({'n': 'x' * 9999})\n"
+        "except StoreUnavailable as fault:\n  print(fault, fault.hint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=kb.folder, env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert advice in done.stdout, done
+    assert b"permissions" not in done.stdout
+
+
+@pytest.mark.parametrize("length", [251, 253, 255, 256])
+def test_a_name_that_is_too_long_is_named(shell: Shell, length: int) -> None:
+    """Also if only the files that SQLite puts beside it would have too long a name."""
+    shell.write(DOCUMENT)
+    told = shell.fails(3, "init", "kb.json", "--store", "x" * length).err
+    assert "File name too long" in told
+    assert "hint: choose a shorter name" in told
+    assert sorted(os.listdir(shell.folder)) == ["kb.json"]
 
 
 class Disk:
@@ -158,7 +243,7 @@ def test_a_disk_that_is_full(shell: Shell, disk: Disk, tmp_path: Path, command: 
     disk.fill()
     before = shell.file.read_bytes()
     names = {path.name for path in shell.folder.iterdir()}
-    done = shell.process(*call, preexec_fn=disk.limit)
+    done = shell.process(*call, preexec_fn=disk.limit, env=NO_BYTECODE)
     assert done.returncode in ((3, 12) if command in ("commit", "apply", "import", "init") else (3,)), done
     assert done.stderr.startswith(b"error: ")
     assert b"Traceback" not in done.stderr
@@ -202,15 +287,18 @@ def test_a_disk_without_any_room_can_be_read(shell: Shell, disk: Disk) -> None:
     expected = shell.ok("get").out
     disk.fill_up()
     for command in (["status"], ["log"], ["diff", "v1"], ["get"], ["verify"]):
-        done = shell.process(*command, preexec_fn=disk.forbid)
+        done = shell.process(*command, preexec_fn=disk.forbid, env=NO_BYTECODE)
         assert (done.returncode, done.stderr) == (0, b""), (command, done)
         if command == ["get"]:
             assert done.stdout.decode() == expected
     for command in (["commit", "-m", "x", "--allow-empty"], ["import", "-"], ["gc"]):
-        done = shell.process(*command, preexec_fn=disk.forbid, input=LINE)
+        done = shell.process(*command, preexec_fn=disk.forbid, env=NO_BYTECODE, input=LINE)
         assert done.returncode == 3, (command, done)
-        assert done.stderr.startswith(b"error: the disk is full"), (command, done)
-        assert b"free disk space" in done.stderr
+        told = (b"error: the disk is full", b"free disk space")
+        limited = (b"error: this process may not make files of more than 100 bytes", b"ulimit -f")
+        start, advice = told if disk.mounted else limited
+        assert done.stderr.startswith(start), (command, done)
+        assert advice in done.stderr
     disk.clear()
     assert shell.ok("verify").out.startswith("whole: 1 version")
     shell.ok("commit", "-m", "x", "--allow-empty")
