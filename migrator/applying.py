@@ -13,7 +13,7 @@ from migrator.errors import ChangedError, MigrationError, NeedsRepair, OrderErro
 from migrator.files import Migration, find
 from migrator.history import DONE, HALF_DONE, History, Record, Taken, newest_of
 from migrator.outcome import DOWN, UP, Direction, Result
-from migrator.plan import Plan, Prepared, half_done, make_plan, prepare_rollback
+from migrator.plan import Plan, Prepared, changes, half_done, make_plan, prepare_rollback
 from migrator.runner import Runner
 from migrator.settings import Settings
 
@@ -26,6 +26,7 @@ class Work:
     """What `up`, `down` and `repair` need while the lock is held.
 
     Attributes:
+        scan: Reads the folder again.
         progress: Is told each result as it comes.
         notice: Is told, in a sentence, what a person should know beside the results.
     """
@@ -33,6 +34,7 @@ class Work:
     engine: Engine
     history: History
     migrations: Sequence[Migration]
+    scan: Callable[[], Sequence[Migration]]
     settings: Settings
     clock: Clock
     progress: Callable[[Result], None]
@@ -90,6 +92,10 @@ class Work:
         if any(record.state in HALF_DONE for record in records.values()):
             with self.engine.journal_lock(self.settings.wait_s, self.clock):
                 records = self.history.load()
+        if changes(self.migrations, records):
+            # Another runner may have applied what was written since the folder was read.
+            self.migrations = self.scan()
+            self._prepared.clear()
         return records
 
     def runner(self) -> Runner:

@@ -134,9 +134,8 @@ class DatabaseMigrator:
         """Names of the migrations that `apply_all_pending` would run, in that order."""
         from migrator.plan import is_pending
 
-        migrations = self.migrations()
         with self._opened() as (_, history):
-            records = history.load()
+            migrations, records = self._matched(history)
         return [each.name for each in migrations if is_pending(each, records.get(each.name))]
 
     def apply_all_pending(self, dry_run: bool = False) -> list[dict[str, Any]]:
@@ -209,9 +208,8 @@ class DatabaseMigrator:
 
     def status(self) -> list[Entry]:
         """Every migration and how it stands: those of the folder in order, then those whose file is gone."""
-        migrations = self.migrations()
         with self._opened() as (_, history):
-            records = history.load()
+            migrations, records = self._matched(history)
         entries = [_entry(each.name, records.get(each.name), each) for each in migrations]
         known = {each.name for each in migrations}
         gone = [each for each in records.values() if each.name not in known and each.state != "rolled_back"]
@@ -238,17 +236,17 @@ class DatabaseMigrator:
         """
         from migrator import inspection
 
-        migrations = self.migrations()
         with self._opened() as (engine, history):
-            return list(inspection.verify(engine, migrations, history.load(), self._limits))
+            migrations, records = self._matched(history)
+            return list(inspection.verify(engine, migrations, records, self._limits))
 
     def doctor(self) -> "list[Problem]":
         """Everything that is wrong between files, history and database, the gravest first; empty where all is well."""
         from migrator import inspection
 
-        migrations = self.migrations()
         with self._opened() as (engine, history):
-            return list(inspection.doctor(engine, history, migrations, history.load()))
+            migrations, records = self._matched(history)
+            return list(inspection.doctor(engine, history, migrations, records))
 
     def lint(self) -> "list[Finding]":
         """What rules find in the folder's migrations, in order; nothing is run, and no database is needed.
@@ -290,7 +288,8 @@ class DatabaseMigrator:
         from migrator import repair
 
         with self._working(create=True) as work:
-            migration, record = repair.which(name, work.migrations, work.settled_records())
+            records = work.settled_records()  # first: it may read the folder again
+            migration, record = repair.which(name, work.migrations, records)
             if action == "mark-pending":
                 if record is None:
                     raise MigrationError(f"{name} is pending already", hint="migrator status")
@@ -339,7 +338,16 @@ class DatabaseMigrator:
 
         migrations = self._scan()
         with self._opened(create=create) as (engine, history), engine.lock(self._settings.wait_s, self._clock):
-            yield Work(engine, history, migrations, self._settings, self._clock, self._progress, self._notice)
+            yield Work(
+                engine, history, migrations, self._scan, self._settings, self._clock, self._progress, self._notice
+            )
+
+    def _matched(self, history: History) -> tuple[list[Migration], dict[str, Record]]:
+        """The folder and the history; read again if another runner applied what was written in between."""
+        migrations, records = self.migrations(), history.load()
+        from migrator.plan import changes
+
+        return (self.migrations() if changes(migrations, records) else migrations), records
 
     @property
     def _limits(self) -> Limits:

@@ -1,11 +1,13 @@
 """What a person decides: repair, baseline, taking over from other tools."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
-from migrator import ChangedError, MigrationError, NeedsRepair, StatementFailed
+from migrator import ChangedError, DatabaseMigrator, MigrationError, NeedsRepair, StatementFailed
+from migrator import database as database_module
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder, events, rows, states
 
@@ -203,3 +205,41 @@ def test_a_version_of_another_tool_without_its_file_is_refused(three: Folder, sq
     by_hand(sqlite, "DROP TABLE schema_migrations", "CREATE TABLE schema_migrations (id INTEGER, applied TEXT)")
     with pytest.raises(MigrationError, match="with the columns id, applied"):
         migrator.up()
+
+
+ACTIONS: dict[str, Callable[[DatabaseMigrator], object]] = {
+    "up": lambda own: own.up(),
+    "dry run": lambda own: own.up(dry_run=True),
+    "down": lambda own: own.down("004_late"),
+    "status": lambda own: states(own)["004_late.sql"] == "applied",
+    "pending": lambda own: own.get_pending_migrations(),
+    "doctor": lambda own: own.doctor(),
+    "verify": lambda own: own.verify(),
+    "repair": lambda own: own.repair("004_late", "mark-applied"),
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "answer"),
+    [("up", []), ("dry run", []), ("status", True), ("pending", []), ("doctor", []), ("verify", []), ("down", None),
+     ("repair", None)],
+)  # fmt: skip
+def test_a_file_that_another_runner_applies_meanwhile(
+    three: Folder, sqlite: str, monkeypatch: pytest.MonkeyPatch, action: str, answer: object
+) -> None:
+    """It was written after this runner had read the folder: the folder is read again before a file is called gone."""
+    three.migrator(sqlite).up()
+    read = database_module.scan
+    reads = []
+
+    def reading(*arguments: Any) -> Any:
+        found = read(*arguments)
+        reads.append(None)
+        if len(reads) == 1:
+            three.write(v004_late="CREATE TABLE late (id INTEGER);", v004_late_rollback="DROP TABLE late;")
+            assert [each.migration for each in three.migrator(sqlite).up()] == ["004_late.sql"]
+        return found
+
+    monkeypatch.setattr(database_module, "scan", reading)
+    found = ACTIONS[action](three.migrator(sqlite))
+    assert answer is None or found == answer
