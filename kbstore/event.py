@@ -18,7 +18,7 @@ import orjson
 from kbstore.canonical import MISSING, decode_large, dumps, encode, fits_depth
 from kbstore.clock import format_time, parse_time
 from kbstore.edits import MAX_OPERATIONS, MAX_TOKENS
-from kbstore.errors import CorruptStore, InvalidJSON, PatchError, PointerError, UnsupportedFormat
+from kbstore.errors import CorruptStore, DamagedVersion, InvalidJSON, PatchError, PointerError, UnsupportedFormat
 from kbstore.operation import bad_pointer, bad_value, parse_patch
 from kbstore.patch import Operation, located
 from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
@@ -94,7 +94,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """`time` as a datetime in UTC.
 
         Raises:
-            CorruptStore: It is none.
+            DamagedVersion: It is not a time.
         """
         return self._moment(self.time)
 
@@ -107,20 +107,17 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """Refuse an event whose times are not written as `Event.encode` writes them.
 
         Raises:
-            CorruptStore: So it is.
+            DamagedVersion: One of them is written otherwise, or is not a time.
         """
         for text in (self.time, self.authored or self.time):
             if format_time(self._moment(text)) != text:
-                raise CorruptStore(
-                    f"v{self.seq} is damaged: its time {text!r} is not in the form of kbstore",
-                    hint="run: kbstore verify",
-                )
+                raise DamagedVersion(self.seq, f"its time {text!r} is not in the form of kbstore")
 
     def _moment(self, text: str) -> datetime:
         try:
             return parse_time(text)
         except (ValueError, OverflowError):
-            raise CorruptStore(f"v{self.seq} is damaged: its time is {text!r}", hint="run: kbstore verify") from None
+            raise DamagedVersion(self.seq, f"its time is {text!r}") from None
 
 
 _decode_header = msgspec.json.Decoder(Event).decode

@@ -139,11 +139,11 @@ class Line:
         """One version.
 
         Raises:
-            DamagedVersion: Its record is missing, or cannot be read.
+            DamagedVersion: Its header is missing, or cannot be read.
         """
         for entry in self.entries(seq, seq):
             return entry
-        raise DamagedVersion(seq, "its record is missing")
+        raise DamagedVersion(seq, "its header is missing")
 
     def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
         """How many of versions `low` to `high` were committed before a time, or until it where it is included.
@@ -190,7 +190,7 @@ class Line:
             try:
                 yield from self._backend.read(segment.log, number, number)
             except CorruptStore as fault:
-                raise DamagedVersion(segment.offset + number, "its record cannot be read") from fault
+                raise DamagedVersion(segment.offset + number, "its header cannot be read") from fault
 
     def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
         """Segments that hold some of these versions, with the record numbers in each."""

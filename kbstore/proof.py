@@ -13,6 +13,7 @@ from typing import NamedTuple
 from backends.contract import Backend
 from kbstore.errors import (
     CorruptStore,
+    DamagedVersion,
     KBStoreError,
     RevisionError,
     StoreNotFound,
@@ -206,10 +207,10 @@ class _Walk:
     @staticmethod
     def _decoded(found: Proved, header: bytes | None) -> Event | None:
         if header is None:
-            found.faults.append("its record is missing or cannot be read")
+            found.faults.append("its header is missing or cannot be read")
             return None
         try:
-            return decode_event(header, f"v{found.seq}")
+            return decode_event(header, "it")
         except UnsupportedFormat as fault:
             found.faults.append(str(fault))
         except KBStoreError:
@@ -226,8 +227,8 @@ class _Walk:
             found.faults.append("it does not name the version before it as its parent")
         try:
             event.check_times()
-        except CorruptStore as fault:
-            found.faults.append(str(fault))
+        except DamagedVersion as fault:
+            found.faults.append(fault.what)
         if event.time < self._time:
             found.faults.append("it is older than the version before it")
         self._time = max(event.time, self._time)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from backends.contract import Backend, Record
+from backends.contract import Backend, Record, StoredRecord
 from kbstore.canonical import encode
 from kbstore.clock import attempts
 from kbstore.errors import CorruptStore, RevisionError, SlotTaken
@@ -120,16 +120,33 @@ class Refs:
         self._looked = True
         if self._given:
             return state
-        for record in self._backend.read(REFS_LOG, state.slot + 1):
+        for record in self._records(state.slot + 1):
             event = decode_ref(record.header, record.number)
             if event.parent != state.parent or event.seq != record.number:
                 raise CorruptStore(
-                    f"ref event {record.number} does not follow the one before it", hint="run: kbstore verify"
+                    f"{name_change(record.number)} does not follow the one before it", hint="run: kbstore verify"
                 )
             state.take(event)
             state.parent = event_id(record.header)
             state.slot = record.slot
         return state
+
+    def _records(self, first: int) -> Iterator[StoredRecord]:
+        """Read the changes from this one on; one that cannot be read is named."""
+        try:
+            for record in self._backend.read(REFS_LOG, first):
+                yield record
+                first = record.number + 1
+            return
+        except CorruptStore as fault:
+            damaged = fault
+        # One by one, to find which it is: a batch fails as a whole.
+        for number in range(first, self._backend.tail(REFS_LOG).number + 1):
+            try:
+                yield from self._backend.read(REFS_LOG, number, number)
+            except CorruptStore as fault:
+                raise CorruptStore(f"{name_change(number)} cannot be read", hint="run: kbstore verify") from fault
+        raise damaged
 
     def known(self) -> RefState:
         """The tags, branches and settings that this process read last; reads them if it did not yet."""
@@ -182,7 +199,7 @@ class Refs:
                 return False
             raise CorruptStore("this store has other tags and branches", hint=_PARTED_HINT)
         if event.seq != state.slot + 1 or event.parent != state.parent:
-            raise CorruptStore(f"it is change {event.seq} of tags and branches, and does not follow {state.slot} here")
+            raise CorruptStore(f"it is {name_change(event.seq)}, and does not follow {state.slot} here")
         taken = {MAIN_BRANCH, *state.branches, *(state.tags if event.kind == "branch" else ())}
         if event.kind != "setting" and event.name in taken:
             raise CorruptStore(f"the name {event.name!r} is taken")
@@ -231,18 +248,23 @@ def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, byte
     return state, records
 
 
+def name_change(number: int) -> str:
+    """Return how a person is told of a ref event."""
+    return f"change {number} of tags and branches"
+
+
 def decode_ref(header: bytes, number: int) -> RefEvent:
-    """The ref event with this record.
+    """Return the ref event that a header holds.
 
     Raises:
-        CorruptStore: It is none.
+        CorruptStore: The header is not that of a ref event.
     """
     try:
         event = _decode(header)
     except UNREADABLE as fault:
-        raise CorruptStore(f"record {number} of log {REFS_LOG} is not a ref event: {fault}") from None
+        raise CorruptStore(f"{name_change(number)} is damaged: {fault}", hint="run: kbstore verify") from None
     if event.kind not in _KINDS:
-        raise CorruptStore(f"record {number} of log {REFS_LOG} is of an unknown kind: {event.kind!r}")
+        raise CorruptStore(f"{name_change(number)} is of an unknown kind: {event.kind!r}", hint="run: kbstore verify")
     return event
 
 

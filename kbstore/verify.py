@@ -6,6 +6,7 @@ consistently, or cut off its newest part. Against a head id that was noted elsew
 commits to everything before it.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from kbstore.event import event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Segment
 from kbstore.pointer import shorten
 from kbstore.proof import Ends, Place, Proved, Prover, end_of, ends_of
-from kbstore.refs import decode_ref, readable_refs
+from kbstore.refs import decode_ref, name_change, readable_refs
 from kbstore.snapshots import read_note, usable
 from kbstore.stored import prove
 from kbstore.tree.nodes import Nodes
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 _MOST_PROBLEMS = 100
 _LEAST_DIGITS = 16
+_RECORD = re.compile(r"(?P<body>\bthe body of )?\brecord (?P<number>\d+) of log (?P<log>\w+)")
+"""How backends name a record."""
+_ROW = re.compile(r"\b(?:record|bodies|row) \d+")
+"""How they name what no person can look for; the name of an object in a bucket is kept."""
+_BESIDE = "its header and its patch are as they were written, but something that is stored beside them is not"
 
 
 class Witness(Protocol):
@@ -107,13 +113,13 @@ def verify_store(
     ends = ends_of(backend)
     suspicions = _Suspicions(backend, report)
     refs, records = readable_refs(backend, ends.refs)
-    branches: dict[str, tuple[str, int]] = {}
+    names = _Names()
     prover = Prover(backend, ends, refs, suspicions.of_header)
     total = sum(ends.logs.values())
     for branch, segments in prover.lines():
         damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {branch}")
         log, offset, _ = segments[-1]
-        branches[log] = branch, offset
+        names.add(log, branch, offset)
         if witness is not None:
             witness.branch(branch, segments)
         for proved in prover.versions(segments):
@@ -129,13 +135,16 @@ def verify_store(
                 progress(report.versions, total)
         report.problems.extend(damaged.sentences())
     with _surviving(report, "the log of tags and branches"):
-        _check_refs(ends.refs, records, prover, report, witness)
+        for number in _check_refs(ends.refs, records, prover, report, witness):
+            suspicions.settle((REFS_LOG, number))
     report.problems.extend(suspicions.unsettled())
     with _surviving(report, "the list of snapshots"):
-        _check_snapshots(backend, ends, prover.states, report)
+        _check_snapshots(backend, ends, prover.states, names, report)
+    for told in (report.problems, report.caches):
+        told[:] = map(names.in_words, told)
     report.head = prover.ids.get(_head_of(store.line.segments, ends), "")
     if head is not None:
-        _find_pinned(head.lower(), store.branch, prover, branches, report)
+        _find_pinned(head.lower(), store.branch, prover, names.branches, report)
     del report.problems[_MOST_PROBLEMS:]
     return report
 
@@ -183,6 +192,39 @@ def _find_pinned(
         )
 
 
+class _Names:
+    """How a person is told of records.
+
+    Attributes:
+        branches: Name of the branch that keeps its events in a log, and the seq that it starts behind.
+    """
+
+    def __init__(self) -> None:
+        self.branches: dict[str, tuple[str, int]] = {}
+
+    def add(self, log: str, branch: str, offset: int) -> None:
+        """Take note of a branch."""
+        self.branches[log] = branch, offset
+
+    def record(self, log: str, number: int) -> str:
+        """Return the name of a record: that of its version, or of its change of tags and branches."""
+        if log == REFS_LOG:
+            return name_change(number)
+        branch, offset = self.branches.get(log, (None, 0))
+        if branch is None:
+            return f"version {number} of a branch whose start is lost"
+        return f"v{offset + number}" if branch == MAIN_BRANCH else f"v{offset + number} of branch {branch}"
+
+    def in_words(self, what: str) -> str:
+        """Return a sentence of the backend with the names that people know."""
+
+        def name(found: re.Match[str]) -> str:
+            record = self.record(found["log"], int(found["number"]))
+            return f"the patch of {record}" if found["body"] else record
+
+        return _RECORD.sub(name, what)
+
+
 class _Suspicions:
     """What the backend says of single records, until it is known what that means for a version.
 
@@ -211,8 +253,9 @@ class _Suspicions:
         return place in self._headers
 
     def settle(self, place: Place) -> list[str]:
-        """What was said of a record, to be judged by the caller."""
-        return self._by_place.pop(place, [])
+        """Return what was said of a record, as clauses about it, to be judged by the caller."""
+        said = self._by_place.pop(place, [])
+        return list(dict.fromkeys(_BESIDE if _ROW.search(what) else what for what in said))
 
     def unsettled(self) -> Iterable[str]:
         """What was said of records that are no version."""
@@ -278,30 +321,34 @@ def _head_of(segments: tuple[Segment, ...], ends: Ends) -> Place:
 
 def _check_refs(
     last: int, records: Mapping[int, bytes], prover: Prover, report: Report, witness: Witness | None
-) -> None:
+) -> list[int]:
+    """Check the changes of tags and branches; returns those that cannot be read."""
+    unreadable = []
     parent: str | None = None
     known = set(prover.ids.values())
     for number in range(1, last + 1):
         header = records.get(number)
         try:
             if header is None:
-                raise CorruptStore(f"change {number} of tags and branches is missing or cannot be read")
+                raise CorruptStore(f"{name_change(number)} is missing or cannot be read")
             event = decode_ref(header, number)
         except KBStoreError as fault:
             report.problems.append(str(fault))
+            unreadable.append(number)
             parent = ""
             continue
         if parent != "" and (event.parent != parent or event.seq != number):
-            report.problems.append(f"ref event {number} does not follow the one before it")
+            report.problems.append(f"{name_change(number)} does not follow the one before it")
         parent = event_id(header)
         if event.encode() != header:
-            report.problems.append(f"ref event {number} is not in canonical form")
+            report.problems.append(f"{name_change(number)} is not in canonical form")
         if event.target is not None and event.target not in known:
             report.problems.append(
                 f"the {event.kind} {event.name!r} names the event {event.target}, which is not there"
             )
         if witness is not None and not (prover.suspect((REFS_LOG, number)) and _parent(records, number + 1) != parent):
             witness.change(header)
+    return unreadable
 
 
 def _parent(records: Mapping[int, bytes], number: int) -> str | None:
@@ -312,7 +359,7 @@ def _parent(records: Mapping[int, bytes], number: int) -> str | None:
         return None
 
 
-def _check_snapshots(backend: Backend, ends: Ends, states: Mapping[Place, str], report: Report) -> None:
+def _check_snapshots(backend: Backend, ends: Ends, states: Mapping[Place, str], names: _Names, report: Report) -> None:
     nodes = Nodes(backend)
     sound: set[bytes] = set()
     for log, end in ends.logs.items():
@@ -322,10 +369,10 @@ def _check_snapshots(backend: Backend, ends: Ends, states: Mapping[Place, str], 
             if snapshot.number > end:
                 continue  # taken meanwhile, of a version that was not checked
             note = read_note(snapshot)
-            where = f"the snapshot at record {snapshot.number} of log {log}"
+            where = f"the snapshot of {names.record(log, snapshot.number)}"
             state = states.get((log, snapshot.number))
             if note is None or (state is not None and state != note.root.hex()):
-                report.caches.append(f"{where} is not of the state that its event names")
+                report.caches.append(f"{where} is not of the document that this version names")
                 continue
             if snapshot not in whole:
                 continue

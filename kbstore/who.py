@@ -54,7 +54,7 @@ class Who:
             if number not in there:
                 start = number * BLOCK_EVENTS + 1
                 headers = [r.header for r in self._backend.read(segment.log, start, start + BLOCK_EVENTS - 1)]
-                events = [decode_event(header, f"record of log {segment.log}") for header in headers]
+                events = [decode_event(header, f"v{segment.offset + n}") for n, header in enumerate(headers, start)]
                 block = {
                     "authors": sorted({event.author for event in events}),
                     "tags": sorted({tag for event in events for tag in event.tags}),

@@ -180,7 +180,7 @@ def _snapshots(client: Client, log: str) -> Iterator[Damage]:
             _read_snapshot(client, log, one.key, name, got.data)
         except CorruptStore as fault:
             if client.get(one.key) is not None:  # else it was withdrawn meanwhile, and its data may be gone
-                yield Damage(f"snapshot {name.number} of log {log}: {fault}", cache=True)
+                yield Damage(f"the snapshot of record {name.number} of log {log} is damaged: {fault}", cache=True)
 
 
 def _read_snapshot(client: Client, log: str, key: str, name: SnapshotName, index: bytes) -> None:

@@ -261,7 +261,7 @@ def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[lis
     Raises:
         CorruptStore: It is damaged, or another's.
     """
-    where = f"snapshot {name.number} of log {log}"
+    where = key
     try:
         contents = container.unpack(KIND, data, where)
         told = contents.description

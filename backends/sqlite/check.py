@@ -215,8 +215,9 @@ class _Records(Table):
 
     def _missing(self, connection: sqlite3.Connection, name: str, before: int, ident: int) -> Damage:
         log, number = self._log_names.place_of(connection, ident)
+        opened = self._previous[2].decode(errors="replace")
         first = (before & NUMBER_MASK) + 1 if before >> ORDINAL_SHIFT == ident >> ORDINAL_SHIFT else 1
-        what = f"{name} does not follow on record {before & NUMBER_MASK}: one is missing"
+        what = f"{name} does not follow on record {before & NUMBER_MASK} of log {opened}: one is missing"
         return Damage(what, cache=False, records=(log, first, number - 1) if first < number else None)
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
@@ -239,12 +240,13 @@ class _Records(Table):
 
 
 def _writes(connection: sqlite3.Connection, logs: Logs) -> Iterator[Damage]:
-    for ident, count in connection.execute(
-        "SELECT w.id, count(*) FROM writes w LEFT JOIN records r ON r.id=w.id "
+    for ident, count, there in connection.execute(
+        "SELECT w.id, count(*), r.id IS NOT NULL FROM writes w LEFT JOIN records r ON r.id=w.id "
         "GROUP BY w.id HAVING count(*)>1 OR r.id IS NULL"
     ):
-        what = f"{count} write ids name record {ident}, which has one or does not exist"
         log, number = logs.place_of(connection, ident) if type(ident) is int else ("", 0)
+        name = f"record {number} of log {log}" if log else f"row {ident} of records"
+        what = f"{count} write ids name {name}, which {'has one' if there else 'is missing'}"
         yield Damage(what, cache=False, records=(log, number, number) if log else None)
 
 
@@ -266,8 +268,10 @@ class _Bodies(Table):
         log, number = self._logs.place_of(connection, ident)
         if digest != body_digest(ident, body):
             yield f"the body of record {number} of log {log} is not as it was written"
-        if size != len(body):
-            yield f"the body of record {number} of log {log} has {len(body)} bytes where the record says {size}"
+        if size is None:
+            yield f"the body of record {number} of log {log} has no header"
+        elif size != len(body):
+            yield f"the body of record {number} of log {log} has {len(body)} bytes, not {size}"
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
         """The record whose body it is."""

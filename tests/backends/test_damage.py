@@ -132,7 +132,7 @@ SPOILS: dict[str, tuple[str, str, bool]] = {
     "a slot": ("UPDATE records SET slot=slot+1 WHERE id>=20 AND id<100", "slot", False),
     "a record": ("DELETE FROM records WHERE id=12", "does not follow", False),
     "the end of a log": ("DELETE FROM records WHERE id IN (38,39)", "the body of record 38", False),
-    "a whole log": ("DELETE FROM records WHERE log='refs'", "write ids name record", False),
+    "a whole log": ("DELETE FROM records WHERE log='refs'", "write ids name row", False),
     "a swap": ("UPDATE records SET header=(SELECT header FROM records WHERE id=5) WHERE id=6", "record 6", False),
     "a write id": ("UPDATE writes SET write_id=x'00' WHERE id=5", "record 5 of log main", False),
     "no write id": ("DELETE FROM writes WHERE id=5", "has no write id", False),

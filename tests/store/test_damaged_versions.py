@@ -14,6 +14,7 @@ from kbstore import Store
 from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
 from kbstore.transfer import export_all
 from kbstore.tree.nodes import Nodes
+from kbstore.verify import Report
 from tests.backends.test_damage import open_raw
 from tests.store.support import Ticks, replacing
 from tests.store.test_corruption import kbstore_triggers
@@ -177,7 +178,7 @@ def test_a_version_that_equals_an_older_one_is_readable(tmp_path: Path) -> None:
         ),
         ("UPDATE records SET header='{}' WHERE id=4", "its header cannot be read", [4]),
         ("UPDATE records SET header=replace(header,'\"seq\":4','\"seq\":5') WHERE id=4", "its header is not as", [4]),
-        ("DELETE FROM records WHERE id=4", "its record is missing", [4]),
+        ("DELETE FROM records WHERE id=4", "its header is missing", [4]),
     ],
 )
 def test_a_damaged_header_costs_its_own_version_alone(
@@ -278,6 +279,7 @@ def test_every_class_of_damage_names_its_version(tmp_path: Path, kind: str, seq:
     with Store.open(path) as kb:
         report = kb.verify()
     assert not report.ok
+    assert no_numbers_of_rows(report)
     named = [text for text in report.problems if text.startswith("version")]
     if (kind, seq) != ("record", VERSIONS):  # what was cut off without a trace leaves only its body
         assert len(named) == 1
@@ -287,6 +289,84 @@ def test_every_class_of_damage_names_its_version(tmp_path: Path, kind: str, seq:
     said = range(int(lost[1]), int(lost[2] or lost[1]) + 1) if lost else range(0)
     if kind not in ("header", "record"):
         assert can == set(range(1, VERSIONS + 1)) - set(said)
+
+
+def no_numbers_of_rows(report: Report) -> bool:
+    """Whether a report speaks of versions and of changes of tags, not of how a store keeps them."""
+    return not re.search(r"\brecord\b|\blog\b|ref event", "\n".join(report.problems + report.caches))
+
+
+OF_TAGS = {
+    "header": "UPDATE records SET header='{}' WHERE log='refs' AND number=1",
+    "kind": "UPDATE records SET header=replace(header,'tag','tug') WHERE log='refs' AND number=1",
+    "record": "DELETE FROM records WHERE log='refs' AND number=1",
+    "chain": "UPDATE records SET header=replace(header,'\"parent\":\"','\"parent\":\"0') WHERE log='refs' AND number=2",
+    "slot": "UPDATE records SET slot=slot+9 WHERE log='refs' AND number=1",
+    "no write id": "DELETE FROM writes WHERE id=(SELECT id FROM records WHERE log='refs' AND number=1)",
+}
+
+
+@pytest.mark.parametrize("kind", OF_TAGS)
+def test_a_damaged_change_of_tags_is_named_by_its_number(tmp_path: Path, kind: str) -> None:
+    """Verify, and whoever reads tags, say which change it is; of a branch whose start is lost they speak as such."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(path, OF_TAGS[kind])
+    with Store.open(path) as kb:
+        report = kb.verify()
+        assert no_numbers_of_rows(report)
+        assert any(re.search(r"^change [12] of tags and branches ", text) for text in report.problems)
+        if kind not in ("slot", "no write id"):
+            with pytest.raises(CorruptStore, match=r"^change [12] of tags and branches "):
+                kb.tags()
+
+
+def test_a_branch_whose_start_is_lost(tmp_path: Path) -> None:
+    """Its versions have no name any more, and are counted."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(
+        path,
+        "DELETE FROM records WHERE log='refs' AND number=2",
+        "UPDATE bodies SET body=x'00' WHERE id IN (SELECT id FROM records WHERE log LIKE 'b%')",
+    )
+    with Store.open(path) as kb:
+        report = kb.verify()
+    assert no_numbers_of_rows(report)
+    assert "the patch of version 1 of a branch whose start is lost is not as it was written" in report.problems
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE snapshots SET note=x'00'", "as it was written"),
+        ("UPDATE packs SET frame=zeroblob(length(frame)) WHERE tier<4", "complete"),
+    ],
+)
+def test_a_damaged_snapshot_is_named_by_its_version(tmp_path: Path, statement: str, fault: str) -> None:
+    """A snapshot on a branch is named by the version there, not by a number in its log."""
+    path = tmp_path / "kb.db"
+    furnish(path, snapshot=5)
+    with Store.open(path, branch="dev") as kb:
+        kb.snapshot()
+    spoil(path, statement)
+    with Store.open(path) as kb:
+        report = kb.verify()
+    assert (report.ok, no_numbers_of_rows(report)) == (True, True)
+    for name in ("v5", "v6 of branch dev"):
+        assert any(text.startswith(f"the snapshot of {name} is not {fault}") for text in report.caches)
+
+
+@pytest.mark.parametrize("change", [("2025", "2O25"), ('"format":1', '"format":7')])
+def test_a_time_or_a_format_is_a_clause_of_its_version(tmp_path: Path, change: tuple[str, str]) -> None:
+    """The sentence names the version once."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(path, f"UPDATE records SET header=replace(header,'{change[0]}','{change[1]}') WHERE id=7")
+    with Store.open(path) as kb:
+        (sentence,) = [text for text in kb.verify().problems if "v7 is damaged" in text]
+    assert sentence.startswith("version v7 is damaged: it")
+    assert sentence.count("v7 is damaged") == 1
 
 
 class WithoutChunk:
