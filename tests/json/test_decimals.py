@@ -18,11 +18,14 @@ EXACT = [
     *["0.1", "1.10", "-0.0", "0.0e5", "1e23", "5e-324", "1e-07", "0.30000000000000004", "9007199254740992.0"],
     *["123456789012345680000.0", "1.7976931348623157e308", "0.000000000000000000000000000000000000000000001"],
     *["0e99999999999999999999", "0.0e-99999999999999999999", "2.2250738585072014E-308", "1000000000000000000000.0"],
+    *["1.0E-5", "1E-05", "1E+023", "1.234567890123456E10", "-12.50e-01", "0.00012345678901234567"],
+    *["1.50000000000000000000", "0.10e1"],
 ]
 INEXACT = [
     *["12345678901234567890.5", "0.1234567890123456789", "3.141592653589793238", "-3.141592653589793238"],
     *["9007199254740993.0", "1e-400", "4.9E-324", "1.2345e-320", "2e-0324"],
     *["1e-99999999999999999999", "0.10000000000000001", "9007199254740993e0", "0." + "1" * 5000],
+    *["1.00000000000000001E5", "1.2345678901234567899E-10", "20000000000000000000000001.0", "0.10e-400"],
 ]
 
 
@@ -47,6 +50,17 @@ def test_a_number_that_would_be_rounded_is_refused(literal: str, around: str) ->
     assert loads(text, lossy=True) == loads(text, lossy={literal}) == json.loads(text)
     with pytest.raises(InvalidJSON):
         loads(text, lossy={"0.5"})
+
+
+def test_one_rounded_number_among_many_is_found() -> None:
+    """Literals are judged many at a time, wherever the odd one stands and however the others are printed."""
+    many = ["1.234567890123456E10", "1e-07", "2.50", "0.1"] * 1500
+    for at in (0, 2047, 2048, 5999):
+        literals = [*many[:at], "0.1234567890123456789", *many[at:]]
+        text = f"[{','.join(literals)}]".encode()
+        assert inexact_literals(text, json.loads(text)) == {"0.1234567890123456789"}
+    text = f"[{','.join(many)}]".encode()
+    assert inexact_literals(text, json.loads(text)) == set()
 
 
 def test_digits_in_strings_and_integers_are_no_such_numbers() -> None:
