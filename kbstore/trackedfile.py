@@ -16,10 +16,11 @@ from kbstore.canonical import JSON
 from kbstore.filelock import locked
 from kbstore.project import FileState, Project
 from kbstore.version import Version
-from kbstore.workfile import FileContent, WorkFile, WrittenFile
+from kbstore.workfile import NO_FILE, FileChanged, FileContent, WorkFile, WrittenFile
 
 Rounded = Callable[[bytes, Container[str]], None]
 _REMEMBERED_LITERALS = 10_000
+_TRIES = 10
 _NOTHING = FileState(seq=0, id="", branch="", digest="")
 """Stands beside what is coming while nothing else is known."""
 
@@ -75,15 +76,17 @@ class TrackedFile:
         *,
         model: FileContent | None = None,
         dirty: bool = False,
+        force: bool = False,
     ) -> None:
         """Write a version into the file, and remember it.
 
         Args:
             version: The version.
             document: Its content.
-            content: What must be there still; None for whatever is there.
+            content: What must be there still; None if no file must be there.
             model: What a new file is to look like.
             dirty: True if the document holds more than the version.
+            force: Replace whatever is there, and pass None as the content.
 
         Raises:
             FileChanged: Something else is there; nothing was done.
@@ -96,13 +99,20 @@ class TrackedFile:
                 self._rounded = written.rounded
                 self._save(replace(before, coming=self._known(version, written.digest, dirty)))
 
-            written = self.file.write(
-                document,
-                like=content if self.file.exists() else model,
-                unchanged=content.digest if content is not None else None,
-                mode=self._mode,
-                announce=announce,
-            )
+            for left in reversed(range(_TRIES)):
+                unchanged = self.file.digest() if force else content.digest if content is not None else None
+                try:
+                    written = self.file.write(
+                        document,
+                        like=content if self.file.exists() else model,
+                        unchanged=unchanged or NO_FILE,
+                        mode=self._mode,
+                        announce=announce,
+                    )
+                    break
+                except FileChanged:
+                    if not (force and left):
+                        raise
             self._save(self._known(version, written.digest, dirty))
 
     def stay(self, version: Version, content: FileContent, state: FileState | None, *, dirty: bool = False) -> None:

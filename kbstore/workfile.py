@@ -1,7 +1,8 @@
 """The knowledge base as a JSON file that people edit: read strictly, and replaced whole, in the style that it has.
 
-A file is written beside its place under a name of its own, made durable, and then renamed over it; so whoever reads
-it, and a power cut at any moment, finds the old file or the new one. A symbolic link stays a link: what it points to
+A file is written beside its place under a name of its own, made durable, and then put in its place; so whoever reads
+it, and a power cut at any moment, finds the old file or the new one. If another program saves there in the last moment,
+its file is never overwritten (`kbstore.fileswap`). A symbolic link stays a link: what it points to
 is replaced. Mode, owner and group are kept. Other hard links to the file go on naming the old content.
 """
 
@@ -18,11 +19,14 @@ from kbstore.decimals import Lossy
 from kbstore.document import plain
 from kbstore.errors import InvalidJSON, KBStoreError
 from kbstore.filestyle import FileStyle, print_json, print_new, style_of
+from kbstore.fileswap import Displaced, create, exchange
 
 _TRIES = 100
 _KEPT_BYTES = 32 << 20
 OPEN_MODE = 0o666
 """The mode of a new file before the user's mask is applied."""
+NO_FILE = ""
+"""Stands for the digest of a file that is not there."""
 _OWN_MODE = 0o600
 """What its owner may do with a new file in any case: a store beside a write-protected file is written."""
 
@@ -130,7 +134,8 @@ class WorkFile:
             value: The new document.
             like: The file as it was read, where the caller has it; else it is read. A file that is not JSON is
                 replaced in the default style.
-            unchanged: Refuse where the file no longer has this digest.
+            unchanged: Refuse if the file does not have this digest, up to the moment of its replacement; `NO_FILE` if
+                there must not be one.
             mode: What a new file gets; see `replace_file`.
             announce: Called with what is about to be written, before the file is touched.
 
@@ -144,16 +149,13 @@ class WorkFile:
             except InvalidJSON:
                 like = None
         data = printed(value, like)
-        if unchanged is not None and self.digest() != unchanged:
-            raise FileChanged(
-                f"{self.path} was changed by another program meanwhile; it was not overwritten",
-                hint="run the command again",
-            )
+        if unchanged is not None and (self.digest() or NO_FILE) != unchanged:
+            raise _changed(self.path)  # before it is announced
         kept = loads_rounded(data, True)[1] if like is not None and like.rounded else ()
         written = WrittenFile(sha256(data).hexdigest(), frozenset(kept))
         if announce is not None:
             announce(written)
-        replace_file(self.path, data, mode)
+        replace_file(self.path, data, mode, unchanged=unchanged)
         return written
 
     def set_aside(self) -> Path:
@@ -214,15 +216,17 @@ def mode_like(*files: str | os.PathLike[str] | None) -> int:
     return OPEN_MODE
 
 
-def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
+def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: str | None = None) -> None:
     """Put `data` at `path`, durably and whole or not at all; see the module's text for what is kept.
 
     Args:
         path: Where.
         data: What.
         mode: What a new file gets, further narrowed by the user's mask.
+        unchanged: The digest of the file that may be replaced, `NO_FILE` for none; by default any file is.
 
     Raises:
+        FileChanged: Another file is there; nothing was changed.
         WorkFileError: The disk is full, the folder or the file is not writable, ...; nothing was changed.
     """
     target = Path(os.path.realpath(path))
@@ -233,6 +237,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
         if before is not None and not os.access(target, os.W_OK):
             raise WorkFileError(f"{path} is write-protected; it was not changed", hint=f"chmod u+w {path}")
         temporary, descriptor = _open_beside(target, mode)
+        ours = os.fstat(descriptor)
         try:
             try:
                 if before is not None:
@@ -241,10 +246,17 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            temporary.replace(target)
+            if unchanged is None:
+                temporary.replace(target)
+            elif unchanged == NO_FILE:
+                create(temporary, target)
+            else:
+                exchange(temporary, target, unchanged)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary, ours)
             raise
+    except Displaced:
+        raise _changed(path) from None
     except OSError as fault:
         kept = "; the old file is unchanged" if os.path.lexists(target) else ""
         raise WorkFileError(f"cannot write {path}: {fault.strerror}{kept}") from fault
@@ -255,6 +267,12 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE) -> None:
             f"{path} was written, but its folder could not be made durable: {fault.strerror}",
             hint="after a power cut the old file may be back",
         ) from fault
+
+
+def _changed(path: Path) -> FileChanged:
+    return FileChanged(
+        f"{path} was changed by another program meanwhile; it was not overwritten", hint="run the command again"
+    )
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -273,6 +291,13 @@ def _open_beside(target: Path, mode: int) -> tuple[Path, int]:
         except FileExistsError:
             continue
     raise WorkFileError(f"cannot write {target}: {_TRIES} temporary files of its name are left in its folder")
+
+
+def _discard(temporary: Path, ours: os.stat_result) -> None:
+    """Remove a temporary file, unless it is by now the file that another program saved."""
+    found = _status(temporary)
+    if found is not None and os.path.samestat(found, ours):
+        temporary.unlink(missing_ok=True)
 
 
 def _take_over(descriptor: int, before: os.stat_result) -> None:

@@ -369,7 +369,7 @@ class WorkingCopy:
             status = status or self.status()
             self.refuse_uncommitted(status)
             content = status.content
-        self._write(version, content, model)
+        self._write(version, content, model, force=force)
         return version
 
     def catch_up(self) -> bool:
@@ -412,7 +412,7 @@ class WorkingCopy:
         """The version, once the file holds it; `status` is None for a file that is overwritten in any case."""
         with _landed(version):
             if status is None:
-                self._write(version, None)
+                self._write(version, None, force=True)
             else:
                 self._follow(version, status.content)
         return version
@@ -456,14 +456,21 @@ class WorkingCopy:
     def _note_left(self) -> None:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
-    def _write(self, version: Version, content: FileContent | None, model: FileContent | None = None) -> None:
+    def _write(
+        self,
+        version: Version,
+        content: FileContent | None,
+        model: FileContent | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
         document = self.store.checkout(version)
         base = self._remembered_before(version)
         if content is not None and base is not None and not self.store.same_order(base, version):
             # Objects that were written in another order since come in that one; else the next commit would undo it.
             document = in_order_of(document, content.value, base=self.store.checkout(base))
             content = replace(content, orders=False)
-        self._tracked.write(version, document, content, model=model)
+        self._tracked.write(version, document, content, model=model, force=force)
 
     def _remembered_before(self, version: Version) -> Version | None:
         """The remembered base of the file; None if it is not older than a version."""

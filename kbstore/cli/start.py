@@ -83,7 +83,7 @@ def init_command(
         copy = WorkingCopy(store, work, project, on_rounded=session.on_rounded(work.path))
         head = store.head()
         if content is None:
-            version = copy.take(head, force=True)
+            version = copy.take(head)
         elif (status := _status(copy, project, file)).head.seq:
             version = status.base
             copy.note_base(version)
