@@ -106,7 +106,7 @@ def _order_of_document(document: Any, wanted: Ref, nodes: Nodes, order_before: C
             return rules  # its author changed no order; somebody else did
         model = document
         if after.address != wanted.address:  # rebased: what only the head has keeps the head's order
-            model = in_order_of(rules.arranged(materialise(after, nodes)), document)
+            model = in_order_of(rules.arranged(materialise(after, nodes), canonical=True), document)
         return settled(rules, model, anew=True)
 
     return arrange
@@ -145,7 +145,7 @@ def order_of_restore(old: Rules, nodes: Nodes) -> Arrange:
 
     def arrange(rules: Rules, _operations: Sequence[Operation], before: Ref | None, after: Ref) -> Rules:
         if before is not None and before.address == after.address:
-            return rules if rules.fits(old.arranged(materialise(after, nodes))) else old
+            return rules if rules.fits(old.arranged(materialise(after, nodes), canonical=True)) else old
         return old
 
     return arrange

@@ -266,7 +266,7 @@ class Reader:
             if entry is None:
                 raise RevisionError("there is no document yet", hint="commit one first")
             document = self._states_of(line).document(entry.event)
-            return with_base(self._rules(line, entry).arranged(document), self._saw(line, entry))
+            return with_base(self._rules(line, entry).arranged(document, canonical=True), self._saw(line, entry))
 
     def same_order(self, one: "str | int | Version", other: "str | int | Version") -> bool:
         """Return whether two versions have the same rules of members' order; costs no fold."""

@@ -130,7 +130,7 @@ class _Writing:
             except CorruptStore:
                 return
             with suppress(CorruptStore):  # else members are in canonical order
-                document = self._orders.read(self._order).arranged(document)
+                document = self._orders.read(self._order).arranged(document, canonical=True)
             place = self._folder / "documents" / self._branch.replace("/", "%2F")
             place.mkdir(parents=True, exist_ok=True)
             self._write(place / f"v{proved.seq}.json", document)

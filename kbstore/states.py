@@ -18,7 +18,7 @@ from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
 from kbstore.event import Event, decode_body, plain_bodies, plain_body
 from kbstore.log import Line
 from kbstore.operation import Operation
-from kbstore.replay import replay
+from kbstore.replay import Grown, ascend, replay
 from kbstore.snapshots import Start, choose_for_document, choose_for_tree, starts
 from kbstore.stored import UNREADABLE_VALUE, on_nothing, prove, readable_part, stored_root
 from kbstore.tree.ahead import load_ahead
@@ -135,7 +135,7 @@ class States:
             return state
 
     def document(self, event: Event) -> Any:
-        """The document after an event, as a new Python value.
+        """Return the document after an event as a new Python value, its members in canonical order.
 
         Cost: decoding the document, and about 10 microseconds for each event since the place that the fold starts at.
 
@@ -306,9 +306,11 @@ class States:
             draft.apply(self._decoded(*next(bodies)))
             root = draft.seal()
         document = materialise(root, self._nodes)
+        grown: Grown = []
         while some := list(islice(bodies, _PLAIN_GROUP)):
             for patch in self._patches(some):
-                document = replay(document, patch)
+                document = replay(document, patch, grown)
+        ascend(grown)
         return document
 
     def _decoded(self, seq: int, body: bytes) -> list[Operation]:

@@ -72,7 +72,7 @@ def patched(
     changed = Rules(rules.names, rules.shapes, {format_pointer(path): keys for path, keys in places.items()})
     grown = len(places).bit_length() > len(rules.places).bit_length()
     if grown and len(places) >= _MANY_PLACES:
-        return settled(changed, changed.arranged(materialise(after, source)), anew=True)
+        return settled(changed, changed.arranged(materialise(after, source), canonical=True), anew=True)
     return changed
 
 

@@ -92,16 +92,20 @@ class Rules:
         """Return the members of an object without a place in their order."""
         return self._free(keys) or keys
 
-    def arranged(self, value: Any, path: _Keys = ()) -> Any:
+    def arranged(self, value: Any, path: _Keys = (), *, canonical: bool = False) -> Any:
         """Return the value that stands at a path with all members in their order.
 
         Args:
             value: Given away: the result shares its parts.
             path: Tokens of the pointer to it.
+            canonical: Its members are in canonical order, as those of a state are.
 
-        Cost: a visit of each container.
+        Cost: a visit of each container; if it is canonical, and there are no rules but places, of these alone.
         """
-        return self._arranged(value, self.place(path))
+        place = self.place(path)
+        if canonical and not self.names and not self.shapes:
+            return self._placed(value, place)
+        return self._arranged(value, place)
 
     def fits(self, value: Any, path: _Keys = ()) -> bool:
         """Return whether the value that stands at a path has all members in their order."""
@@ -156,6 +160,22 @@ class Rules:
             for at, item in enumerate(value):
                 if type(item) is dict or type(item) is list:
                     value[at] = self._arranged(item, place.below.get(str(at)))
+        return value
+
+    def _placed(self, value: Any, place: _Place | None) -> Any:
+        """As `_arranged`, for a value in canonical order, if there are no rules but places."""
+        if place is None:
+            return value
+        if type(value) is dict:
+            for token, below in place.below.items():
+                if token in value:
+                    value[token] = self._placed(value[token], below)
+            ordered = self._by(tuple(value), place.ranks) if place.ranks is not None else None
+            return value if ordered is None else {key: value[key] for key in ordered}
+        if type(value) is list:
+            for token, below in place.below.items():
+                if token.isdecimal() and int(token) < len(value):
+                    value[int(token)] = self._placed(value[int(token)], below)
         return value
 
     def _arranged_freely(self, value: Any) -> Any:

@@ -60,9 +60,24 @@ def test_rules_give_back_every_order(documents: list[Any]) -> None:
     for document in documents:
         rules = settled(rules, document)
         again = Rules.of(json.loads(encode(rules.as_json())))
-        assert text(again.arranged(json.loads(encode(document)))) == text(document)
+        for canonical in (False, True):
+            assert text(again.arranged(json.loads(encode(document)), canonical=canonical)) == text(document)
         assert again.fits(document)
         assert not list(again.misfits(document))
+
+
+def test_only_places_are_visited_if_there_are_no_other_rules() -> None:
+    """Of a canonical value nothing else can be in another order, so nothing else is looked at."""
+    elsewhere = {"z": {"z": 1, "a": 2}}  # would be put in order if it were visited
+    places = {"/list/1": ("z", "b"), "/list/7": ("z", "b"), "/map": ("y", "x"), "/none/0": ("a",), "/s/a": ("b",)}
+    value = {"list": [elsewhere, {"b": 1, "z": 2}], "map": {"x": elsewhere, "y": 1}, "other": elsewhere, "s": "text"}
+    rules = Rules(places=places)
+    arranged = rules.arranged(dict(value), canonical=True)
+    assert text(arranged) == text(
+        {"list": [elsewhere, {"z": 2, "b": 1}], "map": {"y": 1, "x": elsewhere}, "other": elsewhere, "s": "text"}
+    )
+    assert text(NO_RULES.arranged(dict(elsewhere), canonical=True)) == text(elsewhere)
+    assert text(NO_RULES.arranged({"z": 1, "a": elsewhere})) == text({"a": {"z": {"a": 2, "z": 1}}, "z": 1})
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
