@@ -122,6 +122,19 @@ def test_an_ambiguous_token_is_refused_with_its_candidates() -> None:
     assert kb.get("/y") == {"id": "y"}
 
 
+def test_an_id_that_is_doubled_where_nothing_changed() -> None:
+    """A comparison does not see it; the address that it prints is refused, and its pointer leads to the element."""
+    articles = [{"id": f"a{at}", "text": "x" * 50, "n": at} for at in range(600)]
+    articles[10]["id"] = "a500"
+    kb = Store.create("memory:", {"articles": articles})
+    articles[500]["n"] = -1
+    kb.commit({"articles": articles})
+    (change,) = kb.diff("v1", "v2").changes()
+    assert kb.get(change.pointer) == change.new == -1
+    with pytest.raises(PointerError, match="/articles/10, /articles/500"):
+        kb.get(change.address)
+
+
 @pytest.mark.parametrize("key", [("mail",), (7, "a,b"), ("]=%", "[x=y]")])
 def test_a_token_reads_back(key: tuple[str | int, ...]) -> None:
     """What is printed names the same members and values."""
