@@ -19,6 +19,7 @@ from backends.forks import parting
 from backends.sqlite import file
 from backends.sqlite.connection import Connection
 from backends.sqlite.faults import code_of, translating
+from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
 from backends.sqlite.read_only import ReadOnlyConnection
 
@@ -190,6 +191,8 @@ def _is_foreign(path: Path) -> bool:
     try:
         if file.waiting_bytes(log):
             refuse_foreign_log(path, log)
+        if file.waiting_bytes(file.journal_of(path)):
+            refuse_foreign_journal(path, file.journal_of(path))
     except StoreUnavailable:
         return True
     return False

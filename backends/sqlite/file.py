@@ -21,6 +21,7 @@ from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
+from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log, uri_of
 from backends.sqlite.shares import locks_work
 
@@ -296,6 +297,8 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
         raise ReadOnlyStore(f"{path} or its folder may not be written", hint="open it read-only")
     if waiting_bytes(log_of(real)):
         refuse_foreign_log(real, log_of(real))
+    if waiting_bytes(journal_of(real)):
+        refuse_foreign_journal(real, journal_of(real))
     with opening(path):
         connection = connect_plain(real, "mode=rw")
         try:

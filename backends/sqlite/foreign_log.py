@@ -88,6 +88,12 @@ def refuse_foreign_log(path: Path, log: str) -> None:
     )
 
 
+def number_of(path: Path) -> int | None:
+    """The count of writes in the file itself, without its logs; None if that cannot be read."""
+    mark = _mark_of(path)
+    return mark.number if mark is not None else None
+
+
 def _pair(path: Path, log: str) -> tuple[int, ...] | None:
     """What tells that a file and its log are those that were looked at before; None if the log is gone."""
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from backends.errors import CorruptStore, StoreUnavailable
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, is_full
+from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
 
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
@@ -63,6 +64,8 @@ class ReadOnlyConnection:
         log = file.log_of(real)
         if file.waiting_bytes(log):
             refuse_foreign_log(real, log)
+        if file.waiting_bytes(file.journal_of(real)):
+            refuse_foreign_journal(real, file.journal_of(real))
         writes = file.may_write(real)
         # If there is no log, SQLite would make one and could not remove it: the file's owner could not write any more.
         if writes or os.path.lexists(log):

@@ -423,3 +423,54 @@ def test_a_second_restore_leaves_the_first_ones_log_alone(
     assert not list(tmp_path.glob("*second*"))
     writers[0].close()
     assert slots(store) == 5
+
+
+def killed_in_a_journal(path: Path) -> None:
+    """Leave the rollback journal of a tool that changed the journal mode, wrote, and was killed."""
+    code = (
+        f"import os, sqlite3; c = sqlite3.connect({str(path)!r}, isolation_level=None)\n"
+        "c.execute('PRAGMA journal_mode=DELETE'); c.execute('PRAGMA cache_size=5'); c.execute('BEGIN')\n"
+        "c.execute('ANALYZE'); c.execute('CREATE TABLE zz(a)')\n"
+        "for _ in range(200): c.execute('INSERT INTO zz VALUES(zeroblob(2000))')\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert path.with_name("kb.db-journal").stat().st_size
+
+
+@pytest.mark.parametrize("other", ["later", "another store", "its backup"])
+def test_a_journal_of_another_file_is_refused(store: Path, tmp_path: Path, other: str) -> None:
+    """SQLite would write its pages over the file; with the journal moved away the file opens."""
+    moved = tmp_path / "other" / "kb.db"
+    moved.parent.mkdir()
+    if other == "another store":
+        with closing(create_backend(moved)) as backend:
+            fill(backend, 3)
+    else:
+        backup_store(store, moved)
+    if other == "later":
+        shutil.copy(store, moved)
+        with closing(open_backend(store)) as backend:
+            fill(backend, 1, first=4)
+    killed_in_a_journal(store)
+    moved.replace(store)
+    moved.parent.rmdir()
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    for read_only in (False, True):
+        with pytest.raises(StoreUnavailable, match=r"kb\.db-journal does not belong") as told:
+            open_backend(store, read_only=read_only)
+        assert "move it away" in str(told.value.hint)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    backup = tmp_path / "backup.db"
+    shutil.copy(store, backup)
+    assert restore_store(store, backup, "old") == tmp_path / "kb.db.old"
+    assert (tmp_path / "kb.db.old").read_bytes() == before["kb.db"]
+    assert (tmp_path / "kb.db.old-journal").read_bytes() == before["kb.db-journal"]
+    assert slots(store) == 3
+
+
+def test_the_files_own_journal_is_taken_in(store: Path) -> None:
+    """What the killed tool had half written is undone."""
+    killed_in_a_journal(store)
+    assert slots(store) == 3
+    assert os.listdir(store.parent) == ["kb.db"]
