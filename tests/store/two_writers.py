@@ -193,15 +193,32 @@ def _by_id(value: Any) -> Any:
     return value
 
 
+def wanted(case: Case) -> Any:
+    """Return what both writers' work comes to, by id: Bob's versions come after Ann's, one by one.
+
+    So a version of his that says the same as Ann's leaves nothing to do, and the next one starts from there.
+
+    Raises:
+        Clash: One of his versions changes what Ann changed to something else.
+    """
+    now, before = case.ann.document, case.base
+    if not case.as_patch:
+        return merged(before, now, case.bob.document)
+    for patch in case.bob.patches:
+        after = apply_patch(before, patch)
+        now, before = merged(before, now, after), after
+    return _by_id(now)
+
+
 def problems(case: Case, found: Document) -> Iterator[str]:
     """Say what is wrong with the document that the store made of both writers' work."""
     try:
-        wanted = merged(case.base, case.ann.document, case.bob.document)
+        right = wanted(case)
     except Clash:
         yield "both writers changed one thing, and one of them was lost"
         return
-    if _by_id(found) != wanted:
-        yield f"an edit is lost, or landed at another element: {_by_id(found)} is not {wanted}"
+    if _by_id(found) != right:
+        yield f"an edit is lost, or landed at another element: {_by_id(found)} is not {right}"
         return
     sides = [held_in(side, case.pointer) for side in (case.base, case.ann.document, case.bob.document, found)]
     if all(isinstance(side, list) for side in sides):
@@ -218,7 +235,7 @@ def _common(ids: list[str], others: list[str]) -> list[str]:
 def clashes(case: Case) -> bool:
     """Whether only a conflict is right."""
     try:
-        merged(case.base, case.ann.document, case.bob.document)
+        wanted(case)
     except Clash:
         return True
     return False
