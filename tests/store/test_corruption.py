@@ -62,7 +62,7 @@ def test_a_pinned_head_finds_a_rewritten_history(location: str) -> None:
         assert (unpinned.ok, unpinned.pinned) == (True, False)
         pinned = kb.verify(head=noted)
         assert (pinned.ok, pinned.pinned) == (False, False)
-        assert noted in pinned.problems[0]
+        assert noted in pinned.missing
 
 
 def test_a_pinned_head_finds_a_truncated_history(tmp_path: Path) -> None:
