@@ -459,7 +459,8 @@ class Reader:
                 except BaseException:
                     self._forget_states()  # a signal's exception may have left one of them half made
                     raise
-            return work()
+            with self._states.from_truth():  # a snapshot is listed, and nobody gives what it holds
+                return work()
 
     def _set_aside(self, fault: CorruptStore) -> None:
         """Report a damaged snapshot, and drop those of the open log, which are soon taken anew."""

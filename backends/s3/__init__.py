@@ -184,6 +184,8 @@ class S3Backend:
         known = state.known if state.known.slot else state.tail()
         if slot > known.slot + 1:
             known = state.tail()
+        if state.damaged is not None:
+            raise state.damaged  # which number the next record has is not known
         if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
             raise _taken(log, slot, known.slot)
         self._require_conditions()

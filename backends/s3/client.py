@@ -20,6 +20,7 @@ from backends.errors import BackendError, StoreUnavailable
 from backends.forks import tell_of_forks
 from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
+from backends.s3.keys import is_cache
 from backends.s3.options import Options
 from backends.s3.refusals import (
     NotS3,
@@ -27,6 +28,7 @@ from backends.s3.refusals import (
     explain,
     is_settled_soon,
     is_transient,
+    is_withheld,
     may_have_landed,
     not_s3,
     refused_by,
@@ -42,6 +44,7 @@ _PAGE_KEYS = 1000
 _SHOWN_KEY = 48
 _TASKS = 8
 _NOT_MODIFIED = 304
+_RANGE_NOT_SATISFIABLE = 416
 _PRECONDITION_FAILED = 412
 
 
@@ -295,12 +298,20 @@ class Client:
     def get(self, key: str, start: int = 0, stop: int | None = None) -> Got | None:
         """An object or a range of it (as much as there is); None where there is no such object.
 
+        A cache that is there and cannot be had (denied, archived, encrypted with a lost key) counts as absent.
+
         Raises:
             StoreUnavailable: The server gives no answer, or refuses.
         """
 
-        def once() -> Got | Refused:
-            return self._get(key, start, stop)
+        def once() -> Got | Refused | None:
+            found = self._get(key, start, stop)
+            if isinstance(found, Refused):
+                if found.status == _RANGE_NOT_SATISFIABLE:
+                    return Got(b"", 0, 0.0)  # an object that ends before the range, or is empty: cut short
+                if is_cache(key) and is_withheld(found):
+                    return None
+            return found
 
         found = self._repeat(once, f"read {_named(key)}", absent=True)
         return found if isinstance(found, Got) else None

@@ -40,6 +40,9 @@ NUMBER_LIMIT = 10**_NUMBER
 """Numbers in keys are smaller than this."""
 
 
+_CACHES = ("hint/", "pack/", "snap/", "data/", "note/")
+
+
 class SnapshotName(NamedTuple):
     """What the name of a snapshot's object tells.
 
@@ -66,6 +69,11 @@ class SnapshotName(NamedTuple):
     lead: bytes
     requires: tuple[int, ...]
     note: bytes | None
+
+
+def is_cache(key: str) -> bool:
+    """Whether an object under this key can be made again from others."""
+    return key.startswith(_CACHES)
 
 
 def log_segment(log: str) -> str:

@@ -47,6 +47,9 @@ class Log:
         client: Requests.
         name: The log.
         on_run: Told of each slot or pack that was read, so that chunks are found.
+
+    Attributes:
+        damaged: What is wrong with the newest slot; None if nothing is.
     """
 
     def __init__(self, client: Client, name: str, on_run: Callable[[Run], None]) -> None:
@@ -59,6 +62,7 @@ class Log:
         self._losses = 0
         self._looked = False
         self.hint: Hint | None = None
+        self.damaged: CorruptStore | None = None
         self.told_too_little = False
         self._caught_up = 0
         self._runs: OrderedDict[Source, Run] = OrderedDict()
@@ -96,10 +100,35 @@ class Log:
             return Tail(len(self.hint.large) * LARGE + len(self.hint.small) * SMALL, self.hint.next - 1)
         newest = newest_slot(self._probe, self._jump, self._known.slot, self.hint.slot)
         if newest:
-            self.slot(newest)
+            self._end_at(newest)
         self._looked, self._behind = True, False
         self.hint = head.as_far_as(self.hint, self._known.slot)
         return self._known
+
+    def _end_at(self, newest: int) -> None:
+        """Take in the newest slot; if it is damaged the log ends there all the same, and what is before it is read.
+
+        How many records it held is not known then. It counts as one, and whoever asks for that hears of the damage.
+        """
+        self.damaged = None
+        try:
+            self.slot(newest)
+        except CorruptStore as fault:
+            with self._lock:
+                self.damaged = fault
+                self._known = Tail(newest, self._last_before(newest) + 1)
+
+    def _last_before(self, slot: int) -> int:
+        """The last record before a slot; slots in between that are damaged too count as one record each."""
+        skipped = 0
+        while slot > 1:
+            batch = range(max(1, slot - _MOST_AHEAD), slot)
+            runs = self.load(batch, gaps=True)
+            if runs:
+                return runs[-1].last + skipped + batch[-1] - runs[-1].places[-1].slot
+            skipped += len(batch)
+            slot = batch[0]
+        return skipped
 
     def _was_ahead(self) -> bool:
         """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""
@@ -139,7 +168,7 @@ class Log:
     def _probe(self, slots: Sequence[int]) -> set[int]:
         got = self._client.get_many([Want(keys.slot_key(self.name, slot), 0, FIRST_BYTES) for slot in slots])
         found = {slot: answer.data for slot, answer in zip(slots, got, strict=True) if answer is not None}
-        self.load(sorted(found), begun=found)
+        self.load(sorted(found), begun=found, gaps=True)
         return set(found)
 
     def _jump(self, low: int) -> tuple[int, bool]:

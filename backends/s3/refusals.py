@@ -14,7 +14,7 @@ from backends.s3.options import Options
 _BY_A_PROXY = frozenset(range(520, 531))
 """Of a proxy that could not reach the server behind it, or got nothing sensible from it (Cloudflare)."""
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504}) | _BY_A_PROXY
-_NOT_IMPLEMENTED, _NO_ROOM = 501, 507
+_FORBIDDEN, _NOT_IMPLEMENTED, _NO_ROOM = 403, 501, 507
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
 _CHANGED = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 """Bytes that did not arrive as they were sent; a few tries tell whether it was chance."""
@@ -112,6 +112,14 @@ def _began_in(trace: TracebackType | None, function: str) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def is_withheld(refused: Refused) -> bool:
+    """Whether an object is there and cannot be had, though the credentials are those of somebody."""
+    code = refused.code
+    if code in _ARCHIVED or code.startswith("KMS."):
+        return True
+    return refused.status == _FORBIDDEN and code not in _WRONG_KEY and code not in _WRONG_TIME
 
 
 def may_have_landed(status: int, code: str) -> bool:

@@ -44,6 +44,7 @@ class Snapshots:
         self._client = client
         self._chunks = chunks
         self._listed: dict[str, dict[str, SnapshotName]] = {}
+        self._unusable: set[str] = set()
         self._open: dict[str, tuple[str, int]] = {}
         self._ahead: dict[str, tuple[float, Callable[[], dict[str, SnapshotName]]]] = {}
 
@@ -64,6 +65,8 @@ class Snapshots:
     def _names(self, log: str) -> dict[str, SnapshotName]:
         best: dict[int, tuple[str, SnapshotName]] = {}
         for key, name in self.indexes(log).items():
+            if key in self._unusable:
+                continue
             if name.number not in best or rank(best[name.number][1]) < rank(name):
                 best[name.number] = (key, name)
         return {key: name for _, (key, name) in sorted(best.items())}
@@ -216,12 +219,17 @@ class Snapshots:
         for (log, key, name), answer in zip(wanted, got, strict=True):
             self._open[key] = (log, name.number)
             if answer is None:
-                self._listed.get(log, {}).pop(key, None)
+                self._pass_over(log, key)
                 continue
             try:
                 self._adopt(key, name, answer.data, log)
             except CorruptStore:  # as good as gone; check tells of it
-                continue
+                self._pass_over(log, key)
+
+    def _pass_over(self, log: str, key: str) -> None:
+        """List a snapshot no more whose index cannot be had: what is folded begins with an older one."""
+        self._unusable.add(key)
+        self._listed.get(log, {}).pop(key, None)
 
     def open_number(self, log: str, number: int) -> None:
         """Open the snapshot of a record and what it builds on, where it is listed."""
