@@ -26,6 +26,7 @@ from backends.s3.refusals import (
     NotS3,
     Refused,
     explain,
+    is_expired,
     is_settled_soon,
     is_transient,
     is_withheld,
@@ -148,8 +149,13 @@ class _Clients:
 _clients = _Clients()
 
 
-def _client_for(options: Options) -> Any:
-    """The boto3 client of this process for a way to connect."""
+def _client_for(options: Options, *, instead_of: Any = None) -> Any:
+    """The boto3 client of this process for a way to connect.
+
+    Args:
+        options: The way.
+        instead_of: A client whose session has expired: made anew, unless another thread did that already.
+    """
     key = (
         options.endpoint,
         options.region,
@@ -163,7 +169,7 @@ def _client_for(options: Options) -> Any:
         *(os.environ.get(n) for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")),
     )
     with _clients.lock:
-        if key not in _clients.made:
+        if key not in _clients.made or _clients.made[key] is instead_of:
             _clients.made[key] = _new_client(options)
         return _clients.made[key]
 
@@ -512,6 +518,24 @@ class Client:
             absent: What is written must not be there yet.
         """
         client = _client_for(self.options)
+        result = self._attempt(client, operation, key, call, sent=sent, came=came, absent=absent)
+        if isinstance(result, Refused) and is_expired(result):
+            # Credentials that are renewed outside, in a file say, are read by a new session only.
+            client = _client_for(self.options, instead_of=client)
+            result = self._attempt(client, operation, key, call, sent=sent, came=came, absent=absent)
+        return result
+
+    def _attempt(
+        self,
+        client: Any,
+        operation: str,
+        key: str,
+        call: Callable[[Any], _R],
+        *,
+        sent: int,
+        came: Callable[[_R], int],
+        absent: bool,
+    ) -> _R | Refused:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         handled = sys.exception()

@@ -39,8 +39,16 @@ _WRONG_ENDPOINT = frozenset(
 )
 _NEVER_SENT = _UNREACHED | _WITHOUT_KEY | _WRONG_ENDPOINT | {_CERTIFICATE, "NoRegionError", "ParamValidationError"}
 _WRONG_KEY = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidToken",
+        "TokenRefreshRequired",
+    }
 )
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"})
 _WRONG_TIME = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 _WRONG_REGION = frozenset(
     {
@@ -112,6 +120,11 @@ def _began_in(trace: TracebackType | None, function: str) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def is_expired(refused: Refused) -> bool:
+    """Whether the session of the credentials is over; nothing was carried out."""
+    return refused.code in _EXPIRED
 
 
 def is_withheld(refused: Refused) -> bool:
