@@ -3,6 +3,10 @@
 A read timeout bounds the wait for the next bytes, so an answer that comes a few bytes at a time never ends by it. Here
 each wait of a request is cut to what is left until the deadline of its thread. Sending is bounded by that deadline
 alone: large objects on a slow line take longer than a connection may.
+
+The deadline is on progress: each byte that goes or comes moves it on, as if the line brought `LEAST_RATE` bytes a
+second and no more, but never farther away than it was at first. So an object may take as long as it takes on a line
+that is faster than that, and an answer that drips ends all the same.
 """
 
 import http.client
@@ -15,10 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 _NEVER = float("inf")
+LEAST_RATE = 8 * 1024
+_SENT_AT_ONCE = 64 * 1024
+_BUFFERED = 256 * 1024
 
 
 class _Limit(threading.local):
     until = _NEVER
+    seconds = _NEVER
+    sent = 0
 
 
 _limit = _Limit()
@@ -26,12 +35,20 @@ _limit = _Limit()
 
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Let all waits of this thread's requests end within so many seconds."""
-    before, _limit.until = _limit.until, time.monotonic() + max(seconds, 0.0)
+    """Let all waits of this thread's requests end within so many seconds, or so many after there was progress."""
+    before = _limit.until, _limit.seconds
+    seconds = max(seconds, 0.0)
+    _limit.until, _limit.seconds, _limit.sent = time.monotonic() + seconds, seconds, 0
     try:
         yield
     finally:
-        _limit.until = before
+        _limit.until, _limit.seconds = before
+
+
+def _progress(count: int) -> None:
+    """Move the deadline on for bytes that went or came."""
+    if _limit.until != _NEVER:
+        _limit.until = min(_limit.until + count / LEAST_RATE, time.monotonic() + _limit.seconds)
 
 
 def bound_connections(client: Any) -> None:
@@ -70,8 +87,18 @@ class _Bounded:
         _wait_at_most(self.sock, None)
 
     def send(self, data: Any) -> Any:
-        _wait_at_most(self.sock, None)
-        return super().send(data)  # type: ignore[misc]
+        if not isinstance(data, bytes | bytearray | memoryview):
+            _wait_at_most(self.sock, None)
+            return super().send(data)  # type: ignore[misc]
+        rest = memoryview(data)
+        while True:
+            part, rest = rest[:_SENT_AT_ONCE], rest[_SENT_AT_ONCE:]
+            _wait_at_most(self.sock, None)
+            super().send(part)  # type: ignore[misc]
+            _progress(len(part))
+            _limit.sent += len(part)
+            if not rest:
+                return None
 
 
 class _Reader(io.RawIOBase):
@@ -86,8 +113,12 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        _wait_at_most(self._sock, self._timeout)
-        return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+        # Of a large object much may still be in this machine's buffers, and no answer comes before it has left.
+        _wait_at_most(self._sock, None if _limit.sent > _BUFFERED else self._timeout)
+        _limit.sent = 0
+        count: int | None = self._raw.readinto(buffer)
+        _progress(count or 0)
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -41,6 +41,8 @@ _R = TypeVar("_R")
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 _FEW_TRIES = 4
+_LARGE_BYTES = 1024 * 1024
+_LARGE_AT_ONCE = 4
 _PAGE_KEYS = 1000
 _SHOWN_KEY = 48
 _TASKS = 8
@@ -289,6 +291,7 @@ class Client:
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
+        self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         self._call = _Call()
 
     def close(self) -> None:
@@ -333,7 +336,8 @@ class Client:
             StoreUnavailable: It could not be written.
             ReadOnlyStore: The credentials do not allow it.
         """
-        self._repeat(lambda: self._put(key, data, absent=False), f"write {_named(key)}", writing=True)
+        with self._turn(data):
+            self._repeat(lambda: self._put(key, data, absent=False), f"write {_named(key)}", writing=True)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write an object that is never overwritten; False if there is one, maybe by an earlier try of it.
@@ -349,7 +353,12 @@ class Client:
                 return False
             return True if refused is None else refused
 
-        return bool(self._repeat(once, f"write {_named(key)}", writing=True))
+        with self._turn(data):
+            return bool(self._repeat(once, f"write {_named(key)}", writing=True))
+
+    def _turn(self, data: bytes) -> AbstractContextManager[object]:
+        """Wait until few enough large objects are on their way that each makes progress on a thin line."""
+        return self._large if len(data) > _LARGE_BYTES else nullcontext()
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; no error where they are gone."""

@@ -208,7 +208,10 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
             hint="look at the endpoint, and at proxies on the way to it",
         )
     if refused.status == 0:
-        return StoreUnavailable(f"{place} gave no answer to: {what} ({code})", hint="try again later")
+        return StoreUnavailable(
+            f"{place} gave no answer to: {what} ({code})",
+            hint="try again later; on a slow line allow more time: ?timeout=300&read_timeout=60",
+        )
     return StoreUnavailable(
         f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
     )

@@ -10,7 +10,8 @@ from backends.s3.chance import SystemChance
 from backends.s3.client import Client
 from backends.s3.options import parse_location
 from kbstore import Store
-from tests.s3.wires import Wire, certificate, slow_taker
+from tests.s3.fakes import Bucket, DictClient
+from tests.s3.wires import Wire, certificate, slow_taker, thin_line
 
 
 @pytest.fixture
@@ -116,3 +117,50 @@ def test_sending_may_take_longer_than_a_connection(moto_url: str) -> None:
     client.meter.on = True
     client.put("large", bytes(16 << 20))
     assert [request.status for request in client.meter.requests] == [200]
+
+
+def test_a_large_object_on_a_thin_line(moto_url: str) -> None:
+    """It takes longer than the timeout, and is not given up while it moves."""
+    place = parse_location(f"s3://bucket/kb?endpoint={thin_line(6 << 20)}&timeout=2&read_timeout=0.2")
+    client = Client(place, SystemChance())
+    client.meter.on = True
+    client.put("large", bytes(16 << 20))
+    (request,) = client.meter.requests
+    assert request.status == 200
+    assert request.ended - request.begun > 2
+
+
+def test_an_object_that_does_not_move(moto_url: str) -> None:
+    """It is given up, and the message names the option."""
+    url = thin_line(32 << 20, stops_after=1 << 20)
+    client = Client(parse_location(f"s3://bucket/kb?endpoint={url}&timeout=2&read_timeout=0.5"), SystemChance())
+    with pytest.raises(StoreUnavailable, match="gave no answer") as caught:
+        client.put("large", bytes(16 << 20))
+    assert "?timeout=" in str(caught.value.hint)
+
+
+def test_few_large_objects_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are to write; small ones go beside them."""
+    bucket = Bucket()
+    client = DictClient(parse_location("s3://fake/kb?cache=off"), bucket)
+    bucket.latency_s = 0.02
+    busy: list[int] = []
+    most: list[int] = []
+    original = DictClient._put
+
+    def put(self: DictClient, key: str, data: bytes, *, absent: bool) -> object:
+        busy.append(1)
+        most.append(len(busy))
+        try:
+            return original(self, key, data, absent=absent)
+        finally:
+            busy.pop()
+
+    monkeypatch.setattr(DictClient, "_put", put)
+    for size, expected in ((2 << 20, 4), (1000, 20)):
+        most.clear()
+        client.map(lambda n, size=size: client.put(f"{size}/{n}", bytes(size)), range(20))  # type: ignore[misc]
+        assert len(most) == 20
+        assert max(most) <= expected
+        assert max(most) > 1
+    client.close()

@@ -113,3 +113,27 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, secret)
     return public, context
+
+
+def thin_line(rate: int, *, stops_after: int = 1 << 40) -> str:
+    """A server of one request, whose content it takes in at so many bytes a second, and only so many; its URL."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection, connection.makefile("rb") as stream:
+            stream.readline()
+            left = int(http.client.parse_headers(stream).get("Content-Length", 0))
+            taken = 0
+            while left and taken < stops_after and (got := len(stream.read1(min(left, rate // 20)))):
+                left, taken = left - got, taken + got
+                time.sleep(got / rate)
+            if not left and taken:
+                connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
+            else:
+                time.sleep(6)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
