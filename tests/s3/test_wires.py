@@ -88,9 +88,11 @@ def test_a_server_that_speaks_no_tls(location: Callable[..., str]) -> None:
 
 def test_a_commit_whose_answer_drips_ends_by_its_deadline(wire: Wire, location: Callable[..., str]) -> None:
     """Each piece comes within the read timeout, the whole never: the outcome is unknown, and a repeat lands it once."""
-    place = location(timeout=1, read_timeout=0.5)
+    wire.pause_s = 0.3
+    place = location(timeout=3, read_timeout=2)
     change = {"patch": replace(2), "message": "mine", "write_id": "w"}
-    with Store.create(place, {"n": 0}, author="a") as kb:
+    Store.create(location(), {"n": 0}, author="a").close()
+    with Store.open(place, author="a") as kb:
         kb.commit(patch=replace(1))
         wire.harm = "drip"
         with pytest.raises(OutcomeUnknown):
@@ -103,9 +105,9 @@ def test_a_commit_whose_answer_drips_ends_by_its_deadline(wire: Wire, location: 
 
 def test_a_read_that_drips_ends_by_its_deadline(wire: Wire, location: Callable[..., str]) -> None:
     """Headers or content, one request or many at once."""
-    place = location(timeout=1, read_timeout=0.5)
-    Store.create(place, {"n": 0}, author="a").close()
-    wire.harm, wire.method = "drip", "GET"
+    place = location(timeout=2, read_timeout=1)
+    Store.create(location(), {"n": 0}, author="a").close()
+    wire.harm, wire.method, wire.pause_s = "drip", "GET", 0.2
     with Store.open(place, read_only=True) as kb, pytest.raises(StoreUnavailable, match="gave no answer"):
         kb.head()
 
