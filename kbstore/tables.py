@@ -45,6 +45,7 @@ def export_tables(
     revision: "str | Version" = "HEAD",
     *,
     mode: int = OPEN_MODE,
+    force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Make a SQLite database of a version and of the history up to it.
@@ -54,6 +55,7 @@ def export_tables(
         path: The file to make; an earlier export is replaced when the new one is whole.
         revision: The version.
         mode: What the file gets, further narrowed by the user's mask.
+        force: Replace a file that no export made, too.
         progress: Told how many of how many tables are done.
 
     Returns:
@@ -64,7 +66,8 @@ def export_tables(
     """
     import sqlite3
 
-    _refuse_other_files(path)
+    if not force:
+        _refuse_other_files(path)
     version = store.version(revision)
     document = store.checkout(version)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -91,11 +94,14 @@ def _refuse_other_files(path: Path) -> None:
             if os.path.lexists(log := path.with_name(path.name + end)):
                 raise KBStoreError(
                     f"{log} is left of another database, and SQLite would write it into {path}",
-                    hint="choose another name, or remove it",
+                    hint="choose another name, or use --force to remove it",
                 )
         return
-    if path.stat().st_size and _application_of(path) != _APPLICATION_ID:
-        raise KBStoreError(f"{path} is not an earlier export, so it is not overwritten", hint="choose another name")
+    if path.stat().st_size and application_of(path) != _APPLICATION_ID:
+        raise KBStoreError(
+            f"{path} is not an earlier export, so it is not overwritten",
+            hint="choose another name, or use --force to lose what it holds",
+        )
 
 
 def _remove_logs(path: Path) -> None:
@@ -104,7 +110,7 @@ def _remove_logs(path: Path) -> None:
         path.with_name(path.name + end).unlink(missing_ok=True)
 
 
-def _application_of(path: Path) -> int | None:
+def application_of(path: Path) -> int | None:
     """The application id of a SQLite file; None if it is another kind of file.
 
     Only SQLite opens it: it may be a store that is in use, and closing it here would drop SQLite's locks on it.

@@ -7,6 +7,7 @@ import click
 
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
+from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
@@ -121,7 +122,7 @@ def salvage_command(session: Session, target: str, no_documents: bool, as_json: 
     with session.salvage() as store, Progress("salvage") as progress:
         done = salvage(
             store,
-            session.output_file(store, target),
+            output_folder(session, store, target),
             documents=not no_documents,
             mode=session.mode(store),
             progress=progress.reach,

@@ -11,6 +11,7 @@ import click
 
 from kbstore.cli.options import as_json_option, author_option, command, complete_revision, lossy_option, write_id_option
 from kbstore.cli.output import Progress, note, say, say_json, warn, write_bytes
+from kbstore.cli.outputs import EXPORT, output_file
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
@@ -175,10 +176,11 @@ def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
 @click.option(
     "--sqlite", "tables", metavar="FILE", type=click.Path(), help="Make SQLite tables of one version instead."
 )
+@click.option("--force", is_flag=True, help="Replace a file that is not an earlier export.")
 @as_json_option
 @click.pass_obj
 def export_command(
-    session: Session, revisions: str | None, output: str | None, tables: str | None, as_json: bool
+    session: Session, revisions: str | None, output: str | None, tables: str | None, force: bool, as_json: bool
 ) -> None:
     """Write versions as JSON lines, or as SQLite tables.
 
@@ -194,19 +196,22 @@ def export_command(
       kbstore export v3..HEAD -o news.jsonl
       kbstore export --sqlite articles.db v3
     """
+    if force and tables is None and output is None:
+        raise click.UsageError("--force needs -o or --sqlite")
     with session.read() as store:
         if tables is not None:
             if output is not None or (revisions and parse_range(revisions)):
                 raise click.UsageError("--sqlite takes one file and one version")
             from kbstore.tables import export_tables
 
-            target = session.output_file(store, tables)
+            target = output_file(session, store, tables)
             with Progress("export") as progress:
                 made = export_tables(
                     store,
                     target,
                     "HEAD" if revisions is None else revisions,
                     mode=session.mode(store),
+                    force=force,
                     progress=progress.reach,
                 )
             if as_json:
@@ -223,7 +228,7 @@ def export_command(
         else:
             lines = export_events(store, *_range(store, revisions))
         if output is not None and output != "-":
-            _write(session.output_file(store, output), lines, session.mode(store))
+            _write(output_file(session, store, output, mark=EXPORT, force=force), lines, session.mode(store))
             note(f"wrote {visible(output)}")
             return
         for line in lines:

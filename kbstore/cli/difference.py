@@ -9,6 +9,7 @@ import click
 from kbstore.cli.exits import DIFFERENCES
 from kbstore.cli.options import as_json_option, command, complete_revision, lossy_option
 from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
+from kbstore.cli.outputs import PAGE, output_file
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
 from kbstore.pointer import parse_pointer
@@ -28,6 +29,7 @@ from kbstore.workingcopy import WorkingCopy
 @click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
 @click.option("--markdown", is_flag=True, help="For a review or an issue.")
 @click.option("--html", "html_file", metavar="FILE", type=click.Path(), help="Write a page that stands alone.")
+@click.option("--force", is_flag=True, help="With --html: replace a file that is not such a page.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
 @lossy_option
 @as_json_option
@@ -42,6 +44,7 @@ def diff_command(
     unified: bool,
     markdown: bool,
     html_file: str | None,
+    force: bool,
     exit_code: bool,
     as_json: bool,
 ) -> None:
@@ -63,6 +66,8 @@ def diff_command(
         raise click.UsageError("give one form only", ctx)
     if bare and not patch:
         raise click.UsageError("--bare needs --patch", ctx)
+    if force and html_file is None:
+        raise click.UsageError("--force needs --html", ctx)
     session = ctx.ensure_object(Session)
     files = _files(places)
     with session.read() if files is None else _store_of(session, files[0]) as store:
@@ -78,7 +83,9 @@ def diff_command(
             else:
                 from kbstore.workfile import replace_file
 
-                replace_file(session.output_file(store, html_file), page_bytes, session.mode(store))
+                replace_file(
+                    output_file(session, store, html_file, mark=PAGE, force=force), page_bytes, session.mode(store)
+                )
                 note(f"wrote {visible(html_file)}")
         else:
             if stat:

@@ -17,7 +17,7 @@ from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, StoreNotFound
 from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.render.escape import visible
 from kbstore.store import Store
-from kbstore.workfile import WorkFile, WorkFileError, mode_like
+from kbstore.workfile import WorkFile, mode_like
 from kbstore.workingcopy import WorkingCopy
 
 
@@ -62,7 +62,7 @@ class Session:
         chosen = self.chosen_store()
         if chosen is None or self.found is None:
             return self.found
-        return self.found if _same_place(self.location, self.found.location) else None
+        return self.found if same_place(self.location, self.found.location) else None
 
     def chosen_store(self) -> str | None:
         """What ``--store`` or KBSTORE_STORE says; None where neither does.
@@ -191,33 +191,13 @@ class Session:
             warn_rounded(shown_path(file), content.data or file.read_bytes())
         return content.value
 
-    def output_file(self, store: Store, name: str, *, document: bool = False) -> Path:
-        """A file that a command is to write.
-
-        Args:
-            store: The open store.
-            name: As the user wrote it.
-            document: True where what is written is the knowledge base, which may then replace its own file.
-
-        Raises:
-            WorkFileError: It belongs to the store, or is the knowledge base and would become something else.
-        """
-        real = os.path.realpath(name)
-        places = [f"{os.path.realpath(store.location)}{end}" for end in ("", "-wal", "-shm", "-journal")]
-        folder = os.path.realpath(self.found.root / FOLDER) if self.found is not None else None
-        if real in places or (folder is not None and os.path.commonpath([folder, real]) == folder):
-            raise WorkFileError(f"{name} belongs to the store, so it is not overwritten", hint="choose another name")
-        if not document and self.file is not None and real == os.path.realpath(self.file):
-            raise WorkFileError(f"{name} is the knowledge base, so it is not overwritten", hint="choose another name")
-        return Path(name)
-
     def mode(self, store: Store) -> int:
         """The mode for a new file with what the knowledge base holds: its file's, else its store's."""
         return mode_like(self.file, store.location)
 
     def copy_of(self, store: Store, file: Path) -> WorkingCopy:
         """A file that is to be written, together with the store; the knowledge base's own or another one."""
-        own = self.file is not None and _same_place(os.fspath(self.file), os.fspath(file))
+        own = self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
         return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
 
 
@@ -241,5 +221,6 @@ def shown_path(path: str | Path) -> str:
     return visible(full if here.startswith("..") else here)
 
 
-def _same_place(one: str, other: str) -> bool:
+def same_place(one: str, other: str) -> bool:
+    """Whether two paths lead to one file, as far as links tell."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)

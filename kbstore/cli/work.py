@@ -22,6 +22,7 @@ from kbstore.cli.options import (
     write_id_option,
 )
 from kbstore.cli.output import brief, note, paint, say, say_json, wants_color, warn, write_bytes
+from kbstore.cli.outputs import output_file
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
@@ -253,7 +254,7 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
         copy = (
             session.copy(store)
             if output is None
-            else session.copy_of(store, session.output_file(store, output, document=True))
+            else session.copy_of(store, output_file(session, store, output, document=True, force=force))
         )
         copy.take(version, force=force, model=model)
         session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
