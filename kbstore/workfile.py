@@ -2,13 +2,15 @@
 
 A file is written beside its place under a name of its own, made durable, and then put in its place; so whoever reads
 it, and a power cut at any moment, finds the old file or the new one. If another program saves there in the last moment,
-its file is never overwritten (`kbstore.fileswap`). A symbolic link stays a link: what it points to
-is replaced. Mode, owner and group are kept. Other hard links to the file go on naming the old content.
+its file is never overwritten (`kbstore.fileswap`). A symbolic link stays a link: what it points to is replaced. Mode,
+owner, group, access list and extended attributes are kept; if the access list cannot be kept, the group gets no more
+than the list gave it. Other hard links to the file go on naming the old content.
 """
 
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +29,8 @@ OPEN_MODE = 0o666
 """The mode of a new file before the user's mask is applied."""
 NO_FILE = ""
 """Stands for the digest of a file that is not there."""
+_ACCESS_LIST = "system.posix_acl_access"
+_GROUP = 0o070
 _OWN_MODE = 0o600
 """What its owner may do with a new file in any case: a store beside a write-protected file is written."""
 
@@ -210,7 +214,10 @@ def mode_like(*files: str | os.PathLike[str] | None) -> int:
     for file in files:
         if file is not None:
             try:
-                return stat.S_IMODE(Path(file).stat().st_mode) & OPEN_MODE | _OWN_MODE
+                mode = stat.S_IMODE(Path(file).stat().st_mode)
+                if (acl := _attribute(Path(file), _ACCESS_LIST)) is not None:
+                    mode = mode & ~_GROUP | _group_of(acl) & mode
+                return mode & OPEN_MODE | _OWN_MODE
             except (OSError, ValueError):
                 continue
     return OPEN_MODE
@@ -241,7 +248,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
         try:
             try:
                 if before is not None:
-                    _take_over(descriptor, before)
+                    _take_over(descriptor, before, target)
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
@@ -300,8 +307,8 @@ def _discard(temporary: Path, ours: os.stat_result) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _take_over(descriptor: int, before: os.stat_result) -> None:
-    """Give a new file the mode and, as far as this user may, the owner and group of the old one."""
+def _take_over(descriptor: int, before: os.stat_result, old: Path) -> None:
+    """Give a new file the mode, the attributes and, as far as this user may, the owner and group of the old one."""
     now = os.fstat(descriptor)
     for owner, group in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
         if (owner in (now.st_uid, -1)) and group == now.st_gid:
@@ -311,7 +318,45 @@ def _take_over(descriptor: int, before: os.stat_result) -> None:
             break
         except PermissionError:
             continue  # an ordinary user gives no file away; the group alone may be allowed
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+    mode = stat.S_IMODE(before.st_mode)
+    if (acl := _attribute(old, _ACCESS_LIST)) is not None:
+        mode = mode & ~_GROUP | _group_of(acl) & mode  # until the list is there, and if it cannot be
+    os.fchmod(descriptor, mode)
+    _take_attributes(descriptor, old)
+
+
+def _attribute(file: Path | int, name: str) -> bytes | None:
+    try:
+        return os.getxattr(file, name)
+    except (OSError, AttributeError):
+        return None  # it has none, or the system knows none
+
+
+def _take_attributes(descriptor: int, old: Path) -> None:
+    """Copy extended attributes, the access list among them, as far as this user and the file system allow it."""
+    try:
+        names = os.listxattr(old)
+    except (OSError, AttributeError):
+        return
+    if _ACCESS_LIST not in names and _attribute(descriptor, _ACCESS_LIST) is not None:
+        with suppress(OSError):
+            os.removexattr(descriptor, _ACCESS_LIST)  # that the folder gives to new files
+    for name in sorted(names, key=_ACCESS_LIST.__eq__):  # the list last: it may take the right to write the others
+        value = _attribute(old, name)
+        if value is not None and value != _attribute(descriptor, name):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, value)
+
+
+def _group_of(acl: bytes) -> int:
+    """Return what an access list gives the owning group, as bits of a mode; nothing if it is not understood.
+
+    It is a version (4 bytes), then entries of a tag, permissions and an id (2, 2 and 4 bytes), all little-endian; see
+    linux/posix_acl_xattr.h. Tag 4 is the owning group.
+    """
+    entries = (acl[at : at + 8] for at in range(4, len(acl) - 7, 8))
+    granted = [int.from_bytes(entry[2:4], "little") for entry in entries if entry[:2] == b"\x04\x00"]
+    return (granted[0] & 7) << 3 if granted else 0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
