@@ -17,14 +17,16 @@ _SHOWN_BYTES = 1 << 18
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _INDENT = re.compile(rb"\n([ \t]+)(?=\S)")
 _ITEM_SEPARATOR = re.compile(rb",([ \t]*)(?=\S)")
-_KEY_SEPARATOR = re.compile(rb"([ \t]*):([ \t]*)")
+_KEY_SEPARATOR = re.compile(rb"(?<![ \t])([ \t]*):([ \t]*)")  # begins at a run of blanks, never within it
 _FLAT_ARRAY = re.compile(rb"\[[ \t]*[^][{}\s,][^][{}\n]*\]")
-_TALL_ARRAY = re.compile(rb"\[\s*\n\s*[^][{}\s,][^][{}]*\]")
+_TALL_ARRAY = re.compile(rb"\[[^\S\n]*\n\s*[^][{}\s,][^][{}]*\]")
 _NON_ASCII_ESCAPE = re.compile(rb"\\u(?!00[0-7])")
 _NON_ASCII = re.compile("[^\x00-\x7f]")
 _LINE_INDENT = re.compile(rb"\n( +)")
 _SCALAR_LINES = re.compile(rb'\[((?:\n *["\-0-9tfn][^\n]*)+)\n *\]')
 _NARROW = 80
+_WIDEST = 64
+"""A longer run of blanks is no part of a style: it would be written once for each line or item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ def style_of(data: bytes) -> FileStyle:
     bare = _STRING.sub(b'""', shown)
     body = bare.strip()
     one_line = b"\n" not in body
-    indents = [match[1] for match in _INDENT.finditer(bare)]
-    key = _KEY_SEPARATOR.search(bare)
-    item = _ITEM_SEPARATOR.search(bare)
+    indents = [match[1] for match in _INDENT.finditer(bare) if len(match[1]) <= _WIDEST]
+    key = _narrow(_KEY_SEPARATOR.search(bare))
+    item = _narrow(_ITEM_SEPARATOR.search(bare))
     key_separator = (key[1] + b":" + key[2]).decode() if key else ": "
     if one_line and not key and item:
         key_separator = ": " if item[1] else ":"
@@ -76,11 +78,15 @@ def style_of(data: bytes) -> FileStyle:
         indent=indent,
         item_separator=f",{item[1].decode()}" if item else ", " if key_separator.endswith(" ") else ",",
         key_separator=key_separator,
-        newline="\r\n" if b"\r\n" in bare else "\n",
+        newline="\r\n" if 2 * bare.count(b"\r\n") > bare.count(b"\n") else "\n",
         final_newline=data.endswith(b"\n"),
         ascii_only=data.isascii() and _NON_ASCII_ESCAPE.search(data) is not None,
         flat_width=flat,
     )
+
+
+def _narrow(match: re.Match[bytes] | None) -> re.Match[bytes] | None:
+    return match if match is not None and len(match[0]) <= _WIDEST else None
 
 
 def print_json(value: Any, style: FileStyle = DEFAULT_STYLE) -> bytes:

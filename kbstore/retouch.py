@@ -30,12 +30,11 @@ def retouched(data: bytes, old: Any, new: Any, style: FileStyle) -> bytes:
 
     Cost: for each level on the way to a change, reading the changed container there.
     """
-    text = data.decode().replace("\r\n", "\n")
+    text = data.decode()
     start = _skip(text, 0)
     end = len(text.rstrip(_BLANKS))
-    bare = replace(style, newline="\n", final_newline=False)
-    told = text[:start] + _Painter(text, bare).value(old, new, start, end, "") + text[end:]
-    return told.replace("\n", style.newline).encode()
+    bare = replace(style, final_newline=False)
+    return (text[:start] + _Painter(text, bare).value(old, new, start, end, "") + text[end:]).encode()
 
 
 @dataclass(frozen=True, slots=True)
