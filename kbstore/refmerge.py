@@ -65,7 +65,7 @@ class Merge(NamedTuple):
 
     Attributes:
         steps: Ref events to append, in order.
-        parted: Names that both changed. With `force` they are settled in `steps`, or left out.
+        parted: Tags and settings that both changed. With `force` they are settled in `steps`.
         left_out: Names that stay as the target has them, and branches of the source that it does not get.
     """
 
@@ -99,11 +99,16 @@ def merge_refs(
         there = theirs.get(name, [])
         behind = _lacking(events, there)
         if behind is None:
-            shown = _value(there[-1].event)
-            parted.append(Parted(name[1], _value(events[-1].event), shown))
+            ours_now, theirs_now = _value(events[-1].event), _value(there[-1].event)
             behind = _since_common(events, there)
-            if not force or (shown is not None and shown.kind == "branch"):
-                left_out.add(name[1])
+            if any(value is not None and value.kind == "branch" for value in (ours_now, theirs_now)):
+                settled = force and theirs_now is not None and theirs_now.kind == "tag"
+                if not settled:
+                    left_out.add(name[1])  # it blocks nothing but itself
+            else:
+                parted.append(Parted(name[1], ours_now, theirs_now))
+                if not force:
+                    left_out.add(name[1])
         lacking.update(record.origin for record in behind)
     for event, _ in source:
         if event.kind == "branch" and event.branch in left_out:

@@ -42,7 +42,7 @@ class Copied:
     Attributes:
         versions: How many versions.
         refs: How many changes of tags and branches.
-        left_out: Tags and branches that stay as the target has them, since it was forced.
+        left_out: Tags and branches that stay as the target has them.
     """
 
     versions: int
@@ -58,7 +58,8 @@ def replicate(source: Store, target: Store, progress: Progress | None = None, *,
         target: Where to; open on its main branch.
         progress: Told of each batch.
         force: Tags that both set to other versions become what the source has. A branch that holds other versions in
-            each stays the target's, and what stands on the source's is left out. Versions are never rewritten.
+            each stays the target's, and what stands on the source's is left out. Versions are never rewritten. A
+            branch whose name was started in both, each by itself, is left out in any case if it differs.
 
     Returns:
         What was added; nothing where the target has all that the source has.
@@ -124,14 +125,16 @@ def _merge(
         ConflictError: Not forced, and some were changed on both sides.
     """
     starts = {(event.name, event.target) for event, _ in there if event.kind == "branch"}
+    shared = {record.origin for record in there}
     apart = set()
-    for event, _ in records:
+    for record in records:
+        event = record.event
         if event.kind == "branch" and (event.name, event.target) in starts:
             try:
                 here, other = _branch(source, event.name), _branch(target, event.name)
                 _refuse_parted(here, other, event.name, event.version + 1, here.head().seq)
             except ConflictError:
-                if not force:
+                if not force and record.origin in shared:
                     raise
                 apart.add(event.name)
     merge = merge_refs(records, there, force=force, apart=frozenset(apart))
@@ -228,8 +231,8 @@ def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> Confl
     ]
     more = f", and {len(parted) - _SHOWN} more" if len(parted) > _SHOWN else ""
     return ConflictError(
-        f"tags, branches or settings have diverged: {', '.join(told)}{more}",
-        hint="--force lets tags and settings follow the source and leaves such branches out",
+        f"tags or settings have diverged: {', '.join(told)}{more}",
+        hint="--force lets tags and settings follow the source",
     )
 
 

@@ -118,7 +118,7 @@ def _landed(session: Session, source: str, copied: Copied) -> None:
 
 def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:
     for name in copied.left_out:
-        note(f"{visible(name)} has diverged and was left out")
+        note(f"{visible(name)} is another branch or tag in each store, and was left out")
     if as_json:
         say_json({"versions": copied.versions, "refs": copied.refs, "left_out": list(copied.left_out), "head": head})
     elif copied.versions or copied.refs:

@@ -147,3 +147,37 @@ def test_settings_are_compared_alike(pair: Pair) -> None:
     with Store.create("memory:") as copy:
         replicate(pair.b, copy)
         assert copy.settings() == {"collection": ("/n",)}
+
+
+def test_a_branch_name_started_twice_blocks_only_itself(pair: Pair) -> None:
+    """Case 27: at two versions, at one with other versions on it, or beside a tag: the rest goes through."""
+    for kb, at in ((pair.a, "v1"), (pair.b, "v2")):
+        kb.create_branch("x", at)
+        kb.create_branch("y", "v3")
+        with Store.open(kb.location, branch="y", author=at) as branch:
+            branch.commit(patch=[{"op": "replace", "path": "/n", "value": at}])
+    pair.a.create_branch("z", "v1")
+    pair.b.tag("z", "v2")
+    pair.a.create_branch("below", "x")
+    pair.a.tag("good", "v2")
+    pair.a.commit({"n": 5})
+    done = replicate(pair.a, pair.b)
+    assert (done.versions, done.refs, done.left_out) == (1, 1, ("below", "x", "y", "z"))
+    assert replicate(pair.b, pair.a).left_out == ("x", "y", "z")
+    assert pair.tagged("good") == (2, 2)
+    assert pair.b.head().id == pair.a.head().id
+    for kb, at in ((pair.a, "v1"), (pair.b, "v2")):
+        assert Store(kb.backend, branch="x").head().name.startswith(at)
+        assert Store(kb.backend, branch="y").checkout() == {"n": at}
+        assert kb.verify().problems == []
+
+
+def test_a_branch_that_both_have_and_that_diverged_is_a_conflict(pair: Pair) -> None:
+    """Both went on with the same branch: nothing is copied, as on the main one."""
+    pair.a.create_branch("x", "v1")
+    pair.both()
+    for kb in pair:
+        with Store.open(kb.location, branch="x", author="x") as branch:
+            branch.commit(patch=[{"op": "replace", "path": "/n", "value": kb.location}])
+    with pytest.raises(ConflictError, match="diverged on branch x"):
+        replicate(pair.a, pair.b)
