@@ -50,7 +50,14 @@ class Copied:
     left_out: tuple[str, ...] = ()
 
 
-def replicate(source: Store, target: Store, progress: Progress | None = None, *, force: bool = False) -> Copied:
+def replicate(
+    source: Store,
+    target: Store,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    accept_future: bool = False,
+) -> Copied:
     """Bring a store up to date with another.
 
     Args:
@@ -60,6 +67,7 @@ def replicate(source: Store, target: Store, progress: Progress | None = None, *,
         force: Tags that both set to other versions become what the source has. A branch that holds other versions in
             each stays the target's, and what stands on the source's is left out. Versions are never rewritten. A
             branch whose name was started in both, each by itself, is left out in any case if it differs.
+        accept_future: As for `Store.graft`.
 
     Returns:
         What was added; nothing where the target has all that the source has.
@@ -72,27 +80,27 @@ def replicate(source: Store, target: Store, progress: Progress | None = None, *,
     refuse_itself(source.location, target.location)
     for _ in range(_TRIES):
         try:
-            return _replicate(source, target, progress, force=force)
+            return _replicate(source, target, progress, force, accept_future)
         except SlotTaken:  # somebody commits to the target meanwhile; it may still be a fast-forward
             continue
     raise ConflictError(f"others kept committing to {target.location} during the copy", hint="try again")
 
 
-def _replicate(source: Store, target: Store, progress: Progress | None, *, force: bool) -> Copied:
+def _replicate(source: Store, target: Store, progress: Progress | None, force: bool, accept_future: bool) -> Copied:
     # Tags and branches first: what they name is there by then, however much is committed meanwhile.
     records, there = _refs(source), _refs(target)
     newest = source.head().seq
     _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
     merge = _merge(source, target, records, there, force=force)
-    versions = _copy_line(source, target, newest, progress)
+    versions = _copy_line(source, target, newest, progress, accept_future)
     shared = {event.name for event, _ in there if event.kind == "branch"} - merge.left_out
     for event, _ in records:
         if event.kind == "branch" and event.name in shared:
-            versions += _copy_branch(source, target, event.name, progress)
+            versions += _copy_branch(source, target, event.name, progress, accept_future)
     for after, step in enumerate(merge.steps, len(there)):
         _take_ref(target, step, after)
         if step.event.kind == "branch":
-            versions += _copy_branch(source, target, step.event.name, progress)
+            versions += _copy_branch(source, target, step.event.name, progress, accept_future)
     return Copied(versions, len(merge.steps), tuple(sorted(merge.left_out)))
 
 
@@ -143,9 +151,9 @@ def _merge(
     return merge
 
 
-def _copy_branch(source: Store, target: Store, branch: str, progress: Progress | None) -> int:
+def _copy_branch(source: Store, target: Store, branch: str, progress: Progress | None, accept_future: bool) -> int:
     here = _branch(source, branch)
-    return _copy_line(here, _branch(target, branch), here.head().seq, progress)
+    return _copy_line(here, _branch(target, branch), here.head().seq, progress, accept_future)
 
 
 def _branch(store: Store, branch: str) -> Store:
@@ -159,12 +167,12 @@ def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest
         raise _parted(source, target, branch, first, common)
 
 
-def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None) -> int:
+def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None, accept_future: bool) -> int:
     """Add what the source's line has up to `newest` and the target's has not."""
     there = target.head().seq
     copied = 0
     for batch in _batches(source, there + 1, newest):
-        target.graft(batch)
+        target.graft(batch, accept_future=accept_future)
         copied += len(batch)
         if progress is not None:
             progress(there + copied, newest)
@@ -263,8 +271,10 @@ def _place(url: SplitResult) -> tuple[str, str, str, str]:
     return url.scheme, url.netloc, url.path.strip("/"), options.get("endpoint", "").rstrip("/")
 
 
-def clone_into(source: Store, location: str, *, author: str = "", progress: Progress | None = None) -> Copied:
-    """Make a store that holds all of another, or go on with one that was begun.
+def clone_into(
+    source: Store, location: str, *, author: str = "", progress: Progress | None = None, accept_future: bool = False
+) -> Copied:
+    """Make a store that holds all of another, or go on with one that was begun; `accept_future` as for `Store.graft`.
 
     A new file is as private as the source, where that is a file.
 
@@ -277,6 +287,6 @@ def clone_into(source: Store, location: str, *, author: str = "", progress: Prog
     target, _ = open_or_create(location, mode_like(source.location), branch=MAIN_BRANCH, author=author)
     with target:
         try:
-            return replicate(source, target, progress)
+            return replicate(source, target, progress, accept_future=accept_future)
         except RevisionError as fault:
             raise ConflictError(f"{location} cannot take the history of {source.location}: {fault}") from fault

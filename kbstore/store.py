@@ -429,8 +429,12 @@ class Store(Reader):
             head = self._tree(self._line, self._writer.known_head().entry)
             name_refused(proposals, head.root, self._nodes, fault)
 
-    def graft(self, events: Sequence[Foreign]) -> None:
+    def graft(self, events: Sequence[Foreign], *, accept_future: bool = False) -> None:
         """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
+
+        Args:
+            events: The events, in order.
+            accept_future: Take those that are dated more than a day ahead of this machine's clock, too.
 
         Raises:
             CorruptStore: They do not follow the head, or are not what they claim to be.
@@ -439,7 +443,7 @@ class Store(Reader):
 
         def graft() -> None:
             self._begin()
-            self._writer.graft(events, self._clock.token())
+            self._writer.graft(events, self._clock.token(), accept_future=accept_future)
 
         with self._lock:
             self._refolded(graft, damaged=False)

@@ -115,27 +115,30 @@ class Imported:
         )
 
 
-def import_lines(store: "Store", lines: Iterable[bytes], *, write_id: str | None = None) -> Imported:
+def import_lines(
+    store: "Store", lines: Iterable[bytes], *, write_id: str | None = None, accept_future: bool = False
+) -> Imported:
     """Add a version for each line, in batches that land whole or not at all.
 
     Args:
         store: Where to.
         lines: JSON lines, of documents or of exported events; blank ones are passed over.
         write_id: Identifies this import: repeated with it, lines that landed do not land again.
+        accept_future: As for `Store.graft`.
 
     Raises:
         ImportFailed: A line cannot be taken in; all lines before its batch were.
         OutcomeUnknown: A batch may or may not have landed; all before it did. It carries the given `write_id`.
     """
     try:
-        return _import_lines(store, lines, write_id)
+        return _import_lines(store, lines, write_id, accept_future)
     except OutcomeUnknown as fault:
         if write_id is not None:
             raise OutcomeUnknown(str(fault), write_id=write_id) from fault
         raise
 
 
-def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None) -> Imported:
+def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None, accept_future: bool) -> Imported:
     done = Imported()
     batch: list[tuple[int, dict[str, Any]]] = []
     size = 0
@@ -154,7 +157,7 @@ def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None) 
             if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
                 this = f"event {value['branch']}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
-                done += _take(store, kind, batch, batches.next())
+                done += _take(store, kind, batch, batches.next(), accept_future)
                 batch, size = [], 0
             kind = this
             batch.append((number, value))
@@ -163,7 +166,7 @@ def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None) 
     except READ_FAULTS as fault:
         raise cut_short(fault) from fault
     if batch:
-        done += _take(store, kind, batch, batches.next())
+        done += _take(store, kind, batch, batches.next(), accept_future)
     return done
 
 
@@ -224,7 +227,9 @@ def export_all(store: "Store") -> Iterator[bytes]:
             yield from export_events(branch, event.version + 1, branch=event.name)
 
 
-def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> Imported:
+def _take(
+    store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
+) -> Imported:
     from kbstore.store import Store
 
     if kind == "document":
@@ -233,7 +238,7 @@ def _take(store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], wr
         return Imported(refs=_take_refs(store, batch))
     branch = kind.removeprefix("event").lstrip()
     try:
-        return _take_events(Store(store.backend, branch=branch) if branch else store, batch)
+        return _take_events(Store(store.backend, branch=branch) if branch else store, batch, accept_future)
     except RevisionError as fault:
         raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
 
@@ -281,7 +286,7 @@ def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], wri
     return Imported(len(versions), notes=tuple(dict.fromkeys(note for version in versions for note in version.notes)))
 
 
-def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imported:
+def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]], accept_future: bool) -> Imported:
     known = 0
     fresh: list[Foreign] = []
     line = 0  # of the first event that is new
@@ -296,7 +301,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> Imp
         fresh.append(Foreign(f"line {number}", event, header, operations, order))
     if fresh:
         try:
-            store.graft(fresh)
+            store.graft(fresh, accept_future=accept_future)
         except CorruptStore as fault:
             raise ImportFailed(str(fault), line=line, hint=fault.hint) from fault
     return Imported(len(fresh), known)

@@ -12,7 +12,7 @@ Invariants:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ from kbstore.tree.nodes import Nodes, unsaved
 from kbstore.tree.read import find
 
 _TRIES = 1000
+_AHEAD = timedelta(hours=24)
+"""A clock may be wrong by so much; what is dated later is not taken in from elsewhere."""
 _SHOWN_POINTERS = 3
 
 
@@ -262,8 +264,14 @@ class Writer:
         found = list(self._line.entries(offset + numbers[0], offset + numbers[1]))
         return (found + [found[-1]] * wanted)[:wanted]
 
-    def graft(self, events: Sequence[Foreign], write_id: str) -> None:
+    def graft(self, events: Sequence[Foreign], write_id: str, *, accept_future: bool = False) -> None:
         """Append events that were made elsewhere, as they are, in one slot; all that they claim is computed anew.
+
+        Args:
+            events: The events, in order.
+            write_id: Identifies this write.
+            accept_future: Take events that are dated more than a day ahead of this machine's clock. Every later
+                version has their time at least, since times never go back along a line.
 
         Raises:
             CorruptStore: One does not follow the one before it, or does not lead to the state that it names. Nothing
@@ -278,6 +286,7 @@ class Writer:
         chunks: list[Chunk] = []
         order_chunks: dict[bytes, Chunk] = {}
         order = self._orders.draft(head.seq, order_chunks)
+        latest = "" if accept_future else format_time(self._clock.now() + _AHEAD)
         for where, event, header, operations, order_operations in events:
             follows = parent.id if parent is not None else None
             if event.seq != head.seq + len(records) + 1 or (event.parents[0] if event.parents else None) != follows:
@@ -287,6 +296,11 @@ class Writer:
                 )
             if parent is not None and event.time < parent.event.time:
                 raise CorruptStore(f"{where} is older than the version before it")
+            if latest and event.time > latest:
+                raise CorruptStore(
+                    f"{where} is dated {event.time}, more than a day ahead of this machine's clock",
+                    hint="every later version would have that time; if it is right, use --accept-future",
+                )
             draft = Draft(root, self._nodes)
             draft.apply(operations)
             root = draft.seal()

@@ -9,7 +9,15 @@ from typing import BinaryIO
 
 import click
 
-from kbstore.cli.options import as_json_option, author_option, command, complete_revision, lossy_option, write_id_option
+from kbstore.cli.options import (
+    accept_future_option,
+    as_json_option,
+    author_option,
+    command,
+    complete_revision,
+    lossy_option,
+    write_id_option,
+)
 from kbstore.cli.output import Progress, note, say, say_json, warn, write_bytes
 from kbstore.cli.outputs import EXPORT, output_file
 from kbstore.cli.pending import settled
@@ -33,9 +41,12 @@ _WRITE_BYTES = 1 << 20
 @author_option
 @write_id_option
 @lossy_option
+@accept_future_option
 @as_json_option
 @click.pass_obj
-def import_command(session: Session, source: str, author: str | None, write_id: str | None, as_json: bool) -> None:
+def import_command(
+    session: Session, source: str, author: str | None, write_id: str | None, accept_future: bool, as_json: bool
+) -> None:
     """Add the versions that a file of JSON lines holds.
 
     FILE may be packed (gzip or xz); "-" is stdin. The store is started if there is none. A line is a document
@@ -60,7 +71,7 @@ def import_command(session: Session, source: str, author: str | None, write_id: 
             with suppress(BaseUnknown):  # what is imported may contain it
                 copy.status()
         with settled(session, store, write_id) as ident:
-            done = import_lines(store, progress.counted(lines or ()), write_id=ident)
+            done = import_lines(store, progress.counted(lines or ()), write_id=ident, accept_future=accept_future)
             session.landed = f"{counted(done.versions, 'version')} imported" if done.versions or done.refs else ""
             if copy is not None and done.versions and not copy.catch_up():
                 note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")

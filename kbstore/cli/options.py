@@ -121,6 +121,9 @@ as_json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_for_programs, help="Print JSON, one object a line."
 )
 author_option = click.option("--author", metavar="NAME", callback=_someone, help="Who did it (or set KBSTORE_AUTHOR).")
+accept_future_option = click.option(
+    "--accept-future", is_flag=True, help="Take versions that are dated more than a day ahead of this clock."
+)
 tags_option = click.option(
     "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label of the version; may be repeated."
 )

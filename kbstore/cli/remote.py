@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import click
 
-from kbstore.cli.options import as_json_option, command
+from kbstore.cli.options import accept_future_option, as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
 from kbstore.cli.session import Session, lasting
 from kbstore.errors import RevisionError
@@ -22,9 +22,10 @@ _force_option = click.option(
 @command("clone")
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
+@accept_future_option
 @as_json_option
 @click.pass_obj
-def clone_command(session: Session, source: str, target: str, as_json: bool) -> None:
+def clone_command(session: Session, source: str, target: str, accept_future: bool, as_json: bool) -> None:
     """Copy the whole history of a store to a new one.
 
     SRC and DST are paths or URLs. Versions, tags and branches keep their ids. Everything that is copied is computed
@@ -36,7 +37,9 @@ def clone_command(session: Session, source: str, target: str, as_json: bool) -> 
       kbstore clone .kbstore/kb.db s3://bucket/kb
     """
     with Store.open(lasting(source), read_only=True) as store, Progress("clone") as progress:
-        copied = clone_into(store, lasting(target), author=session.author(), progress=progress.reach)
+        copied = clone_into(
+            store, lasting(target), author=session.author(), progress=progress.reach, accept_future=accept_future
+        )
         _landed(session, source, copied)
         head = store.head()
     _tell(copied, f"cloned to {visible(target)}", head.name, as_json)
@@ -45,9 +48,10 @@ def clone_command(session: Session, source: str, target: str, as_json: bool) -> 
 @command("push")
 @click.argument("target", metavar="DST")
 @_force_option
+@accept_future_option
 @as_json_option
 @click.pass_obj
-def push_command(session: Session, target: str, force: bool, as_json: bool) -> None:
+def push_command(session: Session, target: str, force: bool, accept_future: bool, as_json: bool) -> None:
     """Add to another store what this one has more.
 
     Fast-forward only: where both have versions of their own, or changed the same tag, that is a conflict, and nothing
@@ -62,7 +66,7 @@ def push_command(session: Session, target: str, force: bool, as_json: bool) -> N
         Store.open(lasting(target), author=session.author()) as there,
         Progress("push") as progress,
     ):
-        copied = replicate(store, there, progress.reach, force=force)
+        copied = replicate(store, there, progress.reach, force=force, accept_future=accept_future)
         _landed(session, session.location, copied)
         head = there.head()
     _tell(copied, f"pushed to {visible(target)}", head.name, as_json)
@@ -71,9 +75,10 @@ def push_command(session: Session, target: str, force: bool, as_json: bool) -> N
 @command("pull")
 @click.argument("source", metavar="SRC")
 @_force_option
+@accept_future_option
 @as_json_option
 @click.pass_obj
-def pull_command(session: Session, source: str, force: bool, as_json: bool) -> None:
+def pull_command(session: Session, source: str, force: bool, accept_future: bool, as_json: bool) -> None:
     """Add to this store what another one has more.
 
     A file without uncommitted changes follows. Fast-forward only: where both have versions of their own, or changed the
@@ -92,7 +97,7 @@ def pull_command(session: Session, source: str, force: bool, as_json: bool) -> N
         if copy is not None:
             with suppress(BaseUnknown):  # what is pulled may contain it
                 copy.status()
-        copied = replicate(there, store, progress.reach, force=force)
+        copied = replicate(there, store, progress.reach, force=force, accept_future=accept_future)
         _landed(session, source, copied)
         if copy is not None and not copy.catch_up():
             note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")

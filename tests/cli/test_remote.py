@@ -49,11 +49,11 @@ def test_a_clone_that_was_cut_short_goes_on(rich: Shell, monkeypatch: pytest.Mon
     original = Store.graft
     calls = []
 
-    def failing(self: Store, events: object) -> None:
+    def failing(self: Store, events: object, **options: bool) -> None:
         calls.append(events)
         if len(calls) == 3:
             raise KBStoreError("the line went dead")
-        original(self, events)  # type: ignore[arg-type]
+        original(self, events, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "graft", failing)
     rich.fails(3, "clone", ".kbstore", "copy.db")

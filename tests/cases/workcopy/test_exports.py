@@ -1,12 +1,15 @@
 """Cases of histories that move as JSON lines: beside writers, twice, overlapping, empty."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kbstore import KBStoreError, Store
+from kbstore.replicate import replicate
 from kbstore.transfer import export_all, import_lines
 from tests.cases.support import Desk
+from tests.store.support import Ticks
 
 
 def test_an_export_beside_commits_and_tags_is_one_beginning(tmp_path: Path) -> None:
@@ -94,3 +97,50 @@ def test_an_import_of_nothing_starts_no_store(tmp_path: Path, text: str) -> None
     desk.write({"n": 1})
     desk.ok("init", "kb.json")
     assert desk.ok("import", "lines.jsonl").lines[0].startswith("0 versions imported; the newest is v1_")
+
+
+FUTURE = datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def test_an_event_of_the_far_future_is_taken_only_if_it_is_accepted(tmp_path: Path) -> None:
+    """Case 15: by import, clone, push and pull; a clock that is wrong by some hours is no reason to refuse."""
+    with (
+        Store.create(tmp_path / "far.db", {"n": 1}, author="a", clock=Ticks(FUTURE, timedelta(0))) as far,
+        Store.create(
+            tmp_path / "near.db", {"n": 1}, author="a", clock=Ticks(datetime.now(UTC) + timedelta(hours=23))
+        ) as near,
+    ):
+        lines = list(export_all(far))
+        with Store.create(tmp_path / "one.db", author="b") as copy:
+            with pytest.raises(KBStoreError, match="line 1 is dated 9998-12-31T") as caught:
+                import_lines(copy, lines)
+            assert "--accept-future" in (caught.value.hint or "")
+            with pytest.raises(KBStoreError, match="v1 is dated 9998"):
+                replicate(far, copy)
+            assert copy.head().seq == 0
+            assert import_lines(copy, lines, accept_future=True).versions == 1
+            assert copy.verify().ok
+        with Store.create(tmp_path / "two.db", author="b") as copy:
+            assert replicate(far, copy, accept_future=True).versions == 1
+        with Store.create(tmp_path / "three.db", author="b") as copy:
+            assert replicate(near, copy).versions == 1
+
+
+def test_the_option_reaches_every_command_that_takes_versions(tmp_path: Path) -> None:
+    """Refused without it and taken with it."""
+    Store.create(tmp_path / "far.db", {"n": 1}, author="a", clock=Ticks(FUTURE, timedelta(0))).close()
+    Store.create(tmp_path / "to.db", author="b").close()
+    desk = Desk(tmp_path)
+    desk.ok("export", "--store", "far.db", "-o", "lines.jsonl")
+    for command in (
+        ["import", "lines.jsonl", "--store", "in.db"],
+        ["clone", "far.db", "c.db"],
+        ["push", "to.db", "--store", "far.db"],
+    ):
+        ended = desk.run(*command)
+        assert ended.code == 3
+        assert "--accept-future" in ended.err
+        desk.ok(*command, "--accept-future")
+    Store.create(tmp_path / "here.db", author="b").close()
+    assert desk.run("pull", "far.db", "--store", "here.db").code == 3
+    desk.ok("pull", "far.db", "--store", "here.db", "--accept-future")
