@@ -245,9 +245,9 @@ def test_a_store_that_was_deleted(kb: Shell) -> None:
 
 def test_an_empty_store(shell: Shell) -> None:
     """A store without versions answers every command."""
-    shell.ok("import", "-")
+    Store.create(shell.folder / "empty.db").close()
     for command in (["log"], ["tag"], ["branch"], ["export"], ["verify"], ["gc"], ["diff"]):
-        shell.ok(*command)
+        shell.ok("--store", "empty.db", *command)
     for command in (
         ["show"],
         ["get"],
@@ -256,7 +256,7 @@ def test_an_empty_store(shell: Shell) -> None:
         ["checkout", "-o", "-"],
         ["export", "--sqlite", "x"],
     ):
-        shell.fails(3, *command)
+        shell.fails(3, "--store", "empty.db", *command)
 
 
 # ---- where a store is found -----------------------------------------------------------------------------------------
