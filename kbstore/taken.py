@@ -50,6 +50,8 @@ def find_base(store: Store, name: str, state: FileState | None, content: FileCon
         return newer if newer is not None and store.same_order(known, newer) else known
     if state is None:
         return _with_content(store, held, limit=_SEARCHED) or store.head()
+    if state.branch != store.branch and _contains(store, state):
+        _refuse(store, name, state)  # what is only alike here may be at another place of the other branch's history
     return (
         _with_content(store, held)
         or (_with_content(store, state.state) if state.state else None)
@@ -97,12 +99,21 @@ def _with_content(
     return next((version for version in store.log(after, limit=limit) if version.state == state), None)
 
 
+def _contains(store: Store, state: FileState) -> bool:
+    """Whether the branch that a file follows is in this store, with the version that the file was taken from."""
+    if state.branch == store.branch or state.branch not in store.branches():
+        return False
+    return remembered(Store(store.backend, branch=state.branch), state) is not None
+
+
 def _refuse(store: Store, name: str, state: FileState) -> Version:
     base = f"{state.name or f'v{state.seq}'} ({state.id[:12]})"
-    if state.branch != store.branch and state.branch in store.branches():
+    if _contains(store, state):
         raise BaseUnknown(
-            f"{name} was taken from {base} of branch {state.branch}, which branch {store.branch} does not contain",
-            hint=f"add --branch {state.branch}, or name a version of this branch: kbstore commit --base REV",
+            f"{name} follows {state.branch}: it was taken from {base} of branch {state.branch}, "
+            f"which branch {store.branch} does not contain",
+            hint=f"kbstore --branch {state.branch} commit commits there; to leave it: kbstore checkout "
+            f"--branch {store.branch}",
         )
     raise BaseUnknown(
         f"{name} was taken from {base}, which this store does not contain; its newest version is {store.head().name}",

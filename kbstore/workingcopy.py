@@ -11,13 +11,14 @@ the same write id then goes on with the file.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from kbstore.canonical import JSON, same
 from kbstore.change import may_have_landed
 from kbstore.diff import Diff
-from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, OutcomeUnknown
+from kbstore.errors import ConflictError, InvalidJSON, OutcomeUnknown
+from kbstore.filestatus import OtherFile, Status, UncommittedChanges, landed
 from kbstore.memberorder import in_order_of
 from kbstore.partial import with_places
 from kbstore.project import FileState, Project, ProjectError
@@ -29,57 +30,6 @@ from kbstore.workfile import OPEN_MODE, EmptyFile, FileChanged, FileContent, Wor
 
 _TRIES = 100
 _OTHER_NAME = "choose another name, or use --force to lose what it holds"
-
-
-class OtherFile(KBStoreError):
-    """The store keeps the history of another file, and this one was never taken from it."""
-
-
-class UncommittedChanges(KBStoreError):
-    """The file holds changes that are in no version, and would have lost them."""
-
-
-class FileNotWritten(KBStoreError):
-    """A version is in the store, but the file could not follow it.
-
-    Attributes:
-        version: The version.
-    """
-
-    def __init__(self, version: Version, fault: BaseException) -> None:
-        reason = str(fault) if isinstance(fault, KBStoreError) else f"{type(fault).__name__}: {fault}"
-        super().__init__(
-            f"{version.name} is in the store, but the file does not follow it: {reason}",
-            hint=getattr(fault, "hint", None),
-        )
-        self.version = version
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a file stands to its history.
-
-    Attributes:
-        base: The version that the file's content was taken from.
-        head: The newest version.
-        content: What the file holds; None where there is no file.
-        diff: From `base` to the file; empty where nothing is uncommitted, None where there is no file.
-    """
-
-    base: Version
-    head: Version
-    content: FileContent | None
-    diff: Diff | None
-
-    @property
-    def clean(self) -> bool:
-        """True where the file holds nothing that is in no version."""
-        return not self.diff
-
-    @property
-    def behind(self) -> int:
-        """How many versions are newer than `base`."""
-        return self.head.seq - self.base.seq
 
 
 class WorkingCopy:
@@ -111,11 +61,25 @@ class WorkingCopy:
         self.file = file
         self.notes: list[str] = []
         self._project = project
+        self._branch = project.config.branch if project is not None else store.branch
         self._tracked = TrackedFile(file, project, store.branch, mode=mode, on_rounded=on_rounded)
         self._own = own
 
+    @property
+    def follows(self) -> str:
+        """The branch of the version that the file was taken from."""
+        state = self._tracked.state()
+        return state.branch if state is not None and state.branch in self.store.branches() else self._branch
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the file follows another branch than the one that is open."""
+        return self.follows != self.store.branch
+
     def status(self) -> Status:
         """What the file holds, and what of it is uncommitted.
+
+        If the open branch does not contain the file's base, that is said of the branch that the file follows.
 
         Costs the file's digest where nothing was changed since it was last written or committed here.
 
@@ -123,17 +87,24 @@ class WorkingCopy:
             BaseUnknown: The store does not contain the version that the file was taken from.
         """
         content, state = self._look()
-        head = self.store.head()
+        store = self.store
+        if state is not None and self.elsewhere and remembered(store, state) is None:
+            store = self._followed_store()
+        head = store.head()
         if content is None:
-            return Status((remembered(self.store, state) if state is not None else None) or head, head, None, None)
-        base = self._base(content, state)
+            return Status((remembered(store, state) if state is not None else None) or head, head, None, None)
+        base = self._base(content, state, store)
         if state is not None and content.digest == state.digest and base.id == state.id and not state.dirty:
             return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"))
-        diff = self.store.diff(base, document=content.value)
-        if not diff:
+        diff = store.diff(base, document=content.value)
+        if not diff and not self.elsewhere:
             with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
                 self._tracked.stay(base, content, state)
         return Status(base, head, content, diff)
+
+    def _followed_store(self) -> Store:
+        """The store with the branch that the file follows."""
+        return Store(self.store.backend, branch=self.follows, collection=self.store.collection())
 
     def load(self) -> FileContent:
         """What the file holds. Raises as `WorkFile.load`, with a hint at what could replace it."""
@@ -224,7 +195,7 @@ class WorkingCopy:
                 self._tracked.remember(version, content.digest)
             return version
         dirty = bool(places) and not same(document, content.value)
-        with _landed(version):
+        with landed(version):
             if version.parents[:1] == (start.id,)[: bool(start.id)]:
                 self._tracked.stay(version, content, state, dirty=dirty)
             elif dirty:
@@ -252,7 +223,8 @@ class WorkingCopy:
             message: Why.
             author: As for `Store.commit`.
             tags: Labels.
-            base: The version that the patch was made from; the file's by default. It is one of the open branch.
+            base: The version that the patch was made from, one of the open branch; the file's by default, unless it
+                follows another branch. Then the file is left alone.
             rebase: As for `Store.commit`.
             write_id: As for `Store.commit`.
 
@@ -261,9 +233,14 @@ class WorkingCopy:
             FileNotWritten: As for `commit`.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
         """
+        if self.elsewhere:
+            self._note_elsewhere()
+            return self.store.commit(
+                patch=patch, message=message, author=author, tags=tags, base=base, rebase=rebase, write_id=write_id
+            )
         digest = sha256(b"patch " + patch).hexdigest()
-        if (landed := self._landed_before(digest, write_id)) is not None:
-            return landed
+        if (made := self._landed_before(digest, write_id)) is not None:
+            return made
         status = self.status()
         self.refuse_uncommitted(status, force_helps=False)
         start = base if base is not None else status.base
@@ -285,6 +262,8 @@ class WorkingCopy:
     ) -> Version:
         """Make a version that equals an older one (see `Store.restore`); the file then holds it.
 
+        A file that follows another branch is left alone.
+
         Args:
             revision: The older version.
             message: As for `Store.restore`.
@@ -297,8 +276,11 @@ class WorkingCopy:
             UncommittedChanges: The file holds some, and it was not forced.
             FileNotWritten: As for `commit`.
         """
-        if (landed := self._landed_before("", write_id)) is not None:
-            return landed
+        if self.elsewhere:
+            self._note_elsewhere()
+            return self.store.restore(revision, message=message, author=author, tags=tags, write_id=write_id)
+        if (made := self._landed_before("", write_id)) is not None:
+            return made
         status = None
         if not force:
             status = self.status()
@@ -330,7 +312,7 @@ class WorkingCopy:
         version = self.store.landed(ident) if ident is not None and may_have_landed(ident) else None
         if version is None:
             return None
-        with _landed(version):
+        with landed(version):
             try:
                 status = self.status()
             except (InvalidJSON, WorkFileError):
@@ -372,24 +354,31 @@ class WorkingCopy:
         self._write(version, content, model, force=force)
         return version
 
-    def catch_up(self) -> bool:
-        """Write the newest version into the file, after versions came into the store; False if it was left as it is.
+    def catch_up(self) -> str:
+        """Write the newest version into the file, after versions came into the store.
+
+        Returns:
+            Why the file was left as it is; empty if it is at the newest version of the branch that it follows.
 
         Raises:
             FileNotWritten: It cannot be written.
         """
+        if self.elsewhere:
+            return WorkingCopy(self._followed_store(), self.file, self._project).catch_up()
         head = self.store.head()
-        with _landed(head):
+        with landed(head):
             try:
                 status = self.status()
             except BaseUnknown:
-                return False
+                return f"{self.file.path.name} was taken from a version that is not here, and was left as it is"
+            except InvalidJSON:
+                return f"{self.file.path.name} is not JSON just now, and was left as it is"
             if status.base == head:
-                return True
+                return ""
             if not status.clean:
-                return False
+                return f"{self.file.path.name} has uncommitted changes and was left as it is"
             self._follow(head, status.content)
-        return True
+        return ""
 
     def note_base(self, version: Version) -> None:
         """Remember that the file as it is was taken from this version and changed, or not, since."""
@@ -410,7 +399,7 @@ class WorkingCopy:
 
     def _followed(self, version: Version, status: Status | None) -> Version:
         """The version, once the file holds it; `status` is None for a file that is overwritten in any case."""
-        with _landed(version):
+        with landed(version):
             if status is None:
                 self._write(version, None, force=True)
             else:
@@ -456,6 +445,11 @@ class WorkingCopy:
     def _note_left(self) -> None:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
+    def _note_elsewhere(self) -> None:
+        self.notes.append(
+            f"this is branch {self.store.branch}; {self.file.path.name} follows {self.follows} and was left as it is"
+        )
+
     def _write(
         self,
         version: Version,
@@ -497,18 +491,9 @@ class WorkingCopy:
             return state.branch in self.store.branches()
         return remembered(self.store, state) is not None
 
-    def _base(self, content: FileContent, state: FileState | None) -> Version:
+    def _base(self, content: FileContent, state: FileState | None, store: Store | None = None) -> Version:
         try:
-            return find_base(self.store, self.file.path.name, state, content)
+            return find_base(store or self.store, self.file.path.name, state, content)
         except BaseUnknown as fault:
             fault.hint = fault.hint if self._own else _OTHER_NAME
             raise
-
-
-@contextmanager
-def _landed(version: Version) -> Iterator[None]:
-    """Let no failure hide that a version has landed."""
-    try:
-        yield
-    except Exception as fault:
-        raise FileNotWritten(version, fault) from fault

@@ -24,7 +24,7 @@ from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
-from kbstore.errors import KBStoreError, OutcomeUnknown, StoreNotFound
+from kbstore.errors import InvalidJSON, KBStoreError, OutcomeUnknown, StoreNotFound
 from kbstore.log import MAIN_BRANCH
 from kbstore.project import FOLDER, Config, Project, open_or_create
 from kbstore.render.escape import visible
@@ -68,13 +68,13 @@ def import_command(
     ):
         copy = session.copy(store) if session.file is not None and session.file.exists() else None
         if copy is not None:
-            with suppress(BaseUnknown):  # what is imported may contain it
+            with suppress(BaseUnknown, InvalidJSON):  # what is imported may contain it; it may be edited just now
                 copy.status()
         with settled(session, store, write_id) as ident:
             done = import_lines(store, progress.counted(lines or ()), write_id=ident, accept_future=accept_future)
             session.landed = f"{counted(done.versions, 'version')} imported" if done.versions or done.refs else ""
-            if copy is not None and done.versions and not copy.catch_up():
-                note(f"{shown_path(copy.file.path)} has uncommitted changes and was left as it is")
+            if copy is not None and done.versions and (left := copy.catch_up()):
+                note(visible(left))
         head = store.head()
     if as_json:
         counts = {"versions": done.versions, "known": done.known, "refs": done.refs, "left_out": done.left_out}

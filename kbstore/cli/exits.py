@@ -26,8 +26,8 @@ from kbstore.cli.output import say_json, width
 from kbstore.cli.pending import Forgotten
 from kbstore.cli.session import Session
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
+from kbstore.filestatus import FileNotWritten
 from kbstore.render.escape import visible
-from kbstore.workingcopy import FileNotWritten
 
 DONE = 0
 DIFFERENCES = 1

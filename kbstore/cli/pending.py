@@ -25,9 +25,9 @@ from kbstore.cli.output import note
 from kbstore.cli.session import Session
 from kbstore.clock import SystemClock
 from kbstore.errors import OutcomeUnknown
+from kbstore.filestatus import FileNotWritten
 from kbstore.project import is_url
 from kbstore.store import Store
-from kbstore.workingcopy import FileNotWritten
 
 _COUNTS_S = 7 * 24 * 3600
 _AT_ONCE = 100

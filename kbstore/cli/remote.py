@@ -7,7 +7,7 @@ import click
 from kbstore.cli.options import accept_future_option, as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
 from kbstore.cli.session import Session, lasting
-from kbstore.errors import RevisionError
+from kbstore.errors import InvalidJSON, RevisionError
 from kbstore.render.escape import visible
 from kbstore.replicate import Copied, clone_into, replicate
 from kbstore.store import Store
@@ -95,12 +95,12 @@ def pull_command(session: Session, source: str, force: bool, accept_future: bool
     ):
         copy = _copy(session, store)
         if copy is not None:
-            with suppress(BaseUnknown):  # what is pulled may contain it
+            with suppress(BaseUnknown, InvalidJSON):  # what is pulled may contain it; it may be edited just now
                 copy.status()
         copied = replicate(there, store, progress.reach, force=force, accept_future=accept_future)
         _landed(session, source, copied)
-        if copy is not None and not copy.catch_up():
-            note(f"{visible(str(copy.file.path))} has uncommitted changes and was left as it is")
+        if copy is not None and (left := copy.catch_up()):
+            note(visible(left))
         head = store.head()
     _tell(copied, f"pulled from {visible(source)}", head.name, as_json)
 

@@ -28,13 +28,14 @@ from kbstore.cli.rounding import rounded_text
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted, counts, first_line, named
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
+from kbstore.filestatus import Status
 from kbstore.patchfile import read_patch
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.taken import named_base
 from kbstore.version import Version
 from kbstore.workfile import FileContent, WorkFile, WorkFileError, printed
-from kbstore.workingcopy import Status, WorkingCopy
+from kbstore.workingcopy import WorkingCopy
 
 _SHOWN_ENTRIES = 20
 _LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"

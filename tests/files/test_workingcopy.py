@@ -8,11 +8,12 @@ import pytest
 
 from backends.errors import OutcomeUnknown
 from kbstore.errors import ConflictError
+from kbstore.filestatus import UncommittedChanges
 from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown
 from kbstore.workfile import EmptyFile, WorkFile, WorkFileError
-from kbstore.workingcopy import UncommittedChanges, WorkingCopy
+from kbstore.workingcopy import WorkingCopy
 
 DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} for n in range(5)}}
 

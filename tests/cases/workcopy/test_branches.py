@@ -1,0 +1,110 @@
+"""Cases of a file that follows another branch than the one that a command works on, or that two folders share."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kbstore import Store
+from kbstore.canonical import encode
+from kbstore.project import Config, Project
+from kbstore.taken import BaseUnknown
+from kbstore.workfile import WorkFile
+from kbstore.workingcopy import WorkingCopy
+from tests.cases.support import Desk
+
+FIRST = {"p": {"a": {"n": 1}, "b": {"n": 2}}}
+PATCH = encode([{"op": "replace", "path": "/p/a/n", "value": 100}])
+
+
+class Both:
+    """One file, and the working copies of it on the branches main and draft, which share v1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = WorkFile(folder / "kb.json")
+        self.file.path.write_text(json.dumps(FIRST))
+        project = Project.create(folder, Config(file="kb.json"))
+        store = Store.create("memory:", FIRST, author="me")
+        store.create_branch("draft")
+        self.main = WorkingCopy(store, self.file, project)
+        self.draft = WorkingCopy(Store(store.backend, branch="draft", author="me"), self.file, project)
+        self.main.take("HEAD")
+
+    def edit(self, document: object) -> None:
+        """Save a document as an editor does."""
+        self.file.path.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Both:
+    """A file that follows main."""
+    return Both(tmp_path)
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_a_patch_for_another_branch_leaves_the_file_alone(both: Both, further: bool) -> None:
+    """Case 03: whether main went on or not, and whether the file is clean or not."""
+    if further:
+        both.main.apply(encode([{"op": "replace", "path": "/p/b/n", "value": 22}]), message="2")
+    before = both.file.path.read_bytes()
+    assert both.draft.apply(PATCH, message="1").seq == 2
+    assert both.draft.notes == ["this is branch draft; kb.json follows main and was left as it is"]
+    assert both.file.path.read_bytes() == before
+    assert (both.main.status().clean, both.main.follows) == (True, "main")
+    both.edit({"p": {}})
+    both.draft.apply(encode([{"op": "remove", "path": "/p/b"}]), message="2")
+    assert both.draft.restore("v1").seq == 4
+    assert both.file.read() == {"p": {}}
+    assert both.main.commit(message="mine").seq == 2 + further
+
+
+def test_an_import_into_another_branch_leaves_the_file_alone(tmp_path: Path) -> None:
+    """Case 25: the next commit on main takes nothing back."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.ok("branch", "draft")
+    line = json.dumps({"document": {"p": {"z": {"n": 1}}}, "message": "m"})
+    desk.ok("--branch", "draft", "import", "-", stdin=line)
+    assert desk.read() == FIRST
+    assert desk.ok("status").lines[1:] == ["nothing changed"]
+    desk.ok("commit", "-m", "as usual")
+    assert desk.newest() == FIRST
+    assert desk.ok("--branch", "draft", "get", "/p").out == '{\n  "z": {\n    "n": 1\n  }\n}\n'
+
+
+def test_a_file_is_committed_only_where_its_base_is(both: Both) -> None:
+    """If the open branch does not contain the base, the branch that the file follows is named, with both ways out."""
+    both.main.store.commit({"p": {"a": {"n": 1}}}, author="others")
+    both.edit({"p": {"a": {"n": 7}, "b": {"n": 2}}})
+    assert both.draft.commit(message="both branches contain v1").seq == 2
+    assert both.draft.follows == "draft"
+    for document in ({"p": {"a": {"n": 8}, "b": {"n": 2}}}, {"p": {"a": {"n": 1}}}, FIRST):
+        both.edit(document)  # also one that equals a version of main
+        with pytest.raises(BaseUnknown, match=r"kb\.json follows draft") as refused:
+            both.main.commit(message="slip")
+        assert "--branch draft commit" in (refused.value.hint or "")
+        assert "checkout --branch main" in (refused.value.hint or "")
+    both.edit({"p": {"a": {"n": 7}, "b": {"n": 2}}})
+    assert both.main.status().clean
+    both.main.take("HEAD")
+    assert (both.main.follows, both.file.read()) == ("main", {"p": {"a": {"n": 1}}})
+    both.edit({"p": {"a": {"n": 5}}})
+    assert both.main.commit(message="on main").patch == [{"op": "replace", "path": "/p/a/n", "value": 5}]
+
+
+def test_looking_at_another_branch_changes_nothing(both: Both) -> None:
+    """Status and a pull on another branch leave what is remembered; the file follows its own branch."""
+    both.edit({"p": {"a": {"n": 1}, "b": {"n": 2}}, "q": 1})
+    both.edit(FIRST)
+    for _ in range(2):
+        assert both.draft.status().clean
+        assert both.main.follows == "main"
+    both.main.store.commit({"p": {}}, author="others")
+    assert both.draft.catch_up() == ""
+    assert both.file.read() == {"p": {}}
+    both.edit({"p": 1})
+    both.main.store.commit({"p": 2}, author="others")
+    assert both.draft.catch_up() == "kb.json has uncommitted changes and was left as it is"
+    both.file.path.write_text("{broken")
+    assert both.draft.catch_up() == "kb.json is not JSON just now, and was left as it is"
