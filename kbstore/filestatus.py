@@ -43,12 +43,14 @@ class Status:
         head: The newest version.
         content: What the file holds; None where there is no file.
         diff: From `base` to the file; empty where nothing is uncommitted, None where there is no file.
+        branch: The branch that `head` is the newest version of.
     """
 
     base: Version
     head: Version
     content: FileContent | None
     diff: Diff | None
+    branch: str
 
     @property
     def clean(self) -> bool:

@@ -6,6 +6,7 @@
     .kbstore/kb.db              the store, unless it is elsewhere
     .kbstore/<file>.db          the store of another file in the same folder
     .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
+    .kbstore/lost/              copies of what was overwritten by force: see `kbstore.lost`
     .kbstore/newest.json        the newest versions that commands have seen: see `kbstore.newest`
 
 Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then at the version that it
@@ -24,6 +25,7 @@ import backends
 from kbstore.canonical import encode
 from kbstore.clock import Clock
 from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
+from kbstore.fileswap import Displaced, create
 from kbstore.store import Store
 from kbstore.workfile import OPEN_MODE, WorkFileError, mode_like, replace_file
 
@@ -187,9 +189,41 @@ class Project:
         except OSError as fault:
             raise ProjectError(f"cannot remove {self._state_path(file)}: {fault.strerror}") from fault
 
+    def move(self, old: Path, new: Path) -> None:
+        """Rename the knowledge base's file, with the configuration and what is known of it.
+
+        The file comes last, so after a kill in between the same call goes on.
+
+        Raises:
+            WorkFileError: The file is not there or another one, the new name is taken or is outside of this folder.
+        """
+        home = Path(os.path.realpath(self.root))
+        source, target = Path(os.path.realpath(old)), Path(os.path.realpath(new.parent)) / new.name
+        own = self.file is not None and Path(os.path.realpath(self.file))
+        if own not in (source, target):
+            raise WorkFileError(f"{old} is not the file of this history", hint="kbstore status names the file")
+        if not old.is_file():
+            raise WorkFileError(f"there is no file {old}", hint=f"write the newest version: kbstore checkout -o {new}")
+        if not target.is_relative_to(home):
+            raise WorkFileError(f"{new} is outside of {self.root}", hint="choose a place in that folder")
+        taken = WorkFileError(f"{new} is there already", hint="choose another name")
+        if os.path.lexists(target):
+            raise taken
+        if (state := self.state_of(source)) is not None:
+            self.remember(target, state)
+        self.change(file=os.fspath(target.relative_to(home)))
+        try:
+            create(source, target)
+        except Displaced:
+            raise taken from None
+        except OSError as fault:
+            raise WorkFileError(f"cannot rename {old} to {new}: {fault.strerror}") from fault
+        self.forget(source)
+
     def _state_path(self, file: Path) -> Path:
         real = Path(os.path.realpath(file))
-        root = Path(os.path.realpath(self.root))
+        # Of two folders that share a .kbstore by a link, that one is the root that holds it itself.
+        root = Path(os.path.realpath(self.root / FOLDER)).parent
         name = os.fsencode(real.relative_to(root) if real.is_relative_to(root) else real)
         return self.root / FOLDER / "files" / f"{sha256(name).hexdigest()[:24]}.json"
 

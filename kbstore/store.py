@@ -558,9 +558,10 @@ class Store(Reader):
             line, entry = self._resolve(revision)
             if entry is None:
                 raise RevisionError("v0 is the empty beginning: there is nothing to restore")
-            head = self._writer.known_head()
+            seen = max(self._writer.known_head().seq, self._seen.newest().seq)
+            head = self._line.entry(seen) if seen else None
             target = self._tree(line, entry).root
-            current = self._tree(self._line, head.entry).root
+            current = self._tree(self._line, head).root
             assert target is not None
             version = self._version(entry)
             note = message if message is not None else f"Restore {version.name}"
@@ -571,7 +572,7 @@ class Store(Reader):
             rules = self._rules(line, entry)
             proposal.order, proposal.keep_order = order_of_restore(rules, self._nodes), True
             token = write_id if write_id is not None else self._clock.token()
-            entries = self._writer.commit([proposal], base=Base(head.seq, ""), rebase=False, write_id=token)
+            entries = self._writer.commit([proposal], base=Base(seen, ""), rebase=False, write_id=token)
             return self._shown(self._committed(entries)[0])
 
     def tag(

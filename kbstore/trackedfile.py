@@ -8,12 +8,14 @@ Invariants:
 """
 
 from collections.abc import Callable, Container
+from hashlib import sha256
 from typing import Any
 
 from msgspec.structs import replace
 
 from kbstore.canonical import JSON
 from kbstore.filelock import locked
+from kbstore.lost import LostFiles
 from kbstore.project import FileState, Project
 from kbstore.version import Version
 from kbstore.workfile import NO_FILE, FileChanged, FileContent, WorkFile, WrittenFile
@@ -35,6 +37,9 @@ class TrackedFile:
         mode: What a new file gets.
         on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
             before. Without it only those are accepted.
+
+    Attributes:
+        kept: True once a copy was kept of what a forced write replaced.
     """
 
     def __init__(
@@ -46,12 +51,13 @@ class TrackedFile:
         self._mode = mode
         self._on_rounded = on_rounded
         self._rounded: frozenset[str] = frozenset()
+        self.kept = False
 
     def look(self) -> tuple[FileContent | None, FileState | None]:
         """Return content and memory of one moment; no content if there is no file. Raises as `WorkFile.load`."""
         with locked(self.file.path):
             content = self.load() if self.file.exists() else None
-            return content, self._settled(content)
+            return content, self._settled(content.digest if content is not None else NO_FILE)
 
     def load(self) -> FileContent:
         """Return the content. Raises as `WorkFile.load`."""
@@ -86,26 +92,27 @@ class TrackedFile:
             content: What must be there still; None if no file must be there.
             model: What a new file is to look like.
             dirty: True if the document holds more than the version.
-            force: Replace whatever is there, and pass None as the content.
+            force: Replace whatever is there, and pass None as the content. If that is in no version, a copy is kept.
 
         Raises:
             FileChanged: Something else is there; nothing was done.
             WorkFileError, ProjectError: One of both cannot be written.
         """
         with locked(self.file.path):
-            before = self._settled(content) or _NOTHING
+            before = _NOTHING
 
             def announce(written: WrittenFile) -> None:
                 self._rounded = written.rounded
                 self._save(replace(before, coming=self._known(version, written.digest, dirty)))
 
             for left in reversed(range(_TRIES)):
-                unchanged = self.file.digest() if force else content.digest if content is not None else None
+                unchanged = self._keep() if force else content.digest if content is not None else NO_FILE
+                before = self._settled(unchanged) or _NOTHING
                 try:
                     written = self.file.write(
                         document,
                         like=content if self.file.exists() else model,
-                        unchanged=unchanged or NO_FILE,
+                        unchanged=unchanged,
                         mode=self._mode,
                         announce=announce,
                     )
@@ -121,7 +128,7 @@ class TrackedFile:
         It holds more than the version if it is `dirty`.
         """
         with locked(self.file.path):
-            if self._settled(content) == state:
+            if self._settled(content.digest) == state:
                 self._save(self._known(version, content.digest, dirty))
 
     def remember(self, version: Version, digest: str, **pending: Any) -> None:
@@ -141,12 +148,25 @@ class TrackedFile:
             rounded=rounded,
         )
 
-    def _settled(self, content: FileContent | None) -> FileState | None:
+    def _keep(self) -> str:
+        """Keep what the file holds if that is in no version, as far as is remembered; gives its digest."""
+        if not self.file.exists():
+            return NO_FILE
+        data = self.file.raw()
+        digest = sha256(data).hexdigest()
+        state = self._settled(digest)
+        if state is None or state.digest != digest or state.dirty:
+            folder = self._project.root if self._project is not None else self.file.path.absolute().parent
+            LostFiles(folder).keep(self.file.path, data, state)
+            self.kept = True
+        return digest
+
+    def _settled(self, digest: str) -> FileState | None:
         """What is remembered, once it is clear whether a command that was killed had written the file."""
         state = self.state()
         if state is None or state.coming is None:
             return state
-        if content is not None and state.coming.digest == content.digest:
+        if digest and state.coming.digest == digest:
             return state.coming
         state = replace(state, coming=None)
         return state if state != _NOTHING else None

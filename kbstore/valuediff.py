@@ -4,8 +4,8 @@ Invariants:
 
 1. ``apply_patch(old, make_patch(old, new))`` is exactly `new`, types and the sign of zero included.
 2. Operations on one array go from right to left, so that every index is one of the old array.
-3. An object that keeps anything is never replaced as a whole: a patch claims only what its author changed, which is
-   what lets it be rebased. Only an object that keeps nothing, or an array, is replaced where that is shorter.
+3. An object that keeps the name of a member is never replaced as a whole: a patch claims only what its author changed,
+   which is what lets it be rebased. Only an object with all names new, or an array, is replaced if that is shorter.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 """Types whose values are the same exactly where they are of one type and equal."""
 _REPLACE_BYTES = len('{"op":"replace","path":"","value":},')
 _SHORTER = 1.5
-"""An object that keeps nothing is replaced where its members' operations would be this much longer."""
+"""An object with all names new is replaced where its members' operations would be this much longer."""
 
 _Operations = list[dict[str, JSON]]
 _FOUND: Identities = {}
@@ -164,7 +164,7 @@ def _object(
             operations.append({"op": "add", "path": child, "value": new[name]})
         elif _value(child, old[name], new[name], operations, identities):
             kept = True
-    if not kept and len(operations) - start > 1:
+    if not common and len(operations) - start > 1:
         _shorten(path, new, start, operations, _SHORTER)
     return kept or (not old and not new)
 

@@ -27,6 +27,7 @@ _TRIES = 100
 _KEPT_BYTES = 32 << 20
 OPEN_MODE = 0o666
 """The mode of a new file before the user's mask is applied."""
+RUN_AGAIN = "run the command again"
 NO_FILE = ""
 """Stands for the digest of a file that is not there."""
 _ACCESS_LIST = "system.posix_acl_access"
@@ -107,7 +108,7 @@ class WorkFile:
             WorkFileError: There is no such file, or it cannot be read.
             InvalidJSON: It is not JSON as kbstore takes it; the message begins with the path, and names the line.
         """
-        data = self._bytes()
+        data = self.raw()
         if not data.strip():
             raise EmptyFile(f"{self.path} is empty", line=1, column=1, hint="write {} for an empty knowledge base")
         try:
@@ -121,7 +122,7 @@ class WorkFile:
 
     def digest(self) -> str | None:
         """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
-        return sha256(self._bytes()).hexdigest() if self.exists() else None
+        return sha256(self.raw()).hexdigest() if self.exists() else None
 
     def write(
         self,
@@ -168,12 +169,13 @@ class WorkFile:
         Raises:
             WorkFileError: It cannot be read, or not be copied.
         """
-        data = self._bytes()
+        data = self.raw()
         path = self.path.with_name(f"{self.path.name}.{sha256(data).hexdigest()[:8]}.damaged")
         replace_file(path, data, mode_like(self.path))
         return path
 
-    def _bytes(self) -> bytes:
+    def raw(self) -> bytes:
+        """Return what the file holds. Raises `WorkFileError` if that cannot be read."""
         try:
             if not (stat.S_ISREG(mode := self.path.stat().st_mode) or stat.S_ISDIR(mode)):
                 raise WorkFileError(f"{self.path} is a pipe or a device, not a file")  # reading it could wait for ever
@@ -277,9 +279,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
 
 
 def _changed(path: Path) -> FileChanged:
-    return FileChanged(
-        f"{path} was changed by another program meanwhile; it was not overwritten", hint="run the command again"
-    )
+    return FileChanged(f"{path} was changed by another program meanwhile; it was not overwritten", hint=RUN_AGAIN)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -17,18 +17,25 @@ from hashlib import sha256
 from kbstore.canonical import JSON, same
 from kbstore.change import may_have_landed
 from kbstore.diff import Diff
+from kbstore.document import plain
 from kbstore.errors import ConflictError, InvalidJSON, OutcomeUnknown
 from kbstore.filestatus import OtherFile, Status, UncommittedChanges, landed
+from kbstore.hunks import Hunk
 from kbstore.memberorder import in_order_of
+from kbstore.merging import merge
 from kbstore.partial import with_places
+from kbstore.patch import apply_patch
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
+from kbstore.tree.build import root_of
+from kbstore.valuediff import patch_of
 from kbstore.version import Version
 from kbstore.workfile import OPEN_MODE, EmptyFile, FileChanged, FileContent, WorkFile, WorkFileError
 
 _TRIES = 100
+_SHOWN = 3
 _OTHER_NAME = "choose another name, or use --force to lose what it holds"
 
 
@@ -92,15 +99,17 @@ class WorkingCopy:
             store = self._followed_store()
         head = store.head()
         if content is None:
-            return Status((remembered(store, state) if state is not None else None) or head, head, None, None)
+            return Status(
+                (remembered(store, state) if state is not None else None) or head, head, None, None, store.branch
+            )
         base = self._base(content, state, store)
         if state is not None and content.digest == state.digest and base.id == state.id and not state.dirty:
-            return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"))
+            return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"), store.branch)
         diff = store.diff(base, document=content.value)
         if not diff and not self.elsewhere:
             with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
                 self._tracked.stay(base, content, state)
-        return Status(base, head, content, diff)
+        return Status(base, head, content, diff, store.branch)
 
     def _followed_store(self) -> Store:
         """The store with the branch that the file follows."""
@@ -349,10 +358,38 @@ class WorkingCopy:
         content = None
         if not force:
             status = status or self.status()
-            self.refuse_uncommitted(status)
             content = status.content
+            if content is None or root_of(content.value).address.hex() != version.state:
+                self.refuse_uncommitted(status)
         self._write(version, content, model, force=force)
         return version
+
+    def update(self) -> Version:
+        """Take the newest version into the file, and keep what is uncommitted in it. Adds nothing to the history.
+
+        Raises:
+            BaseUnknown: The open branch does not contain the version that the file was taken from.
+            ConflictError: Others changed the same places; the file is as it was.
+            FileChanged: The file was saved meanwhile.
+        """
+        content, state = self._look()
+        if content is None:
+            content = self.load()  # raises what there is to say
+        base, head = self._base(content, state), self.store.head()
+        if base == head:
+            return head
+        before, theirs = plain(self.store.checkout(base) if base.seq else {}), plain(self.store.checkout(head))
+        identities = self.store.identities
+        merged = merge([Hunk((), before, content.value)], [Hunk((), before, theirs)], identities)
+        if merged.conflicts:
+            places = ", ".join(conflict.pointer or "the whole document" for conflict in merged.conflicts[:_SHOWN])
+            raise ConflictError(
+                f"{self.file.path.name} and the versions after {base.name} change the same places: {places}",
+                conflicts=merged.conflicts,
+            )
+        document = apply_patch(theirs, patch_of(merged.hunks, identities))
+        self._tracked.write(head, document, content, dirty=not same(document, theirs))
+        return head
 
     def catch_up(self) -> str:
         """Write the newest version into the file, after versions came into the store.
@@ -465,6 +502,8 @@ class WorkingCopy:
             document = in_order_of(document, content.value, base=self.store.checkout(base))
             content = replace(content, orders=False)
         self._tracked.write(version, document, content, model=model, force=force)
+        if self._tracked.kept:
+            self.notes.append(f"a copy of what {self.file.path.name} held is kept: kbstore lost")
 
     def _remembered_before(self, version: Version) -> Version | None:
         """The remembered base of the file; None if it is not older than a version."""
@@ -477,12 +516,14 @@ class WorkingCopy:
     def _refuse_other_file(self, state: FileState | None) -> None:
         """A file that was checked out of this history may be committed to it; any other is most likely a slip."""
         own = self._project.file if self._project is not None else None
-        if own is None or not own.exists() or os.path.realpath(own) == os.path.realpath(self.file):
+        if own is None or os.path.realpath(own) == os.path.realpath(self.file):
             return
         if state is None or not self._is_known(state):
             raise OtherFile(
                 f"{self.file.path} was never taken from this history, which is that of {own.name}",
-                hint="give it a folder and a history of its own: kbstore init FILE",
+                hint="give it a folder and a history of its own: kbstore init FILE"
+                if own.exists()
+                else f"if it is {own.name} under another name, rename it back, then: kbstore mv OLD NEW",
             )
 
     def _is_known(self, state: FileState) -> bool:

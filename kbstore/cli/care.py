@@ -11,6 +11,7 @@ from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
+from kbstore.lost import LostFiles
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.taken import remembered
@@ -155,8 +156,9 @@ def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
     """
     with session.read() if dry_run else session.open() as store:
         done = store.gc(dry_run=dry_run)
+    lost = LostFiles(session.found.root).copies() if session.found is not None else []
     if as_json:
-        say_json({"dry_run": dry_run, **dataclasses.asdict(done)})
+        say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})
         return
     would = "would drop" if dry_run else "dropped"
     say(f"{would} {counted(done.dropped_snapshots, 'snapshot')} ({done.dropped_bytes:,} bytes)")
@@ -164,3 +166,5 @@ def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
     say(f"{'would pack' if dry_run else 'packed'} {packed}")
     after = "" if done.size_after_bytes is None else f", now {done.size_after_bytes:,}"
     say(f"the store took {done.size_before_bytes:,} bytes{after}")
+    if lost:
+        say(f"{counted(len(lost), 'overwritten file')} {'is' if len(lost) == 1 else 'are'} kept: kbstore lost")

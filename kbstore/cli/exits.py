@@ -28,6 +28,7 @@ from kbstore.cli.session import Session
 from kbstore.errors import ConflictError, KBStoreError, OutcomeUnknown, ReadOnlyStore, StoreNotFound
 from kbstore.filestatus import FileNotWritten
 from kbstore.render.escape import visible
+from kbstore.workfile import RUN_AGAIN
 
 DONE = 0
 DIFFERENCES = 1
@@ -118,6 +119,8 @@ def _hint(fault: BaseException, session: Session, code: int) -> str | None:
     cause = fault if isinstance(fault, OSError) else fault.__cause__
     if own is None and isinstance(cause, OSError):
         own = advice(cause)
+    if code == LANDED and session.way_on and own == RUN_AGAIN:
+        return session.way_on
     if code == LANDED and session.way_on:
         return f"{own}, then {session.way_on}" if own else session.way_on
     return own

@@ -12,6 +12,7 @@ from kbstore.cli.options import as_json_option, author_option, command, lossy_op
 from kbstore.cli.output import note, say, say_json, warn
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import StoreNotFound
+from kbstore.filestatus import Status
 from kbstore.newest import forget
 from kbstore.pointer import parse_pointer
 from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
@@ -20,7 +21,7 @@ from kbstore.store import Store
 from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 from kbstore.workfile import EmptyFile, WorkFile, WorkFileError, mode_like
-from kbstore.workingcopy import Status, WorkingCopy
+from kbstore.workingcopy import WorkingCopy
 
 
 @command("init")

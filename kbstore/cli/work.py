@@ -40,8 +40,8 @@ from kbstore.workingcopy import WorkingCopy
 _SHOWN_ENTRIES = 20
 _LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"
 _MAKE_AGAIN = (
-    "kbstore diff --json > mine.json keeps your change to look at; kbstore checkout HEAD --force writes the newest "
-    "version; make the change again in it"
+    "set these places of the file back to what they were (kbstore diff shows it); kbstore update then takes the newest "
+    "version into the file and keeps your other changes; make the change again in it"
 )
 _MAKE_PATCH_AGAIN = "make the patch again from the newest version, which kbstore get prints"
 _NAME_BASE = "if the patch was made from another version, name that one: --base REV"
@@ -69,7 +69,9 @@ def status_command(session: Session, as_json: bool) -> None:
             return
         color = wants_color()
         where = f"at {status.base.name}" if status.base.seq else "with no version yet"
-        say(f"{shown_path(copy.file.path)}: {where}, branch {visible(store.branch)}")
+        say(f"{shown_path(copy.file.path)}: {where}, branch {visible(status.branch)}")
+        if copy.elsewhere:
+            say(f"the file follows {visible(copy.follows)}; commands work on {visible(store.branch)}")
         if status.behind:
             say(f"{counted(status.behind, 'newer version')}; the newest is {status.head.name}")
         if status.diff is None:
@@ -96,7 +98,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
         "file": str(path),
         "exists": diff is not None,
         "store": store.location,
-        "branch": store.branch,
+        "branch": status.branch,
         "base": status.base.name,
         "head": status.head.name,
         "behind": status.behind,
@@ -259,8 +261,34 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
         )
         copy.take(version, force=force, model=model)
         session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
+        warn(visible(line) for line in copy.notes)
         if as_json:
             say_json({**version.as_dict(), "file": str(copy.file.path)})
+        else:
+            note(f"{shown_path(copy.file.path)} is at {version.name}")
+
+
+@command("update")
+@lossy_option
+@as_json_option
+@click.pass_obj
+def update_command(session: Session, as_json: bool) -> None:
+    """Take the newest version, and keep your changes.
+
+    What others committed since the file was taken is put into it beside what you changed, member by member. If both
+    changed the same place, the file stays as it is (exit code 11). Nothing is added to the history.
+
+    \b
+    Example:
+      kbstore update
+    """
+    with session.read() as store:
+        copy = session.copy(store)
+        with _way_out(_MAKE_AGAIN):
+            version = copy.update()
+        session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
+        if as_json:
+            say_json({**version.as_dict(), "file": str(copy.file.path), "clean": copy.status().clean})
         else:
             note(f"{shown_path(copy.file.path)} is at {version.name}")
 

@@ -49,7 +49,11 @@ SHAPES = {
     "config": ["setting", "pointer", "value"],
     "verify": VERIFY,
     "salvage": ["folder", "versions", "readable", "events", "patches", "documents", "refs", "problems"],
-    "gc": [*GC, "size_after_bytes"],
+    "gc": [*GC, "size_after_bytes", "lost"],
+    "lost": ["number", "time", "file", "bytes", "base"],
+    "lost --restore": ["file", "base", "restored"],
+    "update": [*VERSION, "file", "clean"],
+    "mv": ["file"],
     "backup": ["path", "version"],
     "restore-backup": ["version", "replaced", "only_in_replaced"],
 }
@@ -75,6 +79,10 @@ COMMANDS = {
     "config": ["config", "identity", "/problems", "id"],
     "salvage": ["salvage", "rescued"],
     "gc": ["gc"],
+    "lost": ["lost"],
+    "lost --restore": ["lost", "--restore"],
+    "update": ["update"],
+    "mv": ["mv", "kb.json", "renamed.json"],
     "backup": ["backup", "b.db"],
     "restore-backup": ["restore-backup", "b.db"],
 }
@@ -95,6 +103,9 @@ def test_objects_have_these_members(kb: Shell, name: str) -> None:
     (kb.folder / "new" / "kb.json").write_text("{}")
     if name == "restore-backup":
         kb.ok("backup", "b.db")
+    if name.startswith("lost"):
+        kb.edit("p2", votes=6)
+        kb.ok("checkout", "v1", "--force")
     stdin = b'{"document": {}, "time": null}\n' if name == "import" else b"[]"
     objects = kb.ok(*COMMANDS[name], "--json", stdin=stdin).objects
     assert objects

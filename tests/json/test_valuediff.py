@@ -139,6 +139,8 @@ def test_regions_of_one_array_are_patched_at_their_places(
         (1, [2], [{"op": "replace", "path": "", "value": [2]}]),
         ({"a": {"x": 1, "y": 2, "z": 3}}, {"a": {"p": 1, "q": 2, "r": 3}},
          [{"op": "replace", "path": "/a", "value": {"p": 1, "q": 2, "r": 3}}]),
+        ({"a": {"x": 1, "y": 2}}, {"a": {"x": 3, "y": 4}},
+         [{"op": "replace", "path": "/a/x", "value": 3}, {"op": "replace", "path": "/a/y", "value": 4}]),
         ({"a": [1, 2, 3, 4]}, {"a": [5, 6, 7, 8]}, [{"op": "replace", "path": "/a", "value": [5, 6, 7, 8]}]),
     ],
 )  # fmt: skip

@@ -108,3 +108,53 @@ def test_looking_at_another_branch_changes_nothing(both: Both) -> None:
     assert both.draft.catch_up() == "kb.json has uncommitted changes and was left as it is"
     both.file.path.write_text("{broken")
     assert both.draft.catch_up() == "kb.json is not JSON just now, and was left as it is"
+
+
+def test_status_says_which_branch_the_file_follows(tmp_path: Path) -> None:
+    """And how far it is behind there, also if commands work on another one."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.ok("branch", "draft")
+    desk.write({"p": {}})
+    desk.ok("--branch", "draft", "commit", "-m", "draft")
+    desk.ok("--branch", "draft", "--file", "none.json", "apply", "-", "-m", "2", stdin='[{"op":"remove","path":"/p"}]')
+    lines = desk.ok("status").lines
+    assert lines[0].startswith("kb.json: at v2_")
+    assert lines[0].endswith(", branch draft")
+    assert lines[1] == "the file follows draft; commands work on main"
+    assert lines[2].startswith("1 newer version; the newest is v3_")
+    assert lines[3] == "nothing changed"
+
+
+def test_a_file_is_renamed_with_its_history(tmp_path: Path) -> None:
+    """What was uncommitted still is, and its base is remembered."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    patch = json.dumps([{"op": "remove", "path": "/p/b"}])
+    desk.ok("--file", "none.json", "apply", "-", "-m", "2", stdin=patch)
+    desk.write({"p": {"a": {"n": 7}, "b": {"n": 2}}})
+    (desk.folder / "taken.json").write_text("{}")
+    assert desk.run("mv", "kb.json", "taken.json").code == 3
+    assert desk.run("mv", "taken.json", "other.json").code == 3
+    assert desk.run("mv", "kb.json", "../kb.json").code == 3
+    desk.ok("mv", "kb.json", "new.json")
+    assert not desk.file.exists()
+    desk.ok("commit", "-m", "under the new name")
+    assert json.loads((desk.folder / "new.json").read_bytes()) == desk.newest() == {"p": {"a": {"n": 7}}}
+
+
+def test_a_broken_file_does_not_block_a_pull(tmp_path: Path) -> None:
+    """The history comes in; the file stays as its author left it."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.ok("clone", ".kbstore/kb.db", "../other.db")
+    other = Desk(tmp_path / "b")
+    other.ok("--store", "../other.db", "apply", "-", "-m", "2", stdin='[{"op":"remove","path":"/p/a"}]')
+    desk.file.write_text('{"p": {')
+    ended = desk.ok("pull", "../other.db")
+    assert "kb.json is not JSON just now, and was left as it is" in ended.err
+    assert desk.file.read_text() == '{"p": {'
+    assert desk.newest() == {"p": {"b": {"n": 2}}}

@@ -1,0 +1,134 @@
+"""Keeps what a forced overwrite replaces, in ``.kbstore/lost/``, so that it can be brought back.
+
+Each copy is one file with the bytes, and one beside it that says which file they were in and what was known of it. The
+newest 20 are kept, of 256 MB together at most, but the newest in any case.
+"""
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from kbstore.clock import SystemClock, format_time
+from kbstore.errors import KBStoreError
+from kbstore.project import FOLDER, FileState, Project, ProjectError, print_state, read_state
+from kbstore.workfile import NO_FILE, WorkFile, WorkFileError, replace_file
+
+_FOLDER = "lost"
+_COPIES = 20
+_BYTES = 256 << 20
+_MODE = 0o600
+_NOTE = ".note"
+
+
+class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a copy: the file's path, the time, and the file's memory then."""
+
+    file: str
+    time: str
+    state: FileState | None = None
+
+
+class Kept(NamedTuple):
+    """A copy of what a file held.
+
+    Attributes:
+        path: The copy.
+        file: The file that it was in.
+        time: When it was overwritten.
+        size_bytes: How large it is.
+        base: Name of the version that it was taken from; empty if that is not known.
+    """
+
+    path: Path
+    file: Path
+    time: str
+    size_bytes: int
+    base: str
+
+
+class LostFiles:
+    """The copies of a folder.
+
+    Args:
+        root: The folder that has, or is to have, ``.kbstore``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / FOLDER / _FOLDER
+
+    def keep(self, file: Path, data: bytes, state: FileState | None) -> None:
+        """Copy what a file holds, durably; the oldest copies go.
+
+        Args:
+            file: The file.
+            data: Its bytes.
+            state: What is known of it.
+
+        Raises:
+            WorkFileError: The copy cannot be written.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as fault:
+            raise WorkFileError(f"cannot make the folder {self._folder}: {fault.strerror}") from fault
+        time = format_time(SystemClock().now())
+        name = "".join(sign for sign in time if sign.isdigit())
+        note = _Note(os.path.relpath(os.path.realpath(file), os.path.realpath(self._root)), time, state)
+        replace_file(self._folder / f"{name}{_NOTE}", print_state(note), _MODE)
+        replace_file(self._folder / name, data, _MODE, unchanged=NO_FILE)
+        self._drop_old()
+
+    def copies(self) -> list[Kept]:
+        """Return the copies, newest first."""
+        found = []
+        for path in sorted(self._folder.glob(f"*{_NOTE}"), reverse=True):
+            copy = path.with_suffix("")
+            with suppress(OSError, ProjectError):
+                note = read_state(path, _Note)
+                base = note.state.name if note.state is not None else ""
+                found.append(Kept(copy, self._root / note.file, note.time, copy.stat().st_size, base))
+        return found
+
+    def number(self, number: int) -> Kept:
+        """Return the copy of a number; 1 is the newest.
+
+        Raises:
+            KBStoreError: There is none.
+        """
+        kept = self.copies()
+        if not 0 < number <= len(kept):
+            raise KBStoreError(f"there is no copy {number} in {self._folder}", hint="kbstore lost lists all copies")
+        return kept[number - 1]
+
+    def restore(self, kept: Kept, project: Project | None) -> None:
+        """Put a copy back into its file, with the version that it was taken from; what is there now is kept first.
+
+        Raises:
+            FileChanged, WorkFileError: The file cannot be written, or is being written by another program.
+        """
+        data = kept.path.read_bytes()
+        note = read_state(kept.path.with_name(f"{kept.path.name}{_NOTE}"), _Note)
+        unchanged = NO_FILE
+        if kept.file.exists():
+            now = WorkFile(kept.file).raw()
+            unchanged = sha256(now).hexdigest()
+            state = project.state_of(kept.file) if project is not None else None
+            if state is None or state.digest != unchanged or state.dirty:
+                self.keep(kept.file, now, state)
+        replace_file(kept.file, data, _MODE, unchanged=unchanged)
+        if project is not None and note.state is not None:
+            project.remember(kept.file, msgspec.structs.replace(note.state, digest="", coming=None))
+
+    def _drop_old(self) -> None:
+        size = 0
+        for number, kept in enumerate(self.copies()):
+            size += kept.size_bytes
+            if number and (number >= _COPIES or size > _BYTES):
+                with suppress(OSError):
+                    kept.path.unlink(missing_ok=True)
+                    kept.path.with_name(f"{kept.path.name}{_NOTE}").unlink(missing_ok=True)
