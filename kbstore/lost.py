@@ -109,8 +109,14 @@ class LostFiles:
         """Put a copy back into its file, with the version that it was taken from; what is there now is kept first.
 
         Raises:
-            FileChanged, WorkFileError: The file cannot be written, or is being written by another program.
+            WorkFileError: The file is outside of the folder (which may come from a stranger), or cannot be written.
+            FileChanged: The file is being written by another program.
         """
+        if not Path(os.path.realpath(kept.file)).is_relative_to(os.path.realpath(self._root)):
+            raise WorkFileError(
+                f"{kept.file} is outside of {self._root}, so it is not written",
+                hint="print the copy into a file: kbstore lost N > FILE",
+            )
         data = kept.path.read_bytes()
         note = read_state(kept.path.with_name(f"{kept.path.name}{_NOTE}"), _Note)
         unchanged = NO_FILE

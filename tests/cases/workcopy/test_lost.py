@@ -9,7 +9,7 @@ import pytest
 from kbstore import Store
 from kbstore.lost import LostFiles
 from kbstore.project import Config, Project
-from kbstore.workfile import WorkFile
+from kbstore.workfile import WorkFile, WorkFileError
 from kbstore.workingcopy import WorkingCopy
 from tests.cases.support import Desk
 from tests.cases.workcopy.saving import WORK, at_call, found, save
@@ -66,6 +66,22 @@ def test_old_copies_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost.keep(tmp_path / "kb.json", b"large copy", None)
     assert [kept.path.read_bytes() for kept in lost.copies()] == [b"large copy"]
     assert len(list((tmp_path / ".kbstore" / "lost").iterdir())) == 2
+
+
+def test_a_copy_is_put_back_only_inside_of_the_folder(tmp_path: Path) -> None:
+    """A folder that comes from somebody else writes nowhere but in itself."""
+    inner = tmp_path / "project"
+    inner.mkdir()
+    lost = LostFiles(inner)
+    for place in (tmp_path / "outside", tmp_path / "project2", inner / "inside"):
+        lost.keep(place, b"{}", None)
+    inside, *others = lost.copies()
+    for kept in others:
+        with pytest.raises(WorkFileError, match="outside of"):
+            lost.restore(kept, None)
+    lost.restore(inside, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
+    assert (inner / "inside").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize("call", ["take", "restore"])
