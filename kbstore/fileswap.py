@@ -56,13 +56,13 @@ def exchange(temporary: Path, target: Path, digest: str) -> None:
             temporary.replace(target)
             return
         try:
-            expected = digest_of(temporary) == digest
+            if digest_of(temporary) == digest:
+                temporary.unlink()
+                return
         except BaseException:
-            rename(temporary, target, _EXCHANGE)
+            if temporary.exists():
+                rename(temporary, target, _EXCHANGE)
             raise
-        if expected:
-            temporary.unlink()
-            return
         rename(temporary, target, _EXCHANGE)
         if not os.path.samestat(temporary.stat(), ours):
             # Somebody saved once more between both steps. The newer one counts; the older one is kept beside it.

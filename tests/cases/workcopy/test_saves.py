@@ -11,7 +11,7 @@ import pytest
 from kbstore import KBStoreError, Store
 from kbstore.canonical import encode
 from kbstore.project import Config, Project
-from kbstore.workfile import NO_FILE, FileChanged, WorkFile, replace_file
+from kbstore.workfile import NO_FILE, FileChanged, WorkFile, WorkFileError, replace_file
 from kbstore.workingcopy import WorkingCopy
 from tests.cases.support import Desk
 from tests.cases.workcopy.saving import WORK, at_call, calls_of, found, run_stopped, save
@@ -166,3 +166,21 @@ def test_only_the_expected_file_is_replaced(tmp_path: Path, monkeypatch: pytest.
         assert [one.read_text() for one in tmp_path.iterdir()] == ([there] if there else [])
         replace_file(path, b"{}", unchanged=NO_FILE if there is None else WorkFile(path).digest())
         path.unlink()
+
+
+def test_a_replacement_that_fails_at_its_end_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the old file cannot be removed after the exchange, it is in its place again, and nothing else is left."""
+    path = tmp_path / "kb.json"
+    path.write_text("old")
+    unlink = Path.unlink
+    failing = [OSError(5, "Input/output error")]
+
+    def once(self: Path, missing_ok: bool = False) -> None:
+        if failing:
+            raise failing.pop()
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", once)
+    with pytest.raises(WorkFileError, match="the old file is unchanged"):
+        replace_file(path, b"new", unchanged=WorkFile(path).digest())
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["old"]
