@@ -21,15 +21,15 @@ OPEN_MODE = 0o666
 """Everybody may read and write what the process's umask leaves."""
 
 SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory", "s3": "backends.s3"}
-"""The module of each scheme; it offers ``create(location, mode)`` and ``open_existing(location, read_only=)``."""
+"""The module of each scheme; it offers `create` and `open_existing`, as `_Module` has them."""
 
 # One letter before a colon is a drive, not a scheme.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 class _Module(Protocol):
-    def create(self, location: str, mode: int = OPEN_MODE) -> Backend: ...
-    def open_existing(self, location: str, *, read_only: bool = False) -> Backend: ...
+    def create(self, location: str, mode: int = OPEN_MODE, *, insecure: bool = False) -> Backend: ...
+    def open_existing(self, location: str, *, read_only: bool = False, insecure: bool = False) -> Backend: ...
 
 
 class _FileModule(_Module, Protocol):
@@ -39,12 +39,13 @@ class _FileModule(_Module, Protocol):
     ) -> Path | None: ...
 
 
-def open_backend(location: str | os.PathLike[str], *, read_only: bool = False) -> Backend:
+def open_backend(location: str | os.PathLike[str], *, read_only: bool = False, insecure: bool = False) -> Backend:
     """Open the store at a location.
 
     Args:
         location: A path, or a URL with one of `SCHEMES`.
         read_only: Refuse every write; works on read-only media too.
+        insecure: Speak to a server on another host without TLS, where its URL says so.
 
     Raises:
         StoreNotFound: There is no store, or the scheme is unknown.
@@ -53,23 +54,24 @@ def open_backend(location: str | os.PathLike[str], *, read_only: bool = False) -
         ReadOnlyStore: It is to be written, but lies on read-only media.
         StoreUnavailable: It cannot be read now.
     """
-    return _module(location).open_existing(os.fspath(location), read_only=read_only)
+    return _module(location).open_existing(os.fspath(location), read_only=read_only, insecure=insecure)
 
 
-def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE) -> Backend:
+def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE, insecure: bool = False) -> Backend:
     """Make a new, empty store at a location, whole or not at all.
 
     Args:
         location: A path, or a URL with one of `SCHEMES`.
         mode: Who may read and write a store that is a file, less what the process's umask takes away; others have no
             use for it.
+        insecure: As for `open_backend`.
 
     Raises:
         StoreExists: Something is there already.
         StoreNotFound: The folder that it is to stand in does not exist, or the scheme is unknown.
         StoreUnavailable: It cannot be written there.
     """
-    return _module(location).create(os.fspath(location), mode)
+    return _module(location).create(os.fspath(location), mode, insecure=insecure)
 
 
 def backup_store(location: str | os.PathLike[str], target: Path, check: Callable[[str], None] | None = None) -> Path:

@@ -48,7 +48,7 @@ _named: dict[str, MemoryStore] = {}
 _named_lock = threading.Lock()
 
 
-def create(location: str, mode: int = 0o666) -> "MemoryBackend":  # noqa: ARG001 - for what is a file
+def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "MemoryBackend":  # noqa: ARG001 - for a server
     """A new store in memory: ``memory:`` is nobody else's, ``memory://name`` is shared within the process.
 
     Raises:
@@ -64,7 +64,7 @@ def create(location: str, mode: int = 0o666) -> "MemoryBackend":  # noqa: ARG001
     return MemoryBackend(store, location=location)
 
 
-def open_existing(location: str, *, read_only: bool = False) -> "MemoryBackend":
+def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "MemoryBackend":  # noqa: ARG001 - for a server
     """The store of that name; ``memory:`` without a name has nothing to be opened.
 
     Raises:

@@ -91,6 +91,7 @@ class Store(Reader):
         author: str = "",
         clock: Clock | None = None,
         collection: str | None = None,
+        insecure: bool = False,
     ) -> Self:
         """Make a new store, with a first version where a document is given.
 
@@ -102,13 +103,19 @@ class Store(Reader):
             author: Who commits where a commit does not say.
             clock: Gives the time; the machine's by default.
             collection: Pointer to the container of the entries; by default the largest one.
+            insecure: Speak to a server on another host without TLS, if its URL says so.
 
         Raises:
             StoreExists: There is one.
             InvalidJSON: The document is not JSON; nothing was made.
         """
         tree = root_of(document) if document is not None else None
-        store = cls(backends.create_backend(os.fspath(location)), clock=clock, author=author, collection=collection)
+        store = cls(
+            backends.create_backend(os.fspath(location), insecure=insecure),
+            clock=clock,
+            author=author,
+            collection=collection,
+        )
         if tree is not None:
             store._commit_many([Change(Built(document, tree), None, message, author)], base=None, rebase=True)
             store._seen = Seen(store._opening())  # to all its threads it is open with its first version
@@ -124,6 +131,7 @@ class Store(Reader):
         author: str = "",
         clock: Clock | None = None,
         collection: str | None = None,
+        insecure: bool = False,
     ) -> Self:
         """Open a store. Costs a few reads, whatever its size.
 
@@ -131,7 +139,7 @@ class Store(Reader):
             StoreNotFound: There is none.
             RevisionError: It has no such branch.
         """
-        backend = backends.open_backend(os.fspath(location), read_only=read_only)
+        backend = backends.open_backend(os.fspath(location), read_only=read_only, insecure=insecure)
         try:
             return cls(backend, branch=branch, clock=clock, author=author, collection=collection)
         except BaseException:

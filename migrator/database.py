@@ -330,6 +330,8 @@ class DatabaseMigrator:
     def _opened(self, *, create: bool = False) -> Iterator[tuple[Engine, History]]:
         with make_engine(self._url) as engine:
             engine.open(create=create)
+            if warning := engine.warning():
+                self._notice(warning)
             yield engine, History(engine, self._clock, self._who or default_who())
 
     @contextmanager

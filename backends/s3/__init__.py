@@ -8,6 +8,7 @@ says what it needs of a server, docs/format.md what the objects are.
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
@@ -37,9 +38,9 @@ _FIRST_LOG = "main"
 """The log that a store is nearly always opened for: its hint is read along with the marker."""
 
 
-def create(location: str, mode: int = 0o666) -> "S3Backend":  # noqa: ARG001 - for what is a file
+def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Backend":  # noqa: ARG001 - for what is a file
     """Make an empty store and open it; see `backends.create_backend`."""
-    options = parse_location(location)
+    options = replace(parse_location(location), insecure=insecure)
     chance = SystemChance()
     client = Client(options, chance)
     try:
@@ -50,9 +51,9 @@ def create(location: str, mode: int = 0o666) -> "S3Backend":  # noqa: ARG001 - f
     return S3Backend(options, chance=chance, client=client, proven=True)
 
 
-def open_existing(location: str, *, read_only: bool = False) -> "S3Backend":
+def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "S3Backend":
     """Open the store at a URL; see `backends.open_backend`."""
-    return S3Backend(parse_location(location), read_only=read_only)
+    return S3Backend(replace(parse_location(location), insecure=insecure), read_only=read_only)
 
 
 class S3Backend:

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from backends.errors import BackendError, StoreUnavailable
 from backends.forks import tell_of_forks
+from backends.hosts import INSECURE
 from backends.s3.bounded import bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.keys import is_cache
-from backends.s3.options import Options
+from backends.s3.options import Options, refuse_insecure
 from backends.s3.refusals import (
     NotS3,
     Refused,
@@ -160,6 +161,7 @@ def _client_for(options: Options, *, instead_of: Any = None) -> Any:
     """
     key = (
         options.endpoint,
+        options.insecure or os.environ.get(INSECURE, ""),
         options.region,
         options.profile,
         options.addressing,
@@ -202,6 +204,7 @@ def _new_client(options: Options) -> Any:
                 s3={"addressing_style": options.addressing},
             ),
         )
+        refuse_insecure(client.meta.endpoint_url, options)
         bound_connections(client)
         # Asking whether a body is welcome costs each PUT a second round trip, and waits for it without a deadline.
         client.meta.events.register_last("before-call.s3", lambda params, **_: _drop_expect(params))

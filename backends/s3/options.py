@@ -1,9 +1,9 @@
 """What an ``s3://bucket/prefix?option=value`` URL says: where the store is, and how to talk to the server.
 
 Credentials are never part of it: they come by the usual AWS chain (environment, profile, instance role), as do the
-endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none. This chain, and the folder of caches that
-belongs to the user, are all that is read from the environment below the command line: both are meant to hold for every
-program of a user, whoever embeds the store.
+endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none. This chain, the folder of caches that
+belongs to the user, and the hosts that need no TLS are all that is read from the environment below the command line:
+they are meant to hold for every program of a user, whoever embeds the store.
 """
 
 import os
@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from backends.errors import StoreNotFound
+from backends.errors import StoreNotFound, StoreUnavailable
+from backends.hosts import INSECURE, is_local
 
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"(?:[0-9]+\.){3}[0-9]+")
@@ -23,6 +24,7 @@ _RESERVED_ENDS = ("--ol-s3", ".mrap", "--x-s3", "--table-s3")
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
+_NOT_IN_URL = ("bucket", "prefix", "insecure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Options:
         cache: Folder of the local cache of chunks; ``off`` for none; empty for the user's cache folder.
         cache_mb: Its largest size.
         group: Let concurrent commits of one process share a slot.
+        insecure: Speak to a server on another host without TLS; no part of the URL, which may come from anywhere.
     """
 
     bucket: str
@@ -70,6 +73,7 @@ class Options:
     cache: str = ""
     cache_mb: float = 512.0
     group: bool = True
+    insecure: bool = False
 
     @property
     def location(self) -> str:
@@ -77,7 +81,7 @@ class Options:
         given = [
             (field.name, _shown(getattr(self, field.name)))
             for field in fields(self)
-            if field.name not in ("bucket", "prefix") and getattr(self, field.name) != field.default
+            if field.name not in _NOT_IN_URL and getattr(self, field.name) != field.default
         ]
         query = f"?{urlencode(given, safe='/:')}" if given else ""
         return f"s3://{self.bucket}/{self.prefix.rstrip('/')}".rstrip("/") + query
@@ -133,7 +137,7 @@ def parse_location(location: str) -> Options:
     values: dict[str, object] = {}
     kinds = {field.name: field.type for field in fields(Options)}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in kinds or name in ("bucket", "prefix"):
+        if name not in kinds or name in _NOT_IN_URL:
             near = get_close_matches(name, kinds, n=1)
             raise _wrong(location, "it has an unknown option" + (f"; did you mean {near[0]}?" if near else ""))
         values[name] = _value(location, name, kinds[name], text)
@@ -191,6 +195,29 @@ def _no_bucket_name(location: str, bucket: str) -> StoreNotFound:
         location,
         f"{bucket} is not the name of a bucket: these have 3 to 63 lower-case letters, digits, dots and hyphens, with "
         "a letter or digit first and last, no two dots in a row, and are not IP addresses",
+    )
+
+
+def refuse_insecure(endpoint: str, options: Options) -> None:
+    """Refuse to speak to a server on another host without TLS, unless whoever runs the program allows it.
+
+    Args:
+        endpoint: The server's URL, as it comes out of location, environment and profile.
+        options: Of the location.
+
+    Raises:
+        StoreUnavailable: It is such a server. Nothing was sent.
+    """
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or options.insecure or is_local(host):
+        return
+    allowed = [name.strip() for name in os.environ.get(INSECURE, "").split(",")]
+    if "*" in allowed or host in allowed or f"{host}:{parts.port}" in allowed:
+        return
+    raise StoreUnavailable(
+        f"{options.place} is behind http://{host}, and whoever is in between could read and change everything",
+        hint=f"use https; or, if you trust the network in between, set {INSECURE}={host}",
     )
 
 

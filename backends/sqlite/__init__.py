@@ -23,14 +23,14 @@ from backends.sqlite.log import Logs
 __all__ = ["SQLiteBackend", "backup", "create", "open_existing", "restore"]
 
 
-def create(location: str, mode: int = 0o666) -> "SQLiteBackend":
+def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "SQLiteBackend":  # noqa: ARG001 - for a server
     """Make an empty store at a path and open it; see `backends.create_backend`."""
     path = file.path_of(location)
     file.create_file(path, mode)
     return SQLiteBackend(location)
 
 
-def open_existing(location: str, *, read_only: bool = False) -> "SQLiteBackend":
+def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "SQLiteBackend":  # noqa: ARG001 - for a server
     """Open the store at a path; see `backends.open_backend`."""
     return SQLiteBackend(location, read_only=read_only)
 

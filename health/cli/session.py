@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backends.hosts import INSECURE
 from health.engine import Engine
 from health.errors import StateError
 from health.process import Early
@@ -90,6 +91,11 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], No
     return callback
 
 
+def _allow_insecure(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[INSECURE] = "*"  # for the worker as well
+
+
 def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value is not None:
         try:
@@ -110,6 +116,13 @@ def shared_options(command: _F) -> _F:
             expose_value=False,
             callback=_set("store"),
             help="The store to check: a file, a folder or a URL (or set KBSTORE_STORE).",
+        ),
+        click.option(
+            "--insecure",
+            is_flag=True,
+            expose_value=False,
+            callback=_allow_insecure,
+            help=f"Speak to servers without TLS, where their URL says http: (or set {INSECURE}).",
         ),
         click.option(
             "--config", metavar="FILE", expose_value=False, callback=_set("config"), help="Read this configuration."

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backends.hosts import INSECURE
 from kbstore.cli.session import Session
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
@@ -28,6 +29,11 @@ def _go_to(_: click.Context, __: click.Parameter, folders: tuple[str, ...]) -> N
             os.chdir(folder)
         except OSError as fault:
             raise click.UsageError(f"cannot go to {folder}: {fault.strerror}") from fault
+
+
+def _allow_insecure(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[INSECURE] = "*"  # for what this process starts as well
 
 
 def _shared() -> list[click.Parameter]:
@@ -65,6 +71,13 @@ def _shared() -> list[click.Parameter]:
             expose_value=False,
             callback=_set("branch_option"),
             help="Work on this branch.",
+        ),
+        click.Option(
+            ["--insecure"],
+            is_flag=True,
+            expose_value=False,
+            callback=_allow_insecure,
+            help=f"Speak to servers without TLS, where their URL says http: (or set {INSECURE}).",
         ),
     ]
 

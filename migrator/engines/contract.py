@@ -87,6 +87,10 @@ class Engine(ABC):
             ConnectionFailed: The database cannot be reached.
         """
 
+    def warning(self) -> str:
+        """Return what a person should know of the connection, or an empty text; it is open."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Disconnect; whatever was begun is rolled back. More than once does no harm."""

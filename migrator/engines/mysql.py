@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from backends.hosts import is_local
 from migrator.clock import Clock
 from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
 from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
@@ -22,7 +23,9 @@ _LOCK_NAME_LIMIT = 64
 _LOCKED = {1205, 1213}  # lock wait timeout, deadlock
 _LOST = {0, 2006, 2013, 2055}
 _TAKEN = {1050, 1062}  # table exists, duplicate key
-_OPTIONS = {"unix_socket": str, "charset": str, "connect_timeout": int, "ssl_ca": str, "ssl_cert": str, "ssl_key": str}
+_OPTIONS = {"unix_socket": str, "charset": str, "connect_timeout": int}
+_TLS_OPTIONS = {"ssl_ca", "ssl_cert", "ssl_key", "tls"}
+_TLS_HINT = "name the authority's certificate with ?ssl_ca=FILE, or say ?tls=off if you trust the network in between"
 
 
 class MySQLEngine(Engine):
@@ -173,12 +176,14 @@ class MySQLEngine(Engine):
         url = self.url
         given = {"host": url.host, "port": url.port, "user": url.user, "password": url.password}
         parameters: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": _CONNECT_TIMEOUT_S}
-        parameters |= {key: value for key, value in given.items() if value}
+        parameters |= {key: value for key, value in given.items() if value} | _tls(url)
         for key, value in url.options.items():
+            if key in _TLS_OPTIONS:
+                continue
             if key not in _OPTIONS:
                 raise MigrationError(
                     f"the database URL has an option {key!r} that is not known here",
-                    hint="there are: " + ", ".join(_OPTIONS),
+                    hint="there are: " + ", ".join([*_OPTIONS, *sorted(_TLS_OPTIONS)]),
                 )
             try:
                 parameters[key] = _OPTIONS[key](value)
@@ -194,8 +199,10 @@ class MySQLEngine(Engine):
             )
         except (pymysql.MySQLError, OSError) as fault:
             message = url.redact(str(fault.args[-1]))
+            about_tls = any(word in message for word in ("SSL", "certificate", _CLEAR))
             raise ConnectionFailed(
-                f"cannot connect to {url.shown}: {message}", hint="is the server up, and the URL right?"
+                f"cannot connect to {url.shown}: {message}",
+                hint=_TLS_HINT if about_tls else "is the server up, and the URL right?",
             ) from None
 
     @property
@@ -222,6 +229,55 @@ class MySQLEngine(Engine):
                 kind = "lost"
                 message = message if code else "the connection is gone"
             raise DatabaseFault(self.url.redact(f"{message} ({code})" if code else message), kind=kind) from None
+
+
+def _tls(url: DatabaseUrl) -> dict[str, Any]:
+    """What the driver is told of TLS.
+
+    A server that is not on this machine must prove by its certificate that it is the one of the URL, and so must each
+    for which an authority is named. Only such a server is ever sent the password itself.
+
+    Raises:
+        MigrationError: The options are at odds, or a file cannot be read.
+    """
+    import ssl
+
+    mode = url.options.get("tls", "")
+    authority, certificate = url.options.get("ssl_ca"), url.options.get("ssl_cert")
+    if mode not in ("", "off", "verify"):
+        raise MigrationError("the option 'tls' of the database URL is 'off' or 'verify'")
+    if mode == "off" and (authority or certificate):
+        raise MigrationError("the database URL says tls=off and names certificates", hint="leave out one of them")
+    local = "unix_socket" in url.options or not url.host or is_local(url.host)
+    if mode == "off":
+        return {"ssl_disabled": True, "auth_plugin_map": _NOTHING_IN_CLEAR}
+    if not (mode or authority or certificate) and local:
+        return {"auth_plugin_map": _NOTHING_IN_CLEAR}  # TLS where the server has it, whoever it is
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+        if certificate:
+            context.load_cert_chain(certificate, url.options.get("ssl_key") or None)
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+        raise MigrationError(f"a certificate that the database URL names cannot be used: {reason}") from None
+    return {"ssl": context}
+
+
+class _Refused:
+    """Answers a server that asks for the password itself, in the place of the driver."""
+
+    def __init__(self, connection: Any) -> None:
+        pass
+
+    def authenticate(self, _: Any) -> Any:
+        """Give nothing away."""
+        import pymysql
+
+        raise pymysql.err.OperationalError(2059, f"{_CLEAR}, and it has not proved who it is by a certificate")
+
+
+_CLEAR = "the server asks for the password in clear text"
+_NOTHING_IN_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
 
 
 def _composed(sql: str, parameters: Sequence[Any]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from backends.hosts import is_local
 from migrator.clock import Clock
 from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
 from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
@@ -78,6 +79,19 @@ class PostgreSQLEngine(Engine):
                 f"no schema on the search_path of {self.url.shown} exists", hint="CREATE SCHEMA it, or set search_path"
             )
         self._schema = existing or schema
+
+    def warning(self) -> str:
+        """Say so if the server has not proved who it is, and is not on this machine."""
+        info = self._connection.info
+        chosen = {option.keyword: option.val for option in self._connection.pgconn.info}
+        if info.host.startswith("/") or is_local(info.hostaddr or info.host):
+            return ""
+        if self._connection.pgconn.ssl_in_use and chosen.get(b"sslmode") == b"verify-full":
+            return ""
+        return (
+            f"warning: {info.host} has not proved that it is the server that is meant; whoever is in between can read "
+            "and change everything: add sslmode=verify-full and sslrootcert=FILE to the URL"
+        )
 
     def close(self) -> None:
         """Disconnect."""

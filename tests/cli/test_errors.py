@@ -111,7 +111,7 @@ def test_documented_commands_are_the_commands() -> None:
 def test_documented_options_are_the_options(shell: Shell) -> None:
     """Each option that a command has of its own is named in its row."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    shared = {"-C", "--store", "--file", "--branch", "--help", "-h"}
+    shared = {"-C", "--store", "--file", "--branch", "--insecure", "--help", "-h"}
     for command in COMMANDS:
         (row,) = re.findall(rf"^\| `{command}(?![\w-]).*$", text.partition("## Shared")[0], re.MULTILINE)
         told = shell.ok(command, "--help").out.partition("Options:")[2]

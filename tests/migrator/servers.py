@@ -70,8 +70,12 @@ def postgresql_server(*, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def mariadb_server() -> Iterator[Path]:
-    """A running MariaDB with the user ``root`` and no password; yields its socket."""
+def mariadb_server(*, tls: Any = None) -> Iterator[Path]:
+    """A running MariaDB with the user ``root`` and no password; yields its socket.
+
+    Args:
+        tls: Files of a certificate and its key: it then listens on a port of 127.0.0.1 as well.
+    """
     with _folder("kbmy") as folder:
         data, socket = folder / "data", folder / "socket"
         user = pwd.getpwuid(os.geteuid()).pw_name
@@ -85,7 +89,8 @@ def mariadb_server() -> Iterator[Path]:
             cwd=folder,
             env=environment,
         )
-        command = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking"]
+        command = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}"]
+        command += ["--skip-networking"] if tls is None else _over_tls(folder, tls)
         command += [f"--user={user}", f"--pid-file={folder}/pid", "--innodb-flush-log-at-trx-commit=0"]
         command += ["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--performance-schema=OFF"]
 
@@ -95,6 +100,15 @@ def mariadb_server() -> Iterator[Path]:
 
         with _running(command, folder / "mariadb.log", answers, cwd=folder, env=environment):
             yield socket
+
+
+def _over_tls(folder: Path, tls: Any) -> list[str]:
+    for source in (tls.certificate, tls.key):
+        shutil.copy(source, folder / source.name)
+    with socket_module.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    files = [f"--ssl-cert={folder / tls.certificate.name}", f"--ssl-key={folder / tls.key.name}"]
+    return ["--bind-address=127.0.0.1", f"--port={port}", *files]
 
 
 def mariadb_is_installed() -> bool:
