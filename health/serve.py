@@ -80,7 +80,7 @@ def application(board: Board, token: str) -> Starlette:
 
         return run
 
-    return Starlette(
+    found = Starlette(
         routes=[
             Route("/livez", sync(livez)),
             Route("/readyz", sync(answer("ready", _status, "application/json"))),
@@ -88,6 +88,9 @@ def application(board: Board, token: str) -> Starlette:
             Route("/metrics", sync(only_200(answer(None, _metrics, openmetrics.MEDIA_TYPE)))),
         ]
     )
+    # It would send whoever asks to the host that the request names.
+    found.router.redirect_slashes = False
+    return found
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -112,8 +115,18 @@ def run(board: Board, token: str, listener: socket.socket) -> None:
     """Answer until interrupted or terminated."""
     import uvicorn
 
+    from health.slowness import HEADER_BYTES, Limited
+
     config = uvicorn.Config(
-        application(board, token), log_level="warning", access_log=False, lifespan="off", server_header=False
+        application(board, token),
+        http=Limited,
+        ws="none",
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        backlog=16,  # how many are accepted before any is looked at
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
     )
     board.start()
     try:

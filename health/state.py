@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.forks import close_before_forks, leak
+from backends.private import make_private_file, make_private_folder
 from health.errors import StateError
 from health.model import Outcome, Report, Status
 
@@ -135,7 +136,8 @@ class State:
                 ) from fault
 
     def _open(self) -> sqlite3.Connection:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
+        make_private_file(self.folder / FILE)
         connection = sqlite3.connect(
             self.folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False, cached_statements=64
         )

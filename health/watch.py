@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from backends.private import make_private_file, make_private_folder
 from health import remedy
 from health.alerts import FAILED, Alert, Standing, step
 from health.engine import Engine
@@ -177,7 +178,8 @@ class Watch:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            self._state.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._state.folder)
+            make_private_file(self._state.folder / _LOCK)
             file = (self._state.folder / _LOCK).open("a")
         except OSError as fault:
             raise StateError(f"{self._state.folder}: {fault.strerror}") from None

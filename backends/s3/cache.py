@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from backends.contract import Chunk
+from backends.private import make_private_file, make_private_folder
 
 _NAME = "chunks.db"
 _BATCH = 500
@@ -94,7 +95,8 @@ class Cache:
     def _open(self) -> sqlite3.Connection | None:
         if self._connection is None and not self._off:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_private_folder(self._path.parent)
+                make_private_file(self._path)
                 self._connection = _connect(self._path)
             except (OSError, sqlite3.Error):
                 self._turn_off()

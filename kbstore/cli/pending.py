@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from backends.names import MAX_WRITE_ID
+from backends.private import make_private_folder
 from kbstore.canonical import encode
 from kbstore.change import FreshId
 from kbstore.cli.output import note
@@ -108,7 +109,7 @@ class _Left:
         if place is None:
             return None
         try:
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(place.parent)
             for path in sorted(place.parent.glob(f"{place.name}.*.pending")):
                 if (left := cls._locked(path, os.O_RDWR)) is not None:
                     if left.ident:
