@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from backends.trust import fills_in, refuse_foreign, refuse_foreign_url
 from health.errors import ConfigError
 from health.settings import Settings, Targets
 
@@ -45,10 +46,12 @@ def load(
         ConfigError: The file cannot be read, or says something that it may not.
     """
     found = (file, _table(file)) if file is not None else _find(folder)
+    if found is not None and file is None:
+        refuse_foreign(found[0], environ)
     settings, home = Settings(), folder
     if found is not None:
         path, table = found
-        settings = parse(table, path, environ)
+        settings = parse(table, path, environ, found=file is None)
         home = path.parent
         settings = replace(settings, targets=_anchored(settings.targets, home))
     chosen = settings.targets
@@ -58,19 +61,20 @@ def load(
         database=database or chosen.database,
     )
     if chosen.store is None:
-        chosen = _with_project(chosen, folder)
+        chosen = _with_project(chosen, folder, environ)
     if chosen.state is None:
         chosen = replace(chosen, state=str(_state_folder(chosen, home if found else None, environ)))
     return replace(settings, targets=chosen)
 
 
-def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str]) -> Settings:
+def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, found: bool = False) -> Settings:
     """The settings that a table of a configuration file means.
 
     Args:
         table: As read from TOML.
         path: Where it was read, for messages.
         environ: What ``${NAME}`` stands for.
+        found: True if nobody named the file: then it may use variables only as `backends.trust.fills_in` says.
 
     Raises:
         ConfigError: A key is unknown, a value is not what it should be, or a variable is not set.
@@ -78,7 +82,7 @@ def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str]) -> S
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(Settings).validate_python(_expanded(table, path, environ))
+        return TypeAdapter(Settings).validate_python(_expanded(table, path, environ, found))
     except ValidationError as fault:
         error = fault.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in error["loc"])
@@ -119,19 +123,24 @@ def _bytes(path: Path) -> bytes:
         raise ConfigError(f"{path} cannot be read: {fault.strerror}") from None
 
 
-def _expanded(value: Any, path: Path, environ: Mapping[str, str]) -> Any:
+def _expanded(value: Any, path: Path, environ: Mapping[str, str], found: bool) -> Any:
     if isinstance(value, str):
 
         def text_of(match: re.Match[str]) -> str:
+            if found and not fills_in(match[1], path, environ):
+                raise ConfigError(
+                    f"{path} may not use the environment variable {match[1]}: nobody named this file",
+                    hint=f"trust its folder: kbstore trust {path.parent}; or name the file with --config",
+                )
             if match[1] not in environ:
                 raise ConfigError(f"{path}: the environment variable {match[1]} is not set")
             return environ[match[1]]
 
         return _VARIABLE.sub(text_of, value)
     if isinstance(value, dict):
-        return {key: _expanded(item, path, environ) for key, item in value.items()}
+        return {key: _expanded(item, path, environ, found) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(item, path, environ) for item in value]
+        return [_expanded(item, path, environ, found) for item in value]
     return value
 
 
@@ -166,7 +175,7 @@ def _anchored(targets: Targets, home: Path) -> Targets:
     )
 
 
-def _with_project(targets: Targets, folder: Path) -> Targets:
+def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) -> Targets:
     """The targets with the store of the project around a folder, if there is one.
 
     The few fields are read here, since `kbstore.project` loads the whole store, which only a worker needs.
@@ -175,11 +184,14 @@ def _with_project(targets: Targets, folder: Path) -> Targets:
         path = place / ".kbstore" / "config.json"
         if not path.is_file():
             continue
+        refuse_foreign(path, environ)
         try:
             chosen = json.loads(_bytes(path))
             store, branch = str(chosen.get("store", "kb.db")), str(chosen.get("branch", "main"))
         except (ValueError, AttributeError):
             raise ConfigError(f"{path} is not the configuration of a project", hint="run: kbstore status") from None
+        if _URL.match(store):
+            refuse_foreign_url(store, path, environ)
         own = targets.branch if targets.branch != Targets().branch else branch
         return replace(targets, store=store if _URL.match(store) else str(path.parent / store), branch=own)
     return targets

@@ -112,11 +112,17 @@ class Project:
         """The project in exactly this folder.
 
         Raises:
-            ProjectError: Its configuration is malformed.
+            ProjectError: Its configuration is malformed, or its file is in another folder.
             UnsupportedFormat: It was written by a newer version.
         """
         path = root / FOLDER / "config.json"
-        return cls(root, read_state(path, Config))
+        project = cls(root, read_state(path, Config))
+        if project.config.file is not None and _leaves(project.config.file):
+            raise ProjectError(
+                f"{path} names the file {project.config.file}, which is not in {root}",
+                hint="fix it: the file of a project is in the folder that holds .kbstore",
+            )
+        return project
 
     @classmethod
     def create(cls, root: Path, config: Config) -> Self:
@@ -236,6 +242,11 @@ def _refuse_bytes(name: str | None) -> None:
         raise ProjectError(
             f"the name {name!a} is not text in UTF-8, so {FOLDER} cannot remember it", hint="rename it first"
         ) from None
+
+
+def _leaves(file: str) -> bool:
+    """Whether a relative path leads out of the folder that it starts in, links aside."""
+    return Path(file).is_absolute() or Path(os.path.normpath(file)).parts[:1] in ((), ("..",))
 
 
 def is_url(location: str) -> bool:

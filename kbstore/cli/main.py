@@ -39,6 +39,7 @@ COMMANDS = {
     "push": "remote",
     "pull": "remote",
     "config": "config",
+    "trust": "trust",
     "verify": "care",
     "salvage": "care",
     "gc": "care",

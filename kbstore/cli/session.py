@@ -5,9 +5,11 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from backends.trust import refuse_foreign, refuse_foreign_target, refuse_foreign_url
 from kbstore import newest
 from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
@@ -54,7 +56,7 @@ class Session:
     def found(self) -> Project | None:
         """The project of the file that was named, else the one upward of the current folder; whatever store is used."""
         own = project_of(Path(self.file_option)) if self.file_option is not None else None
-        return own if own is not None else Project.find(Path.cwd())
+        return trusted(own if own is not None else Project.find(Path.cwd()))
 
     @cached_property
     def project(self) -> Project | None:
@@ -84,7 +86,7 @@ class Session:
         if chosen is not None:
             here = Path(chosen)
             if not is_url(chosen) and (here / FOLDER / "config.json").is_file():
-                return Project.load(here).location
+                return trusted(Project.load(here)).location
             return chosen
         if self.found is None:
             raise StoreNotFound(
@@ -199,6 +201,27 @@ class Session:
         """A file that is to be written, together with the store; the knowledge base's own or another one."""
         own = self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
         return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
+
+
+_P = TypeVar("_P", Project, Project | None)
+
+
+def trusted(project: _P) -> _P:
+    """A project, if its configuration may be obeyed.
+
+    Raises:
+        Untrusted: It is somebody else's, or chooses a server that the user did not.
+    """
+    if project is None:
+        return project
+    config = project.root / FOLDER / "config.json"
+    if config.exists():  # else nothing was read: a store that lies beside that of a project
+        refuse_foreign(config, os.environ)
+        if project.file is not None:
+            refuse_foreign_target(project.file, project.root, os.environ)
+        if is_url(project.config.store):
+            refuse_foreign_url(project.config.store, config, os.environ)
+    return project
 
 
 def lasting(location: str) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from backends.trust import trust_url
 from kbstore.cli.author import author_of
 from kbstore.cli.options import as_json_option, author_option, command, lossy_option
 from kbstore.cli.output import note, say, say_json, warn
-from kbstore.cli.session import Session, shown_path
+from kbstore.cli.session import Session, shown_path, trusted
 from kbstore.errors import StoreNotFound
 from kbstore.filestatus import Status
 from kbstore.newest import forget
@@ -52,7 +53,7 @@ def init_command(
         parse_pointer(collection)
     file = Path(os.path.abspath(file))  # noqa: PTH100 - a link stays where the user sees it
     root = file.parent
-    there = Project.load(root) if (root / FOLDER / "config.json").is_file() else None
+    there = trusted(Project.load(root)) if (root / FOLDER / "config.json").is_file() else None
     if there is not None and there.file is not None and there.file.name != file.name:
         raise ProjectError(
             f"{root / FOLDER} belongs to {there.file.name}",
@@ -97,6 +98,8 @@ def init_command(
             session.way_on = "see the state of the file: kbstore status"
         project.save()
         forget(project)
+        if session.chosen_store() is not None and is_url(config.store):
+            trust_url(config.store, os.environ)  # the user has named it
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
         warn(version.notes)
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import click
 
+from backends.errors import BackendError
 from migrator.errors import ChangedError, LintError, LockTimeout, MigrationError, NeedsRepair
 
 DONE = 0
@@ -65,7 +66,7 @@ def _lines(fault: BaseException) -> Iterator[str]:
         yield f"error: {visible(fault.format_message())}"
         context = fault.ctx if isinstance(fault, click.UsageError) else None
         yield f"hint: {context.command_path if context else 'migrator'} --help"
-    elif isinstance(fault, MigrationError):
+    elif isinstance(fault, (MigrationError, BackendError)):
         yield f"error: {visible(str(fault))}"
         if fault.hint:
             yield f"hint: {visible(fault.hint)}"

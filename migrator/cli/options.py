@@ -35,10 +35,19 @@ class Session:
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def migrator(self, *, progress: "Callable[[Result], None]" = lambda _: None) -> DatabaseMigrator:
-        """The migrator that the options and the environment mean."""
+        """The migrator that the options and the environment mean.
+
+        Raises:
+            Untrusted: Nobody named the folder of the migrations, and it is somebody else's.
+        """
+        named = self.directory or os.environ.get("MIGRATOR_DIR")
+        if named is None and os.path.isdir(DEFAULT_DIRECTORY):  # noqa: PTH112
+            from backends.trust import refuse_foreign
+
+            refuse_foreign(Path(DEFAULT_DIRECTORY), os.environ)
         return DatabaseMigrator(
             self.db or os.environ.get("MIGRATOR_DB_URL") or DEFAULT_URL,
-            self.directory or os.environ.get("MIGRATOR_DIR") or DEFAULT_DIRECTORY,
+            named or DEFAULT_DIRECTORY,
             settings=Settings(**{**DEFAULTS.__dict__, **self.chosen}),
             progress=progress,
             notice=note,

@@ -486,6 +486,8 @@ def test_a_file_keeps_its_mode_and_its_link(kb: Shell, tmp_path: Path) -> None:
     kb.file.rename(real)
     real.chmod(0o640)
     kb.file.symlink_to(real)
+    assert "kbstore trust" in kb.fails(3, "checkout", "v1", "--force").err  # a received folder could write anywhere
+    kb.ok("trust", str(kb.folder))
     kb.ok("checkout", "v1", "--force")
     assert kb.file.is_symlink()
     assert json.loads(real.read_bytes()) == DOCUMENT

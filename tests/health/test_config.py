@@ -48,7 +48,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     """Every section arrives; paths are relative to the file, variables come from the environment."""
     (tmp_path / "health.toml").write_text(FULL)
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    settings = load(tmp_path / "deep" / "er", ENVIRON)
+    settings = load(tmp_path / "deep" / "er", {**ENVIRON, "KBSTORE_TRUST": str(tmp_path)})
     assert settings.targets.store == str(tmp_path / "kb.db")
     assert settings.targets.database == "postgresql://app:s3cret!@db.example/kb"
     assert settings.targets.state == str(tmp_path / ".health")
@@ -101,7 +101,7 @@ def test_what_was_said_counts_more_than_what_was_found(tmp_path: Path) -> None:
         ("[watch]\ninterval = 'often'", "watch.interval", None),
         ("[watch]\ninterval = 0", "greater than 0", None),
         ("[checks.'store.head']\nimpact = 'fatal'", "checks.store.head.impact", None),
-        ("[targets]\ndatabase = '${NOT_SET}'", "variable NOT_SET is not set", None),
+        ("[targets]\ndatabase = '${HEALTH_NOT_SET}'", "variable HEALTH_NOT_SET is not set", None),
         ("[targets", "not TOML", None),
     ],
 )

