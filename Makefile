@@ -6,7 +6,7 @@ SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help venv demo test test-long s3rver cases lint format bench bench-s3 clean
+.PHONY: help venv demo test test-long s3rver cases lint audit format bench bench-s3 clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
@@ -15,6 +15,7 @@ help:
 	@echo "make s3rver     the test of a server that must be refused (s3rver, by npm)"
 	@echo "make cases      the tests of cases that once went wrong (tests/cases), on the built wheel"
 	@echo "make lint       ruff, mypy --strict, import contracts"
+	@echo "make audit      bandit, and pip-audit over the network"
 	@echo "make format     ruff format"
 	@echo "make bench      the figures of the README, measured here"
 	@echo "make bench-s3   requests and round trips of a store on S3"
@@ -62,6 +63,10 @@ lint: .venv/.made
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+audit: .venv/.made
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml backends health kbstore migrator
+	@$(BIN)/pip-audit --progress-spinner off --skip-editable
 
 format: .venv/.made
 	@$(BIN)/ruff check --fix .

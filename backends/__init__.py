@@ -109,11 +109,10 @@ def _module(location: str | os.PathLike[str]) -> _Module:
     # A file whose name has a colon is still a file; a path object is never a URL.
     scheme = found[1].lower() if found and not os.path.lexists(location) else "sqlite"
     if scheme not in SCHEMES:
-        # What stands in front of an @ may be a secret.
-        shown = f"{scheme}:...{str(location).rpartition('@')[2]}" if "@" in str(location) else str(location)
+        # Nothing behind the scheme is repeated: it may hold a secret.
         known = ", ".join(f"{name}:" for name in SCHEMES)
         raise StoreNotFound(
-            f"no backend knows the scheme {scheme}: of {shown}",
-            hint=f"known are {known} and plain paths; a file of that name is ./{shown}",
+            f"no backend knows the scheme {scheme}:",
+            hint=f"known are {known} and plain paths; a file whose name begins so is ./{scheme}:...",
         )
     return cast(_Module, importlib.import_module(SCHEMES[scheme]))

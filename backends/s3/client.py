@@ -394,7 +394,7 @@ class Client:
             elif after is not None:
                 asked["StartAfter"] = base + after
             answer = self._repeat(lambda asked=asked: self._list(prefix, asked), f"list {prefix}")  # type: ignore[misc]
-            assert isinstance(answer, dict)
+            assert isinstance(answer, dict)  # noqa: S101 - boto3's own type
             age = _ages(answer)
             found = [
                 Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]))
@@ -437,7 +437,7 @@ class Client:
         """
         self._threads()
         with self._pool_lock:
-            assert self._tasks is not None
+            assert self._tasks is not None  # noqa: S101 - made above
             begun = self._tasks.submit(function)
         process = os.getpid()
         return lambda: begun.result() if os.getpid() == process else function()

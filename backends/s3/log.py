@@ -94,7 +94,7 @@ class Log:
 
     def _found(self, *, fresh: bool) -> Tail:
         self._begin()
-        assert self.hint is not None
+        assert self.hint is not None  # noqa: S101 - made above
         if not fresh and not self._looked and self.hint.next > 1:
             # As much as the packs hold that are promised; nobody who wants to know more asks so.
             return Tail(len(self.hint.large) * LARGE + len(self.hint.small) * SMALL, self.hint.next - 1)

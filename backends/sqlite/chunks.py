@@ -20,6 +20,7 @@ from backends.errors import CorruptStore
 from backends.names import check_address
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import base_bytes, pack_digest
+from backends.sqlite.faults import RESTORE_HINT
 from backends.sqlite.log import Logs
 
 _BATCH = 32
@@ -228,7 +229,8 @@ class Chunks:
         kept = self._bases.get(base)
         if row is None or kept is None or kept[0] != row[0]:
             raw = base_bytes(connection, base)
-            assert raw is not None
+            if raw is None:
+                raise CorruptStore(f"the pack {base}, which others lean on, cannot be read", hint=RESTORE_HINT)
             kept = self._bases[base] = (row[0], raw)
             while len(self._bases) > _BASES:
                 self._bases.popitem(last=False)

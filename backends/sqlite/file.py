@@ -155,6 +155,11 @@ def look_at(path: Path) -> os.stat_result:
     try:
         found = _single(path, path.stat())
     except (FileNotFoundError, NotADirectoryError):
+        if waiting_bytes(log_of(path)):
+            raise StoreNotFound(
+                f"there is no store at {path}, only its log {log_of(path)}, which may hold its newest versions",
+                hint="put the file back beside its log; both belong together",
+            ) from None
         if path.name == FILE_NAME and path.parent.is_dir():
             raise StoreNotFound(
                 f"there is no store in {path.parent} (no {FILE_NAME})",
