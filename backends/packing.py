@@ -29,6 +29,11 @@ COLD_LEVEL = 19
 _ADDRESS_BYTES = 32
 _ENTRY_BYTES = _ADDRESS_BYTES + 4
 _DIGEST_BYTES = 8
+LARGEST_RAW_BYTES = 64 * 1024 * 1024
+"""What any frame may hold. A larger one must be at least a `MOST_EXPANDED`-th as long as what it holds."""
+MOST_EXPANDED = 64
+_SKIPPED = struct.Struct("<II")
+_SKIPPED_MAGIC = 0x184D2A50
 
 
 class ChunkPack(NamedTuple):
@@ -94,11 +99,10 @@ def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack
         CorruptStore: Directory and frame do not belong together.
     """
     addresses, sizes = entries_in(directory)
+    if len(directory) != len(addresses) * _ENTRY_BYTES:
+        raise CorruptStore(f"a pack's directory has {len(directory)} bytes, which are no whole entries")
     ends = tuple(accumulate(sizes))
-    raw = decompress(frame, base)
-    if len(raw) != (ends[-1] if ends else 0) or len(directory) != len(addresses) * _ENTRY_BYTES:
-        raise CorruptStore(f"a pack's directory promises {sum(sizes)} bytes and its frame holds {len(raw)}")
-    return ChunkPack(addresses, ends, raw)
+    return ChunkPack(addresses, ends, decompress(frame, base, size=ends[-1] if ends else 0))
 
 
 def body_frame(bodies: Sequence[tuple[int, bytes]]) -> bytes:
@@ -134,7 +138,7 @@ def undo_bodies(first: int, raw: bytes) -> dict[int, bytes]:
 def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
     """One zstd frame that tells its own size; `base` is a dictionary of raw content."""
     if base is None:
-        return _tools.compressor(level).compress(raw)
+        return _lengthened(_tools.compressor(level).compress(raw), len(raw))
     # The window must reach over the whole base, also where the raw bytes themselves are few.
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level,
@@ -142,16 +146,39 @@ def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
         dict_size=len(base),
         window_log=min(27, max(17, (len(base) + len(raw)).bit_length())),
     )
-    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(raw)
+    frame = zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(raw)
+    return _lengthened(frame, len(raw))
 
 
-def decompress(frame: bytes, base: bytes | None = None) -> bytes:
-    """What `compress` was given; callers check the frame's digest first, so a damaged size asks for no memory.
+def _lengthened(frame: bytes, raw_bytes: int) -> bytes:
+    """The frame, followed by one that readers skip where it would hold more than a reader takes."""
+    lacking = -(-raw_bytes // MOST_EXPANDED) - len(frame) if raw_bytes > LARGEST_RAW_BYTES else 0
+    return frame + _SKIPPED.pack(_SKIPPED_MAGIC, lacking) + bytes(lacking) if lacking > 0 else frame
+
+
+def decompress(frame: bytes, base: bytes | None = None, *, size: int | None = None) -> bytes:
+    """What `compress` was given.
+
+    Nothing is decompressed before the size that the frame declares is known to be one that a reader takes: a few
+    kilobytes could ask for gigabytes.
+
+    Args:
+        frame: The frame.
+        base: As for `compress`.
+        size: How many bytes it must hold; None if that is told by nothing else.
 
     Raises:
-        CorruptStore: The frame is damaged, or another base was used.
+        CorruptStore: The frame is damaged or too large, or another base was used.
     """
     try:
+        declared = zstandard.frame_content_size(frame)
+        if declared < 0 or (size is not None and declared != size):
+            held = f"declares {declared}" if declared >= 0 else "does not declare its size"
+            raise CorruptStore(f"a compressed frame {held}" + (f", not {size} bytes" if size is not None else ""))
+        if declared > max(LARGEST_RAW_BYTES, MOST_EXPANDED * len(frame)):
+            raise CorruptStore(
+                f"a compressed frame of {len(frame):,} bytes would expand to {declared:,}: it is refused"
+            )
         if base is None:
             return _tools.decompressor.decompress(frame)
         return _tools.decompressor_on(base).decompress(frame)

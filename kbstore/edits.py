@@ -28,7 +28,7 @@ PRINTING_WORK = 8
 
 _DICT_BYTES = 200
 _LIST_BYTES = 64
-_ELEMENT_BYTES = 32
+ELEMENT_BYTES = 32
 _LONG_ARRAY = 4096
 
 
@@ -38,11 +38,15 @@ class Budget:
     The first copy is free: a document may always be doubled once. An attempt to spend more raises `PatchError`.
     """
 
-    __slots__ = ("_first", "bytes_left", "work_left")
+    __slots__ = ("_first", "_limits", "bytes_left", "work_left")
 
     def __init__(self, limit_bytes: int = MAX_COPIED_BYTES, work: int = WORK_LIMIT) -> None:
-        self.bytes_left = limit_bytes
-        self.work_left = work
+        self._limits = limit_bytes, work
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with another patch."""
+        self.bytes_left, self.work_left = self._limits
         self._first = True
 
     def copied(self, size_bytes: int) -> None:
@@ -58,6 +62,10 @@ class Budget:
                 hint=f"at most {MAX_COPIED_BYTES // 2**20} MiB may be copied by one patch; give the values themselves",
             )
 
+    def rebuilt(self, amount: int) -> None:
+        """Pay for an array that is cut into nodes again."""
+        self.worked(amount)
+
     def worked(self, amount: int) -> None:
         """Pay for elements shifted, or `PRINTING_WORK` for each byte printed."""
         self.work_left -= amount
@@ -68,13 +76,30 @@ class Budget:
             )
 
 
+class Allowance(Budget):
+    """What a patch that is replayed may spend, over and over with `renew`.
+
+    It was accepted by a `Budget` when it was committed, or the store is forged. What is paid depends a little on the
+    form in which a document is held, and on the patches before, so that everything is allowed more amply here.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(3 * MAX_COPIED_BYTES // 2, 2 * WORK_LIMIT)
+
+    def rebuilt(self, amount: int) -> None:
+        """Pay an eighth: an array may be cut into nodes for what the patches before it did."""
+        self.worked(amount // 8)
+
+
 def memory_of(printed: bytes) -> int:
     """Estimate of the memory that the value printed in these bytes takes as a Python value. Cost: 1 ms for 10 MB."""
     return (
         len(printed)
         + _DICT_BYTES * printed.count(b"{")
         + _LIST_BYTES * printed.count(b"[")
-        + _ELEMENT_BYTES * printed.count(b",")
+        + ELEMENT_BYTES * printed.count(b",")
     )
 
 

@@ -12,6 +12,11 @@ from kbstore.canonical import loads
 from kbstore.errors import InvalidJSON, KBStoreError
 
 _LONGEST_LINE_BYTES = 1 << 30
+_LONGEST_UNPACKED_BYTES = 64 << 20
+_MOST_EXPANDED = 100
+"""A line of a packed stream may be longer than the first if it is at most so many times what was read of the stream."""
+_MOST_BLANK_LINES = 1_000_000
+_PIECE_BYTES = 4 << 20
 READ_FAULTS = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """What reading a packed stream raises where it is damaged."""
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
@@ -33,15 +38,70 @@ class ImportFailed(KBStoreError):
         self.line = line
 
 
+class _Counted(io.RawIOBase):
+    """A stream that counts what is read of it.
+
+    Args:
+        stream: The stream.
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._stream.readinto(buffer)
+        self.count += count
+        return count
+
+
 def unpacked(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream that is plain, or packed by gzip or xz, whatever its name."""
+    """The lines of a stream that is plain, or packed by gzip or xz, whatever its name.
+
+    Raises:
+        ImportFailed: While they are read: a line is too long, or a few packed bytes would become one; or there are
+            blank lines without end.
+    """
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
     start = buffered.peek(len(_XZ))
+    counted = _Counted(buffered)
     if start.startswith(_GZIP):
-        return iter(gzip.GzipFile(fileobj=buffered))
+        return _lines(gzip.GzipFile(fileobj=cast(BinaryIO, counted)), counted)
     if start.startswith(_XZ):
-        return iter(lzma.LZMAFile(buffered))
-    return iter(buffered)
+        return _lines(lzma.LZMAFile(cast(BinaryIO, counted)), counted)
+    return _lines(buffered, None)
+
+
+def _lines(stream: io.BufferedIOBase, packed: _Counted | None) -> Iterator[bytes]:
+    number = blank = 0
+    while line := stream.readline(_PIECE_BYTES):
+        number += 1
+        if len(line) == _PIECE_BYTES and line[-1:] != b"\n":
+            line = _long_line(number, line, stream, packed)
+        elif line.isspace():
+            blank += 1
+            if blank > _MOST_BLANK_LINES:
+                raise ImportFailed(f"there are more than {_MOST_BLANK_LINES:,} blank lines", line=number)
+        yield line
+
+
+def _long_line(number: int, start: bytes, stream: io.BufferedIOBase, packed: _Counted | None) -> bytes:
+    pieces, size = [start], len(start)
+    while pieces[-1] and not pieces[-1].endswith(b"\n"):
+        pieces.append(stream.readline(_PIECE_BYTES))
+        size += len(pieces[-1])
+        if size > _LONGEST_LINE_BYTES:
+            raise ImportFailed(f"line {number} is longer than {_LONGEST_LINE_BYTES:,} bytes", line=number)
+        if packed is not None and size > _LONGEST_UNPACKED_BYTES + _MOST_EXPANDED * packed.count:
+            raise ImportFailed(
+                f"line {number} is {size:,} bytes and longer, of {packed.count:,} packed ones: it is refused",
+                line=number,
+                hint="if you trust the file, unpack it first and import what comes out",
+            )
+    return b"".join(pieces)
 
 
 def checked_first(lines: Iterable[bytes]) -> Iterator[bytes] | None:
@@ -74,8 +134,6 @@ def read_line(number: int, line: bytes) -> dict[str, Any]:
     Raises:
         ImportFailed: It is not JSON as kbstore takes it, or no object.
     """
-    if len(line) > _LONGEST_LINE_BYTES:
-        raise ImportFailed(f"line {number} is longer than {_LONGEST_LINE_BYTES:,} bytes", line=number)
     try:
         value = loads(line.rstrip(b"\r\n"))
     except InvalidJSON as fault:

@@ -7,7 +7,7 @@ Invariants:
 2. Every refusal is a `PatchError` with the operation's index and pointer.
 3. What a patch may cost is bounded by a `Budget`, not by the patch's own length: a short patch can ask for gigabytes by
    copying what it copied before, and for minutes by moving long arrays. Replaying what was once accepted
-   (``consume=True``) is not bounded again, so no history can become unreadable.
+   is bounded more amply (`kbstore.edits.Allowance`): no history can become unreadable, and no forged one hangs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,12 @@ def apply_patch(
 
 
 def apply_operations(
-    document: JSON, operations: Sequence[Operation], *, limit_bytes: int = MAX_COPIED_BYTES, consume: bool = False
+    document: JSON,
+    operations: Sequence[Operation],
+    *,
+    limit_bytes: int = MAX_COPIED_BYTES,
+    consume: bool = False,
+    budget: Budget | None = None,
 ) -> JSON:
     """Apply operations in place to a document that the caller owns.
 
@@ -70,8 +75,9 @@ def apply_operations(
         document: The document; it changes, also where the patch fails half-way.
         operations: From `parse_patch`.
         limit_bytes: Memory that ``copy`` operations may take together, the first one apart.
-        consume: True to give the operations' values away, and to leave out the limits, for replaying a patch that was
-            accepted before: values are then not copied, and the operations must not be used again.
+        consume: True to give the operations' values away, for replaying a patch that was accepted before: values are
+            then not copied, and the operations must not be used again.
+        budget: What is left to spend, instead of one of its own with `limit_bytes`.
 
     Returns:
         The root, another object where an operation replaced the whole document.
@@ -79,7 +85,7 @@ def apply_operations(
     Raises:
         PatchError: An operation does not apply. It has the operation's index and pointer.
     """
-    budget = None if consume else Budget(limit_bytes)
+    budget = budget or Budget(limit_bytes)
     index = 0
     try:
         for index, (op, path, source, value) in enumerate(operations):  # noqa: B007 - read where it fails

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from backends.contract import Backend
+from kbstore.edits import Budget
 from kbstore.errors import (
     CorruptStore,
     DamagedVersion,
@@ -282,12 +283,12 @@ class _Walk:
                 return None
             operations, self._guessed = alone, body is None or event is None
         try:
-            draft = Draft(None if self._lost else self._root, self._nodes)
+            draft = Draft(None if self._lost else self._root, self._nodes, Budget())
             draft.apply(operations)
             return draft.seal()
-        except KBStoreError:
+        except KBStoreError as fault:
             if not self._guessed:
-                self._blame(found, "its patch does not fit the version before it")
+                self._blame(found, f"its patch does not fit the version before it: {fault}")
             return None
 
     def _operations(self, found: Proved, body: bytes | None) -> list[Operation]:

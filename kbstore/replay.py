@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from kbstore.canonical import JSON
-from kbstore.edits import add, remove, replace
+from kbstore.edits import Allowance, add, remove, replace
 from kbstore.operation import parse_patch
 from kbstore.patch import apply_operations
 from kbstore.pointer import parse_pointer
@@ -27,6 +27,7 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JS
         PatchError: It does not apply, so this is not the document that it was accepted for.
         PointerError: The same, told by an operation of a common form.
     """
+    budget = Allowance()
     near: dict[str, JSON] = {}
     near_path: str | None = None
     for operation in patch:
@@ -54,13 +55,16 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JS
         near_path = None
         path = parse_pointer(text)
         if op == "remove" and path:
-            remove(document, path)
-        elif (op == "replace" or op == "add") and path:
-            document = (add if op == "add" else replace)(document, path, operation["value"])
+            remove(document, path, budget)
+        elif op == "add" and path:
+            document = add(document, path, operation["value"], budget)
+        elif op == "replace" and path:
+            document = replace(document, path, operation["value"])
         else:
             if op == "copy":
                 ascend(grown)  # else the copy would be in another order too
-            document = apply_operations(document, parse_patch([operation], owned=True, limit=None), consume=True)
+            operations = parse_patch([operation], owned=True, limit=None)
+            document = apply_operations(document, operations, consume=True, budget=budget)
         if path and (op == "add" or op == "copy" or op == "move"):
             holder = _holder(document, path)
             if type(holder) is dict:

@@ -301,9 +301,12 @@ class Writer:
                     f"{where} is dated {event.time}, more than a day ahead of this machine's clock",
                     hint="every later version would have that time; if it is right, use --accept-future",
                 )
-            draft = Draft(root, self._nodes)
-            draft.apply(operations)
-            root = draft.seal()
+            draft = Draft(root, self._nodes, Budget())
+            try:
+                draft.apply(operations)
+                root = draft.seal()
+            except PatchError as fault:
+                raise CorruptStore(f"{where}: the patch of v{event.seq} cannot be applied: {fault}") from fault
             if root.address.hex() != event.state:
                 raise CorruptStore(f"{where}: the patch of v{event.seq} does not lead to the state that it names")
             for operation in operations:

@@ -17,6 +17,8 @@ _NAME = "chunks.db"
 _BATCH = 500
 _SHRINK_TO = 0.75
 _BUSY_S = 2.0
+_LARGEST_BYTES = 1 << 28
+"""A chunk that is longer is not taken from the file: it may be anybody's."""
 
 
 class Cache:
@@ -47,8 +49,8 @@ class Cache:
                     batch = addresses[start : start + _BATCH]
                     marks = ",".join("?" * len(batch))
                     rows = connection.execute(
-                        f"SELECT address, data FROM chunks WHERE address IN ({marks})",  # noqa: S608 - only marks
-                        list(batch),
+                        f"SELECT address, data FROM chunks WHERE address IN ({marks}) AND length(data)<?",  # noqa: S608
+                        [*batch, _LARGEST_BYTES],
                     )
                     found.update(rows)
             except sqlite3.Error:

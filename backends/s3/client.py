@@ -45,6 +45,8 @@ _FEW_TRIES = 4
 _LARGE_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 4
 _PAGE_KEYS = 1000
+_LARGEST_ANSWER_BYTES = 1 << 28
+"""The largest object that is read: what a server sends without end is not kept in memory."""
 _SHOWN_KEY = 48
 _TASKS = 8
 _NOT_MODIFIED = 304
@@ -406,7 +408,9 @@ class Client:
                 if after is None or one.key > after:
                     given += 1
                     yield one
-            token = answer.get("NextContinuationToken")
+            before, token = token, answer.get("NextContinuationToken")
+            if token is not None and token == before:
+                raise StoreUnavailable(f"the server lists {prefix} without end", hint="ask who runs the server")
             if not answer.get("IsTruncated") or token is None or (limit is not None and given >= limit):
                 return
 
@@ -461,7 +465,9 @@ class Client:
             answer = client.get_object(**asked)
             self._hear(answer)
             with closing(answer["Body"]) as body:
-                data: bytes = body.read()
+                data: bytes = body.read(_LARGEST_ANSWER_BYTES + 1)
+            if len(data) > _LARGEST_ANSWER_BYTES:
+                raise NotS3(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
             if "LastModified" not in answer:
                 raise NotS3("an object without LastModified")
             size = answer["ContentLength"]

@@ -127,7 +127,7 @@ def decode_pack(ident: PackId, data: bytes) -> Run:
         headers: list[bytes] = []
         rest = contents.parts[1:]
         if ident.tier != "b":
-            raw = packing.decompress(container.part_in(rest[0], data, where))
+            raw = packing.decompress(container.part_in(rest[0], data, where), size=sum(inside["headers"]))
             start = 0
             for size in inside["headers"]:
                 headers.append(raw[start : start + size])

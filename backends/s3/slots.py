@@ -180,7 +180,7 @@ def decode_slot(log: str, slot: int, data: bytes) -> Run:
             raise CorruptStore(f"{where} holds slot {told['slot']} of log {told['log']}", hint="run: kbstore verify")
         sizes: list[int] = told["headers"]
         first: int = told["first"]
-        headers = _split(packing.decompress(container.part_in(contents.parts[0], data, where)), sizes, where)
+        headers = _undone(container.part_in(contents.parts[0], data, where), sizes, where)
         writes = tuple((str(ident), int(count)) for ident, count in told["writes"])
         bodies: list[Bodies] = []
         chunks: list[ChunkPiece] = []
@@ -224,7 +224,7 @@ def split_bodies(sizes: Sequence[int], frame: bytes, where: str) -> list[bytes]:
     Raises:
         CorruptStore: They do not add up.
     """
-    return _split(packing.decompress(frame), sizes, where)
+    return _undone(frame, sizes, where)
 
 
 def whole(read_on: Callable[[int], bytes], decode: Callable[[bytes], Run], data: bytes) -> Run:
@@ -282,9 +282,11 @@ def _outside(
     return moved, blobs
 
 
-def _split(raw: bytes, sizes: Sequence[int], where: str) -> list[bytes]:
-    if sum(sizes) != len(raw):
-        raise CorruptStore(f"{where} promises {sum(sizes)} bytes and holds {len(raw)}", hint="run: kbstore verify")
+def _undone(frame: bytes, sizes: Sequence[int], where: str) -> list[bytes]:
+    try:
+        raw = packing.decompress(frame, size=sum(sizes))
+    except CorruptStore as fault:
+        raise CorruptStore(f"{where} is damaged: {fault}", hint="run: kbstore verify") from fault
     found, start = [], 0
     for size in sizes:
         found.append(raw[start : start + size])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kbstore.canonical import MISSING, decode, encode
+from kbstore.edits import PRINTING_WORK
 from kbstore.errors import PatchError, PointerError
 from kbstore.patch import Budget, Operation, add, check_move, check_test, located, remove, replace, resolve
 from kbstore.pointer import MAX_DEPTH, array_index, shorten
@@ -160,7 +161,8 @@ class _OpenArray:
         self._splices += 1
         if self._flat is None and (self._splices > _FLAT_AFTER_SPLICES or self._base is None):
             self._settle()
-            self._pay(_REBUILDING_WORK * self._count())
+            if self._budget is not None:
+                self._budget.rebuilt(_REBUILDING_WORK * self._count())
             self._flat = []
             if self._base is not None:
                 for refs in leaf_refs(self._base, self._source):
@@ -241,7 +243,7 @@ class Draft:
     Args:
         root: The state's root, or None where there is no document yet.
         source: Where its nodes come from.
-        budget: What the patch may still spend; None to replay what was accepted before, which nothing limits.
+        budget: What each patch may spend; None for one that was made by kbstore just now.
     """
 
     def __init__(self, root: Ref | None, source: Source, budget: Budget | None = None) -> None:
@@ -258,6 +260,8 @@ class Draft:
         Raises:
             PatchError: One cannot be made; it names its place in the patch and its pointer. The draft is then useless.
         """
+        if self._budget is not None:
+            self._budget.renew()
         for at, operation in enumerate(operations):
             try:
                 self._apply(operation)
@@ -298,7 +302,7 @@ class Draft:
         if op == "remove":
             self._remove(operation.path)
         elif op == "test":
-            check_test(self._plain(self._peek(operation.path)), self._plain(operation.value))
+            self._test(operation)
         else:
             source = operation.source
             assert source is not None
@@ -316,6 +320,12 @@ class Draft:
                     self._budget.copied(self._weights.of(value).memory_bytes)
                     self._check_depth(value, len(operation.path))
             self._put(operation.path, value, must_exist=False)
+
+    def _test(self, operation: Operation) -> None:
+        found, expected = self._peek(operation.path), operation.value
+        if self._budget is not None and isinstance(expected, Ref):
+            self._budget.worked(PRINTING_WORK * expected.size)
+        check_test(self._plain(found), self._plain(expected))
 
     def _check_depth(self, value: bytes | Ref, depth: int) -> None:
         # Few brackets prove that the value is shallow, without looking at it.

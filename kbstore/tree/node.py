@@ -122,6 +122,11 @@ class Ref:
         return self._address
 
     @property
+    def mark(self) -> "bytes | Ref":
+        """What tells nodes apart and costs nothing: the address of one that is not loaded, else the reference."""
+        return self.address if self.node is None else self
+
+    @property
     def canonical_bytes(self) -> int:
         """Length of the value's canonical form."""
         return self.size if self.kind in (STRING, VALUE) else self.size + 1

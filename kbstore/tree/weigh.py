@@ -7,7 +7,7 @@ costs what its nodes cost, not what they would be if they were written out.
 import re
 from typing import NamedTuple
 
-from kbstore.edits import PRINTING_WORK, Budget, memory_of
+from kbstore.edits import ELEMENT_BYTES, PRINTING_WORK, Budget, memory_of
 from kbstore.tree.node import STRING, Blob, Leaf, Ref
 from kbstore.tree.read import Source
 
@@ -51,7 +51,7 @@ class Weights:
     def __init__(self, source: Source, budget: Budget) -> None:
         self._source = source
         self._budget = budget
-        self._known: dict[Ref, Weight] = {}
+        self._known: dict[bytes | Ref, Weight] = {}
 
     def of(self, value: bytes | Ref) -> Weight:
         """The weight of a value. Cost: linear in what was not weighed before.
@@ -61,9 +61,10 @@ class Weights:
         """
         if isinstance(value, bytes):
             return Weight(depth_of(value), memory_of(value))
-        found = self._known.get(value)
+        key = value.mark
+        found = self._known.get(key)
         if found is None:
-            found = self._known[value] = self._weighed(value)
+            found = self._known[key] = self._weighed(value)
         return found
 
     def _weighed(self, ref: Ref) -> Weight:
@@ -76,5 +77,6 @@ class Weights:
             return Weight(max(w.depth for w in below), sum(w.memory_bytes for w in below))
         self._budget.worked(2 * PRINTING_WORK * sum([len(v) for v in node.values if isinstance(v, bytes)]))
         below = list(map(self.of, node.values))
-        names = memory_of(b",".join(node.names))
-        return Weight(1 + max(w.depth for w in below), names + sum(w.memory_bytes for w in below))
+        # As `memory_of` counts it in the printed value, whose items have commas between them.
+        items = memory_of(b",".join(node.names)) if node.is_object else ELEMENT_BYTES * len(node.values)
+        return Weight(1 + max(w.depth for w in below), items + sum(w.memory_bytes for w in below))
