@@ -39,6 +39,7 @@ __all__ = [
     "StoreExists",
     "StoreNotFound",
     "StoreUnavailable",
+    "TooLarge",
     "UnsupportedFormat",
 ]
 
@@ -57,6 +58,13 @@ class DamagedVersion(CorruptStore):
         super().__init__(f"{reading} cannot be read: {message}" if reading else message, hint=hint)
         self.seq = seq
         self.what = what
+
+
+class TooLarge(KBStoreError):
+    """A stored value is larger than what is read of its store, as the document of a forged store may be.
+
+    The hint says how to allow more.
+    """
 
 
 class InvalidJSON(KBStoreError):

@@ -283,6 +283,7 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
     Raises:
         CorruptStore: It is not a stored patch.
     """
+    long = _LongValues(nodes, instead)
     try:
         stored = _decode_body(body)
         return [
@@ -290,7 +291,7 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
                 s.op,
                 parse_pointer(s.path),
                 None if s.from_ is msgspec.UNSET else parse_pointer(s.from_),
-                _long_value(s.value_node, nodes, instead) if s.value_node else bytes(s.value) or MISSING,
+                long.read(s.value_node) if s.value_node else bytes(s.value) or MISSING,
             )
             for s in stored
         ]
@@ -298,13 +299,33 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
         raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
 
 
-def _long_value(address: str, nodes: Nodes, instead: bytes | None) -> bytes | Ref:
-    try:
-        return nodes.root(bytes.fromhex(address))
-    except CorruptStore:
-        if instead is None:
-            raise
-        return instead
+class _LongValues:
+    """The long values of one patch: together they are no larger than what is read of the store.
+
+    Args:
+        nodes: Where they are.
+        instead: Stands for those that cannot be read; None to raise.
+    """
+
+    def __init__(self, nodes: Nodes, instead: bytes | None = None) -> None:
+        self._nodes = nodes
+        self._instead = instead
+        self._sizes = [0, 0]
+        self._seen: set[str] = set()
+
+    def read(self, address: str) -> bytes | Ref:
+        """The value with this address."""
+        try:
+            root = self._nodes.root(bytes.fromhex(address))
+        except CorruptStore:
+            if self._instead is None:
+                raise
+            return self._instead
+        again = address in self._seen
+        self._seen.add(address)
+        self._sizes[again] += root.size
+        self._nodes.limit.admit(self._sizes[again], again=again)
+        return root
 
 
 def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:
@@ -317,8 +338,9 @@ def plain_bodies(bodies: Sequence[bytes], nodes: Nodes) -> list[list[dict[str, A
     data = b"[%b]" % b",".join(bodies)
     patches: list[list[dict[str, Any]]] = decode_large(data)
     if b'"value_node":' in data:  # or a text that looks like it
+        long = _LongValues(nodes)
         for operation in chain.from_iterable(patches):
             address = operation.pop("value_node", None)
             if address is not None:
-                operation["value"] = materialise(nodes.root(bytes.fromhex(address)), nodes)
+                operation["value"] = materialise(long.read(address), nodes)
     return patches

@@ -19,6 +19,7 @@ from kbstore.errors import (
     RevisionError,
     StoreNotFound,
     StoreUnavailable,
+    TooLarge,
     UnsupportedFormat,
 )
 from kbstore.event import Event, decode_body, decode_event, event_id
@@ -28,11 +29,13 @@ from kbstore.order.rules import Rules
 from kbstore.pointer import shorten
 from kbstore.refs import Refs, RefState
 from kbstore.states import States
-from kbstore.stored import UNREADABLE_VALUE, on_nothing, prove, readable_part, stored_root
+from kbstore.stored import UNREADABLE_VALUE, on_nothing, readable_part, stored_root
 from kbstore.tree.draft import Draft
-from kbstore.tree.node import Ref
+from kbstore.tree.node import VALUE, Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
+from kbstore.tree.sound import Prover as Values
+from kbstore.tree.sound import Unsound
 
 _BATCH = 256
 Place = tuple[str, int]
@@ -151,7 +154,7 @@ class _Walk:
         self._segments = segments
         self._log, self._offset, _ = segments[-1]
         self._nodes = Nodes(backend)
-        self._sound: set[bytes] = set()
+        self._values = Values(self._nodes)
         self._seen: dict[str, int] = {}  # states that were proved, and a version of each
         self._root: Ref | None = None
         self._lost = False  # the state before is not known
@@ -237,7 +240,7 @@ class _Walk:
     def _check_order(self, found: Proved, order: str) -> None:
         try:
             root = self._nodes.root(bytes.fromhex(order))
-            prove(root, self._nodes, self._sound)
+            self._values.prove(root)
             Rules.of(materialise(root, self._nodes))
         except (KBStoreError, ValueError):
             found.faults.append("the order of its members cannot be read")
@@ -295,8 +298,9 @@ class _Walk:
         try:
             operations = decode_body(body, self._nodes) if body is not None else []
             self._prove_values(operations)
-        except CorruptStore:
-            self._blame(found, UNREADABLE_VALUE)
+        except (CorruptStore, TooLarge) as fault:
+            told = f": {fault}" if isinstance(fault, TooLarge | Unsound) else ""
+            self._blame(found, UNREADABLE_VALUE + told)
             found.body = None
             self._guessed = True
             return readable_part(body, self._nodes)
@@ -305,7 +309,9 @@ class _Walk:
     def _prove_values(self, operations: list[Operation]) -> None:
         for operation in operations:
             if isinstance(operation.value, Ref):
-                prove(operation.value, self._nodes, self._sound)
+                if operation.value.kind == VALUE:
+                    raise Unsound("a short value is a node of its own")
+                self._values.prove(operation.value)
 
     def _again(self, state: str) -> Ref | None:
         """The tree of a state that an older version of this log had too."""

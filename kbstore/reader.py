@@ -456,6 +456,11 @@ class Reader:
                     return found
                 except KBStoreError:
                     raise
+                except RecursionError:
+                    self._forget_states()
+                    raise CorruptStore(
+                        "a value of this store is nested too deep to be read", hint="run: kbstore verify"
+                    ) from None
                 except BaseException:
                     self._forget_states()  # a signal's exception may have left one of them half made
                     raise

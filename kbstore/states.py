@@ -15,7 +15,7 @@ from typing import Any
 
 from backends.contract import Backend
 from kbstore.edits import Allowance
-from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError, PatchError, PointerError
+from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError, PatchError, PointerError, TooLarge
 from kbstore.event import Event, decode_body, plain_bodies, plain_body
 from kbstore.log import Line
 from kbstore.operation import Operation
@@ -32,6 +32,10 @@ _KEPT_STATES = 16
 _GROUP = 1024
 _PLAIN_GROUP = 128
 _NEW_EVENTS = 64
+
+
+_NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError, AssertionError)
+"""What applying a patch raises if it does not fit, or if it is none that kbstore wrote."""
 
 
 class _applying:  # noqa: N801 - used as a function; a generator would cost a fold a tenth of its time
@@ -52,7 +56,7 @@ class _applying:  # noqa: N801 - used as a function; a generator would cost a fo
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PatchError | PointerError):
+        if isinstance(error, _NOT_APPLIED):
             what = f"its patch cannot be applied to the version before it: {error}"
             if self._start.root is None:
                 raise DamagedVersion(self._seq, what) from error
@@ -189,6 +193,8 @@ class States:
             self._expect(start, event.seq)
             try:
                 return self._plain(start, event.seq)
+            except TooLarge:  # its patches bring the same values over and over, or it is too large itself
+                return materialise(self.tree(event).root or b"null", self._nodes)
             except DamagedVersion as fault:
                 damaged = fault
             except CorruptStore as fault:
@@ -315,12 +321,14 @@ class States:
                 for seq, operations in group:
                     with _applying(seq, start):
                         draft.apply(operations)
-            root = draft.seal()
+            with _applying(event.seq, start):
+                root = draft.seal()
         if root is None or root.address.hex() != event.state:
             raise CorruptStore(
                 f"the events up to v{event.seq} do not lead to the state that v{event.seq} names",
                 hint="run: kbstore verify",
             )
+        self._nodes.limit.admit(root.size)
         return State(event.seq, root)
 
     def _plain(self, start: Start, seq: int) -> Any:

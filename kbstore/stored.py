@@ -4,7 +4,7 @@ Folds need it behind a damaged version. A state is named by its hash, so what is
 later patch replaced all that a lost one brought, the fold without the lost one leads to the right state.
 """
 
-from kbstore.errors import CorruptStore
+from kbstore.errors import CorruptStore, TooLarge
 from kbstore.event import decode_body
 from kbstore.patch import Operation
 from kbstore.tree.node import Ref
@@ -20,7 +20,7 @@ def stored_root(state: str, nodes: Nodes) -> Ref | None:
     try:
         root = nodes.root(bytes.fromhex(state))
         prove(root, nodes, set())
-    except (CorruptStore, ValueError):
+    except (CorruptStore, ValueError, TooLarge):
         return None
     return root
 
@@ -34,8 +34,15 @@ def prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
         sound: Addresses of nodes below which nothing is missing; those that are found are added.
 
     Raises:
-        CorruptStore: A node is missing or damaged.
+        CorruptStore: A node is missing or damaged, or nodes stand inside each other too deep.
     """
+    try:
+        _prove(ref, nodes, sound)
+    except RecursionError:
+        raise CorruptStore("a value is nested too deep to be read") from None
+
+
+def _prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
     if ref.address in sound:
         return
     loaded = ref.node is None
@@ -43,7 +50,7 @@ def prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
     if loaded:
         ref.node = None
     for child in node.refs():
-        prove(child, nodes, sound)
+        _prove(child, nodes, sound)
     sound.add(ref.address)
 
 

@@ -45,6 +45,7 @@ OBJECT: Final = "o"
 ARRAY: Final = "a"
 VALUE: Final = "v"
 
+_MOST_LEVELS: Final = 40
 _INDEX_LIMIT: Final = (1 << 32) // INDEX_FANOUT
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -88,11 +89,12 @@ class Ref:
         count: Items below.
         size: Bytes below in canonical form, one comma counted after each item; for a string, of its JSON form.
         first: The first key below, for nodes of an object.
+        level: The node's level, if the index node above it tells; else -1.
         floor: The node is stored in this tier or a higher one, as its holder was when read.
         node: The node, once it was loaded or while it is new.
     """
 
-    __slots__ = ("_address", "_entry", "count", "first", "floor", "kind", "node", "size")
+    __slots__ = ("_address", "_entry", "count", "first", "floor", "kind", "level", "node", "size")
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class Ref:
         first: str | None = None,
         node: "Node | None" = None,
         floor: int = 0,
+        level: int = -1,
     ) -> None:
         self.kind = kind
         self._address = address
@@ -111,6 +114,7 @@ class Ref:
         self.first = first
         self.node = node
         self.floor = floor
+        self.level = level
         self._entry: bytes | None = None
 
     @property
@@ -363,35 +367,89 @@ def parse_node(data: bytes, tier: int) -> Node:
     """
     kind = data[:1]
     if kind in (b"v", b"s"):
+        if kind == b"s" and data[1:2] != b'"':
+            raise ValueError("a text that is none")
         return Blob(kind.decode(), data[1:], tier)
     head, sep, body = data[1:].partition(b"\n")
     if not sep:
         raise ValueError("not a node of a state tree")
     if kind in (b"O", b"A"):
         rows: list[list[Any]] = orjson.loads(body)
+        level = int(head)
         if kind == b"O":
-            children = [Ref(OBJECT, bytes.fromhex(a), n, size, first, None, tier) for first, a, n, size in rows]
+            children = [
+                Ref(OBJECT, bytes.fromhex(a), n, size, first, None, tier, level - 1) for first, a, n, size in rows
+            ]
+            _check_ascending([c.first for c in children])  # type: ignore[misc]
         else:
-            children = [Ref(ARRAY, bytes.fromhex(a), n, size, None, None, tier) for a, n, size in rows]
-        index = Index(kind == b"O", int(head), children, tier)
+            children = [Ref(ARRAY, bytes.fromhex(a), n, size, None, None, tier, level - 1) for a, n, size in rows]
+        if not 0 < level <= _MOST_LEVELS or min([c.count for c in children]) < 1 or min([c.size for c in children]) < 1:
+            raise ValueError("an index node without items, or of no level")
+        index = Index(kind == b"O", level, children, tier)
         index._text = data
         return index
     if kind == b"o":
         keys, names, values = split_members(body)
         if head:
+            _check_refs(head)
             for key, ref_kind, address, count, size in orjson.loads(head):
                 keys.append(key)
                 names.append(encode_name(key))
                 values.append(Ref(ref_kind, bytes.fromhex(address), count, size, None, None, tier))
             order = sorted(range(len(keys)), key=keys.__getitem__)
             keys, names, values = [keys[i] for i in order], [names[i] for i in order], [values[i] for i in order]
+        _check_ascending(keys)
         return Leaf(True, keys, names, values, tier)
     if kind == b"a":
         values = split_elements(body)
+        if head:
+            _check_refs(head)
         for position, ref_kind, address, count, size in orjson.loads(head) if head else ():
             values.insert(position, Ref(ref_kind, bytes.fromhex(address), count, size, None, None, tier))
+        if not values:
+            raise ValueError("a leaf without items")
         return Leaf(False, [], [], values, tier)
     raise ValueError("not a node of a state tree")
+
+
+def _check_ascending(keys: list[str]) -> None:
+    """Refuse keys that are not in order, or doubled; none at all, too."""
+    if not keys or sorted(keys) != keys or len(set(keys)) != len(keys):
+        raise ValueError("its keys are not in order")
+
+
+def _check_refs(head: bytes) -> None:
+    """Refuse references in a leaf that no writer makes."""
+    for _, kind, _, count, size in orjson.loads(head):
+        if kind not in (STRING, OBJECT, ARRAY) or type(count) is not int or type(size) is not int or size < 0:
+            raise ValueError("a reference that is none")
+
+
+def check_loaded(ref: Ref, node: Node) -> None:
+    """See that a node is what the reference to it says: read from another store, both may say anything.
+
+    Args:
+        ref: The reference; one that says nothing of its kind is not compared.
+        node: The node that was read for it.
+
+    Raises:
+        ValueError: They differ.
+    """
+    if not ref.kind:
+        return
+    if isinstance(node, Blob):
+        sound = node.kind == ref.kind and ref.size == len(node.data)
+    elif isinstance(node, Leaf):
+        # An array's leaf has no first key, and so has none of the references to a value.
+        first = ref.first is None or ref.first == node.keys[0]
+        sound = first and ref.count == len(node.values) and ref.size == leaf_size(node) and ref.level <= 0
+    else:
+        children = node.children
+        first = ref.first is None or ref.first == children[0].first
+        count, size = sum([c.count for c in children]), sum([c.size for c in children])
+        sound = first and ref.count == count and ref.size == size and ref.level in (-1, node.level)
+    if not sound or (not isinstance(node, Blob) and node.is_object != (ref.kind == OBJECT)):
+        raise ValueError("it is not what the node above it says")
 
 
 def item_bytes(value: bytes | Ref) -> int:

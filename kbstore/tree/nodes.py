@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from backends.contract import TRUTH, Backend, Chunk, Found
 from backends.errors import CorruptStore
-from kbstore.tree.node import Blob, Leaf, Node, Ref, leaf_size, parse_node
+from kbstore.tree.limit import Limit
+from kbstore.tree.node import Blob, Leaf, Node, Ref, check_loaded, leaf_size, parse_node
 
 _MOST_AT_HAND = 4096
 """Nodes that a walk keeps of those that were read along with the ones it asked for: some 20 MB."""
@@ -31,6 +32,7 @@ class Nodes:
         self._backend = backend
         self.trusted = trusted
         self._at_hand: dict[bytes, Found] = {}
+        self.limit = Limit(backend)
 
     def load(self, ref: Ref, *, ahead: bool = False) -> Node:
         """The node that `ref` refers to, remembered in it.
@@ -47,7 +49,7 @@ class Nodes:
         ahead = ahead and self._backend.remote
         for found in self._backend.get_chunks([address], in_order=ahead) if at_hand is None else (at_hand,):
             if found.address == address:
-                ref.node = self._parse(address, found.data, found.tier, found.owner)
+                ref.node = self._parse(ref, found)
                 return ref.node
         raise MissingNode(f"state node {address.hex()} is not stored", hint="run: kbstore verify")
 
@@ -59,7 +61,7 @@ class Nodes:
         for found in self._backend.get_chunks(list(wanted)):
             ref = wanted.pop(found.address, None)
             if ref is not None:
-                ref.node = self._parse(found.address, found.data, found.tier, found.owner)
+                ref.node = self._parse(ref, found)
 
     def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
         """These nodes in order, those not at hand as their bytes and not remembered."""
@@ -94,11 +96,15 @@ class Nodes:
         return came
 
     def root(self, address: bytes) -> Ref:
-        """A reference to the node at this address, with what its bytes tell of it."""
+        """A reference to the node at this address, with what its bytes tell of it.
+
+        Raises:
+            TooLarge: It is a value that is larger than what is read.
+        """
         ref = Ref("", address, 0, 0)
         node = self.load(ref)
         if isinstance(node, Blob):
-            return Ref(node.kind, address, 0, len(node.data), None, node)
+            return Ref(node.kind, address, 0, self.limit.admit(len(node.data)), None, node)
         first: str | None
         if isinstance(node, Leaf):
             count = len(node.values)
@@ -108,13 +114,16 @@ class Nodes:
             count = sum(c.count for c in node.children)
             size = sum(c.size for c in node.children)
             first = node.children[0].first
-        return Ref("o" if node.is_object else "a", address, count, size, first, node)
+        return Ref("o" if node.is_object else "a", address, count, self.limit.admit(size), first, node)
 
-    def _parse(self, address: bytes, data: bytes, tier: int, owner: tuple[str, int] | None) -> Node:
+    def _parse(self, ref: Ref, found: Found) -> Node:
+        address, data, tier, owner = found
         try:
-            return parse_node(data, tier if tier == TRUTH or owner in self.trusted else 0)
-        except (ValueError, KeyError, TypeError) as fault:
-            raise CorruptStore(f"chunk {address.hex()} is not a state node: {fault}") from None
+            node = parse_node(data, tier if tier == TRUTH or owner in self.trusted else 0)
+            check_loaded(ref, node)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
+            raise CorruptStore(f"chunk {address.hex()} is not the state node that it should be: {fault}") from None
+        return node
 
 
 def unsaved(root: Ref, nodes: Nodes, *, below: int, mark: int) -> Iterator[Chunk]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from kbstore.canonical import decode, decode_large, encode
-from kbstore.errors import PointerError
+from kbstore.errors import CorruptStore, PointerError
 from kbstore.patch import resolve
-from kbstore.pointer import array_index
-from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Node, Ref, parse_node
+from kbstore.pointer import MAX_DEPTH, array_index
+from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Node, Ref, check_loaded, parse_node
 
 _DECODE_BYTES = 1 << 16
 """Leaves are decoded together up to about this size: few calls, and no second copy of a large state in memory."""
@@ -109,13 +109,15 @@ class _Apart(NamedTuple):
 
 def _runs(root: Ref, source: Source) -> Iterator[bytes | _Apart]:
     """The items in order: those that stand inline one after the other as JSON without the brackets around."""
+    opening = b"o\n" if root.kind == OBJECT else b"a\n"
     for refs in leaf_refs(root, source):
-        for found in source.walk(refs):
-            if isinstance(found, bytes) and found.startswith((b"o\n", b"a\n")):  # no references: all of it is one run
+        for ref, found in zip(refs, source.walk(refs), strict=True):
+            if isinstance(found, bytes) and found.startswith(opening):  # no references: all of it is one run
+                if len(found) - 3 != ref.size:
+                    raise _not_sound(ref, "it is not as long as the node above it says")
                 yield found[3:-1]
                 continue
-            leaf = parse_node(found, 0) if isinstance(found, bytes) else found
-            assert isinstance(leaf, Leaf)
+            leaf = _leaf(ref, found)
             inline: list[bytes] = []
             for at, value in enumerate(leaf.values):
                 name = leaf.names[at] if leaf.is_object else b""
@@ -130,15 +132,32 @@ def _runs(root: Ref, source: Source) -> Iterator[bytes | _Apart]:
                 yield b",".join(inline)
 
 
+def _leaf(ref: Ref, found: bytes | Node) -> Leaf:
+    try:
+        leaf = parse_node(found, 0) if isinstance(found, bytes) else found
+        check_loaded(ref, leaf)
+    except (ValueError, KeyError, TypeError, IndexError) as fault:
+        raise _not_sound(ref, str(fault)) from None
+    if not isinstance(leaf, Leaf):
+        raise _not_sound(ref, "it is not a leaf")
+    return leaf
+
+
+def _not_sound(ref: Ref, why: str) -> CorruptStore:
+    return CorruptStore(f"state node {ref.address.hex()} is not what it should be: {why}", hint="run: kbstore verify")
+
+
 def canonical(value: bytes | Ref, source: Source) -> bytes:
     """The canonical form of a stored value."""
     return value if isinstance(value, bytes) else b"".join(_pieces(value, source))
 
 
-def _pieces(root: Ref, source: Source) -> Iterator[bytes]:
+def _pieces(root: Ref, source: Source, depth: int = 0) -> Iterator[bytes]:
     if root.kind not in (OBJECT, ARRAY):
         yield _blob(root, source)
         return
+    if depth >= MAX_DEPTH:
+        raise _not_sound(root, f"it is nested deeper than {MAX_DEPTH} containers")
     yield b"{" if root.kind == OBJECT else b"["
     comma = b""
     for run in _runs(root, source):
@@ -148,22 +167,36 @@ def _pieces(root: Ref, source: Source) -> Iterator[bytes]:
             yield run
         else:
             yield run.name
-            yield from _pieces(run.ref, source)
+            yield from _pieces(run.ref, source, depth + 1)
     yield b"}" if root.kind == OBJECT else b"]"
 
 
 def _blob(ref: Ref, source: Source) -> bytes:
     node = ref.node or source.load(ref)
-    assert isinstance(node, Blob)
+    if not isinstance(node, Blob):
+        raise _not_sound(ref, "it is not a text")
     return node.data
 
 
 def materialise(value: bytes | Ref, source: Source) -> Any:
-    """A stored value as a new Python value that shares nothing with the tree. Members ascend by key."""
+    """A stored value as a new Python value that shares nothing with the tree. Members ascend by key.
+
+    Raises:
+        CorruptStore: A node is missing, or is not what the node above it says.
+    """
+    try:
+        return _materialised(value, source, 0)
+    except ValueError as fault:  # what stands in the nodes is not JSON
+        raise CorruptStore(f"a state node cannot be read: {fault}", hint="run: kbstore verify") from None
+
+
+def _materialised(value: bytes | Ref, source: Source, depth: int) -> Any:
     if isinstance(value, bytes):
         return decode(value)
     if value.kind not in (OBJECT, ARRAY):
         return decode(_blob(value, source))
+    if depth >= MAX_DEPTH:
+        raise _not_sound(value, f"it is nested deeper than {MAX_DEPTH} containers")
     is_object = value.kind == OBJECT
     members: dict[str, Any] = {}
     elements: list[Any] = []
@@ -180,10 +213,14 @@ def materialise(value: bytes | Ref, source: Source) -> Any:
         take(decode_large(opening + b",".join(waiting) + closing))
         waiting, waiting_bytes = [], 0
         if isinstance(run, _Apart):
-            part = materialise(run.ref, source)
+            part = _materialised(run.ref, source, depth + 1)
             if is_object:
                 members[run.key] = part
             else:
                 elements.append(part)
     take(decode_large(opening + b",".join(waiting) + closing))
+    if len(members if is_object else elements) != value.count:
+        raise _not_sound(value, f"it does not hold the {value.count} items that it promises")
+    if is_object and (keys := list(members)) != sorted(keys):
+        raise _not_sound(value, "its keys are not in order")
     return members if is_object else elements

@@ -11,8 +11,10 @@ import zstandard
 from backends import packing
 from backends.errors import CorruptStore
 from kbstore import Store
+from kbstore.errors import TooLarge
 from kbstore.lines import ImportFailed, unpacked
-from tests.cases.security.forge import Forge, copied, event, rewritten, sha
+from kbstore.tree.limit import VARIABLE
+from tests.cases.security.forge import Forge, copied, event, long_value, rewritten, sha
 from tests.cases.security.support import acts
 from tests.conftest import LONG
 
@@ -127,3 +129,72 @@ def test_lines_of_packed_imports_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "long.gz").write_bytes(gzip.compress(b"".join(long)))
     with (tmp_path / "long.gz").open("rb") as file:
         assert list(unpacked(file)) == long
+
+
+def _laughs(levels: int = 40) -> list[bytes]:
+    """Nodes of which each holds the one before twice; the last is the root."""
+    leaf = b'a\n["%s","%s"]' % (b"x" * 2000, b"y" * 2000)
+    nodes, size = [leaf], len(leaf) - 3
+    count = 2
+    for _ in range(levels):
+        address = sha(nodes[-1]).encode()
+        entry = b'"a","%s",%d,%d' % (address, count, size)
+        nodes.append(b"a[[0,%s],[1,%s]]\n[]" % (entry, entry))
+        count, size = 2, 2 * (size + 2)
+    return nodes
+
+
+def test_nodes_that_are_shared_over_and_over_are_refused(tmp_path: Path) -> None:
+    """Case 03: a small store whose document would be terabytes; each command says so, with what allows more."""
+    with Forge(tmp_path / "kb.db") as forge:
+        forge.document(_laughs())
+    for act in acts(tmp_path, _stored("kb.db")):
+        assert act.bounded, act
+        assert act.peak_mb < 150, act
+        if act.arguments[2] in ("show", "checkout", "verify", "export") or act.arguments[0] == "clone":
+            assert act.code == 3, act
+    with Store.open(tmp_path / "kb.db", read_only=True) as kb, pytest.raises(TooLarge, match="bytes") as caught:
+        kb.checkout()
+    assert VARIABLE in (caught.value.hint or "")
+
+
+def test_what_is_too_large_may_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says how large a document may be; counts are checked on the way whatever it says."""
+    with Forge(tmp_path / "kb.db") as forge:
+        forge.document(_laughs(6))
+    with Store.open(tmp_path / "kb.db", read_only=True) as kb:
+        assert len(kb.checkout()) == 2
+        assert len(kb.get("/0/1/0")) == 2
+        monkeypatch.setattr("kbstore.tree.limit.LARGEST_BYTES", 1000)
+        monkeypatch.setattr("kbstore.tree.limit.MOST_EXPANDED", 0)
+        with pytest.raises(TooLarge):
+            _ = kb.version("v1").patch
+        monkeypatch.setenv(VARIABLE, "10000000")
+        assert kb.version("v1").patch
+
+
+def test_a_value_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    """Six hundred containers, each in a node of its own, are an error with one sentence, for every command."""
+    nodes = [b's"%s"' % (b"x" * 3000)]
+    kind, count, size = b"s", 0, 3002
+    for _ in range(600):
+        nodes.append(b'a[[0,"%s","%s",%d,%d]]\n[]' % (kind, sha(nodes[-1]).encode(), count, size))
+        kind, count, size = b"a", 1, size + (1 if kind == b"s" else 2)
+    with Forge(tmp_path / "kb.db") as forge:
+        forge.document(nodes)
+    for act in acts(tmp_path, _stored("kb.db")):
+        assert act.bounded, act
+
+
+def test_a_value_that_stands_in_many_operations_is_counted_each_time(tmp_path: Path) -> None:
+    """Thousands of tests against one long value of a megabyte end soon."""
+    with Store.create(tmp_path / "kb.db", {"a": [f"text {n}" for n in range(100_000)]}) as kb:
+        root = bytes.fromhex(kb.head().state)
+    _, chunks = copied(tmp_path / "kb.db")
+    test = b',{"op":"test","path":"","value_node":"%s"}' % root.hex().encode()
+    body = long_value(root)[:-1] + test * 20_000 + b"]"
+    with Forge(tmp_path / "tests.db") as forge:
+        forge.pack(chunks)
+        forge.record("main", event(body, root.hex()), body)
+    for act in acts(tmp_path, _stored("tests.db")):
+        assert act.bounded, act
