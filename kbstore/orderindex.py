@@ -13,7 +13,7 @@ from backends.contract import Backend
 from kbstore.log import Entry, Line, Segment
 
 BLOCK_EVENTS: Final = 4096
-_NAME = "order/"
+NAME: Final = "order/"
 _WORTH_WRITING = 128
 """A block is written again once it goes so many events further."""
 _KEPT_SPANS = 32
@@ -102,7 +102,7 @@ class OrderIndex:
             block = self._block(segment.log, end)
             if block is None or block.upto < end:
                 data = orjson.dumps(self._extended(segment, at, block, end)._asdict())
-                self._backend.put_note(_NAME + segment.log, at, data)
+                self._backend.put_note(NAME + segment.log, at, data)
         self._written = number
 
     def _extended(self, segment: Segment, at: int, block: _Block | None, end: int) -> _Block:
@@ -116,7 +116,7 @@ class OrderIndex:
     def _block(self, log: str, number: int) -> _Block | None:
         """Return the block that holds a record; None if there is none, or it cannot be read."""
         at = (number - 1) // BLOCK_EVENTS
-        for _, data in self._backend.notes(_NAME + log, at, at):
+        for _, data in self._backend.notes(NAME + log, at, at):
             try:
                 fields = orjson.loads(data)
                 return _Block(fields["before"], [(n, root) for n, root in fields["events"]], fields["upto"])

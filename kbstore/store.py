@@ -19,6 +19,7 @@ from kbstore.bases import Seen
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
 from kbstore.clock import Clock, SystemClock, format_time, pause
 from kbstore.clocknotes import clock_notes
+from kbstore.derived import INDEXES
 from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
 from kbstore.group import GroupWriter, Member, Queue, fail_all
@@ -746,15 +747,22 @@ class Store(Reader):
             self._snapshotter.take(state, COMPLETE)
             return True
 
-    def gc(self, *, dry_run: bool = False) -> Collection:
+    def gc(self, *, dry_run: bool = False, indexes: bool = False) -> Collection:
         """Remove caches that are not worth their room, and pack what is cold. No event and no truth is ever removed.
 
         Kept are the newest snapshots, and behind them complete ones wherever folding from the one before would cost
         more than a fraction of decoding the document.
+
+        Args:
+            dry_run: Only tell what would be done.
+            indexes: Drop the indexes of touched entries, authors and members' order first, if `verify` says that they
+                deceive; they are built again when they are asked for.
         """
         with self._lock:
             if not dry_run:
                 self._refuse_read_only()
+                if indexes:
+                    self._drop_indexes()
             keep = {log: self._kept_snapshots(log) for log in self._backend.logs()}
             if not dry_run:
                 self._touched.collect()
@@ -762,6 +770,13 @@ class Store(Reader):
                     Who(self._backend, self._line).build(1, self._line.tail()[1])
                 self._states.forget()
             return self._backend.collect(keep, dry_run=dry_run)
+
+    def _drop_indexes(self) -> None:
+        for name in self._backend.note_names():
+            if name.startswith(INDEXES):
+                self._backend.drop_notes(name)
+        self._read_branch()
+        self._write_branch()
 
     # ---- within ---------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,10 @@ from kbstore.canonical import decode
 from kbstore.log import Line, read_bodies
 
 BLOCK_EVENTS: Final = 128
-_NAME = "touched/"
+NAME: Final = "touched/"
 _KEPT_BLOCKS = 512
+_LARGEST_BLOCK_BYTES = 1 << 26
+"""A block that is larger is read from its patches, as one that is damaged."""
 _WORTH_KEEPING = 2048
 _NEAR_EVENTS = 4 * BLOCK_EVENTS
 _MOVING = frozenset({"add", "remove", "move", "copy"})
@@ -94,7 +96,7 @@ class Touched:
         # Far apart, only what is in no whole block: the others have notes, or are read when these are missed.
         begin = block if last - first < _NEAR_EVENTS else newest
         seqs = range(offset + begin * BLOCK_EVENTS + 1, last + 1)
-        self._line.expect(start=start, seqs=seqs, notes=_NAME, blocks=(block, newest))
+        self._line.expect(start=start, seqs=seqs, notes=NAME, blocks=(block, newest))
 
     def build(self, first: int, last: int) -> None:
         """Cache the whole blocks among these versions of the open log that are not cached yet."""
@@ -103,7 +105,7 @@ class Touched:
         end = (last - segment.offset) // BLOCK_EVENTS
         if begin >= end:
             return
-        there = dict(self._backend.notes(_NAME + segment.log, begin, end - 1))
+        there = dict(self._backend.notes(NAME + segment.log, begin, end - 1))
         for number in range(begin, end):
             if number not in there:
                 self._put(segment.log, number, building=True)
@@ -113,14 +115,14 @@ class Touched:
         """Drop the blocks of short logs, which are built again sooner than their room is worth."""
         for log in self._backend.logs():
             if self._backend.tail(log).number < _WORTH_KEEPING:
-                self._backend.drop_notes(_NAME + log)
+                self._backend.drop_notes(NAME + log)
         self._built.clear()
 
     def _put(self, log: str, number: int, *, building: bool = False) -> bytes:
         start = number * BLOCK_EVENTS + 1
         block = orjson.dumps(self._read(log, start, start, start + BLOCK_EVENTS, None))
         if not self._backend.read_only and (building or not self._backend.remote):
-            self._backend.put_note(_NAME + log, number, _pack(block))
+            self._backend.put_note(NAME + log, number, _pack(block))
         return block
 
     def _blocks(self, first: int, last: int, sought: "_Sought") -> Iterator[tuple[int, dict[str, list[int]]]]:
@@ -145,8 +147,8 @@ class Touched:
         """Numbers and data of blocks, None for the last one of the log where it is not whole yet."""
         missing = [number for number in range(first, last + 1) if (log, number) not in self._unpacked]
         if missing:
-            for number, note in self._backend.notes(_NAME + log, missing[0], missing[-1]):
-                if (data := _unpack(note)) is not None:
+            for number, note in self._backend.notes(NAME + log, missing[0], missing[-1]):
+                if (data := unpacked_block(note)) is not None:
                     self._unpacked[log, number] = data
         for number in range(first, last + 1):
             data = self._unpacked.get((log, number))
@@ -211,9 +213,11 @@ def _pack(block: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(block)
 
 
-def _unpack(data: bytes) -> bytes | None:
+def unpacked_block(data: bytes) -> bytes | None:
     """A cached block, or None where it is damaged (it is then read anew)."""
     try:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 26)
+        if not 0 <= zstandard.frame_content_size(data) <= _LARGEST_BLOCK_BYTES:
+            return None
+        return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError:
         return None

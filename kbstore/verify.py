@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from backends.contract import Backend
 from kbstore.ancestry import distances
+from kbstore.derived import Derived
 from kbstore.errors import CorruptStore, KBStoreError, StoreNotFound, StoreUnavailable
 from kbstore.event import event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Segment
@@ -63,7 +64,8 @@ class Report:
         head: Id of the newest event of the branch that was open; empty where there is none.
         problems: What is wrong with the history, one sentence each; a damaged version is named in one of them, with the
             versions that cannot be read because of it. Empty means that it is whole.
-        caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them.
+        caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them. (An index that
+            can be read and deceives is a problem: answers depend on it.)
         pinned: True if a head was given, and is an ancestor of the newest event of the open branch.
         pinned_id: The whole id of that head; empty if it was not found.
         behind: How many versions it is behind the newest one.
@@ -114,12 +116,14 @@ def verify_store(
     suspicions = _Suspicions(backend, report)
     refs, records = readable_refs(backend, ends.refs)
     names = _Names()
+    derived = Derived(backend)
     prover = Prover(backend, ends, refs, suspicions.of_header)
     total = sum(ends.logs.values())
     for branch, segments in prover.lines():
         damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {branch}")
         log, offset, _ = segments[-1]
         names.add(log, branch, offset)
+        derived.branch(end_of(segments[:-1]) if segments[:-1] else None)
         if witness is not None:
             witness.branch(branch, segments)
         for proved in prover.versions(segments):
@@ -127,6 +131,9 @@ def verify_store(
             if not proved.faults:
                 proved.faults.extend(suspected)
             damaged.add(proved)
+            place = log, proved.seq - offset
+            with _surviving(report, f"what indexes say of v{proved.seq}"):
+                derived.version(*place, proved, branches_start=place in prover.roots)
             report.versions += 1
             report.readable += proved.root is not None
             if witness is not None:
@@ -138,6 +145,8 @@ def verify_store(
         for number in _check_refs(ends.refs, records, prover, report, witness):
             suspicions.settle((REFS_LOG, number))
     report.problems.extend(suspicions.unsettled())
+    with _surviving(report, "the indexes"):
+        report.problems.extend(derived.wrong())
     with _surviving(report, "the list of snapshots"):
         _check_snapshots(backend, ends, prover.states, names, report)
     for told in (report.problems, report.caches):

@@ -14,7 +14,7 @@ from kbstore.event import decode_event
 from kbstore.log import Line, Segment
 
 BLOCK_EVENTS: Final = 1024
-_NAME = "who/"
+NAME: Final = "who/"
 _AT_ONCE = 32
 """Blocks that are asked for beside one another."""
 Wanted = Callable[[list[str], list[str]], bool]
@@ -49,7 +49,7 @@ class Who:
         end = max(last - segment.offset, 0) // BLOCK_EVENTS
         if begin >= end:
             return
-        there = dict(self._backend.notes(_NAME + segment.log, begin, end - 1))
+        there = dict(self._backend.notes(NAME + segment.log, begin, end - 1))
         for number in range(begin, end):
             if number not in there:
                 start = number * BLOCK_EVENTS + 1
@@ -59,7 +59,7 @@ class Who:
                     "authors": sorted({event.author for event in events}),
                     "tags": sorted({tag for event in events for tag in event.tags}),
                 }
-                self._backend.put_note(_NAME + segment.log, number, orjson.dumps(block))
+                self._backend.put_note(NAME + segment.log, number, orjson.dumps(block))
 
     def _in_segment(
         self, segment: Segment, first: int, last: int, wanted: Wanted, *, newest_first: bool
@@ -68,7 +68,7 @@ class Who:
             return
         blocks = range((first - 1) // BLOCK_EVENTS, (last - 1) // BLOCK_EVENTS + 1)
         for some in _grouped(blocks, newest_first=newest_first):
-            told = dict(self._backend.notes(_NAME + segment.log, some[0], some[-1]))
+            told = dict(self._backend.notes(NAME + segment.log, some[0], some[-1]))
             open_ones = [number for number in some if _may_hold(told.get(number), wanted)]
             joined = _joined(open_ones)
             found = [(max(first, a * BLOCK_EVENTS + 1), min(last, (b + 1) * BLOCK_EVENTS)) for a, b in joined]

@@ -144,9 +144,10 @@ def salvage_command(session: Session, target: str, no_documents: bool, as_json: 
 
 @command("gc")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--indexes", is_flag=True, help="Drop indexes too; they are built again when they are asked for.")
 @as_json_option
 @click.pass_obj
-def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
+def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) -> None:
     """Pack what is old, and drop caches; no version is removed.
 
     \b
@@ -155,7 +156,7 @@ def gc_command(session: Session, dry_run: bool, as_json: bool) -> None:
       kbstore gc
     """
     with session.read() if dry_run else session.open() as store:
-        done = store.gc(dry_run=dry_run)
+        done = store.gc(dry_run=dry_run, indexes=indexes)
     lost = LostFiles(session.found.root).copies() if session.found is not None else []
     if as_json:
         say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})
