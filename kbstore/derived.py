@@ -141,7 +141,7 @@ class Derived:
         if there is None or type(upto) is not int or not number * ORDER_EVENTS <= upto <= self._ends.get(log, 0):
             return False
         events = [[at, root] for at, root in there.events if at <= upto]
-        return fields == {"before": there.before, "events": events, "upto": upto}
+        return bool(fields == {"before": there.before, "events": events, "upto": upto})
 
     def _unknown(self, log: str, number: int, size: int) -> bool:
         """Whether a version of a block is lost, so that nobody knows what the block should say."""

@@ -5,6 +5,7 @@ The body is the patch in its stored form: RFC 6902, except that an operation who
 `INLINE_BYTES` carries ``value_node``, the address of a state node, instead of ``value``.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -21,9 +22,9 @@ from kbstore.edits import MAX_OPERATIONS, MAX_TOKENS
 from kbstore.errors import CorruptStore, DamagedVersion, InvalidJSON, PatchError, PointerError, UnsupportedFormat
 from kbstore.operation import bad_pointer, bad_value, parse_patch
 from kbstore.patch import Operation, located
-from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
+from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer, shorten
 from kbstore.tree.build import build_value
-from kbstore.tree.node import INLINE_BYTES, Ref
+from kbstore.tree.node import INLINE_BYTES, VALUE, Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 EVENT_FORMAT = 1
 
+_HASH = re.compile(r"[0-9a-f]{64}")
+_MOST_PARENTS = 2
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """What reading damaged JSON raises: ValueError where a text in it is no UTF-8, or not the digits that it should be."""
 
@@ -155,6 +158,45 @@ def decode_event(header: bytes, where: str) -> Event:
             hint="install a newer kbstore",
         )
     return event
+
+
+def header_faults(header: bytes, event: Event) -> list[str]:
+    """What is wrong with the form of a header: it has one, so that an event has one id. Each is a clause.
+
+    Args:
+        header: The bytes.
+        event: What `decode_event` gave of them.
+    """
+    faults = []
+    try:
+        again = event.encode()
+    except (TypeError, ValueError):  # something in `meta` that JSON does not have
+        again = b""
+    hashes = (*event.parents, event.patch, event.state, *([event.order] if event.order is not None else ()))
+    if again != header or not all(map(_HASH.fullmatch, hashes)) or event.seq < 1 or len(event.parents) > _MOST_PARENTS:
+        faults.append("its header is not in canonical form")
+    try:
+        event.check_times()
+    except DamagedVersion as fault:
+        faults.append(fault.what)
+    return faults
+
+
+def body_fault(body: bytes, operations: Sequence[Operation]) -> str:
+    """What is wrong with the form of a stored patch, which has one form too; empty if nothing is.
+
+    Args:
+        body: The bytes.
+        operations: What `decode_body` gave of them.
+    """
+    for op, _, source, value in operations:
+        if (source is not None, value is not MISSING) != _MEMBERS.get(op):
+            return f"an operation of its patch is not {shorten(op)!r} as RFC 6902 has it"
+        if len(value) > INLINE_BYTES if isinstance(value, bytes) else isinstance(value, Ref) and value.kind == VALUE:
+            return "a value in its patch stands where it should not"
+    if encode_body(operations) != body or orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS) != body:
+        return "its patch is not in canonical form"
+    return ""
 
 
 def _format_of(header: bytes) -> int | None:

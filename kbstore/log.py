@@ -255,6 +255,8 @@ def _entry(segment: Segment, number: int, header: bytes) -> Entry:
         event = decode_event(header, f"v{seq}")
     except CorruptStore as fault:
         raise DamagedVersion(seq, "its header cannot be read") from fault
+    if event.encode() != header:
+        raise DamagedVersion(seq, "its header is not in canonical form")
     if event.seq != seq:
         raise DamagedVersion(seq, f"its header is that of v{event.seq}")
     return Entry(event, header)

@@ -14,7 +14,6 @@ from backends.contract import Backend
 from kbstore.edits import Budget
 from kbstore.errors import (
     CorruptStore,
-    DamagedVersion,
     KBStoreError,
     RevisionError,
     StoreNotFound,
@@ -22,7 +21,7 @@ from kbstore.errors import (
     TooLarge,
     UnsupportedFormat,
 )
-from kbstore.event import Event, decode_body, decode_event, event_id
+from kbstore.event import Event, body_fault, decode_body, decode_event, event_id, header_faults
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Line, Segment, readable_bodies, readable_records
 from kbstore.operation import Operation
 from kbstore.order.rules import Rules
@@ -117,6 +116,15 @@ class Prover:
                 yield name, self._refs.segments(name)
             except RevisionError:  # the branch that it was started from is lost
                 continue
+
+    def place(self, branch: str, seq: int) -> Place:
+        """Where a version of a branch stands, be it there or not.
+
+        Raises:
+            RevisionError: There is no such branch.
+        """
+        segment = next(s for s in reversed(self._refs.segments(branch)) if s.offset < seq)
+        return segment.log, seq - segment.offset
 
     def versions(self, segments: tuple[Segment, ...]) -> Iterator[Proved]:
         """The versions of a branch's own, oldest first."""
@@ -223,16 +231,11 @@ class _Walk:
 
     def _check(self, found: Proved, header: bytes, event: Event) -> None:
         """See whether the header says what stands there, after what stands before it."""
-        if event.encode() != header:
-            found.faults.append("its header is not in canonical form")
+        found.faults.extend(header_faults(header, event))
         if event.seq != found.seq:
             found.faults.append(f"its header says that it is v{event.seq}")
         if self._parent != "" and (event.parents[0] if event.parents else None) != self._parent:
             found.faults.append("it does not name the version before it as its parent")
-        try:
-            event.check_times()
-        except DamagedVersion as fault:
-            found.faults.append(fault.what)
         if event.time < self._time:
             found.faults.append("it is older than the version before it")
         self._time = max(event.time, self._time)
@@ -297,6 +300,8 @@ class _Walk:
     def _operations(self, found: Proved, body: bytes | None) -> list[Operation]:
         try:
             operations = decode_body(body, self._nodes) if body is not None else []
+            if body is not None and (fault := body_fault(body, operations)):
+                self._blame(found, fault)
             self._prove_values(operations)
         except (CorruptStore, TooLarge) as fault:
             told = f": {fault}" if isinstance(fault, TooLarge | Unsound) else ""

@@ -67,6 +67,7 @@ class Reader:
     Attributes:
         branch: The branch that is open.
         damage: What was found damaged among caches and set aside since the store was opened, one sentence each.
+        odd_refs: What the last list of tags or branches passed over, one sentence each: no kbstore wrote it.
     """
 
     def __init__(self, backend: Backend, branch: str, collection: str | None) -> None:
@@ -77,6 +78,7 @@ class Reader:
         self._identities = KnownIdentities(self._refs)
         self.branch = branch
         self.damage: list[str] = []
+        self.odd_refs: tuple[str, ...] = ()
         self._read_branch()
         self._seen = Seen(self._opening())
 
@@ -400,12 +402,18 @@ class Reader:
             return format_pointer(found) if found is not None else None
 
     def tags(self) -> dict[str, Version]:
-        """All tags and the versions that they name, by name."""
+        """All tags and the versions that they name, by name; those that name none are in `odd_refs` afterwards."""
         with self._lock:
             found = {}
-            for name in sorted(self._refs.read().tags):
-                line, entry = self._resolver.resolve(name)
-                found[name] = self._version(entry, line)
+            odd = [*self._refs.read().odd]
+            for name, tag in sorted(self._refs.read().tags.items()):
+                try:
+                    line, entry = self._resolver.named_by(tag)
+                except (CorruptStore, RevisionError) as fault:
+                    odd.append(f"the tag {name!r} is passed over: {fault}")
+                else:
+                    found[name] = self._version(entry, line)
+            self.odd_refs = tuple(odd)
             return found
 
     def settings(self) -> dict[str, tuple[str, ...]]:
@@ -423,7 +431,9 @@ class Reader:
     def branches(self) -> list[str]:
         """Names of all branches."""
         with self._lock:
-            return sorted({MAIN_BRANCH, *self._refs.read().branches})
+            state = self._refs.read()
+            self.odd_refs = tuple(state.odd)
+            return sorted({MAIN_BRANCH, *state.branches})
 
     def _forget_states(self) -> None:
         self._states.forget()

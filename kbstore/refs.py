@@ -1,5 +1,6 @@
 """Tags, branches and settings: events in a log of their own, each naming the one before it, folded into maps."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,14 +10,17 @@ import msgspec
 
 from backends.contract import Backend, Record, StoredRecord
 from kbstore.canonical import encode
-from kbstore.clock import attempts
-from kbstore.errors import CorruptStore, RevisionError, SlotTaken
+from kbstore.clock import attempts, format_time, parse_time
+from kbstore.errors import CorruptStore, KBStoreError, RevisionError, SlotTaken
 from kbstore.event import UNREADABLE, event_id
 from kbstore.identity import Names
 from kbstore.log import MAIN_BRANCH, MAIN_LOG, REFS_LOG, Segment, readable_records
-from kbstore.settings import identified
+from kbstore.revision import check_name
+from kbstore.settings import check_setting, identified
 
 REF_FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{64}")
+_BRANCH_LOG = re.compile(r"b[0-9a-f]{15}")
 _KINDS = frozenset({"tag", "branch", "setting"})
 _TRIES = 100
 _PARTED_HINT = "its versions alone come with a range: kbstore export ..HEAD"
@@ -72,6 +76,7 @@ class RefState:
         branches: Name to the event that started it; ``main`` is not among them.
         identities: Members that identify the elements of an array, by its pointer, as settings name them.
         collection: Pointer to the container of the entries, as a setting names it.
+        odd: Changes that no kbstore makes, which are passed over: a sentence each.
     """
 
     slot: int = 0
@@ -80,6 +85,7 @@ class RefState:
     branches: dict[str, RefEvent] = field(default_factory=dict)
     identities: dict[str, Names] = field(default_factory=dict)
     collection: str | None = None
+    odd: list[str] = field(default_factory=list)
 
     def take(self, event: RefEvent) -> None:
         """Fold one more event."""
@@ -121,15 +127,28 @@ class Refs:
         if self._given:
             return state
         for record in self._records(state.slot + 1):
+            self._take(record, state)
+        return state
+
+    @staticmethod
+    def _take(record: StoredRecord, state: RefState) -> None:
+        try:
             event = decode_ref(record.header, record.number)
+        except CorruptStore as fault:
+            state.odd.append(str(fault))
+        else:
             if event.parent != state.parent or event.seq != record.number:
                 raise CorruptStore(
                     f"{name_change(record.number)} does not follow the one before it", hint="run: kbstore verify"
                 )
-            state.take(event)
-            state.parent = event_id(record.header)
-            state.slot = record.slot
-        return state
+            try:
+                check_ref(event, record.header, state)
+            except KBStoreError as fault:
+                state.odd.append(f"{name_change(record.number)} is passed over: {fault}")
+            else:
+                state.take(event)
+        state.parent = event_id(record.header)
+        state.slot = record.slot
 
     def _records(self, first: int) -> Iterator[StoredRecord]:
         """Read the changes from this one on; one that cannot be read is named."""
@@ -166,6 +185,7 @@ class Refs:
                     f"the name {change.name!r} is taken", hint="use --force to move the tag" if movable else None
                 )
             event = msgspec.structs.replace(change, seq=state.slot + 1, parent=state.parent, format=REF_FORMAT)
+            check_ref(event, event.encode(), state)
             try:
                 self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)
             except SlotTaken:
@@ -200,9 +220,7 @@ class Refs:
             raise CorruptStore("this store has other tags and branches", hint=_PARTED_HINT)
         if event.seq != state.slot + 1 or event.parent != state.parent:
             raise CorruptStore(f"it is {name_change(event.seq)}, and does not follow {state.slot} here")
-        taken = {MAIN_BRANCH, *state.branches, *(state.tags if event.kind == "branch" else ())}
-        if event.kind != "setting" and event.name in taken:
-            raise CorruptStore(f"the name {event.name!r} is taken")
+        check_ref(event, header, state)
         self._backend.append(REFS_LOG, event.seq, [Record(header)], write_id=write_id)
         return True
 
@@ -216,6 +234,7 @@ class Refs:
         if state.slot != after:
             raise SlotTaken(f"a tag or branch was changed meanwhile, after change {after}", hint="try again")
         event = msgspec.structs.replace(change, seq=after + 1, parent=state.parent, format=REF_FORMAT)
+        check_ref(event, event.encode(), state)
         self._backend.append(REFS_LOG, after + 1, [Record(event.encode())], write_id=write_id)
 
     def segments(self, branch: str) -> tuple[Segment, ...]:
@@ -224,17 +243,60 @@ class Refs:
         Raises:
             RevisionError: There is no such branch.
         """
-        if branch == MAIN_BRANCH:
-            return (Segment(MAIN_LOG, 0, None),)
-        start = self.read().branches.get(branch)
-        if start is None or start.log is None:
-            raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
-        before = tuple(
-            s._replace(last=start.version if s.last is None else min(s.last, start.version))
-            for s in self.segments(start.branch)
-            if s.offset < start.version
-        )
-        return (*before, Segment(start.log, start.version, None))
+        segments: list[Segment] = []
+        last: int | None = None
+        while branch != MAIN_BRANCH:
+            start = self.read().branches.get(branch)
+            if start is None or start.log is None:
+                raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
+            if last is None or start.version < last:
+                segments.append(Segment(start.log, start.version, last))
+                last = start.version
+            branch = start.branch
+        return (Segment(MAIN_LOG, 0, last), *reversed(segments))
+
+
+def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
+    """Refuse a change of a tag, branch or setting that kbstore does not make, wherever it comes from.
+
+    Args:
+        event: The change.
+        header: Its bytes.
+        before: What stood before it.
+
+    Raises:
+        KBStoreError: It is one, or its name is taken.
+    """
+    if event.encode() != header or event.format != REF_FORMAT:
+        raise CorruptStore("it is not in canonical form")
+    try:
+        timed = format_time(parse_time(event.time)) == event.time
+    except (ValueError, OverflowError):
+        timed = False
+    if not timed:
+        raise CorruptStore(f"its time {event.time[:40]!r} is not in the form of kbstore")
+    if event.kind == "setting":
+        check_setting(event.name, event.value)
+        if (event.target, event.version, event.branch, event.log) != (None, 0, MAIN_BRANCH, None):
+            raise CorruptStore(f"the setting {event.name!r} names a version")
+        return
+    check_name(event.name)
+    if event.name == MAIN_BRANCH or event.name in before.branches:
+        raise CorruptStore(f"the name {event.name!r} is taken")
+    named = event.target is not None and _ID.fullmatch(event.target) is not None and event.version > 0
+    removed = event.kind == "tag" and (event.target, event.version) == (None, 0)
+    if event.value is not None or not (named or removed):
+        raise CorruptStore(f"the {event.kind} {event.name!r} names no version")
+    if event.branch != MAIN_BRANCH and event.branch not in before.branches:
+        raise CorruptStore(f"the {event.kind} {event.name!r} is on the branch {event.branch!r}, which is not there")
+    if event.kind == "tag":
+        if event.log is not None:
+            raise CorruptStore(f"the tag {event.name!r} has a log")
+        return
+    if event.name in before.tags:
+        raise CorruptStore(f"the name {event.name!r} is taken")
+    if _BRANCH_LOG.fullmatch(event.log or "") is None or event.log in {b.log for b in before.branches.values()}:
+        raise CorruptStore(f"the branch {event.name!r} has no log of its own")
 
 
 def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, bytes]]:
@@ -242,8 +304,10 @@ def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, byte
     state = RefState()
     records = readable_records(backend, REFS_LOG, 1, last)
     for number, header in sorted(records.items()):
-        with suppress(CorruptStore):
-            state.take(decode_ref(header, number))
+        with suppress(KBStoreError):
+            event = decode_ref(header, number)
+            check_ref(event, header, state)
+            state.take(event)
             state.parent = event_id(header)
     return state, records
 

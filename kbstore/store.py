@@ -26,7 +26,7 @@ from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry, readable_bodies
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
-from kbstore.refs import RefEvent
+from kbstore.refs import RefEvent, decode_ref
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
 from kbstore.snapshots import COMPLETE, usable, worth_keeping
@@ -467,7 +467,25 @@ class Store(Reader):
         """
         with self._lock:
             self._refuse_read_only()
+            self._check_target(decode_ref(header, 0))
             return self._refs.graft(header, self._clock.token())
+
+    def _check_target(self, event: RefEvent) -> None:
+        """See that the version that a tag or branch from elsewhere names is here.
+
+        Raises:
+            CorruptStore: It is not.
+        """
+        if event.target is None:
+            return
+        try:
+            there: str | None = self._line_of(event.branch).entry(event.version).id
+        except (RevisionError, CorruptStore):
+            there = None
+        if there != event.target:
+            raise CorruptStore(
+                f"the {event.kind} {event.name!r} names the version {event.target[:12]}, which is not here"
+            )
 
     def replay_ref(self, change: RefEvent, *, after: int) -> None:
         """Make a change of a tag or branch that was made elsewhere anew, right behind change `after` of this store's.
@@ -477,6 +495,7 @@ class Store(Reader):
         """
         with self._lock:
             self._refuse_read_only()
+            self._check_target(change)
             self._refs.replay(change, self._clock.token(), after=after)
 
     @contextmanager

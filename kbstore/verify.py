@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 from backends.contract import Backend
 from kbstore.ancestry import distances
 from kbstore.derived import Derived
-from kbstore.errors import CorruptStore, KBStoreError, StoreNotFound, StoreUnavailable
+from kbstore.errors import CorruptStore, KBStoreError, RevisionError, StoreNotFound, StoreUnavailable
 from kbstore.event import event_id
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Segment
 from kbstore.pointer import shorten
 from kbstore.proof import Ends, Place, Proved, Prover, end_of, ends_of
-from kbstore.refs import decode_ref, name_change, readable_refs
+from kbstore.refs import RefEvent, RefState, check_ref, decode_ref, name_change, readable_refs
 from kbstore.snapshots import read_note, usable
 from kbstore.stored import prove
 from kbstore.tree.nodes import Nodes
@@ -72,6 +72,8 @@ class Report:
         merged: True if it is not on the line of the branch, but was merged into it.
         notes: What is no damage, but a person should know.
         missing: One sentence if a head was given and not found in a history that is sound in itself; else empty.
+        refs_head: Id of the newest change of tags, branches and settings; empty if there is none.
+        refs_pinned: True if an id of one of these changes was given, and found.
     """
 
     versions: int = 0
@@ -85,6 +87,8 @@ class Report:
     merged: bool = False
     notes: list[str] = field(default_factory=list)
     missing: str = ""
+    refs_head: str = ""
+    refs_pinned: bool = False
 
     @property
     def ok(self) -> bool:
@@ -96,6 +100,7 @@ def verify_store(
     store: "Reader",
     *,
     head: str | None = None,
+    refs_head: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     witness: Witness | None = None,
 ) -> Report:
@@ -105,6 +110,7 @@ def verify_store(
         store: An open store.
         head: An event id that was noted elsewhere (64 digits, or a prefix of at least 16). It must be the newest event
             of the open branch or an ancestor of it: another branch, on which it may be, is not what is read.
+        refs_head: The id of a change of tags and branches that was noted elsewhere: their log must contain it.
         progress: Told how many of how many events were checked.
         witness: Told of all that is proved.
 
@@ -142,8 +148,17 @@ def verify_store(
                 progress(report.versions, total)
         report.problems.extend(damaged.sentences())
     with _surviving(report, "the log of tags and branches"):
-        for number in _check_refs(ends.refs, records, prover, report, witness):
+        unreadable, ids = _check_refs(ends.refs, records, prover, report, witness)
+        for number in unreadable:
             suspicions.settle((REFS_LOG, number))
+        report.refs_head = ids[-1] if ids else ""
+        if refs_head is not None:
+            report.refs_pinned = len(refs_head) >= _LEAST_DIGITS and any(i.startswith(refs_head.lower()) for i in ids)
+            if not report.refs_pinned:
+                report.problems.append(
+                    f"the change {refs_head} of tags and branches is not in this history: it was rewritten or cut "
+                    f"short since that id was noted"
+                )
     report.problems.extend(suspicions.unsettled())
     with _surviving(report, "the indexes"):
         report.problems.extend(derived.wrong())
@@ -330,11 +345,12 @@ def _head_of(segments: tuple[Segment, ...], ends: Ends) -> Place:
 
 def _check_refs(
     last: int, records: Mapping[int, bytes], prover: Prover, report: Report, witness: Witness | None
-) -> list[int]:
-    """Check the changes of tags and branches; returns those that cannot be read."""
-    unreadable = []
+) -> tuple[list[int], list[str]]:
+    """Check tags, branches and settings; returns the changes that cannot be read, and the ids of the others."""
+    unreadable: list[int] = []
     parent: str | None = None
-    known = set(prover.ids.values())
+    state = RefState()
+    ids: list[str] = []
     for number in range(1, last + 1):
         header = records.get(number)
         try:
@@ -349,15 +365,30 @@ def _check_refs(
         if parent != "" and (event.parent != parent or event.seq != number):
             report.problems.append(f"{name_change(number)} does not follow the one before it")
         parent = event_id(header)
-        if event.encode() != header:
-            report.problems.append(f"{name_change(number)} is not in canonical form")
-        if event.target is not None and event.target not in known:
-            report.problems.append(
-                f"the {event.kind} {event.name!r} names the event {event.target}, which is not there"
-            )
+        ids.append(parent)
+        try:
+            check_ref(event, header, state)
+            state.take(event)
+        except KBStoreError as fault:
+            report.problems.append(f"{name_change(number)}: {fault}")
+        else:
+            if event.target is not None and not _is_there(event, prover):
+                report.problems.append(
+                    f"the {event.kind} {event.name!r} names the event {event.target}, which is not v{event.version} of "
+                    f"{event.branch}"
+                )
         if witness is not None and not (prover.suspect((REFS_LOG, number)) and _parent(records, number + 1) != parent):
             witness.change(header)
-    return unreadable
+    return unreadable, ids
+
+
+def _is_there(event: RefEvent, prover: Prover) -> bool:
+    """Whether the version that a tag or branch names is there, on the branch that it says."""
+    try:
+        place = prover.place(event.branch, event.version)
+    except RevisionError:
+        return False
+    return prover.ids.get(place) == event.target
 
 
 def _parent(records: Mapping[int, bytes], number: int) -> str | None:

@@ -21,7 +21,7 @@ from kbstore.clock import Clock, attempts, format_time
 from kbstore.clocknotes import Dated
 from kbstore.document import Base
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
-from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body
+from kbstore.event import EVENT_FORMAT, Event, decode_body, encode_body, header_faults
 from kbstore.footprint import Footprint, collisions
 from kbstore.log import Entry, Line
 from kbstore.orders import Arrange, OrderDraft, Orders
@@ -288,6 +288,8 @@ class Writer:
         order = self._orders.draft(head.seq, order_chunks)
         latest = "" if accept_future else format_time(self._clock.now() + _AHEAD)
         for where, event, header, operations, order_operations in events:
+            if faults := header_faults(header, event):
+                raise CorruptStore(f"{where}: {'; '.join(faults)}", hint="run: kbstore verify there")
             follows = parent.id if parent is not None else None
             if event.seq != head.seq + len(records) + 1 or (event.parents[0] if event.parents else None) != follows:
                 raise CorruptStore(

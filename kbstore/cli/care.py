@@ -25,9 +25,10 @@ class NotWhole(KBStoreError):
 
 @command("verify")
 @click.option("--head", metavar="ID", help="An event id that you noted elsewhere; the history must contain it.")
+@click.option("--refs-head", metavar="ID", help="The same of tags and branches: the id of a change of them.")
 @as_json_option
 @click.pass_context
-def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
+def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, as_json: bool) -> None:
     """Prove from the bytes that the history is whole.
 
     An unkeyed chain of hashes shows corruption, not malice: whoever can write the whole store can make another
@@ -40,12 +41,13 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
       kbstore verify --head 3fa9c1d2e4b5a697
     """
     session = ctx.ensure_object(Session)
-    if head is not None and not _ID.fullmatch(head):
-        raise click.BadParameter(
-            "give an id of 64 hexadecimal digits, or at least its first 16", ctx, param_hint="--head"
-        )
+    for option, ident in (("--head", head), ("--refs-head", refs_head)):
+        if ident is not None and not _ID.fullmatch(ident):
+            raise click.BadParameter(
+                "give an id of 64 hexadecimal digits, or at least its first 16", ctx, param_hint=option
+            )
     with session.read() as store, Progress("verify") as progress:
-        report = store.verify(head, progress=progress.reach)
+        report = store.verify(head, refs_head=refs_head, progress=progress.reach)
         missing = "" if session.is_older else _missing_base(session, store)
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
@@ -60,6 +62,10 @@ def verify_command(ctx: click.Context, head: str | None, as_json: bool) -> None:
             say(f"{report.readable:,} of {counted(report.versions, 'version')} can be read")
         else:
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
+            if report.refs_head:
+                say(f"tags and branches: head {report.refs_head}")
+            if report.refs_pinned:
+                say(f"the history of tags and branches contains {refs_head}")
             if report.pinned:
                 merged = ", which was merged into it" if report.merged else ""
                 say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")

@@ -11,7 +11,7 @@ from kbstore.cli.near import hinting
 from kbstore.cli.options import as_json_option, command, complete_revision
 from kbstore.cli.output import json_text, note, page, say, say_json, wants_color, width, write_bytes
 from kbstore.cli.session import Session
-from kbstore.cli.shown import one_line, paragraph
+from kbstore.cli.shown import note_odd, one_line, paragraph
 from kbstore.clock import parse_time
 from kbstore.errors import RevisionError
 from kbstore.revision import parse_range
@@ -174,4 +174,5 @@ def _names(store: Store) -> dict[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     for tag, version in store.tags().items():
         names[version.id].append(f"tag: {tag}")
+    note_odd(store)
     return names

@@ -8,7 +8,7 @@ from kbstore.cli.options import as_json_option, author_option, command, complete
 from kbstore.cli.output import note, say, say_json
 from kbstore.cli.pending import settled
 from kbstore.cli.session import Session
-from kbstore.cli.shown import first_line
+from kbstore.cli.shown import first_line, note_odd
 from kbstore.errors import KBStoreError
 from kbstore.render.escape import visible
 from kbstore.render.graphemes import cells
@@ -62,6 +62,7 @@ def tag_command(
             raise click.UsageError("--force needs the name of a tag")
         with session.read() as store:
             _list_tags(store.tags(), as_json=as_json)
+            note_odd(store)
         return
     with session.open(author=author) as store, settled(session, store, write_id) as ident:
         version = store.tag(name, "HEAD" if revision is None else revision, force=force, write_id=ident)
@@ -122,6 +123,7 @@ def branch_command(
                     say_json({"branch": branch, "current": branch == store.branch})
                 else:
                     say(f"{'*' if branch == store.branch else ' '} {visible(branch)}")
+            note_odd(store)
         return
     if switch:
         if revision is not None:

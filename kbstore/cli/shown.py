@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from kbstore.cli.output import brief, on_terminal, paint
+from kbstore.cli.output import brief, note, on_terminal, paint
 from kbstore.diff import Diff
+from kbstore.render.escape import visible
 from kbstore.render.source import entry_counts
+from kbstore.store import Store
 from kbstore.version import Version
 
 _NAMED = 10
+_MOST_ODD = 20
 _MESSAGE_LINES = 100
 
 
@@ -73,3 +76,9 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 def _names(names: Sequence[str], color: bool) -> str:
     return paint(f" ({', '.join(names)})", "36", color) if names else ""
+
+
+def note_odd(store: Store) -> None:
+    """Warn of tags and branches that the last list passed over."""
+    for sentence in store.odd_refs[:_MOST_ODD]:
+        note(f"warning: {visible(sentence)} (run: kbstore verify)")

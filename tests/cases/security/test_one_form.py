@@ -1,0 +1,100 @@
+"""Headers and patches have one byte form: what `verify` refuses no store takes, and the reverse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kbstore import KBStoreError, Store
+from kbstore.canonical import encode
+from kbstore.replicate import clone_into
+from tests.cases.security.forge import copied, event, rewritten, sha
+
+LATER = "2036-01-01T00:00:00.000000Z"
+BODY = b'[{"op":"replace","path":"/n","value":2}]'
+
+HEADERS: dict[str, Callable[[bytes], bytes]] = {
+    "blanks": lambda h: h.replace(b":", b": "),
+    "a line feed": lambda h: h + b"\n",
+    "another order": lambda h: json.dumps(dict(reversed(json.loads(h).items())), separators=(",", ":")).encode(),
+    "a member twice": lambda h: h[:-1] + b',"author":"eve"}',
+    "a time in seconds": lambda h: h.replace(LATER.encode(), b"2036-01-01T00:00:00Z"),
+    "a time elsewhere": lambda h: h.replace(LATER.encode(), b"2036-01-01T02:00:00.000000+02:00"),
+    "a time that is none": lambda h: h.replace(LATER.encode(), b"tomorrow"),
+    "empty labels": lambda h: encode(json.loads(h) | {"tags": []}),
+    "empty meta": lambda h: encode(json.loads(h) | {"meta": {}}),
+    "no time of writing": lambda h: h[:-1] + b',"authored":null}',
+    "escapes": lambda h: h.replace(b'"m"', b'"\\u006d"'),
+    "capitals": lambda h: encode(json.loads(h) | {"state": json.loads(h)["state"].upper()}),
+    "a short hash": lambda h: encode(json.loads(h) | {"order": "00"}),
+    "three parents": lambda h: encode(json.loads(h) | {"parents": [*json.loads(h)["parents"], "1" * 64, "2" * 64]}),
+}
+BODIES: dict[str, bytes] = {
+    "blanks": BODY.replace(b",", b", "),
+    "another order": b'[{"path":"/n","op":"replace","value":2}]',
+    "a member twice": b'[{"op":"replace","path":"/n","value":3,"value":2}]',
+    "a number in another form": b'[{"op":"replace","path":"/n","value":2.50}]',
+    "an escape": b'[{"op":"replace","path":"/\\u006e","value":2}]',
+    "a value of a removal": b'[{"op":"remove","path":"/n","value":2}]',
+    "no value": b'[{"op":"replace","path":"/n"}]',
+    "a source of an addition": b'[{"from":"/n","op":"add","path":"/m","value":2}]',
+    "an unknown operation": b'[{"op":"set","path":"/n","value":2}]',
+    "a long value inside": b'[{"op":"replace","path":"/n","value":"%s"}]' % (b"x" * 3000),
+    "members of a value in another order": b'[{"op":"replace","path":"/n","value":{"b":1,"a":2}}]',
+    "an odd escape of a pointer": b'[{"op":"add","path":"/~2","value":2}]',
+}
+
+
+def _store(tmp_path: Path, header: Callable[[bytes], bytes] | None, body: bytes) -> tuple[Path, dict[str, Any]]:
+    with Store.create(tmp_path / "kb.db", {"m": 1, "n": 1}) as kb:
+        first = kb.head().id
+    with Store.create("memory:", {"m": 1, "n": 2}) as kb:
+        state = kb.head().state
+    made = event(body, state, seq=2, parents=[first], time=LATER)
+    if header is not None:
+        made = header(made)
+    logs, _ = copied(tmp_path / "kb.db")
+    return rewritten(tmp_path / "forged.db", {"main": [*logs["main"], (made, body)]}), {"id": sha(made)}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
+    """By `verify`, a clone and a reader alike."""
+    path, _ = _store(tmp_path, HEADERS[name], BODY)
+    with Store.open(path, read_only=True) as kb:
+        assert len(kb.verify().problems) == 1
+        with pytest.raises(KBStoreError):
+            clone_into(kb, str(tmp_path / "clone.db"))
+        if name not in (
+            "a time in seconds",
+            "a time elsewhere",
+            "a time that is none",
+            "capitals",
+            "three parents",
+            "a short hash",
+        ):
+            with pytest.raises(KBStoreError):
+                list(kb.log())
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_patch_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
+    """By `verify` and a clone alike."""
+    path, _ = _store(tmp_path, None, BODIES[name])
+    with Store.open(path, read_only=True) as kb:
+        assert len(kb.verify().problems) == 1
+        with pytest.raises(KBStoreError):
+            clone_into(kb, str(tmp_path / "clone.db"))
+
+
+def test_the_right_form_is_taken(tmp_path: Path) -> None:
+    """By both."""
+    path, said = _store(tmp_path, None, BODY)
+    with Store.open(path, read_only=True) as kb:
+        assert kb.verify().ok
+        assert kb.head().id == said["id"]
+        clone_into(kb, str(tmp_path / "clone.db"))
+    with Store.open(tmp_path / "clone.db", read_only=True) as kb:
+        assert kb.head().id == said["id"]
