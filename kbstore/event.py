@@ -207,6 +207,10 @@ def _format_of(header: bytes) -> int | None:
     return found if isinstance(found, int) else None
 
 
+_NO_PATCH = (*UNREADABLE, TypeError, LookupError, AttributeError)
+"""What JSON that is no patch raises where it is taken for one."""
+
+
 class _StoredOperation(msgspec.Struct, forbid_unknown_fields=True):
     op: str
     path: str
@@ -376,7 +380,18 @@ def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:
 
 
 def plain_bodies(bodies: Sequence[bytes], nodes: Nodes) -> list[list[dict[str, Any]]]:
-    """As `plain_body` of each of these; decoded together, which takes less time."""
+    """As `plain_body` of each of these; decoded together, which takes less time.
+
+    Raises:
+        CorruptStore: One is not a stored patch.
+    """
+    try:
+        return _plain_bodies(bodies, nodes)
+    except _NO_PATCH as fault:
+        raise CorruptStore(f"a body is not a stored patch: {fault!r}", hint="run: kbstore verify") from None
+
+
+def _plain_bodies(bodies: Sequence[bytes], nodes: Nodes) -> list[list[dict[str, Any]]]:
     data = b"[%b]" % b",".join(bodies)
     patches: list[list[dict[str, Any]]] = decode_large(data)
     if b'"value_node":' in data:  # or a text that looks like it

@@ -243,7 +243,7 @@ class States:
         """
         if not self._from_truth:
             # A patch that can be read and not be applied leads nowhere a second time.
-            root = None if isinstance(fault.__cause__, PatchError | PointerError) else self._without(fault.seq, event)
+            root = None if isinstance(fault.__cause__, _NOT_APPLIED) else self._without(fault.seq, event)
             if root is not None:
                 return State(event.seq, root)
             earlier = {e.state: e.seq for e in self._events(1, fault.seq - 1)}
@@ -265,7 +265,7 @@ class States:
             if root.address.hex() != event.state:
                 return None
             prove(root, self._nodes, set())
-        except KBStoreError:
+        except (KBStoreError, *_NOT_APPLIED):
             return None
         return root
 

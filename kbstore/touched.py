@@ -15,6 +15,7 @@ import zstandard
 
 from backends.contract import Backend
 from kbstore.canonical import decode
+from kbstore.errors import CorruptStore
 from kbstore.log import Line, read_bodies
 
 BLOCK_EVENTS: Final = 128
@@ -33,15 +34,22 @@ def is_position(token: str) -> bool:
 
 
 def keys_of(body: bytes) -> set[str]:
-    """The keys that a stored patch touches."""
+    """The keys that a stored patch touches.
+
+    Raises:
+        CorruptStore: It is not a patch.
+    """
     keys = set()
-    for operation in decode(body):
-        op = operation["op"]
-        if op == "test":
-            continue
-        keys.add(_key(operation["path"], op in _MOVING))
-        if op == "move":
-            keys.add(_key(operation["from"], True))
+    try:
+        for operation in decode(body):
+            op = operation["op"]
+            if op == "test":
+                continue
+            keys.add(_key(operation["path"], op in _MOVING))
+            if op == "move":
+                keys.add(_key(operation["from"], True))
+    except (ValueError, TypeError, LookupError, AttributeError) as fault:
+        raise CorruptStore(f"a body is not a stored patch: {fault!r}", hint="run: kbstore verify") from None
     return keys
 
 

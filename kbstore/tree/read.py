@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from kbstore.canonical import decode, decode_large, encode
+from kbstore.canonical import decode_large, encode
 from kbstore.errors import CorruptStore, PointerError
 from kbstore.patch import resolve
 from kbstore.pointer import MAX_DEPTH, array_index
@@ -192,9 +192,9 @@ def materialise(value: bytes | Ref, source: Source) -> Any:
 
 def _materialised(value: bytes | Ref, source: Source, depth: int) -> Any:
     if isinstance(value, bytes):
-        return decode(value)
+        return decode_large(value)
     if value.kind not in (OBJECT, ARRAY):
-        return decode(_blob(value, source))
+        return decode_large(_blob(value, source))
     if depth >= MAX_DEPTH:
         raise _not_sound(value, f"it is nested deeper than {MAX_DEPTH} containers")
     is_object = value.kind == OBJECT

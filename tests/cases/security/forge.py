@@ -19,7 +19,7 @@ from backends.sqlite.caches import note_digest
 from backends.sqlite.digests import body_digest, pack_digest, record_digest
 from kbstore.canonical import encode
 
-TIME = "2026-01-01T00:00:00.000000Z"
+TIME = "2025-01-01T00:00:00.000000Z"
 TRUTH = 4
 
 

@@ -55,7 +55,7 @@ def acts(folder: Path, commands: Sequence[Sequence[str]]) -> list[Act]:
     )  # fmt: skip
     found = []
     for command, line in zip(commands, done.stdout.splitlines(), strict=False):
-        peak, _, told = line.split(" ", 2)
+        peak, told = line.split(" ", 1)
         found.append(Act(tuple(command), int(peak), ast.literal_eval(told)))
     found += [Act(tuple(command), 0, f"killed {done.stderr[-400:]}") for command in commands[len(found) :]]
     return found

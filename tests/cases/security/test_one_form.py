@@ -11,8 +11,9 @@ from kbstore import KBStoreError, Store
 from kbstore.canonical import encode
 from kbstore.replicate import clone_into
 from tests.cases.security.forge import copied, event, rewritten, sha
+from tests.store.support import Ticks
 
-LATER = "2036-01-01T00:00:00.000000Z"
+LATER = "2025-06-01T00:00:00.000000Z"
 BODY = b'[{"op":"replace","path":"/n","value":2}]'
 
 HEADERS: dict[str, Callable[[bytes], bytes]] = {
@@ -20,8 +21,8 @@ HEADERS: dict[str, Callable[[bytes], bytes]] = {
     "a line feed": lambda h: h + b"\n",
     "another order": lambda h: json.dumps(dict(reversed(json.loads(h).items())), separators=(",", ":")).encode(),
     "a member twice": lambda h: h[:-1] + b',"author":"eve"}',
-    "a time in seconds": lambda h: h.replace(LATER.encode(), b"2036-01-01T00:00:00Z"),
-    "a time elsewhere": lambda h: h.replace(LATER.encode(), b"2036-01-01T02:00:00.000000+02:00"),
+    "a time in seconds": lambda h: h.replace(LATER.encode(), b"2025-06-01T00:00:00Z"),
+    "a time elsewhere": lambda h: h.replace(LATER.encode(), b"2025-06-01T02:00:00.000000+02:00"),
     "a time that is none": lambda h: h.replace(LATER.encode(), b"tomorrow"),
     "empty labels": lambda h: encode(json.loads(h) | {"tags": []}),
     "empty meta": lambda h: encode(json.loads(h) | {"meta": {}}),
@@ -48,7 +49,7 @@ BODIES: dict[str, bytes] = {
 
 
 def _store(tmp_path: Path, header: Callable[[bytes], bytes] | None, body: bytes) -> tuple[Path, dict[str, Any]]:
-    with Store.create(tmp_path / "kb.db", {"m": 1, "n": 1}) as kb:
+    with Store.create(tmp_path / "kb.db", {"m": 1, "n": 1}, clock=Ticks()) as kb:
         first = kb.head().id
     with Store.create("memory:", {"m": 1, "n": 2}) as kb:
         state = kb.head().state

@@ -34,7 +34,7 @@ def _forged(tmp_path: Path, true: tuple[Path, str, str], *more: str) -> Path:
         state = kb.head().state
     logs, _ = copied(path)
     (one, two) = logs["main"]
-    header = event(FORGED, state, seq=2, parents=[first, *more], time=TIME.replace("2026", "2036"))
+    header = event(FORGED, state, seq=2, parents=[first, *more], time=TIME.replace("2025", "2036"))
     branch = ref(kind="branch", name="wip", target=first, version=1, log="b0123456789abcde")
     return rewritten(
         tmp_path / "forged.db", {"main": [one, (header, FORGED)], "refs": [(branch, b"")], "b0123456789abcde": [two]}
