@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import BackendError, ReadOnlyStore, SlotTaken, StoreUnavailable
+from backends.errors import BackendError, CorruptStore, ReadOnlyStore, SlotTaken, StoreUnavailable
 from backends.forks import tell_of_forks
 from backends.names import check_address, check_log, check_note, check_write_id
 from backends.s3 import collect, keys, probe
@@ -78,6 +78,8 @@ class S3Backend:
         self._read_only = read_only
         self._closed = False
         self._proven = proven
+        self._confirmed = False
+        self._stopped = ""
         self._cache: Cache | None = None
         self._begin()
         tell_of_forks(self)
@@ -198,6 +200,7 @@ class S3Backend:
         if there is not None:
             state.lost(slot, there)
             raise _taken(log, slot, state.known.slot)
+        self._confirm(key, written.data)
         state.landed(decode_slot(log, slot, written.data))
         self._wrote.add(log)
         self._keeper(log).landed(state.known)
@@ -407,10 +410,31 @@ class S3Backend:
             for run, chunk in chunks:
                 yield from self._chunks.chunks_of(chunk, Log.held(run, chunk.piece))
 
+    def _confirm(self, key: str, data: bytes) -> None:
+        """Read the first slot of this process back; if it is not what was sent, no more is written.
+
+        Raises:
+            StoreUnavailable: It is something else.
+        """
+        if self._confirmed:
+            return
+        try:
+            there = self.client.get(key, 0, FIRST_BYTES)
+        except CorruptStore:
+            there = None
+        except BackendError:  # the commit landed; the next one is read back
+            return
+        self._confirmed = True
+        if there is None or there.size != len(data) or there.data != data[:FIRST_BYTES]:
+            self._stopped = f"{key} in {self._options.place} is not what this process wrote"
+            self._check_writable()
+
     def _require_conditions(self) -> None:
         """Before the first write of this process: the server must still keep its promise."""
         if not self._proven:
             probe.require_still(self.client)
+            if not probe.is_known_server(self.client):
+                probe.require_sound_server(self.client, self._chance.token())
             self._proven = True
 
     def _check_open(self) -> None:
@@ -421,6 +445,11 @@ class S3Backend:
         self._check_open()
         if self._read_only:
             raise ReadOnlyStore(f"the store {self._options.place} was opened read-only", hint="open it for writing")
+        if self._stopped:
+            raise StoreUnavailable(
+                f"nothing more is written: {self._stopped}",
+                hint="run kbstore verify, and see in docs/s3.md what the server must keep",
+            )
 
 
 def _each_once(*groups: Iterable[Chunk]) -> Iterator[Chunk]:

@@ -8,6 +8,7 @@ way to connect, made on first use, after a fork and under a lock, since importin
 import os
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
+from zlib import crc32
 
 from backends.errors import BackendError, StoreUnavailable
 from backends.forks import tell_of_forks
@@ -168,6 +170,7 @@ def _client_for(options: Options, *, instead_of: Any = None) -> Any:
         options.profile,
         options.addressing,
         options.ca,
+        options.checksums == "off",
         options.connect_timeout,
         options.read_timeout,
         options.threads,
@@ -198,6 +201,7 @@ def _new_client(options: Options) -> Any:
             region_name=session.region_name or "us-east-1",
             verify=options.ca or None,
             config=Config(
+                **({"request_checksum_calculation": "when_required"} if options.checksums == "off" else {}),
                 retries={"total_max_attempts": 1},
                 connect_timeout=options.connect_timeout,
                 read_timeout=options.read_timeout,
@@ -306,6 +310,14 @@ class Client:
         for pool in pools:
             if pool is not None:
                 pool.shutdown(wait=True)
+
+    @property
+    def server(self) -> str:
+        """The server and the way to it: where this is the same, what is written comes out the same."""
+        from botocore import __version__
+
+        client = _client_for(self.options)
+        return f"{client.meta.endpoint_url} {self.options.bucket} {self.options.checksums} {__version__}"
 
     # ---- requests that are repeated until they succeed or the deadline is over ---------------------------------------
 
@@ -483,6 +495,8 @@ class Client:
 
     def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
         asked: dict[str, Any] = {**self._writing, "Key": self.options.prefix + key, "Body": data}
+        if self.options.checksums == "header":
+            asked["ChecksumCRC32"] = b64encode(crc32(data).to_bytes(4, "big")).decode()
         if absent:
             asked["IfNoneMatch"] = "*"
 

@@ -109,6 +109,11 @@ def probe_key(token: str) -> str:
     return f"probe/{token}"
 
 
+def probe_data(token: str) -> bytes:
+    """What is written under that key: every byte, and what tells that it is ours."""
+    return b"kbstore probe %s\r\n\0" % token.encode() + bytes(range(256))
+
+
 def is_probe(key: str) -> bool:
     """Whether it is such a key."""
     return _PROBE.fullmatch(key) is not None

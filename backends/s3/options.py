@@ -22,6 +22,7 @@ _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("--ol-s3", ".mrap", "--x-s3", "--table-s3")
 """Not ``-s3alias``: an alias of an access point stands for the name of its bucket."""
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
+_CHECKSUMS = ("header", "trailer", "off")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
 _NOT_IN_URL = ("bucket", "prefix", "insecure")
@@ -42,6 +43,8 @@ class Options:
         sse: Server-side encryption of what is written: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``.
         kms_key: The KMS key's id or ARN.
         storage_class: Storage class of what is written.
+        checksums: How a CRC32 of what is written goes along: in a ``header``, as boto3 likes it (over TLS in a
+            ``trailer``, for which the body is framed), or not at all (``off``).
         requester_pays: Send ``x-amz-request-payer: requester``.
         connect_timeout: Seconds for a connection.
         read_timeout: Seconds for an answer.
@@ -64,6 +67,7 @@ class Options:
     sse: str = ""
     kms_key: str = ""
     storage_class: str = ""
+    checksums: str = "header"
     requester_pays: bool = False
     connect_timeout: float = 2.0
     read_timeout: float = 10.0
@@ -151,6 +155,8 @@ def parse_location(location: str) -> Options:
         raise _wrong(
             options.place, f"objects with storage_class={options.storage_class} cannot be read before they are restored"
         )
+    if options.checksums not in _CHECKSUMS:
+        raise _wrong(options.place, f"checksums is one of {', '.join(_CHECKSUMS)}")
     if options.addressing not in ("auto", "path", "virtual"):
         raise _wrong(options.place, "addressing is auto, path or virtual")
     return options

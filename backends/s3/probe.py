@@ -1,4 +1,7 @@
-"""Whether a server keeps the one promise that everything stands on: it creates an object only where there is none."""
+"""Whether a server keeps what everything stands on: it creates an object once, and stores what it is sent."""
+
+from hashlib import sha256
+from pathlib import Path
 
 import orjson
 
@@ -39,7 +42,7 @@ def begin_store(client: Client, token: str) -> str:
         raise StoreExists(
             f"{place} holds something else already: {listed.key}", hint="take a prefix that nothing else uses"
         )
-    require_create_if_absent(client, token)
+    require_sound_server(client, token)
     marker = orjson.dumps({"format": FORMAT, "id": token, "kind": "kbstore"}) + b"\n"
     if _create(client, keys.MARKER, marker) is not None:
         raise StoreExists(f"there is a store at {place} already", hint="open it")
@@ -75,25 +78,47 @@ def read_marker(client: Client) -> str:
     return ident
 
 
-def require_create_if_absent(client: Client, token: str) -> None:
-    """See that an object is created once and not twice.
+def require_sound_server(client: Client, token: str) -> None:
+    """See that an object is created once and not twice, and comes back as it was sent.
 
     Raises:
-        StoreUnavailable: The server ignores the condition.
+        StoreUnavailable: The server ignores the condition, or stores something else.
     """
-    key = keys.probe_key(token)
-    data = b"may this be created once, and not twice? " + token.encode()
-    if _create(client, key, data) is not None:
-        raise StoreUnavailable(
-            f"the server of {client.options.place} does not give back what was written", hint="try again"
-        )
-    ignored = not _refuses(client, key, data)
+    key, data = keys.probe_key(token), keys.probe_data(token)
     try:
-        client.delete([key])
-    except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind, which is_probe knows
-        pass
+        if _create(client, key, data) is not None or not _comes_back(client, key, data):
+            raise _stores_something_else(client)
+        ignored = not _refuses(client, key, data)
+    finally:
+        try:
+            client.delete([key])
+        except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind
+            pass
     if ignored:
         raise ignores_conditions(client)
+    _remember(client)
+
+
+def is_known_server(client: Client) -> bool:
+    """Whether this machine has seen that the server is sound."""
+    place = _record(client)
+    return place is not None and place.exists()
+
+
+def _remember(client: Client) -> None:
+    """Note that the server is sound, for other processes of this machine."""
+    place = _record(client)
+    if place is not None:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            place.touch()
+        except OSError:  # it is asked again next time
+            pass
+
+
+def _record(client: Client) -> Path | None:
+    folder = client.options.cache_folder()
+    return folder / "servers" / sha256(client.server.encode()).hexdigest()[:32] if folder is not None else None
 
 
 def require_still(client: Client) -> None:
@@ -113,6 +138,23 @@ def ignores_conditions(client: Client) -> StoreUnavailable:
         f"the server of {client.options.place} ignores If-None-Match, so two writers could both win a slot",
         hint="docs/s3.md lists servers that work",
     )
+
+
+def _stores_something_else(client: Client) -> StoreUnavailable:
+    """The refusal of a server whose objects nobody could read."""
+    return StoreUnavailable(
+        f"the server of {client.options.place} does not give back what was written",
+        hint="docs/s3.md lists servers that work; with checksums=trailer, leave that option out",
+    )
+
+
+def _comes_back(client: Client, key: str, data: bytes) -> bool:
+    """Whether an object that was just written is read as it was sent."""
+    try:
+        got = client.get(key)
+    except CorruptStore:
+        return False
+    return got is not None and got.data == data
 
 
 def _create(client: Client, key: str, data: bytes) -> Got | None:

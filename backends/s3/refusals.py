@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple
 
-from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.errors import BackendError, CorruptStore, ReadOnlyStore, StoreNotFound, StoreUnavailable
 from backends.s3.options import Options
 
 _BY_A_PROXY = frozenset(range(520, 531))
@@ -23,6 +23,7 @@ _ARCHIVED = frozenset({"InvalidObjectState"})
 _HANDSHAKE = "TLSHandshake"
 _CERTIFICATE = "TLSCertificate"
 _NOT_S3 = "NotS3"
+_MISMATCH = "FlexibleChecksumError"
 _WITHOUT_KEY = frozenset(
     {
         "NoCredentialsError",
@@ -142,7 +143,7 @@ def may_have_landed(status: int, code: str) -> bool:
 
 def is_settled_soon(refused: Refused) -> bool:
     """Whether a few tries tell as much as many: no connection came about, or bytes arrived changed."""
-    return (refused.status == 0 and not refused.unclear) or refused.code in _CHANGED
+    return (refused.status == 0 and not refused.unclear) or refused.code in _CHANGED | {_MISMATCH}
 
 
 def is_transient(refused: Refused) -> bool:
@@ -206,6 +207,11 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
         return StoreUnavailable(
             f"the server of {place} does not speak S3: it answered something else to: {what}",
             hint="look at the endpoint, and at proxies on the way to it",
+        )
+    if code == _MISMATCH:
+        return CorruptStore(
+            f"the server of {place} does not give back what was written (to {what}): its checksum is another one",
+            hint="run: kbstore verify",
         )
     if refused.status == 0:
         return StoreUnavailable(

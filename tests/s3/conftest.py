@@ -86,7 +86,7 @@ def moto_url(moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Iterat
     use_credentials(monkeypatch, moto_server.url)
     monkeypatch.setenv("KBSTORE_CACHE", "off")
     yield moto_server.url
-    moto_server.app.delay_s, moto_server.app.before = 0.0, None
+    moto_server.app.delay_s, moto_server.app.before, moto_server.app.stores_frames = 0.0, None, False
 
 
 def new_bucket(url: str) -> str:

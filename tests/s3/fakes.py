@@ -23,9 +23,11 @@ class Bucket:
         race_s: A conditional write checks, waits so long, then writes: of several at once more than one succeeds.
         now: The server's clock, in seconds.
         name: What it is called.
+        stored_as: What becomes of the bytes that are written under a key.
         judge: Whether a policy allows an action (``s3:PutObject``) on a key, given the values of its condition keys.
     """
 
+    stored_as: Callable[[str, bytes], bytes] | None = None
     judge: Callable[[str, str, dict[str, str]], bool] | None = None
 
     def __init__(self, name: str = "fake") -> None:
@@ -56,6 +58,10 @@ class DictClient(Client):
         super().__init__(options, SystemChance())
         self.bucket = bucket
 
+    @property
+    def server(self) -> str:
+        return f"a dict called {self.bucket.name}"
+
     def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
         with self._counted("GET", key) as request, self.bucket.lock:
             if self._denied(request, "s3:GetObject"):
@@ -85,7 +91,8 @@ class DictClient(Client):
                 self.bucket.lock.acquire()
             if key not in self.bucket.objects:
                 self.bucket.ordered = None
-            self.bucket.objects[key] = (data, self.bucket.now)
+            kept = data if self.bucket.stored_as is None else self.bucket.stored_as(key, data)
+            self.bucket.objects[key] = (kept, self.bucket.now)
             return None
 
     def _delete(self, key: str) -> Refused | None:

@@ -30,12 +30,14 @@ class Locked:
     Attributes:
         delay_s: Waited before each request, beside one another, so that what runs at once is seen to.
         before: Called with each request's method and path; may answer instead by returning (status, body).
+        stores_frames: Take a body that is framed as ``aws-chunked`` for content, as servers do that do not know it.
     """
 
     def __init__(self, inner: Wsgi) -> None:
         self.inner = inner
         self.delay_s = 0.0
         self.before: Callable[[dict[str, Any]], tuple[str, bytes] | None] | None = None
+        self.stores_frames = False
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -45,6 +47,9 @@ class Locked:
             status, body = answer
             start(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
             return [body]
+        if self.stores_frames and environ.pop("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", None):
+            for name in ("HTTP_CONTENT_ENCODING", "HTTP_X_AMZ_TRAILER", "HTTP_X_AMZ_CONTENT_SHA256"):
+                environ.pop(name, None)
         with self._lock:
             return [b"".join(self.inner(environ, start))]
 

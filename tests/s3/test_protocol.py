@@ -205,6 +205,7 @@ def test_what_a_probe_left_is_in_nobodys_way() -> None:
     client = DictClient(Options("fake", "kb/", cache="off"), bucket)
     client.chance = Still()
     answers(client, "applied", then="lost")
+    client._delete = lambda key: DENIED  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable, match="no store could be made"):
         probe.begin_store(client, client.chance.token())
     assert [key.split("/")[0] for key in bucket.objects] == ["probe"]
