@@ -127,6 +127,7 @@ class Collection:
         packed_chunks: How many chunks of truth are repacked.
         size_before_bytes: Size of the whole store before.
         size_after_bytes: Size after; None in a plan.
+        removed: Names of the objects that go, now or once nobody can be reading them; only if objects have names.
     """
 
     dropped_snapshots: int
@@ -135,6 +136,7 @@ class Collection:
     packed_chunks: int
     size_before_bytes: int
     size_after_bytes: int | None
+    removed: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

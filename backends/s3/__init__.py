@@ -44,11 +44,11 @@ def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Ba
     chance = SystemChance()
     client = Client(options, chance)
     try:
-        probe.begin_store(client, chance.token())
+        store = probe.begin_store(client, chance.token())
     except BaseException:
         client.close()
         raise
-    return S3Backend(options, chance=chance, client=client, proven=True)
+    return S3Backend(options, chance=chance, client=client, store=store)
 
 
 def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "S3Backend":
@@ -70,23 +70,32 @@ class S3Backend:
         read_only: bool = False,
         chance: Chance | None = None,
         client: Client | None = None,
-        proven: bool = False,
+        store: str | None = None,
     ) -> None:
         self._options = options
         self._chance = chance or SystemChance()
         self.client = client or Client(options, self._chance)
         self._read_only = read_only
         self._closed = False
-        self._proven = proven
+        self._proven = store is not None
         self._confirmed = False
         self._stopped = ""
         self._cache: Cache | None = None
-        self._begin()
-        tell_of_forks(self)
-        if not proven:
+        hint = None
+        if store is None:
             try:
                 hint = self.client.submit(lambda: read_hint(self.client, _FIRST_LOG))
-                probe.read_marker(self.client)
+                above = self.client.submit(lambda: probe.warn_of_outer(self.client))
+                store = probe.read_marker(self.client)
+                above()
+            except BaseException:
+                self.client.close()
+                raise
+        self._store = store
+        self._begin()
+        tell_of_forks(self)
+        if hint is not None:
+            try:
                 self._log(_FIRST_LOG).hint = hint()
             except BaseException:
                 self.client.close()
@@ -103,7 +112,7 @@ class S3Backend:
         self._chunks = Chunks(self.client, self._cache)
         self._chunks.search = self._search
         self._chunks.distrust = self._distrust
-        self._snapshots = Snapshots(self.client, self._chunks)
+        self._snapshots = Snapshots(self.client, self._chunks, self._store)
         self._notes = Notes(self.client)
         self._searched: dict[str, int] = {}
 
@@ -310,11 +319,11 @@ class S3Backend:
             self._check_writable()
         before = collect.size_bytes(self.client)
         logs = self.logs()
-        plan = collect.plan_collection(self.client, self._snapshots, logs, keep)
+        plan = collect.plan_collection(self.client, self._snapshots, self._store, logs, keep)
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
             return collect.result_of(plan, packed, before, None)
-        collect.run_plan(self.client, self._snapshots, plan, self._chance.token())
+        collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token())
         packed = 0
         for log in logs:
             self._keeper(log).settle()
@@ -325,7 +334,7 @@ class S3Backend:
     def check(self) -> Iterator[Damage]:
         """Read every object and report what is not as written; see `Backend.check`."""
         self._check_open()
-        return damage_of_store(self.client, self._notes)
+        return damage_of_store(self.client, self._notes, self._store)
 
     def size_bytes(self) -> int:
         """Bytes of all objects."""

@@ -20,10 +20,11 @@ from backends.s3.slots import Piece, Run, decode_slot, split_bodies, whole
 from backends.s3.snapshots import Notes, read_index
 
 _AT_ONCE = 32
+_MOST_FOREIGN = 20
 _Records = dict[int, tuple[bytes, bytes]]
 
 
-def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
+def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage]:
     """Everything that is not as it was written."""
     logs = []
     for one in client.listing("log/", folders=True):
@@ -43,6 +44,20 @@ def damage_of_store(client: Client, notes: Notes) -> Iterator[Damage]:
     for one in client.listing("note/"):
         if notes.damaged(one):
             yield Damage(f"the note {one.key} is damaged", cache=True)
+    yield from _foreign(client, store)
+
+
+def _foreign(client: Client, store: str) -> Iterator[Damage]:
+    """What lies below the prefix and is not of this store: ``gc`` leaves it alone."""
+    ours = {keys.MARKER, *(f"{kind}/" for kind in keys.KINDS)}
+    found = [one.key for one in client.listing("", folders=True) if one.key not in ours]
+    for kind in ("data", "trash"):
+        own = f"{kind}/{store}/"
+        found += [one.key for one in client.listing(f"{kind}/", folders=True) if one.key != own]
+    for key in found[:_MOST_FOREIGN]:
+        yield Damage(f"{key} is not of this store, and is left alone", cache=True)
+    if len(found) > _MOST_FOREIGN:
+        yield Damage(f"{len(found) - _MOST_FOREIGN} more are not of this store", cache=True)
 
 
 def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:

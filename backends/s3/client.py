@@ -466,10 +466,18 @@ class Client:
                 self._tasks = ThreadPoolExecutor(_TASKS, thread_name_prefix="kbstore-s3-task")
             return self._pool
 
+    def look_at(self, key: str) -> Got | Refused:
+        """One attempt to read an object by its whole key in the bucket, in or above the store's prefix."""
+        return self._get(f"/{key}", 0, None)
+
     # ---- single attempts --------------------------------------------------------------------------------------------
 
+    def _full(self, key: str) -> str:
+        """The key in the bucket; one that begins with ``/`` is not below the store's prefix."""
+        return key[1:] if key.startswith("/") else self.options.prefix + key
+
     def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
-        asked = {**self._reading, "Key": self.options.prefix + key}
+        asked = {**self._reading, "Key": self._full(key)}
         if start or stop is not None:
             asked["Range"] = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
 

@@ -10,7 +10,9 @@ Rules, each with the damage that it prevents:
 3. Data that no index names, and that is younger than the grace period, may be a snapshot that is being written.
 4. Data is removed only where no index names it now, of whatever log: a writer that was slow may have published its
    snapshot since its data was marked.
-5. A snapshot whose data is not all there goes, whoever took it away, and so does what builds on it: it would be chosen
+5. Only objects whose key has this store's id, or whose bytes name their key, are removed: a prefix may
+   hold other things, and another store.
+6. A snapshot whose data is not all there goes, whoever took it away, and so does what builds on it: it would be chosen
    and missed again and again. Of several snapshots of one record one that is whole stays.
 """
 
@@ -20,9 +22,12 @@ from typing import NamedTuple
 import orjson
 
 from backends.contract import Collection
+from backends.s3 import keys
 from backends.s3.client import Client, Listed, Want
 from backends.s3.keys import SnapshotName
 from backends.s3.snapshots import Snapshots, outside_bytes, rank
+
+_PROBE_BYTES = 4096
 
 
 class Plan(NamedTuple):
@@ -32,20 +37,31 @@ class Plan(NamedTuple):
         indexes: Snapshots to drop, by log and key.
         dropped_bytes: Stored bytes of their chunks.
         trash: Data that is to go once the grace period is over, from now on.
+        due: What was planned so earlier and goes now: lists of data, by the key of each.
+        probes: What is left of the trials of a server.
     """
 
     indexes: dict[str, dict[str, SnapshotName]]
     dropped_bytes: int
     trash: list[str]
+    due: dict[str, list[str]]
+    probes: list[str]
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The names of all that goes, now or later."""
+        indexes = [key for found in self.indexes.values() for key in found]
+        lists = [key for listed in self.due.items() for key in (listed[0], *listed[1])]
+        return tuple(sorted({*indexes, *self.trash, *lists, *self.probes}))
 
 
 def plan_collection(
-    client: Client, snapshots: Snapshots, logs: Iterable[str], keep: Mapping[str, Iterable[int]]
+    client: Client, snapshots: Snapshots, store: str, logs: Iterable[str], keep: Mapping[str, Iterable[int]]
 ) -> Plan:
     """What is not worth keeping."""
     # Indexes before data: what is published meanwhile is then not taken for one whose data is gone.
     indexes = {log: snapshots.indexes(log) for log in logs}
-    data = list(client.listing("data/"))
+    data = [one for one in client.listing(f"data/{store}/") if keys.data_token(one.key, store) is not None]
     stored: dict[str, int] = {}
     for one in data:
         stored[_token(one.key)] = stored.get(_token(one.key), 0) + one.size
@@ -57,13 +73,22 @@ def plan_collection(
         dropped[log] = {key: name for key, name in found.items() if name.token not in kept}
     gone = [name for found in dropped.values() for name in found.values()]
     gone_tokens = {name.token for name in gone}
-    known = {key for keys_ in _trash(client).values() for key in keys_[1]}
+    marked = _trash(client, store)
+    known = {key for _, listed in marked.values() for key in listed}
     trash = [
         one.key
         for one in data
         if _token(one.key) not in kept_tokens and one.key not in known and _may_go(client, one, gone_tokens)
     ]
-    return Plan(dropped, sum(name.size_bytes for name in gone), trash)
+    due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
+    return Plan(dropped, sum(name.size_bytes for name in gone), trash, due, _probes(client))
+
+
+def _probes(client: Client) -> list[str]:
+    """Objects by which a server was tried so long ago that nobody is at it any more."""
+    old = [one.key for one in client.listing("probe/") if one.age_s >= client.options.grace]
+    got = client.get_many([Want(key, 0, _PROBE_BYTES) for key in old])
+    return [key for key, there in zip(old, got, strict=True) if there is not None and keys.is_probe(key, there.data)]
 
 
 def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, int]) -> set[str]:
@@ -78,24 +103,27 @@ def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, 
     return {name.token for name in kept.values()}
 
 
-def run_plan(client: Client, snapshots: Snapshots, plan: Plan, token: str) -> None:
+def run_plan(client: Client, snapshots: Snapshots, plan: Plan, store: str, token: str) -> None:
     """Do it, and remove what was planned to go long enough ago."""
     for log, indexes in plan.indexes.items():
         snapshots.withdraw(log, indexes)
     if plan.trash:
-        client.put_new(f"trash/{token}", orjson.dumps(plan.trash))
-    due = {key: listed for key, (age_s, listed) in _trash(client).items() if age_s >= client.options.grace}
+        client.put_new(keys.trash_key(store, token), orjson.dumps(plan.trash))
+    # With a grace of 0 also what was planned just now.
+    marked = _trash(client, store)
+    due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
     if due:
         used = snapshots.tokens()
         for key, listed in due.items():
-            client.delete([one for one in listed if one.startswith("data/") and _token(one) not in used])
+            client.delete([one for one in listed if _token(one) not in used])
             client.delete([key])
-    client.delete([one.key for one in client.listing("probe/") if one.age_s >= client.options.grace])
+    client.delete(plan.probes)
 
 
 def result_of(plan: Plan, packed: int, before: int, after: int | None) -> Collection:
     """What was planned or done, as the contract tells it."""
-    return Collection(sum(map(len, plan.indexes.values())), plan.dropped_bytes, packed, 0, before, after)
+    dropped = sum(map(len, plan.indexes.values()))
+    return Collection(dropped, plan.dropped_bytes, packed, 0, before, after, plan.removed)
 
 
 def _may_go(client: Client, one: Listed, gone: set[str]) -> bool:
@@ -104,17 +132,18 @@ def _may_go(client: Client, one: Listed, gone: set[str]) -> bool:
 
 def _token(key: str) -> str:
     """The token in the key of data."""
-    return key.split("/")[1]
+    return key.split("/")[2]
 
 
-def _trash(client: Client) -> dict[str, tuple[float, list[str]]]:
-    """The lists of what is to go, and how long ago they were written."""
-    listed = [one.key for one in client.listing("trash/")]
+def _trash(client: Client, store: str) -> dict[str, tuple[float, list[str]]]:
+    """The lists of what is to go, and how long ago they were written; names that are not ours are left out."""
+    listed = [one.key for one in client.listing(f"trash/{store}/") if keys.is_trash(one.key, store)]
     found = {}
     for key, got in zip(listed, client.get_many([Want(key) for key in listed]), strict=True):
         if got is not None:
             try:
-                found[key] = (got.age_s, [str(one) for one in orjson.loads(got.data)])
+                told = [str(one) for one in orjson.loads(got.data)]
+                found[key] = (got.age_s, [one for one in told if keys.data_token(one, store) is not None])
             except (ValueError, TypeError):  # not one of ours
                 continue
     return found

@@ -8,10 +8,12 @@
     hint/<log>                   where the head was not long ago; overwritten, never trusted
     pack/<log>/<tier>/<index>    events of many slots once more, for reading many at once
     snap/<log>/<snapshot>        what one snapshot holds; its name tells number, tier, note and size
-    data/<token>                 the chunks of a large snapshot
+    data/<store>/<token>/<n>     the chunks of a large snapshot
     note/<name>/<number>         small caches of the store's own
     probe/<token>                asks a new server whether it keeps conditions; nobody needs it afterwards
-    trash/<token>                names of objects that go once the grace period is over
+    trash/<store>/<token>        names of objects that go once the grace period is over
+
+``<store>`` is the id of the marker: objects of another store below the same prefix are not taken for ours.
 
 A segment of a log's name is its length, the name, and zeros up to a fixed width. LIST is asked to start after a full
 key of the level that it lists, and nothing else: some servers walk a tree of folders and skip keys otherwise.
@@ -35,7 +37,11 @@ _LEAD = 8
 _LONGEST_DETAIL = 4096
 _USUAL = b'0123456789abcdef,","root":""size":}y{"on":null[],"operations":0'
 """What notes are usually made of: shortens names, and nothing else depends on it."""
-_PROBE = re.compile(rf"probe/[0-9a-f]{{{_TOKEN}}}")
+_PROBE = re.compile(rf"probe/([0-9a-f]{{{_TOKEN}}})(/[0-9])?")
+_DATA = re.compile(rf"data/([0-9a-f]{{{_TOKEN}}})/([0-9a-f]{{{_TOKEN}}})/[0-9]{{4,}}")
+_TRASH = re.compile(rf"trash/([0-9a-f]{{{_TOKEN}}})/[0-9a-f]{{{_TOKEN}}}")
+KINDS = ("log", "blob", "hint", "pack", "snap", "data", "note", "probe", "trash")
+"""The first segments of all keys but the marker's."""
 NUMBER_LIMIT = 10**_NUMBER
 """Numbers in keys are smaller than this."""
 
@@ -104,19 +110,46 @@ def slot_key(log: str, slot: int) -> str:
     return f"log/{log_segment(log)}/{number_segment(slot)}"
 
 
-def probe_key(token: str) -> str:
-    """The key of the object by which a server is tried."""
-    return f"probe/{token}"
+def probe_key(token: str, number: int | None = None) -> str:
+    """The key of an object by which a server is tried."""
+    return f"probe/{token}" if number is None else f"probe/{token}/{number}"
 
 
 def probe_data(token: str) -> bytes:
     """What is written under that key: every byte, and what tells that it is ours."""
-    return b"kbstore probe %s\r\n\0" % token.encode() + bytes(range(256))
+    return _probe_head(token) + bytes(range(256))
 
 
-def is_probe(key: str) -> bool:
-    """Whether it is such a key."""
-    return _PROBE.fullmatch(key) is not None
+def _probe_head(token: str) -> bytes:
+    return b"kbstore probe %s\r\n\0" % token.encode()
+
+
+def is_probe(key: str, data: bytes) -> bool:
+    """Whether an object is one by which a server was tried: its bytes name its key."""
+    found = _PROBE.fullmatch(key)
+    return found is not None and data.startswith(_probe_head(found[1]))
+
+
+def data_key(store: str, token: str, number: int) -> str:
+    """The key of chunks of a snapshot."""
+    return f"data/{store}/{token}/{number:04d}"
+
+
+def data_token(key: str, store: str) -> str | None:
+    """The token of the snapshot that such a key belongs to; None if it is not one of this store."""
+    found = _DATA.fullmatch(key)
+    return found[2] if found is not None and found[1] == store else None
+
+
+def trash_key(store: str, token: str) -> str:
+    """The key of names that go later."""
+    return f"trash/{store}/{token}"
+
+
+def is_trash(key: str, store: str) -> bool:
+    """Whether it is such a key of this store."""
+    found = _TRASH.fullmatch(key)
+    return found is not None and found[1] == store
 
 
 def hint_key(log: str) -> str:

@@ -1,5 +1,7 @@
 """Whether a server keeps what everything stands on: it creates an object once, and stores what it is sent."""
 
+import logging
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,8 +21,11 @@ from backends.s3.commit import create_slot
 from backends.s3.refusals import Refused, is_transient
 
 FORMAT = 1
+_log = logging.getLogger("kbstore")
+_looked: set[str] = set()
 _PRECONDITION_FAILED = 412
 _LOOK_BYTES = 4096
+_IDENT = re.compile("[0-9a-f]{16}")
 
 
 def begin_store(client: Client, token: str) -> str:
@@ -34,7 +39,7 @@ def begin_store(client: Client, token: str) -> str:
     for listed in client.listing(""):
         if _is_folder_marker(listed):
             continue
-        if keys.is_probe(listed.key):
+        if listed.key.startswith("probe/") and _is_probe(client, listed.key):
             continue  # left behind by one that was cut short, or another that begins just now: the marker decides
         ours = client.get(keys.MARKER)
         if ours is not None and _is_marker(ours.data):
@@ -42,6 +47,7 @@ def begin_store(client: Client, token: str) -> str:
         raise StoreExists(
             f"{place} holds something else already: {listed.key}", hint="take a prefix that nothing else uses"
         )
+    _refuse_outer(client)
     require_sound_server(client, token)
     marker = orjson.dumps({"format": FORMAT, "id": token, "kind": "kbstore"}) + b"\n"
     if _create(client, keys.MARKER, marker) is not None:
@@ -75,7 +81,50 @@ def read_marker(client: Client) -> str:
         raise UnsupportedFormat(
             f"{place} has format {number}; this kbstore reads up to {FORMAT}", hint="install a newer kbstore"
         )
+    if not _IDENT.fullmatch(ident):
+        raise CorruptStore(f"the id in {place}/{keys.MARKER} is not one of a store", hint="check the prefix")
     return ident
+
+
+def warn_of_outer(client: Client) -> None:
+    """Warn, once a process, of a store whose prefix holds this store's."""
+    if client.options.place not in _looked:
+        _looked.add(client.options.place)
+        outer, _ = _outer(client)
+        if outer is not None:
+            _log.warning(
+                "the store %s lies within the store %s: give each a prefix of its own", client.options.place, outer
+            )
+
+
+def _refuse_outer(client: Client) -> None:
+    outer, hidden = _outer(client)
+    if outer is not None:
+        raise StoreExists(
+            f"{client.options.place} lies within the store {outer}", hint="take a prefix beside it, not below it"
+        )
+    if hidden is not None:
+        _log.warning("whether there is a store at %s, which would hold this one, may not be read", hidden)
+
+
+def _outer(client: Client) -> tuple[str | None, str | None]:
+    """The place of a store at a prefix above this one, and of one that the credentials do not allow to look for."""
+    segments = client.options.prefix.rstrip("/").split("/")[:-1] if client.options.prefix else None
+    found = hidden = None
+    for count in range(len(segments) + 1 if segments is not None else 0):
+        above = "".join(f"{segment}/" for segment in (segments or [])[:count])
+        got = client.look_at(above + keys.MARKER)
+        place = f"s3://{client.options.bucket}/{above}".rstrip("/")
+        if isinstance(got, Refused):
+            hidden = place if got.status in (401, 403) else hidden
+        elif _is_marker(got.data):
+            found = place
+    return found, hidden
+
+
+def _is_probe(client: Client, key: str) -> bool:
+    got = client.get(key, 0, _LOOK_BYTES)
+    return got is None or keys.is_probe(key, got.data)
 
 
 def require_sound_server(client: Client, token: str) -> None:

@@ -38,10 +38,12 @@ class Snapshots:
     Args:
         client: Requests.
         chunks: Told of what snapshots hold.
+        store: The id of the store.
     """
 
-    def __init__(self, client: Client, chunks: Chunks) -> None:
+    def __init__(self, client: Client, chunks: Chunks, store: str) -> None:
         self._client = client
+        self._store = store
         self._chunks = chunks
         self._listed: dict[str, dict[str, SnapshotName]] = {}
         self._unusable: set[str] = set()
@@ -120,7 +122,7 @@ class Snapshots:
         token: str,
     ) -> bool:
         """Write a snapshot, its chunks first; see `Backend.put_snapshot`."""
-        writing = _Writing(self._client, token)
+        writing = _Writing(self._client, self._store, token)
         for chunk, depth in _with_depth(chunks):
             writing.add(chunk, depth)
         there = self.indexes(log)
@@ -170,7 +172,7 @@ class Snapshots:
             self._listed.get(log, {}).pop(key, None)
 
     def _is_whole(self, name: SnapshotName) -> bool:
-        return sum(one.size for one in self._client.listing(f"data/{name.token}/")) == outside_bytes(name)
+        return sum(one.size for one in self._client.listing(f"data/{self._store}/{name.token}/")) == outside_bytes(name)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -315,8 +317,9 @@ def _names(chunk: Chunk, other: Chunk) -> bool:
 class _Writing:
     """The chunks of a snapshot on their way: large ones leave memory as they come."""
 
-    def __init__(self, client: Client, token: str) -> None:
+    def __init__(self, client: Client, store: str, token: str) -> None:
         self._client = client
+        self._store = store
         self._token = token
         self._lead: bytes | None = None
         self._inner: list[tuple[int, Chunk]] = []
@@ -382,7 +385,7 @@ class _Writing:
     def _write_out(self) -> None:
         if not self._pieces:
             return
-        key = f"data/{self._token}/{self._objects:04d}"
+        key = keys.data_key(self._store, self._token, self._objects)
         start = 0
         for directory, data, leads in self._pieces:
             self._written.append(("c", b"", [directory, key, start, len(data), packing.digest(data).hex()]))
@@ -435,7 +438,9 @@ class Notes:
 
     def drop(self, name: str) -> int:
         """Remove all of a name; returns how many there were."""
-        found = [one.key for one in self._client.listing(keys.note_folder(name))]
+        folder = keys.note_folder(name)
+        listed = self._client.listing(folder)
+        found = [one.key for one in listed if keys.number_of(one.key[len(folder) :]) is not None]
         self._client.delete(found)
         return len(found)
 
@@ -443,9 +448,12 @@ class Notes:
         """Names under which there are some."""
         listed = self._client.listing("note/", folders=True)
         names = (keys.note_name(one.key.removeprefix("note/").rstrip("/")) for one in listed if one.size < 0)
-        return sorted(
-            name for name in names if name is not None and any(self._client.listing(keys.note_folder(name), limit=1))
-        )
+        return sorted(name for name in names if name is not None and self._has(name))
+
+    def _has(self, name: str) -> bool:
+        folder = keys.note_folder(name)
+        listed = self._client.listing(folder)
+        return any(keys.number_of(one.key[len(folder) :]) is not None for one in listed)
 
     def damaged(self, one: Listed) -> bool:
         """Whether a note's object is not as it was written."""

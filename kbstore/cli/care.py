@@ -168,6 +168,8 @@ def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) ->
         say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})
         return
     would = "would drop" if dry_run else "dropped"
+    for name in done.removed if dry_run else ():
+        say(f"would remove {visible(name)}")
     say(f"{would} {counted(done.dropped_snapshots, 'snapshot')} ({done.dropped_bytes:,} bytes)")
     packed = f"{counted(done.packed_bodies, 'patch', 'patches')} and {counted(done.packed_chunks, 'chunk')}"
     say(f"{'would pack' if dry_run else 'packed'} {packed}")

@@ -148,7 +148,7 @@ class DictClient(Client):
     def _denied(self, request: Request, action: str, conditions: dict[str, str] | None = None) -> bool:
         """Whether the bucket's policy refuses a request, which is then counted as refused."""
         judge = self.bucket.judge
-        key = "" if action == "s3:ListBucket" else self.options.prefix + request.key
+        key = "" if action == "s3:ListBucket" else self._full(request.key)
         denied = judge is not None and not judge(action, key, conditions or {})
         request.status = 403 if denied else request.status
         return denied
@@ -181,7 +181,6 @@ def backend_on(bucket: Bucket, *, new: bool = False, read_only: bool = False, **
 
     chosen = Options(bucket.name, "kb/", cache="off", **options)
     client = DictClient(chosen, bucket)
-    if new:
-        probe.begin_store(client, client.chance.token())
+    store = probe.begin_store(client, client.chance.token()) if new else None
     client.meter.on = True
-    return S3Backend(chosen, client=client, proven=new, read_only=read_only)
+    return S3Backend(chosen, client=client, store=store, read_only=read_only)

@@ -95,8 +95,8 @@ def test_a_second_checkout_asks_for_less(tmp_path: Path) -> None:
     bucket = Bucket()
     options = Options("fake", "kb/", cache=str(tmp_path))
     maker = DictClient(options, bucket)
-    probe.begin_store(maker, "0" * 16)
-    with Store(S3Backend(options, client=maker, proven=True), author="a") as kb:
+    store = probe.begin_store(maker, "0" * 16)
+    with Store(S3Backend(options, client=maker, store=store), author="a") as kb:
         kb.commit({"problems": {f"p{n}": {"text": noise(n, 900)} for n in range(1500)}})
         kb.snapshot()
     came = []
