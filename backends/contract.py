@@ -236,6 +236,10 @@ class Backend(Protocol):
         """Names of all logs that hold a slot, sorted."""
         ...
 
+    def recall(self) -> None:
+        """Let logs reach as far as caches hold records whose slots are gone, to save what is left."""
+        ...
+
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:

@@ -180,6 +180,9 @@ class MemoryBackend:
         with self._store.lock:
             return sorted(self._store.logs)
 
+    def recall(self) -> None:
+        """Do nothing: no cache holds records; see `Backend.recall`."""
+
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:

@@ -75,6 +75,7 @@ def salvage(
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise KBStoreError(f"there is something in {folder} already", hint="name a folder that is empty or new")
+        store.backend.recall()
         with ExitStack() as stack:
             writing = _Writing(store, folder, stack, documents=documents, mode=mode)
             writing.done.report = verify_store(store, progress=progress, witness=writing)

@@ -18,7 +18,7 @@ from backends.names import check_address, check_log, check_note, check_write_id
 from backends.s3 import collect, keys, probe
 from backends.s3.cache import Cache
 from backends.s3.chance import Chance, SystemChance
-from backends.s3.check import damage_of_store
+from backends.s3.check import damage_of_store, logs_below
 from backends.s3.chunks import Chunks
 from backends.s3.client import Client
 from backends.s3.commit import create_slot, put_blob
@@ -79,6 +79,7 @@ class S3Backend:
         self._closed = False
         self._proven = store is not None
         self._confirmed = False
+        self._recalling = False
         self._stopped = ""
         self._cache: Cache | None = None
         hint = None
@@ -200,14 +201,18 @@ class S3Backend:
             raise state.damaged  # which number the next record has is not known
         if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
             raise _taken(log, slot, known.slot)
+        state.require_whole()
+        if slot == 1:
+            state.require_nothing()
         self._require_conditions()
         fresh = [chunk for chunk in chunks if not self._chunks.is_truth(chunk.address)]
-        written = encode_slot(log, slot, known.number + 1, records, fresh, writes)
+        written = encode_slot(log, slot, known.number + 1, records, fresh, writes, state.mark(known.slot))
         self.client.map(lambda blob: put_blob(self.client, *blob), list(written.blobs.items()))
         key = keys.slot_key(log, slot)
         there = create_slot(self.client, key, written.data, write_id=write_id, look_bytes=FIRST_BYTES)
         if there is not None:
             state.lost(slot, there)
+            state.require_whole()
             raise _taken(log, slot, state.known.slot)
         self._confirm(key, written.data)
         state.landed(decode_slot(log, slot, written.data))
@@ -227,9 +232,16 @@ class S3Backend:
     def logs(self) -> list[str]:
         """Names of all logs; see `Backend.logs`."""
         self._check_open()
-        listed = self.client.listing("log/", folders=True)
-        names = (keys.log_of(one.key.removeprefix("log/").rstrip("/")) for one in listed if one.size < 0)
-        return sorted(name for name in names if name is not None)
+        kinds = ("log", "pack") if self._recalling else ("log",)
+        return sorted(logs_below(self.client, kinds))
+
+    def recall(self) -> None:
+        """Let logs reach as far as caches hold what they have lost; see `Backend.recall`."""
+        self._check_open()
+        with self._lock:
+            self._recalling = True
+            for log in self._logs.values():
+                log.recall()
 
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
@@ -319,6 +331,11 @@ class S3Backend:
             self._check_writable()
         before = collect.size_bytes(self.client)
         logs = self.logs()
+        for log in logs_below(self.client, ("log", "pack", "hint", "snap")):
+            # Caches of slots that are gone are all that is left of them.
+            if not self._log(log).tail().slot:
+                self._log(log).require_nothing()
+            self._log(log).require_whole()
         plan = collect.plan_collection(self.client, self._snapshots, self._store, logs, keep)
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
@@ -364,6 +381,8 @@ class S3Backend:
         with self._lock:
             if log not in self._logs:
                 self._logs[log] = Log(self.client, log, self._chunks.saw)
+                if self._recalling:
+                    self._logs[log].recall()
             return self._logs[log]
 
     def _keeper(self, log: str) -> Keeper:

@@ -5,7 +5,9 @@ looks sound and tells another story is found.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from backends import packing
 from backends.contract import Damage
@@ -26,17 +28,18 @@ _Records = dict[int, tuple[bytes, bytes]]
 
 def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage]:
     """Everything that is not as it was written."""
-    logs = []
     for one in client.listing("log/", folders=True):
-        log = keys.log_of(one.key.removeprefix("log/").rstrip("/"))
-        if log is None:
+        if keys.log_of(one.key.removeprefix("log/").rstrip("/")) is None:
             yield Damage(f"{one.key} is not a log", cache=True)
-        else:
-            logs.append(log)
-    for log in logs:
+    for log in sorted(logs_below(client, ("hint", "pack", "snap", "log"))):
         records: _Records = {}
-        packs = _listed_packs(client, log)  # before the slots, so that all slots that they pack are read
-        yield from _slots(client, log, records)
+        # Before the slots, so that all slots that they speak of are read.
+        packs = _listed_packs(client, log)
+        promises = _promises(client, log, packs)
+        end = _End()
+        yield from _slots(client, log, records, end)
+        if (lost := _lost(log, promises, end)) is not None:
+            yield lost
         yield from _packs(client, log, packs, records)
         yield from _snapshots(client, log)
         yield from _hint(client, log)
@@ -47,6 +50,56 @@ def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage
     yield from _foreign(client, store)
 
 
+def logs_below(client: Client, kinds: Iterable[str]) -> set[str]:
+    """The logs that have objects of these kinds: slots, packs, hints, snapshots."""
+    found = (
+        one.key.partition("/")[2].rstrip("/") for kind in kinds for one in client.listing(f"{kind}/", folders=True)
+    )
+    return {log for log in map(keys.log_of, found) if log is not None}
+
+
+@dataclass(slots=True)
+class _End:
+    """The newest slot that was listed, the last record of the newest that could be read, and whether one could not."""
+
+    slot: int = 0
+    record: int = 0
+    unread: bool = False
+
+
+class _Promises(NamedTuple):
+    """What caches say of a log: slots by what names them, and the newest record that a snapshot is of."""
+
+    slots: dict[str, int]
+    record: int
+
+
+def _promises(client: Client, log: str, packs: list[tuple[str, int | None, str]]) -> _Promises:
+    got = client.get(keys.hint_key(log))
+    hinted = head.decode_hint(log, got.data).slot if got is not None else 0
+    packed = max((PackId(log, tier, at).slots[-1] for tier, at, _ in packs if at is not None), default=0)
+    folder = f"snap/{keys.log_segment(log)}/"
+    names = (keys.snapshot_of(one.key[len(folder) :]) for one in client.listing(folder))
+    record = max((name.number for name in names if name is not None), default=0)
+    return _Promises({"its hint names": hinted, "its packs hold": packed}, record)
+
+
+def _lost(log: str, promises: _Promises, end: _End) -> Damage | None:
+    """What caches speak of and no slot holds: they are written after the slots, so these were there."""
+    what, slot = max(promises.slots.items(), key=lambda one: one[1])
+    if slot > end.slot:
+        told = f"{what} slot {slot}"
+    elif promises.record > end.record and not end.unread:
+        told = f"a snapshot is of record {promises.record}"
+    else:
+        return None
+    where = f"ends at slot {end.slot}" if end.slot else "has no slot"
+    return Damage(
+        f"log {log} {where}, but {told}: slots are missing (kbstore salvage saves what caches hold of them)",
+        cache=False,
+    )
+
+
 def _foreign(client: Client, store: str) -> Iterator[Damage]:
     """What lies below the prefix and is not of this store: ``gc`` leaves it alone."""
     ours = {keys.MARKER, *(f"{kind}/" for kind in keys.KINDS)}
@@ -55,14 +108,15 @@ def _foreign(client: Client, store: str) -> Iterator[Damage]:
         own = f"{kind}/{store}/"
         found += [one.key for one in client.listing(f"{kind}/", folders=True) if one.key != own]
     for key in found[:_MOST_FOREIGN]:
-        yield Damage(f"{key} is not of this store, and is left alone", cache=True)
+        yield Damage(f"{key} is not of this store, and is left alone", cache=False, note=True)
     if len(found) > _MOST_FOREIGN:
-        yield Damage(f"{len(found) - _MOST_FOREIGN} more are not of this store", cache=True)
+        yield Damage(f"{len(found) - _MOST_FOREIGN} more are not of this store", cache=False, note=True)
 
 
-def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
+def _slots(client: Client, log: str, records: _Records, end: _End) -> Iterator[Damage]:
     folder = f"log/{keys.log_segment(log)}/"
     expected = number = 1
+    mark: str | None = ""
     unread: list[Damage] = []  # of slots since the last one that could be read: which records they hold is told by it
     for batch in _batches(client.listing(folder)):
         got = client.get_many([Want(one.key) for one in batch])
@@ -73,15 +127,22 @@ def _slots(client: Client, log: str, records: _Records) -> Iterator[Damage]:
                 continue
             if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a list may miss the newest
                 unread.append(Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False))
-            expected = slot + 1
+            mark = mark if slot == expected else None
+            expected, end.slot = slot + 1, slot
             run, damage = _read_slot(client, log, slot, answer, records)
             if run is None:
-                unread += damage
+                unread, mark = [*unread, *damage], None
                 continue
             yield from (found._replace(records=(log, number, run.first - 1)) for found in unread)
+            if mark is not None and run.before != mark:
+                yield Damage(
+                    f"slot {slot} of log {log} was not written behind slot {slot - 1} as it is there: it was replaced",
+                    cache=False,
+                )
             if run.first != number and not unread:
                 yield Damage(f"slot {slot} of log {log} begins with record {run.first}, not {number}", cache=False)
-            unread, number = [], run.last + 1
+            unread, number, mark = [], run.last + 1, run.mark
+    end.record, end.unread = number - 1, bool(unread)
     yield from (found._replace(records=(log, number, number + len(unread) - 1)) for found in unread)
 
 

@@ -112,6 +112,11 @@ def unpack(kind: bytes, data: bytes, where: str) -> Contents:
     return Contents(description, parts, end)
 
 
+def mark_of(data: bytes) -> str:
+    """What tells an object from others, given its beginning: the digest of its description, which has all others."""
+    return bytes(_HEAD.unpack_from(data)[2]).hex()
+
+
 def part_in(part: Part, data: bytes, where: str, *, start: int = 0) -> bytes:
     """A part out of the bytes of an object from `start` on, checked.
 

@@ -76,6 +76,7 @@ class Keeper:
         """
         with self._lock:
             hint = before = self._known_packs()
+            self._log.require_whole()
             packed = 0
             for _ in range(most):
                 hint = self._with_large(hint)
@@ -101,6 +102,7 @@ class Keeper:
         slot = self._log.known.slot
         if not self._alone():
             hint = merged(hint, self._log.read_hint_again())
+        self._log.require_whole()
         hint = hint._replace(slot=max(hint.slot, slot))
         self._client.put(keys.hint_key(self._log.name), encode_hint(self._log.name, hint))
         self._log.hint, self._log.told_too_little = hint, False

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from backends.contract import StoredRecord, Tail
-from backends.errors import CorruptStore
+from backends.errors import BackendError, CorruptStore, StoreUnavailable
 from backends.s3 import head, keys
 from backends.s3.client import Client, Got, Want
 from backends.s3.head import NO_HINT, Hint, newest_slot
@@ -73,6 +73,12 @@ class Log:
         self._searched: set[int] = set()
         self._bad: set[PackId] = set()
         self._chunky: set[int] = set()
+        self._marks: dict[int, tuple[str, str]] = {}
+        self._wrong = ""
+        self._mine: set[int] = set()
+        self._replaced = False
+        self._recalling = False
+        self._recalled_to = 0
 
     # ---- the head ----------------------------------------------------------------------------------------------------
 
@@ -90,7 +96,10 @@ class Log:
         if not fresh and self._looked and not self._behind:
             return self._known
         with self._client.one_call():
-            return self._found(fresh=fresh)
+            found = self._found(fresh=fresh)
+        if self._replaced:  # what this process has in memory is another history than the one that is there
+            self.require_whole()
+        return found
 
     def _found(self, *, fresh: bool) -> Tail:
         self._begin()
@@ -99,10 +108,13 @@ class Log:
             # As much as the packs hold that are promised; nobody who wants to know more asks so.
             return Tail(len(self.hint.large) * LARGE + len(self.hint.small) * SMALL, self.hint.next - 1)
         newest = newest_slot(self._probe, self._jump, self._known.slot, self.hint.slot)
-        if newest:
+        if newest > self._recalled_to:
             self._end_at(newest)
         self._looked, self._behind = True, False
+        self._compare(self.hint)
         self.hint = head.as_far_as(self.hint, self._known.slot)
+        if self._recalling:
+            self._recalled()
         return self._known
 
     def _end_at(self, newest: int) -> None:
@@ -129,6 +141,14 @@ class Log:
             skipped += len(batch)
             slot = batch[0]
         return skipped
+
+    def _compare(self, hint: Hint) -> None:
+        """Take note of a hint that names a slot which is not there: it is written after the slot."""
+        if hint.slot > self._known.slot:
+            newest = self._known.slot
+            self._wrong = (
+                f"the hint of log {self.name} names slot {hint.slot}, and the newest that is there is {newest}"
+            )
 
     def _was_ahead(self) -> bool:
         """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""
@@ -159,6 +179,7 @@ class Log:
             self._remember(run.places[0].slot, run)
             self._looked = True
             self._losses = 0
+            self._mine.add(run.places[0].slot)
             self._searched.add(run.places[0].slot)
 
     def made(self, pack: PackId, data: bytes) -> None:
@@ -184,6 +205,7 @@ class Log:
         told = head.read_hint(self._client, self.name)
         if told.slot > self._known.slot and not self._probe([told.slot]):
             self.tail()
+            self._compare(told)
         self.hint = merged(self.hint or NO_HINT, head.as_far_as(told, self._known.slot))
         return self.hint
 
@@ -559,6 +581,7 @@ class Log:
                     _, dropped = self._runs.popitem(last=False)
                     self._runs_bytes -= len(dropped.held) + sum(map(len, dropped.headers))
             if isinstance(source, int):
+                self._check_chain(source, run)
                 place = run.places[0]
                 if source not in self._places:
                     insort(self._order, source)
@@ -569,6 +592,77 @@ class Log:
                 if source > self._known.slot:
                     self._known = Tail(source, place.first + place.records - 1)
         self._on_run(run)
+
+    def _check_chain(self, slot: int, run: Run) -> None:
+        """See whether a slot is what was seen of it, and stands between those that were written around it."""
+        seen = self._marks.setdefault(slot, (run.mark, run.before))
+        before, behind = self._marks.get(slot - 1), self._marks.get(slot + 1)
+        if seen[0] != run.mark:
+            wrong = slot
+        elif before is not None and run.before != before[0]:
+            wrong = slot - 1
+        elif behind is not None and behind[1] != run.mark:
+            wrong = slot
+        else:
+            return
+        self._wrong = f"slot {wrong} of log {self.name} was replaced: the slot behind it was written behind another one"
+        if wrong in self._mine:
+            self._replaced = True
+            self._wrong = f"slot {wrong} of log {self.name}, which this process wrote, was replaced by another writer"
+
+    def mark(self, slot: int) -> str:
+        """What tells a slot from any other that could stand there; empty for slot 0."""
+        with self._lock:
+            known = self._marks.get(slot)
+        return known[0] if known is not None else self.slot(slot).mark if slot else ""
+
+    def require_whole(self) -> None:
+        """See that nothing that was seen speaks of a slot that is gone or was replaced: nothing is written then.
+
+        Raises:
+            StoreUnavailable: Something does.
+        """
+        if self._wrong:
+            raise StoreUnavailable(
+                f"nothing is {'read or ' if self._replaced else ''}written: {self._wrong}",
+                hint="run kbstore verify; docs/s3.md says how to go on if slots are gone or were replaced",
+            )
+
+    def require_nothing(self) -> None:
+        """See, before the first slot is written, that no pack or snapshot speaks of slots that are gone.
+
+        Raises:
+            StoreUnavailable: One does.
+        """
+        snapshots = f"snap/{keys.log_segment(self.name)}/"
+        try:
+            listed = self._client.listing(f"pack/{keys.log_segment(self.name)}/")
+            packs = any(pack_of(self.name, one.key) is not None for one in listed)
+            listed = self._client.listing(snapshots)
+            taken = any(keys.snapshot_of(one.key[len(snapshots) :]) is not None for one in listed)
+        except BackendError:  # who may not list sees no caches, and goes without
+            return
+        if packs or taken:
+            what = "packs" if packs else "snapshots"
+            self._wrong = f"log {self.name} has no slot, and {what} of slots that it had"
+        self.require_whole()
+
+    def recall(self) -> None:
+        """Let the log reach as far as packs hold slots that are gone; for what is saved of a damaged store."""
+        self._recalling = True
+
+    def _recalled(self) -> None:
+        """Take in the packs that there are, from the first on."""
+        firsts: list[int] = []
+        last = 0
+        while (run := self._read_pack(PackId(self.name, "a", len(firsts)))) is not None:
+            firsts.append(run.first)
+            last = run.last
+        if len(firsts) * SMALL > self._known.slot:
+            self.hint = Hint(len(firsts) * SMALL, (), tuple(firsts), last + 1)
+            self._known = Tail(len(firsts) * SMALL, last)
+            self._recalled_to = self._known.slot
+            self.damaged = None
 
     def _note_writes(self, place: Place) -> None:
         self._searched.add(place.slot)

@@ -25,6 +25,7 @@ _log = logging.getLogger("kbstore")
 _looked: set[str] = set()
 _PRECONDITION_FAILED = 412
 _LOOK_BYTES = 4096
+_RACES, _RACERS = 3, 8
 _IDENT = re.compile("[0-9a-f]{16}")
 
 
@@ -49,6 +50,7 @@ def begin_store(client: Client, token: str) -> str:
         )
     _refuse_outer(client)
     require_sound_server(client, token)
+    require_one_winner(client, token)
     marker = orjson.dumps({"format": FORMAT, "id": token, "kind": "kbstore"}) + b"\n"
     if _create(client, keys.MARKER, marker) is not None:
         raise StoreExists(f"there is a store at {place} already", hint="open it")
@@ -146,6 +148,32 @@ def require_sound_server(client: Client, token: str) -> None:
     if ignored:
         raise ignores_conditions(client)
     _remember(client)
+
+
+def require_one_winner(client: Client, token: str) -> None:
+    """See that of several who create an object at once one wins: a server may check a condition and write later.
+
+    Raises:
+        StoreUnavailable: Two won, or what stands there is not what the winner wrote.
+    """
+    keys_ = [keys.probe_key(token, number) for number in range(_RACES)]
+    runs = [(key, keys.probe_data(token) + b"%d" % racer) for racer in range(_RACERS) for key in keys_]
+    try:
+        won = client.map(lambda run: not _refuses(client, *run), runs)
+        for key in keys_:
+            winners = [data for (where, data), first in zip(runs, won, strict=True) if first and where == key]
+            # Without a winner the answer to it was lost.
+            if len(winners) > 1 or (winners and not _comes_back(client, key, winners[0])):
+                raise StoreUnavailable(
+                    f"the server of {client.options.place} lets two writers win one slot: it checks If-None-Match, "
+                    "and writes later",
+                    hint="docs/s3.md lists servers that work",
+                )
+    finally:
+        try:
+            client.delete(keys_)
+        except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind
+            pass
 
 
 def is_known_server(client: Client) -> bool:

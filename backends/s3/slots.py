@@ -87,6 +87,8 @@ class Run:
         key: The object.
         size: Its length.
         leads: Where the beginnings of the addresses of all its chunks stand, in order; None where it has none.
+        mark: Of a slot: what tells its bytes from any others.
+        before: Of a slot: the mark of the slot before it; empty for the first.
     """
 
     log: str
@@ -99,6 +101,8 @@ class Run:
     key: str
     size: int
     leads: Piece | None = None
+    mark: str = ""
+    before: str = ""
 
     @property
     def first(self) -> int:
@@ -138,8 +142,9 @@ def encode_slot(
     records: Sequence[Record],
     chunks: Sequence[Chunk],
     writes: Sequence[tuple[str, int]],
+    before: str = "",
 ) -> Written:
-    """The object of a slot whose first record has number `first`."""
+    """The object of a slot whose first record has number `first`, behind one with the mark `before`."""
     parts: list[tuple[str, bytes, Any]] = [("h", packing.compress(b"".join(r.header for r in records), 3), None)]
     if chunks:
         parts.append(("d", leads_of(c.address for c in chunks), None))
@@ -157,6 +162,7 @@ def encode_slot(
         "log": log,
         "slot": slot,
         "first": first,
+        "before": before,
         "writes": [list(write) for write in writes],
         "headers": [len(r.header) for r in records],
         "bodies": [len(r.body) for r in records],
@@ -203,7 +209,9 @@ def decode_slot(log: str, slot: int, data: bytes) -> Run:
         if not sizes or counted != len(sizes) or number != first + len(sizes) or len(told["bodies"]) != len(sizes):
             raise CorruptStore(f"the counts of {where} do not agree", hint="run: kbstore verify")
         place = Place(slot, first, len(sizes), writes)
-        return Run(log, [place], headers, told["bodies"], bodies, chunks, data, key, contents.size, leads)
+        before = str(told["before"])
+        mark = container.mark_of(data)
+        return Run(log, [place], headers, told["bodies"], bodies, chunks, data, key, contents.size, leads, mark, before)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
         raise CorruptStore(f"{where} is malformed: {fault!r}", hint="run: kbstore verify") from None
 

@@ -113,6 +113,9 @@ class SQLiteBackend:
         """Names of all logs; see `Backend.logs`."""
         return self._logs.names()
 
+    def recall(self) -> None:
+        """Do nothing: no cache holds records; see `Backend.recall`."""
+
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:

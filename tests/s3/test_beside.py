@@ -59,7 +59,7 @@ def test_what_others_put_there_is_left_alone() -> None:
         report = kb.verify()
         assert report.ok
         for word in ("photos/", "data/report.csv", "trash/notes.txt"):
-            assert any(word in said and "left alone" in said for said in report.caches), word
+            assert any(word in said and "left alone" in said for said in report.notes), word
 
 
 def test_the_plan_names_what_goes() -> None:
@@ -101,7 +101,7 @@ def test_a_store_below_another(bucket: str, moto_url: str, caplog: Any, monkeypa
             outer.commit({"n": 1}, allow_empty=True)
             assert not [key for key in outer.gc(dry_run=True).removed if key.startswith("data/data/")]
             outer.backend.collect({})
-            assert any("data/kbstore" in said for said in outer.verify().caches)
+            assert any("data/kbstore" in said for said in outer.verify().notes)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             open_backend(f"s3://{bucket}/data").close()
@@ -111,7 +111,7 @@ def test_a_store_below_another(bucket: str, moto_url: str, caplog: Any, monkeypa
     with Store.open(f"s3://{bucket}/data") as inner:
         assert inner.checkout() == document
         report = inner.verify()
-        assert (report.problems, report.caches) == ([], [])
+        assert (report.problems, report.caches, report.notes) == ([], [], [])
 
 
 def test_what_may_not_be_looked_at_is_noted(caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,12 +154,12 @@ def test_packs_that_are_listed_are_described_as_the_hint_does() -> None:
     assert hint_of(bucket).large == whole.large
 
 
-def test_a_hint_of_a_history_that_is_gone_is_not_carried_on() -> None:
-    """Restored to slot 40 with hint and packs of 100: they count as far as the log goes, and packs are made anew."""
+def test_packs_of_a_history_that_is_gone_are_made_anew() -> None:
+    """Restored to slot 40 and the hint removed by hand: packs count as far as the log goes, and others are replaced."""
     bucket, kb = begun(100)
     kb.close()
     assert packed_slots(hint_of(bucket)) == 96
-    bucket.remove(*[key for key in bucket.objects if key.startswith("log/") and int(key[-12:]) > 40])
+    bucket.remove(KEY, *[key for key in bucket.objects if key.startswith("log/") and int(key[-12:]) > 40])
     with Store(backend_on(bucket), author="b") as writer:
         for n in range(30):
             replace(writer, "m", n + 1)
@@ -167,3 +167,5 @@ def test_a_hint_of_a_history_that_is_gone_is_not_carried_on() -> None:
     assert packed_slots(hint_of(bucket)) == 64
     assert 64 <= hint_of(bucket).slot <= 70
     assert [v.id for v in Store(backend_on(bucket)).log()] == expected
+    report = Store(backend_on(bucket)).verify()
+    assert ["its packs hold slot 96" in said for said in report.problems] == [True]

@@ -1,0 +1,171 @@
+"""Slots that are gone or were replaced: told, never built upon, and what packs hold of them is saved."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from backends.errors import StoreUnavailable
+from kbstore import Store
+from kbstore.errors import KBStoreError
+from kbstore.salvage import salvage
+from tests.s3.fakes import Bucket, backend_on
+from tests.store.support import replacing
+
+SLOTS = 100
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    """A store of so many slots, with packs, a hint and a snapshot."""
+    found = Bucket()
+    with Store(backend_on(found, new=True), author="a") as kb:
+        kb.commit({"n": 0})
+        for n in range(1, SLOTS):
+            kb.commit(patch=replacing("/n", n))
+            kb.backend.settle()  # type: ignore[attr-defined] # the hint then names slot 96
+        kb.snapshot()
+    return found
+
+
+def lose(bucket: Bucket, after: int, *more: str) -> None:
+    """Remove the slots after one, as a lifecycle rule does, and all objects of these kinds."""
+    gone = [key for key in bucket.objects if key.startswith("log/") and int(key[-12:]) > after]
+    bucket.remove(*gone, *[key for key in bucket.objects if key.startswith(more)])
+
+
+@pytest.mark.parametrize("after", [0, 1, 40, 99])
+@pytest.mark.parametrize("kept", ["hint/", "pack/", "snap/"])
+def test_verify_compares_slots_with_what_caches_say(bucket: Bucket, after: int, kept: str) -> None:
+    """Slots that a hint, a pack or a snapshot speaks of are missed, whichever of them is left."""
+    assert Store(backend_on(bucket)).verify().ok
+    lose(bucket, after, *{"hint/", "pack/", "snap/"} - {kept})
+    report = Store(backend_on(bucket, read_only=True)).verify()
+    if kept != "snap/" and after >= 96:
+        assert report.ok  # nothing but the snapshot speaks of the last four
+    else:
+        assert [said for said in report.problems if "slots are missing" in said]
+
+
+@pytest.mark.parametrize("kept", ["hint/", "pack/", "snap/"])
+def test_no_second_history_is_begun(bucket: Bucket, kept: str) -> None:
+    """All slots are gone: a writer refuses, and nothing is written or collected."""
+    lose(bucket, 0, *{"hint/", "pack/", "snap/"} - {kept})
+    before = dict(bucket.objects)
+    for act in (lambda kb: kb.commit({"n": 1}), lambda kb: kb.gc()):
+        with Store(backend_on(bucket), author="b") as kb, pytest.raises(StoreUnavailable, match="nothing is written: "):
+            act(kb)
+    assert bucket.objects == before
+
+
+@pytest.mark.parametrize("after", [1, 40, 95])
+def test_a_writer_refuses_if_the_hint_names_a_slot_that_is_gone(bucket: Bucket, after: int) -> None:
+    """Readers go on with what is there; the hint stays, since it tells of the loss, until a person removes it."""
+    lose(bucket, after)
+    before = dict(bucket.objects)
+    with Store(backend_on(bucket), author="b") as kb:
+        assert kb.checkout() == {"n": after - 1}
+        assert len(list(kb.log())) == after
+        with pytest.raises(StoreUnavailable, match=f"names slot 96, and the newest that is there is {after}$"):
+            kb.commit({"n": -1})
+    assert bucket.objects == before
+    bucket.remove(*[key for key in bucket.objects if key.startswith(("hint/", "pack/", "snap/"))])
+    with Store(backend_on(bucket), author="b") as kb:
+        assert kb.commit({"n": -1}).seq == after + 1
+        assert kb.verify().ok
+
+
+@pytest.mark.parametrize(("after", "saved"), [(0, 96), (40, 96), (98, 98)])
+@pytest.mark.parametrize("hinted", [True, False])
+def test_salvage_reads_packs(bucket: Bucket, tmp_path: Path, after: int, saved: int, hinted: bool) -> None:
+    """Events and documents of slots that are gone, as far as packs hold them."""
+    expected = [version.id for version in Store(backend_on(bucket)).log(newest_first=False)]
+    lose(bucket, after, *([] if hinted else ["hint/"]))
+    done = salvage(Store(backend_on(bucket, read_only=True)), tmp_path / "saved")
+    assert (done.events, done.patches, done.documents) == (saved, saved, saved)
+    assert (tmp_path / "saved" / "documents" / "main" / f"v{saved}.json").exists()
+    lines = (tmp_path / "saved" / "events.jsonl").read_text().splitlines()
+    assert [line.partition('"id":"')[2][:64] for line in lines] == expected[:saved]
+
+
+# ---- two winners -----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_checks_and_then_writes_is_refused() -> None:
+    """It keeps the condition for one after another, and not for several at once; nothing is left there."""
+    bucket = Bucket()
+    bucket.race_s = 0.02
+    with pytest.raises(StoreUnavailable, match="two writers win one slot"):
+        backend_on(bucket, new=True)
+    assert bucket.objects == {}
+    bucket.race_s = 0.0
+    backend_on(bucket, new=True).close()
+
+
+def test_a_process_stops_if_its_slot_was_replaced() -> None:
+    """Two writers won slot 2: the one whose slot is gone learns it with the next slot, and says so."""
+    bucket = Bucket()
+    mine, other = (Store(backend_on(bucket, new=new), author="a") for new in (True, False))
+    mine.commit({"n": 0})
+    other.head()
+    mine.commit(patch=[{"op": "add", "path": "/mine", "value": 1}])
+    bucket.remove("log/4main000000000000/000000000002")
+    for n in range(2):
+        other.commit(patch=[{"op": "add", "path": f"/other{n}", "value": 1}])
+    before = dict(bucket.objects)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="slot 2 of log main, which this process wrote, was replaced"):
+            mine.commit(patch=[{"op": "add", "path": "/more", "value": 1}])
+    assert bucket.objects == before
+    with Store(backend_on(bucket), author="c") as kb:  # the history of the others is whole
+        assert kb.commit(patch=[{"op": "add", "path": "/more", "value": 1}]).seq == 4
+        assert kb.verify().ok
+
+
+def test_a_slot_that_others_replaced_is_told() -> None:
+    """What was written behind it does not fit: verify says so, and a new process does not build on it."""
+    bucket = Bucket()
+    other = Bucket()
+    with Store(backend_on(bucket, new=True), author="a") as kb:
+        for n in range(3):
+            kb.commit({"n": n})
+    other.objects = {key: kept for key, kept in bucket.objects.items() if not key.endswith(("2", "3"))}
+    with Store(backend_on(other), author="b") as kb:
+        kb.commit({"m": 1})
+    slot = "log/4main000000000000/000000000002"
+    bucket.objects[slot] = other.objects[slot]
+    report = Store(backend_on(bucket)).verify()
+    assert any("slot 3 of log main was not written behind slot 2" in said for said in report.problems)
+    with Store(backend_on(bucket), author="c") as kb, pytest.raises(KBStoreError):
+        kb.commit({"n": 9})
+
+
+def test_writers_on_a_server_with_a_race() -> None:
+    """Whatever is acknowledged before the fault is seen, verify tells of it; a lost commit is never called whole."""
+    bucket = Bucket()
+    Store(backend_on(bucket, new=True), author="x").commit({"n": 0})
+    bucket.race_s = 0.003
+    acknowledged: list[str] = []
+    stopped: list[Exception] = []
+
+    def work(name: str) -> None:
+        try:
+            with Store(backend_on(bucket), author=name) as kb:
+                for n in range(12):
+                    version = kb.commit(patch=[{"op": "add", "path": f"/{name}-{n}", "value": n}])
+                    acknowledged.append(version.id)
+                    time.sleep(0.001)
+        except KBStoreError as fault:
+            stopped.append(fault)
+
+    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bucket.race_s = 0.0
+    report = Store(backend_on(bucket)).verify()
+    there = {version.id for version in Store(backend_on(bucket)).log()} if report.ok else set()
+    assert not report.ok or set(acknowledged) <= there
+    assert stopped or report.ok
