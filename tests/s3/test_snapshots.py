@@ -31,15 +31,15 @@ def kinds(bucket: Bucket, *folders: str) -> list[str]:
 def before_index(kb: Store, act: Any) -> None:
     """Do something once, when the data of the next snapshot is written and its index is not."""
     client = kb.backend.client  # type: ignore[attr-defined]
-    original = client.put
+    original = client.put_new
 
-    def put(key: str, data: bytes) -> None:
+    def put_new(key: str, data: bytes) -> bool:
         if key.startswith("snap/"):
-            client.put = original
+            client.put_new = original
             act()
-        original(key, data)
+        return bool(original(key, data))
 
-    client.put = put
+    client.put_new = put_new
 
 
 def collect_later(bucket: Bucket, *, keep: bool = True) -> None:
