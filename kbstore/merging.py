@@ -4,8 +4,8 @@ Objects are merged by member, arrays by element: an element is the same one on a
 wherever it is. Elements without a key are merged only if both sides left all of them at their places, apart from what
 they appended.
 
-The same change on both sides is one change. A number is the exception, since it may be a count: two writers who both
-made 3 votes of 2 meant 4.
+The same change on both sides is one change. A value that holds a number is the exception, since it may be a count: two
+writers who both made 3 votes of 2 meant 4, and two who both began a counter at 1 meant 2.
 """
 
 from collections.abc import Iterator, Sequence
@@ -138,8 +138,7 @@ class _Merging:
             return self._object(place, base, ours, theirs)
         if kinds == {list}:
             return self._lists(place, base, ours, theirs)
-        counts = type(ours) in _NUMBERS and (base is MISSING or type(base) in _NUMBERS)
-        if counts or differs(ours, theirs):
+        if differs(ours, theirs) or _has_number(ours):
             self._note(place, base, ours, theirs)
         return theirs
 
@@ -170,3 +169,18 @@ class _Merging:
 
     def _note(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> None:
         self.conflicts.append(conflict_at(place, base, ours, theirs))
+
+
+def _has_number(value: JSON) -> bool:
+    """Whether a value is a number or holds one."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        kind = type(value)
+        if kind in _NUMBERS:
+            return True
+        if kind is dict:
+            pending += value.values()
+        elif kind is list:
+            pending += value
+    return False

@@ -547,6 +547,35 @@ def test_retries_of_many_threads_all_land(location: str) -> None:
         assert kb.head().seq == 31
 
 
+@pytest.mark.parametrize("document", [{"days": {}}, {"days": []}], ids=["object", "array"])
+def test_a_counter_that_two_begin_counts_both(document: Any) -> None:
+    """Both find no counter and begin one at 1: the second one begins anew, and finds it."""
+    with Store.create("memory:", document) as kb:
+        other = Store(kb.backend)
+
+        def count(found: Any) -> None:
+            days = found["days"]
+            entries = days.values() if isinstance(days, dict) else days
+            entry = next((entry for entry in entries if entry["id"] == "today"), None)
+            if entry is not None:
+                entry["n"] += 1
+            elif isinstance(days, dict):
+                days["today"] = {"id": "today", "n": 1}
+            else:
+                days.append({"id": "today", "n": 1})
+
+        raced = []
+
+        def meet(found: Any) -> None:
+            if not raced:
+                raced.append(other.retry(count))
+            count(found)
+
+        kb.retry(meet)
+        days = kb.checkout()["days"]
+        assert [entry["n"] for entry in (days.values() if isinstance(days, dict) else days)] == [2]
+
+
 def test_a_write_id_makes_retry_safe_to_repeat(kb: Store) -> None:
     """The same call with the same id lands once."""
 
