@@ -15,7 +15,6 @@ from kbstore.cli.session import Session, same_place
 from kbstore.errors import KBStoreError
 from kbstore.project import FOLDER, project_of
 from kbstore.store import Store
-from kbstore.tables import application_of
 from kbstore.workfile import WorkFileError
 
 EXPORT = re.compile(rb'\{("branch":"[^"]*",|"lost":\d+,)*"event":\{|\{"id":"[0-9a-f]{64}","ref":\{')
@@ -96,6 +95,8 @@ def _is_of_store(session: Session, store: Store, path: Path) -> bool:
 
 def _is_a_store(path: Path) -> bool:
     """Whether a file is a store, of whatever format; only SQLite opens it, since it may be in use."""
+    from kbstore.tables import application_of
+
     found = application_of(path)
     return found is not None and found >> 8 == APPLICATION_ID >> 8
 

@@ -242,7 +242,7 @@ def test_apply_commits_a_patch_and_updates_the_file(kb: Shell) -> None:
     ("patch", "told"),
     [
         (b"{", "stdin: the patch cannot be read: line 1"),
-        (b"{}", "stdin: the patch is not an array"),
+        (b"{}", "stdin: this is a document"),
         (b'[{"op": "remove", "path": "/nope"}]', "stdin: operation 0 (remove '/nope')"),
         (b'[{"op": "test", "path": "/name", "value": "x"}]', 'not "x"'),
         (b'[{"op": "replace", "path": "/name", "value": 1e999}]', "1e999"),

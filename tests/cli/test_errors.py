@@ -312,7 +312,7 @@ def test_a_file_beside_another_has_its_own_history(shell: Shell) -> None:
 
 
 def test_a_file_is_not_committed_into_the_history_of_another(kb: Shell) -> None:
-    """Nothing is written; a file that was checked out of the history may be, and so may one that was renamed."""
+    """Nothing is written; a file that was checked out of the history may be, and so may one that `mv` renamed."""
     other = kb.folder / "other.json"
     other.write_text('{"mine": 1}')
     store = str(kb.folder / ".kbstore" / "kb.db")
@@ -326,7 +326,11 @@ def test_a_file_is_not_committed_into_the_history_of_another(kb: Shell) -> None:
     kb.ok("commit", "--file", "other.json", "-m", "from a copy")
     assert kb.ok("get", "/problems/p2/votes").out == "6\n"
     kb.file.rename(kb.folder / "renamed.json")
-    kb.ok("commit", "--file", "renamed.json", "-m", "renamed", "--allow-empty")
+    told = kb.fails(3, "commit", "--file", "renamed.json", "-m", "renamed", "--allow-empty").err
+    assert told.endswith("hint: if it is kb.json under another name, rename it back, then: kbstore mv OLD NEW\n")
+    (kb.folder / "renamed.json").rename(kb.file)
+    kb.ok("mv", "kb.json", "renamed.json")
+    kb.ok("commit", "-m", "renamed", "--allow-empty")
 
 
 # ---- who commits ----------------------------------------------------------------------------------------------------

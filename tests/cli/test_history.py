@@ -218,7 +218,9 @@ def test_get_reads_a_value_at_any_version(kb: Shell) -> None:
     assert kb.ok("get", "/problems/p1/title", "--raw").raw == b"Login fails on Mondays\n"
     assert json.loads(kb.ok("get", "/problems/p2").out) == DOCUMENT["problems"]["p2"]  # type: ignore[index]
     assert json.loads(kb.ok("get", "--at", "v1").out) == DOCUMENT
-    assert kb.fails(3, "get", "/problems/p3").err == "error: there is nothing at '/problems/p3' in v3\n"
+    assert kb.fails(3, "get", "/problems/p3").err == (
+        "error: there is nothing at '/problems/p3' in v3\nhint: /problems has p1, p2, p4\n"
+    )
 
 
 def test_reading_needs_no_file(kb: Shell) -> None:

@@ -167,11 +167,13 @@ def test_streams_that_are_closed_from_the_start(kb: Shell) -> None:
 
 @pytest.mark.parametrize("command", [["log"], ["get"], ["export"], ["checkout", "-o", "-"], ["--help"], ["diff", "v1"]])
 def test_a_full_disk_behind_stdout(kb: Shell, command: list[str]) -> None:
-    """Output that was lost is an error, in one line."""
+    """Output that was lost is an error, in one line, with one hint."""
     with Path("/dev/full").open("w") as full:
         done = kb.process(*command, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 3
-    assert done.stderr == b"error: No space left on device\n"
+    told, hint = done.stderr.splitlines()
+    assert told == b"error: No space left on device"
+    assert hint.startswith(b"hint: ")
 
 
 def test_an_interrupt(kb: Shell) -> None:

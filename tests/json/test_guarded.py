@@ -94,9 +94,11 @@ def test_both_forms_of_a_patch_are_read() -> None:
     text = b'{"schema_version": 1, "from": "v1_x", "base": "ab", "patch": [{"op": "remove", "path": "/a"}]}'
     assert read_patch(text) == (b'[{"op":"remove","path":"/a"}]', "ab", "v1_x")
     assert read_patch(b'{"patch": [], "base": null}').base is None
-    for bad in (b"{}", b'{"patch": {}}', b'{"patch": [], "base": 3}', b'{"op": "remove", "path": "/a"}'):
+    for bad in (b"{}", b'{"patch": {}}', b'{"patch": [], "base": 3}'):
         with pytest.raises(PatchError, match="the object that kbstore diff --json prints"):
             read_patch(bad)
+    with pytest.raises(PatchError, match="a single operation is not a patch"):
+        read_patch(b'{"op": "remove", "path": "/a"}')
     with pytest.raises(PatchError, match="line 1") as refused:
         read_patch(b'{"patch": ')
     assert not isinstance(refused.value, InvalidJSON)
