@@ -86,7 +86,7 @@ class ListMerge:
         if mine.loose != olds.loose and others.loose != olds.loose:
             if self._names is None or not any(len(side.loose) < len(side.marks) for side in (olds, mine, others)):
                 return self._by_place(*forms)
-            if mine.loose != others.loose or len(mine.loose) > len(olds.loose):
+            if not _one_change(olds, mine, others):
                 self._note(self._place, *map(_plain, forms))
                 return theirs
         kept = {}
@@ -240,6 +240,26 @@ def _between_gaps(marks: Sequence[Hashable]) -> list[list[Hashable]]:
 def _stays(base: list[JSON], side: list[JSON]) -> bool:
     """Whether all elements are at their places, edited or not, and new ones behind them."""
     return all((kind == "=" and i == j) or (kind == "+" and i == len(base) <= j) for kind, i, j in _pairs(base, side))
+
+
+def _one_change(base: _Side, ours: _Side, theirs: _Side) -> bool:
+    """Whether both did the same to the elements without a key: took away the same ones, at the same places."""
+    common = base.values.keys() & ours.values.keys() & theirs.values.keys()
+    runs = [
+        [mark.content if isinstance(mark, _Loose) else mark for mark in side.marks if _is_loose(mark) or mark in common]
+        for side in (ours, theirs)
+    ]
+    return runs[0] == runs[1] and _only_lacks(base.loose, ours.loose)
+
+
+def _is_loose(mark: Hashable) -> bool:
+    return isinstance(mark, _Loose)
+
+
+def _only_lacks(old: Sequence[bytes], new: Sequence[bytes]) -> bool:
+    """Whether elements were only taken away or moved, and none of which there were several."""
+    before, after = Counter(old), Counter(new)
+    return after <= before and all(before[content] == 1 for content in before - after)
 
 
 def _pairs(old: list[JSON], new: list[JSON]) -> list[tuple[str, int, int]]:

@@ -93,6 +93,11 @@ def test_elements_are_merged_one_by_one(base: list[Any], ours: list[Any], theirs
         (["x"], ["x", "y"], ["x", "y"], ["/1"]),
         (["x", "y"], ["y"], ["y"], []),
         (["x", "y"], ["y"], ["x"], ["/0"]),
+        # Elements without a key among others that have one.
+        ([{"id": 1}, {"v": 1}, {"id": 2}], [{"id": 1}, {"v": 2}, {"id": 2}], [{"id": 1}, {"v": 2}, {"id": 2}], [""]),
+        ([{"id": 1}, "x", {"id": 2}], [{"id": 1}, {"id": 2}], [{"id": 1}, {"id": 2}], []),
+        ([{"id": 1}, "x", {"id": 2}, "x", {"id": 3}], [{"id": 1}, {"id": 2}, "x", {"id": 3}],
+         [{"id": 1}, "x", {"id": 2}, {"id": 3}], [""]),
         # Edited in place and appended, unless what was appended may be what was there.
         (["x", "y"], ["X", "y"], ["x", "y", "z"], []),
         (["x", "y"], ["X", "y"], ["x", "y", "x"], ["/0"]),
