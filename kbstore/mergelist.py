@@ -154,15 +154,21 @@ class ListMerge:
             return theirs
         if others == old:
             return ours
-        in_place = _stays(base, ours) and _stays(base, theirs)
-        if mine == others and len(ours) <= n and not in_place:
-            return ours
-        tails = {*mine[n:]}, {*others[n:]}
-        # What they appended as well may be meant once or twice; what was there already may have moved to the end.
-        clear = tails[0].isdisjoint(others[n:]) and all(
-            form[:n] == old or tail.isdisjoint(old) for form, tail in ((mine, tails[1]), (others, tails[0]))
+        if mine == others and _only_lacks(old, mine):
+            return theirs
+        in_place = len(ours) == len(theirs) == n and all(
+            new == other and new not in old
+            for was, new, other in zip(old, mine, others, strict=True)
+            if was not in (new, other)
         )
-        if not (in_place and clear):
+        # What they appended as well may be meant once or twice; what was there already may have moved to the end.
+        tails = {*mine[n:]}, {*others[n:]}
+        appended = mine[:n] == old, others[:n] == old
+        if not in_place and not (
+            (appended[0] and appended[1] and tails[0].isdisjoint(tails[1]))
+            or (appended[0] and len(theirs) == n and tails[0].isdisjoint(old))
+            or (appended[1] and len(ours) == n and tails[1].isdisjoint(old))
+        ):
             self._note_chunk(start, base, ours, theirs)
             return theirs
         places = [f"{self._place}/{start + i}" for i in range(n)]
@@ -235,11 +241,6 @@ def _between_gaps(marks: Sequence[Hashable]) -> list[list[Hashable]]:
         else:
             runs[-1].append(mark)
     return runs
-
-
-def _stays(base: list[JSON], side: list[JSON]) -> bool:
-    """Whether all elements are at their places, edited or not, and new ones behind them."""
-    return all((kind == "=" and i == j) or (kind == "+" and i == len(base) <= j) for kind, i, j in _pairs(base, side))
 
 
 def _one_change(base: _Side, ours: _Side, theirs: _Side) -> bool:

@@ -2,7 +2,7 @@
 
 Objects are merged by member, arrays by element: an element is the same one on all sides if it has the same key,
 wherever it is. Elements without a key are merged only if both sides left all of them at their places, apart from what
-they appended.
+they appended, and edited different ones.
 
 The same change on both sides is one change. A value that holds a number is the exception, since it may be a count: two
 writers who both made 3 votes of 2 meant 4, and two who both began a counter at 1 meant 2.

@@ -17,6 +17,7 @@ from tests.json.values import exactly
 VALUES = st.sampled_from(["a", "b", None, True])
 ELEMENTS = st.builds(lambda key, value: {"id": key, "v": value}, st.integers(0, 9), VALUES)
 ARRAYS = st.lists(ELEMENTS, max_size=9, unique_by=lambda element: element["id"])
+NOTE = {"t": "y", "who": "w", "done": False}
 LOOSE = st.lists(st.integers(0, 2) | ELEMENTS, max_size=6)
 
 
@@ -93,6 +94,16 @@ def test_elements_are_merged_one_by_one(base: list[Any], ours: list[Any], theirs
         (["x"], ["x", "y"], ["x", "y"], ["/1"]),
         (["x", "y"], ["y"], ["y"], []),
         (["x", "y"], ["y"], ["x"], ["/0"]),
+        ([5, 6], [4], [4], ["/0", "/1"]),
+        (["x", "x"], ["x"], ["x"], ["/1"]),
+        (["x", "y"], ["y", "z"], ["y", "z"], ["/0", "/1"]),
+        (["x", "y"], ["X", "y"], ["X", "y"], []),
+        ([{"t": "x"}, {"t": "y"}], [{"t": "X"}, {"t": "y"}], [{"t": "x"}, {"t": "Y"}], []),
+        # Both changed one place: which element it was is not told by how alike it is.
+        ([{"t": "x", "who": "w"}, NOTE], [{"t": "x", "who": "w"}, NOTE | {"t": "new"}],
+         [{"t": "x", "who": "w"}, NOTE | {"done": True}], ["/1"]),
+        ([NOTE], [NOTE | {"t": "new"}, NOTE | {"done": True}], [NOTE | {"who": "v"}], ["/0", "/1"]),
+        ([NOTE], [NOTE | {"done": True}], [NOTE | {"who": "v"}], ["/0"]),
         # Elements without a key among others that have one.
         ([{"id": 1}, {"v": 1}, {"id": 2}], [{"id": 1}, {"v": 2}, {"id": 2}], [{"id": 1}, {"v": 2}, {"id": 2}], [""]),
         ([{"id": 1}, "x", {"id": 2}], [{"id": 1}, {"id": 2}], [{"id": 1}, {"id": 2}], []),
