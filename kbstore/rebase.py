@@ -6,7 +6,7 @@ from typing import Any
 from kbstore.canonical import MISSING
 from kbstore.changes import changes as changes_of
 from kbstore.conflicts import conflict_at
-from kbstore.errors import Conflict
+from kbstore.errors import Conflict, PointerError
 from kbstore.event import store_values
 from kbstore.hunks import Change, Difference
 from kbstore.identity import Identities
@@ -70,7 +70,8 @@ def rebased(
 def _replaced(theirs: Sequence[Change], wanted: Ref, source: Source, locator: Locator) -> Iterator[Conflict]:
     """The conflicts of a change that replaces the whole document, which speaks of every place in it."""
     for change in theirs:
-        ours = _value_at(wanted, locator.resolve(wanted, parse_pointer(change.address)), source)
+        place, _ = _place(locator, wanted, parse_pointer(change.address), parse_pointer(change.pointer))
+        ours = _value_at(wanted, place, source)
         yield conflict_at(change.address, change.old, ours, change.new)
 
 
@@ -89,11 +90,25 @@ def _reads(
         if path is None or state is None:
             continue
         address = locator.address(state, path)
-        places = [locator.resolve(root, address) for root in (base, wanted, head)]
-        roots = zip((base, wanted, head), places, strict=True)
-        values = [_value_at(root, place, source) for root, place in roots]
-        if locator.stored(base, address) != locator.stored(head, address):
+        roots = (base, wanted, head)
+        places = [_place(locator, root, address, path) for root in roots]
+        values = [_value_at(root, place, source) for root, (place, _) in zip(roots, places, strict=True)]
+        known = places[0][1] and places[2][1]
+        if not known or locator.stored(base, address) != locator.stored(head, address):
             yield Conflict(format_pointer(address), READ, *values)
+
+
+def _place(
+    locator: Locator, root: Ref | None, address: tuple[str, ...], path: tuple[str, ...]
+) -> tuple[tuple[str, ...] | None, bool]:
+    """Where an address leads in a state, and whether that is certain.
+
+    An id may be there twice, since a change brought it in again: then the place is that of `path`, by index.
+    """
+    try:
+        return locator.resolve(root, address), True
+    except PointerError:
+        return path, False
 
 
 def _read_by(operation: Operation, draft: Draft) -> tuple[str, ...] | None:

@@ -209,6 +209,47 @@ def test_a_conflict_shows_the_element_that_it_speaks_of(location: str) -> None:
         assert conflict == ("/[id=b]/v", "both-modified", "1", "mine", "theirs")
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "pointers"),
+    [
+        # A read of the element, of which the patch itself puts in a second one.
+        ([{"op": "test", "path": "/0/v", "value": 1}, *putting("/-", {"id": "a", "v": 7})], replacing("/0/v", 2),
+         ["", "/[id=a]/v"]),
+        ([{"op": "copy", "from": "/0", "path": "/-"}, *replacing("/2/v", 77)], replacing("/0/v", 2), ["", "/[id=a]"]),
+        # They put in a second one: which of the two was read cannot be told.
+        ([{"op": "test", "path": "/0/v", "value": 1}, *replacing("/1/v", 5)], putting("/0", {"id": "a", "v": 1}),
+         ["/[id=a]/v"]),
+        # The whole document is replaced, by one that has the id twice.
+        (replacing("", [{"id": "a", "v": 3}, {"id": "a", "v": 4}]), replacing("/0/v", 2), ["/[id=a]/v"]),
+    ],
+)  # fmt: skip
+def test_an_id_that_a_change_doubles_is_a_conflict(
+    location: str, mine: list[dict[str, Any]], theirs: list[dict[str, Any]], pointers: list[str]
+) -> None:
+    """Nothing is committed, the conflict is told as every other one, and `retry` goes on after it."""
+    with Store.create(location, [{"id": "a", "v": 1}, {"id": "b", "v": 1}]) as kb:
+        other = beside(kb)
+        other.commit(patch=theirs)
+        with pytest.raises(ConflictError) as refused:
+            kb.commit(patch=mine, base="v1")
+        assert [pointer for pointer, _, _ in refused.value.pointers] == pointers
+        assert kb.head().seq == 2
+
+
+def test_retry_goes_on_after_an_id_was_doubled(location: str) -> None:
+    """The whole document, as an editor would write it: the second attempt lands."""
+    with Store.create(location, [{"id": "a", "v": 1}]) as kb:
+        other = beside(kb)
+
+        def double(document: Any) -> None:
+            if kb.head().seq == 1:
+                other.commit(patch=replacing("/0/v", "x"), base="HEAD")
+            document[:] = [{"id": "a", "v": "new"}, {"id": "a", "w": document[0]["v"]}]
+
+        kb.retry(double)
+        assert kb.checkout() == [{"id": "a", "v": "new"}, {"id": "a", "w": "x"}]
+
+
 def test_without_rebase_the_base_is_compared_and_set(location: str) -> None:
     """rebase=False refuses any newer head, however far apart the changes are, and lands on the base itself."""
     with Store.create(location, {"a": 0, "b": 0}) as kb:
