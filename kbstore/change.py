@@ -56,6 +56,12 @@ class FreshId(str):
     __slots__ = ()
 
 
+class OwnId(str):
+    """A write id that was kept for exactly this change: what landed with it is this change."""
+
+    __slots__ = ()
+
+
 def may_have_landed(write_id: str | None) -> bool:
     """Return whether a write with this id can be in the store already."""
     return write_id is not None and not isinstance(write_id, FreshId)

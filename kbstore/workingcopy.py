@@ -15,7 +15,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from kbstore.canonical import JSON, same
-from kbstore.change import may_have_landed
+from kbstore.change import OwnId, may_have_landed
 from kbstore.diff import Diff
 from kbstore.document import plain
 from kbstore.errors import ConflictError, InvalidJSON, OutcomeUnknown
@@ -26,6 +26,7 @@ from kbstore.merging import merge
 from kbstore.partial import with_places
 from kbstore.patch import apply_patch
 from kbstore.project import FileState, Project, ProjectError
+from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
@@ -173,6 +174,7 @@ class WorkingCopy:
             OtherFile: The history is that of another file.
             BaseUnknown: The store does not contain the version that the file was taken from, and no `base` was given.
             ConflictError: Others changed the same places since the file's base.
+            KBStoreError: The write id landed already, with another change; the file is left as it is.
             FileNotWritten: It landed. Calling this again with the same `write_id` goes on with the file.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
         """
@@ -188,6 +190,9 @@ class WorkingCopy:
             )
         digest = sha256("\n".join((content.digest, *places)).encode()).hexdigest() if places else content.digest
         with self._settling(digest, start, write_id) as ident:
+            found = landed_with(self.store, ident)
+            if found is not None and self._holds_already(found, start, document, state, ident):
+                return found
             version = self.store.commit(
                 document,
                 message=message,
@@ -239,15 +244,18 @@ class WorkingCopy:
 
         Raises:
             UncommittedChanges: The file holds some.
+            KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
         """
+        digest = sha256(b"patch " + patch).hexdigest()
+        if not self._pending(digest):
+            check_patch(self.store, write_id, patch, *([base] if base is not None else []))
         if self.elsewhere:
             self._note_elsewhere()
             return self.store.commit(
                 patch=patch, message=message, author=author, tags=tags, base=base, rebase=rebase, write_id=write_id
             )
-        digest = sha256(b"patch " + patch).hexdigest()
         if (made := self._landed_before(digest, write_id)) is not None:
             return made
         status = self.status()
@@ -283,8 +291,10 @@ class WorkingCopy:
 
         Raises:
             UncommittedChanges: The file holds some, and it was not forced.
+            KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
         """
+        check_restore(self.store, write_id, revision)
         if self.elsewhere:
             self._note_elsewhere()
             return self.store.restore(revision, message=message, author=author, tags=tags, write_id=write_id)
@@ -300,12 +310,37 @@ class WorkingCopy:
         self.take(version, force=force, status=status)
         return version
 
+    def _holds_already(
+        self,
+        version: Version,
+        start: Version,
+        document: JSON,
+        state: FileState | None,
+        write_id: str | None,
+    ) -> bool:
+        """Whether the file has followed a commit that is repeated; refuses one of other content.
+
+        Args:
+            version: What landed with the write id.
+            start: What the change is told against now.
+            document: What is to be committed now.
+            state: What is remembered of the file.
+            write_id: The id.
+        """
+        known = remembered(self.store, state) if state is not None else None
+        followed = known is not None and known.seq >= version.seq
+        same_as = (known.state, start.state) if known is not None and followed else (version.state,)
+        same = root_of(document).address.hex() in same_as
+        if not same and not leads_to(self.store, version, start, document=plain(document)):
+            refuse_reuse(version, write_id)
+        return followed
+
     @contextmanager
     def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str | None]:
         """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
         state = self._tracked.state()
         try:
-            yield self._pending(digest) or given
+            yield OwnId(self._pending(digest)) or given
         except OutcomeUnknown as fault:
             self._tracked.remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
             raise

@@ -21,7 +21,7 @@ import click
 from backends.names import MAX_WRITE_ID
 from backends.private import make_private_folder
 from kbstore.canonical import encode
-from kbstore.change import FreshId
+from kbstore.change import FreshId, OwnId
 from kbstore.cli.output import note
 from kbstore.cli.session import Session
 from kbstore.clock import SystemClock
@@ -61,7 +61,7 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
     earlier = left.ident if left is not None else ""
     if earlier:
         note("the same command ended before without knowing whether it landed; this settles it")
-    ident = earlier or FreshId(SystemClock().token())
+    ident = OwnId(earlier) if earlier else FreshId(SystemClock().token())
     kept = left is not None and left.keep(ident)
     session.way_on = f"{_AGAIN}{'' if kept else f' with --write-id {ident}'}: {_GOES_ON}"
     done = False

@@ -128,3 +128,86 @@ def test_an_article_that_moved_is_committed_by_its_identity(desk: Desk) -> None:
     assert desk.ok("status").lines[1] == "uncommitted: 1 modified"
     desk.ok("commit", "-m", "the rest")
     assert desk.newest() == desk.read()
+
+
+PAIR = {"a": [{"id": "x", "v": 1}, {"id": "y", "v": 1}]}
+
+
+def changed(x: int, y: int) -> Any:
+    """The pair with these values."""
+    return {"a": [{"id": "x", "v": x}, {"id": "y", "v": y}]}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["remembered", "killed before it was"])
+def test_a_write_id_is_for_one_edit(desk: Desk, killed: bool) -> None:
+    """Given again after the file was edited on, it is refused, and the edit stays; without the id it is committed."""
+    begun(desk, PAIR)
+    remembered = {path: path.read_bytes() for path in (desk.folder / ".kbstore" / "files").glob("*.json")}
+    desk.write(changed(2, 1))
+    desk.ok("commit", "-m", "one", "--write-id", "W1")
+    for path, data in remembered.items() if killed else ():
+        path.write_bytes(data)
+    assert desk.ok("commit", "-m", "one", "--write-id", "W1").out.startswith("v2_")
+    for path, data in remembered.items() if killed else ():
+        path.write_bytes(data)
+    desk.write(changed(2, 7))
+    ended = desk.run("commit", "-m", "two", "--write-id", "W1")
+    assert ended.code == 3
+    assert "write id 'W1' landed already as v2_" in ended.err
+    assert desk.read() == changed(2, 7)
+    assert desk.newest() == changed(2, 1)
+    if killed:
+        return
+    desk.ok("commit", "-m", "two")
+    assert desk.newest() == desk.read() == changed(2, 7)
+    assert desk.ok("commit", "-m", "one", "--write-id", "W1").out.startswith("v2_")  # nothing is uncommitted
+    assert desk.newest() == desk.read() == changed(2, 7)
+
+
+def test_a_repeated_commit_is_known_though_others_came_between(tmp_path: Path) -> None:
+    """What landed was carried over, so it holds more than the file did; the repetition finds it all the same."""
+    ann, bob = two_desks(tmp_path, PAIR)
+    ann.write(changed(1, 5))
+    ann.ok("commit", "-m", "ann")
+    remembered = {path: path.read_bytes() for path in (bob.folder / ".kbstore" / "files").glob("*.json")}
+    for edited, told in ((changed(2, 1), "v3_"), (changed(3, 1), "")):
+        bob.write(changed(2, 1) if told else edited)
+        if told:
+            bob.ok("commit", "-m", "bob", "--write-id", "B")
+        for path, data in remembered.items():
+            path.write_bytes(data)
+        bob.write(edited)
+        ended = bob.run("commit", "-m", "bob", "--write-id", "B")
+        assert (ended.code, ended.out[:3]) == ((0, told) if told else (3, ""))
+        assert bob.read() == (changed(2, 5) if told else edited)
+        assert bob.newest() == changed(2, 5)
+
+
+def test_a_write_id_is_for_one_place(desk: Desk) -> None:
+    """As above, of places: the same one again is done already, another one is refused."""
+    begun(desk, PAIR)
+    desk.write(changed(2, 7))
+    for _ in range(2):
+        assert desk.ok("commit", "-m", "x", "/a/x", "--write-id", "W1").out.startswith("v2_")
+    assert desk.run("commit", "-m", "y", "/a/y", "--write-id", "W1").code == 3
+    assert desk.newest() == changed(2, 1)
+    assert desk.read() == changed(2, 7)
+
+
+@pytest.mark.parametrize("filed", [True, False], ids=["file", "no file"])
+def test_a_write_id_is_for_one_patch_or_restoration(desk: Desk, filed: bool) -> None:
+    """The same apply or restore again is done already; any other command with its id is refused."""
+    begun(desk, changed(1, 1))
+    folder = desk if filed else Desk(desk.folder.parent / "b")
+    where = [] if filed else ["--store", str(desk.folder / ".kbstore" / "kb.db")]
+    mine, other = (f'[{{"op": "replace", "path": "/a/{at}/v", "value": 3}}]' for at in (0, 1))
+    for _ in range(2):
+        assert folder.ok(*where, "apply", "-", "-m", "x", "--write-id", "P", stdin=mine).out.startswith("v2_")
+    assert folder.run(*where, "apply", "-", "-m", "y", "--write-id", "P", stdin=other).code == 3
+    assert folder.run(*where, "restore", "v1", "--write-id", "P").code == 3
+    assert desk.newest() == changed(3, 1)
+    for _ in range(2):
+        assert folder.ok(*where, "restore", "HEAD~1", "--write-id", "R").out.startswith("v3_")
+    assert folder.run(*where, "restore", "v2", "--write-id", "R").code == 3
+    assert folder.run(*where, "apply", "-", "-m", "y", "--write-id", "R", stdin=other).code == 3
+    assert desk.newest() == changed(1, 1)
