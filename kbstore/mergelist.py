@@ -89,6 +89,7 @@ class ListMerge:
             if not _one_change(olds, mine, others):
                 self._note(self._place, *map(_plain, forms))
                 return theirs
+        self._note_renamed(olds, mine, others)
         kept = {}
         for mark in {**others.values, **olds.values, **mine.values}:
             element = self._element(mark, *(side.values.get(mark, MISSING) for side in (olds, mine, others)))
@@ -104,6 +105,29 @@ class ListMerge:
         assert self._names is not None
         token = element_token(self._names, mark)  # type: ignore[arg-type]
         return self._value(f"{self._place}/{escape_token(token)}", base, ours, theirs)
+
+    def _note_renamed(self, base: _Side, ours: _Side, theirs: _Side) -> None:
+        """Note the elements to which both gave another key, each a different one."""
+        gone = base.values.keys() - ours.values.keys() - theirs.values.keys()
+        if self._names is None or not gone:
+            return
+        mine, others = (
+            {self._rest(side.values[mark]): mark for mark in side.values.keys() - base.values.keys()}
+            for side in (ours, theirs)
+        )
+        for mark in base.marks:
+            rest = self._rest(base.values[mark]) if mark in gone and not _is_loose(mark) else None
+            if rest is not None and rest in mine and rest in others and mine[rest] != others[rest]:
+                token = escape_token(element_token(self._names, mark))  # type: ignore[arg-type]
+                new = ours.values[mine[rest]], theirs.values[others[rest]]
+                self._note(f"{self._place}/{token}", base.values[mark], *new)
+
+    def _rest(self, element: Any) -> bytes | None:
+        """What an element holds apart from its key; None if that is nothing."""
+        if type(element) is not dict or self._names is None:
+            return None
+        rest = {name: value for name, value in element.items() if name not in self._names}
+        return encode(rest) if rest else None
 
     def _order(self, base: _Side, ours: _Side, theirs: _Side, kept: Iterable[Hashable]) -> list[Hashable]:
         """The marks of the merged elements: in their order, with what we put in or moved where we put it."""

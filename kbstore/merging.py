@@ -5,13 +5,15 @@ wherever it is. Elements without a key are merged only if both sides left all of
 they appended, and edited different ones.
 
 The same change on both sides is one change. A value that holds a number is the exception, since it may be a count: two
-writers who both made 3 votes of 2 meant 4, and two who both began a counter at 1 meant 2.
+writers who both made 3 votes of 2 meant 4, and two who both began a counter at 1 meant 2. Nor is it one removal if both
+took a value away to put it elsewhere, each in another place: it would be there twice.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kbstore.canonical import JSON, MISSING, copy_of
+from kbstore.canonical import JSON, MISSING, copy_of, encode
 from kbstore.conflicts import conflict_at
 from kbstore.errors import Conflict
 from kbstore.hunks import Difference, Hunk, Splice, grouped
@@ -51,6 +53,7 @@ def merge(ours: Sequence[Difference], theirs: Sequence[Difference], identities: 
             hunks.extend(hunk for group in mine.values() for hunk in (group if isinstance(group, list) else [group]))
         elif mine:
             hunks.extend(merging.place(path, mine, others))
+    merging.note_moves(ours, theirs)
     return Merged(hunks, merging.conflicts)
 
 
@@ -112,6 +115,19 @@ class _Merging:
     def __init__(self, identities: Identities) -> None:
         self.conflicts: list[Conflict] = []
         self._identities = identities
+        self._gone: dict[str, JSON] = {}
+        self._put: set[bytes] = set()
+
+    def note_moves(self, ours: Sequence[Difference], theirs: Sequence[Difference]) -> None:
+        """Note what both took away and put elsewhere, each in another place."""
+        if not self._gone:
+            return
+        sizes = {(type(value), len(value)) for value in self._gone.values()}
+        kept = [_contents(side, sizes) for side in (ours, theirs)]
+        for place, value in self._gone.items():
+            content = encode(value)
+            if content not in self._put and all(new[content] >= old[content] for old, new in kept):
+                self._note(place, value, MISSING, MISSING)
 
     def place(self, path: tuple[str, ...], mine: _Groups, others: _Groups) -> Iterator[Difference]:
         """Merge the differences of both sides at and below a place."""
@@ -140,6 +156,10 @@ class _Merging:
             return self._lists(place, base, ours, theirs)
         if differs(ours, theirs) or _has_number(ours):
             self._note(place, base, ours, theirs)
+        elif ours is MISSING and type(base) in (dict, list) and base:
+            self._gone[place] = base
+        elif base is MISSING:
+            self._put.add(encode(ours))
         return theirs
 
     def _object(
@@ -184,3 +204,22 @@ def _has_number(value: JSON) -> bool:
         elif kind is list:
             pending += value
     return False
+
+
+def _contents(hunks: Sequence[Difference], sizes: set[tuple[type, int]]) -> tuple[Counter[bytes], Counter[bytes]]:
+    """The containers of these types and sizes in the old and in the new values of differences."""
+    counts: list[Counter[bytes]] = []
+    for values in ([hunk.old for hunk in hunks], [hunk.new for hunk in hunks]):
+        found: Counter[bytes] = Counter()
+        pending: list[JSON] = []
+        for hunk, value in zip(hunks, values, strict=True):
+            pending += value if isinstance(hunk, Splice) else [value]
+        while pending:
+            value = pending.pop()
+            kind = type(value)
+            if kind is dict or kind is list:
+                pending += value.values() if kind is dict else value
+                if (kind, len(value)) in sizes:
+                    found[encode(value)] += 1
+        counts.append(found)
+    return counts[0], counts[1]
