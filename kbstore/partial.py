@@ -1,8 +1,8 @@
 """Takes over single places of an edited document, and leaves the others as they were.
 
 A pointer means the edited document. Through an array it leads by identity: an index is that of an element there, and
-its counterpart in the old document is the element with the same key, wherever that is. Elements without a key have one
-only while the array has its old length.
+its counterpart in the old document is the element with the same key, wherever that is. An element without a key has one
+only if all others of the array are where they were.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,12 @@ class _Place:
         if named is not None:
             names = named[0]
         old_keys, new_keys = keys_of(names, old, new)
-        before, after = self._find(old_keys, new_keys, None if named is None else named[1], depth)
+        wanted = None if named is None else named[1]
+        at = self._index_given(depth) if wanted is None else None
+        if at is not None and (at >= len(new) or new_keys[at] is None):
+            before, after = self._without_key(old, new, (old_keys, new_keys), at, depth)
+        else:
+            before, after = self._find(old_keys, new_keys, wanted, depth)
         result = list(old)
         if before is not None and after is not None:
             result[before] = self.taken(old[before], new[after], depth + 1)
@@ -84,33 +89,60 @@ class _Place:
             del result[before]
         return result
 
+    def _index_given(self, depth: int) -> int | None:
+        token = self._tokens[depth]
+        return int(token) if token.isascii() and token.isdigit() else None
+
     def _find(
         self, old: list[Key | None], new: list[Key | None], wanted: tuple[str, ...] | None, depth: int
     ) -> tuple[int | None, int | None]:
-        """The index of the element in the old array and in the new one; None for where it is missing."""
-        token = self._tokens[depth]
-        if wanted is None and not (token.isascii() and token.isdigit()):
-            wanted = (token,)
-        if wanted is not None:
-            before, after = _index(old, wanted), _index(new, wanted)
-            if before is None and after is None:
-                raise self._nothing()
-            return before, after
-        at = int(token)
-        if at < len(new) and (key := new[at]) is not None:
-            return (old.index(key) if key in old else None), at
-        if at >= len(new) and at < len(old) and (key := old[at]) is not None and key not in new:
+        """Return the index of an element with a key in the old array and in the new one; None if it is missing."""
+        at = self._index_given(depth)
+        if wanted is None and at is not None:
+            key, there = new[at], old[at] if at < len(old) else None
+            if key in old:
+                return old.index(key), at
+            renamed = len(old) == len(new) and there is not None and there not in new
+            return (at if renamed else None), at
+        wanted = wanted or (self._tokens[depth],)
+        before, after = self._index(old, wanted), self._index(new, wanted)
+        if before is None and after is None:
+            raise self._nothing()
+        return before, after
+
+    def _without_key(
+        self, old: list[JSON], new: list[JSON], keys: tuple[list[Key | None], list[Key | None]], at: int, depth: int
+    ) -> tuple[int | None, int | None]:
+        """Return the index in both arrays of an element without a key.
+
+        Nothing but its place says which one it is, so all others must be where they were, the same as they were.
+        """
+        old_keys, new_keys = keys
+        if at >= len(new) and at < len(old) and old_keys[at] is not None and old_keys[at] not in new_keys:
             return at, None
         if max(len(old), len(new)) <= at:
             raise self._nothing()
-        if len(old) != len(new):
-            whole = format_pointer(self._tokens[:depth])
+        if old_keys == new_keys and all(
+            key is not None or other == at or old[other] == new[other] for other, key in enumerate(old_keys)
+        ):
+            return at, at
+        whole = format_pointer(self._tokens[:depth])
+        raise PointerError(
+            f"{self._pointer!r} is unclear: more than one element without an id was changed, added, moved or removed "
+            f"in {whole!r}",
+            pointer=self._pointer,
+            hint=f"commit all of them: kbstore commit '{whole}'",
+        )
+
+    def _index(self, keys: Sequence[Key | None], wanted: tuple[str, ...]) -> int | None:
+        found = [at for at, key in enumerate(keys) if key is not None and tuple(map(str, key)) == wanted]
+        if len(found) > 1:
             raise PointerError(
-                f"{self._pointer!r} is unclear: elements without an id were inserted or removed in {whole!r}",
+                f"{self._pointer!r} is unclear: {len(found)} elements have this id, as text and as a number",
                 pointer=self._pointer,
-                hint=f"commit all of them: kbstore commit '{whole}'",
+                hint="name the element by its index",
             )
-        return at, at
+        return found[0] if found else None
 
     def _nothing(self) -> PointerError:
         return PointerError(
@@ -125,11 +157,6 @@ class _Place:
             pointer=self._pointer,
             hint=f"commit all of it: kbstore commit '{whole}'",
         )
-
-
-def _index(keys: Sequence[Key | None], wanted: tuple[str, ...]) -> int | None:
-    found = [at for at, key in enumerate(keys) if key is not None and tuple(map(str, key)) == wanted]
-    return found[0] if len(found) == 1 else None
 
 
 def _place_for(old: Sequence[Key | None], new: Sequence[Key | None], at: int) -> int:

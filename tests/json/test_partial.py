@@ -50,9 +50,12 @@ def test_what_is_taken_is_the_place_alone(old: Any, new: Any, data: st.DataObjec
         # One that is gone is removed, by its id; by its index only behind the end.
         ([LOGIN, MAIL, VPN], [{**LOGIN, "n": 2}, VPN], "/[id=mail]", [LOGIN, VPN]),
         ([LOGIN, MAIL], [{**LOGIN, "n": 2}], "/1", [LOGIN]),
-        # Without an id the positions count while their number is the same.
-        (["a", "b"], ["c", "d"], "/1", ["a", "d"]),
-        ([[1, 2], [3]], [[1, 5], [4]], "/0/1", [[1, 5], [3]]),
+        # Without an id the position counts while nothing else without one has changed.
+        (["a", "b"], ["a", "d"], "/1", ["a", "d"]),
+        ([[1, 2], [3]], [[1, 5], [3]], "/0/1", [[1, 5], [3]]),
+        ([LOGIN, {"n": 1}, MAIL], [{**LOGIN, "n": 2}, {"n": 3}, MAIL], "/1", [LOGIN, {"n": 3}, MAIL]),
+        # An id that was changed in place is no second element.
+        ([LOGIN, MAIL], [LOGIN, {"id": "post", "n": 1}], "/1", [LOGIN, {"id": "post", "n": 1}]),
         ({"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 2}}, "/a/b", {"a": {"b": 2, "c": 1}}),
         ({"[id=x]": 1, "1": 1}, {"[id=x]": 2, "1": 2}, "/[id=x]", {"[id=x]": 2, "1": 1}),
     ],
@@ -80,7 +83,11 @@ def test_a_setting_names_the_members() -> None:
         ([LOGIN], [LOGIN], "/-", "there is nothing at"),
         ({}, {"a": {"b": 1}}, "/a/b", "'/a' was added or removed as a whole"),
         ([LOGIN], [LOGIN, MAIL], "/1/n", "'/1' was added or removed as a whole"),
-        (["a", "b"], ["x", "a", "b"], "/1", "is unclear: elements without an id were inserted or removed in ''"),
+        (["a", "b"], ["x", "a", "b"], "/1", "'/1' is unclear: more than one element without an id"),
+        (["one", "two", "three"], ["new", "one", "TWO"], "/2", "'/2' is unclear"),
+        (["a", "b"], ["c", "d"], "/1", "'/1' is unclear"),
+        ([LOGIN, MAIL, {"n": 1}], [{"n": 2}, LOGIN, MAIL], "/0", "'/0' is unclear"),
+        ([{"id": 1}, {"id": "1"}], [{"id": 1, "n": 2}, {"id": "1"}], "/[id=1]", "2 elements have this id"),
     ],
 )
 def test_what_is_unclear_is_refused(old: Any, new: Any, pointer: str, told: str) -> None:
