@@ -26,7 +26,7 @@ from kbstore.merging import merge
 from kbstore.partial import with_places
 from kbstore.patch import apply_patch
 from kbstore.project import FileState, Project, ProjectError
-from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
+from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse, scratch
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
@@ -503,7 +503,7 @@ class WorkingCopy:
 
     def _bring_in(self, version: Version, committed: JSON, content: FileContent) -> None:
         """Write a version into a file that holds more than what was committed of it; both are merged."""
-        with Store.create("memory:", author="-") as merged:
+        with scratch(self.store) as merged:
             merged.commit(committed)
             try:
                 merged.commit(self.store.checkout(version), base="v1")

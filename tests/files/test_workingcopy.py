@@ -322,3 +322,22 @@ def test_a_part_is_committed_where_others_changed_the_rest(copy: WorkingCopy) ->
     with pytest.raises(ConflictError):
         copy.commit(message="the rest")
     assert copy.store.get("/problems/p2/votes") == 200
+
+
+def test_a_place_is_brought_in_by_the_identity_that_a_setting_names(tmp_path: Path) -> None:
+    """Others inserted an element on top; the file gets it, and what is uncommitted stays with its own element."""
+    halls = [{"city": city, "hall": hall, "v": 1} for city, hall in (("Bonn", 1), ("Bonn", 2), ("Ulm", 1))]
+    file = WorkFile(tmp_path / "kb.json")
+    file.path.write_text(json.dumps({"places": halls}))
+    project, store = open_for_file(file.path, author="me")
+    with store:
+        store.set("identity:/places", ("city", "hall"))
+        copy = WorkingCopy(store, file, project)
+        copy.commit(message="first")
+        new = {"city": "Aue", "hall": 1, "v": 1}
+        store.commit({"places": [new, *halls]}, message="theirs", base="v1")
+        file.path.write_text(json.dumps({"places": [{**halls[0], "v": 7}, halls[1], {**halls[2], "v": 8}]}))
+        copy.commit(message="one", places=["/places/[city=Bonn,hall=1]"])
+        assert copy.notes == []
+        assert file.read() == {"places": [new, {**halls[0], "v": 7}, halls[1], {**halls[2], "v": 8}]}
+        assert copy.commit(message="rest").patch == [{"op": "replace", "path": "/places/3/v", "value": 8}]
