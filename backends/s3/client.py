@@ -486,6 +486,7 @@ class Client:
             self._hear(answer)
             with closing(answer["Body"]) as body:
                 data: bytes = body.read(_LARGEST_ANSWER_BYTES + 1)
+                data += body.read(1)  # the end is asked for: only then is an answer that was cut off noticed
             if len(data) > _LARGEST_ANSWER_BYTES:
                 raise NotS3(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
             if "LastModified" not in answer:
