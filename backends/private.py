@@ -1,6 +1,7 @@
 """Folders and files that nobody but their owner may read, whatever the process's umask is."""
 
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,14 +23,21 @@ def make_private_folder(folder: Path) -> None:
 def make_private_file(file: Path) -> None:
     """Make an empty file with mode 0600; one that is there stays as it is, and is not opened.
 
-    SQLite gives what it keeps beside a file the file's mode.
+    SQLite gives what it keeps beside a file the file's mode. The file gets its name when it is closed: if it were a
+    database that somebody opened meanwhile, closing it here would drop SQLite's locks on it.
 
     Raises:
         OSError: It cannot be made.
     """
-    with suppress(FileExistsError):
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as fault:
+        fault.filename = str(file)  # the draft's random name would make every message another one
+        raise
+    os.fchmod(handle, 0o600)
+    os.close(handle)
+    try:
+        with suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        Path(draft).unlink()
