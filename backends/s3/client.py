@@ -613,6 +613,7 @@ class Client:
         self, once: Callable[[], _R | Refused], what: str, *, absent: bool = False, writing: bool = False
     ) -> _R | None:
         """Repeat what can be repeated until the deadline."""
+        answered: Refused | None = None
         with self.one_call() as patience:
             while True:
                 result = once()
@@ -620,8 +621,12 @@ class Client:
                     return result
                 if absent and result.status == 404 and result.code != "NoSuchBucket":
                     return None
-                if not is_transient(result) or not patience.wait(result):
+                answered = result if result.status else answered
+                if not is_transient(result):
                     raise self.error(result, what, writing=writing)
+                if not patience.wait(result):
+                    # The deadline cuts the last attempt off; what the server said before is the reason that helps.
+                    raise self.error(result if writing else answered or result, what, writing=writing)
 
     @contextmanager
     def one_call(self) -> Iterator["Patience"]:

@@ -62,7 +62,7 @@ def test_a_proxy_that_goes_on_refusing_is_named(fake_s3: FakeS3, place: str) -> 
     """With its status, once the deadline is over."""
     fake_s3.refuse(522, "522")
     with pytest.raises(StoreUnavailable, match=r"a proxy in front of the server .* \(HTTP 522\)"):
-        Store.open(place.replace("timeout=5", "timeout=0.3"))
+        Store.open(place.replace("timeout=5", "timeout=1"))
 
 
 def test_what_proxies_say_may_pass() -> None:
