@@ -36,7 +36,7 @@ class TrackedFile:
         branch: The branch whose versions it holds.
         mode: What a new file gets.
         on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
-            before. Without it only those are accepted.
+            before, once for each content that is read. Without it only those are accepted.
 
     Attributes:
         kept: True once a copy was kept of what a forced write replaced.
@@ -51,6 +51,7 @@ class TrackedFile:
         self._mode = mode
         self._on_rounded = on_rounded
         self._rounded: frozenset[str] = frozenset()
+        self._told = ""  # digest of the content that `on_rounded` was called for last
         self.kept = False
 
     def look(self) -> tuple[FileContent | None, FileState | None]:
@@ -65,8 +66,9 @@ class TrackedFile:
         states = (state, state.coming) if state is not None else ()
         known = frozenset(literal for one in states if one is not None for literal in one.rounded)
         content = self.file.load(known if self._on_rounded is None else True)
-        if self._on_rounded is not None and not content.rounded.issubset(known):
+        if self._on_rounded is not None and not content.rounded.issubset(known) and content.digest != self._told:
             self._on_rounded(content.data or self.file.path.read_bytes(), known)
+            self._told = content.digest
         self._rounded = content.rounded
         return content
 

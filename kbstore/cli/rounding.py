@@ -13,9 +13,6 @@ from kbstore.render.escape import visible
 _SHOWN_PLACES = 10
 
 
-_warned: dict[str, tuple[str, bytes]] = {}
-
-
 def warn_rounded(source: str, text: bytes, known: Container[str] = ()) -> None:
     """Name on stderr the numbers of a JSON text that are rounded.
 
@@ -26,9 +23,6 @@ def warn_rounded(source: str, text: bytes, known: Container[str] = ()) -> None:
     """
     from kbstore.scanner import locate_inexact
 
-    if (source, text) == _warned.get("last"):  # a command may read one file twice
-        return
-    _warned["last"] = (source, text)
     places = locate_inexact(text, _SHOWN_PLACES + 1, known)
     note(f"warning: {visible(source)} has numbers with more digits than a double; they were rounded")
     for pointer, literal in places[:_SHOWN_PLACES]:
