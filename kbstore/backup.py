@@ -9,6 +9,7 @@ import backends
 from kbstore.clock import Clock, SystemClock
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError
 from kbstore.log import Line
+from kbstore.replicate import sound_events
 from kbstore.store import Store
 
 _SHOWN_PROBLEMS = 3
@@ -24,6 +25,7 @@ class Backup:
         replaced: For a restore, where the file that was replaced is now; None if there was none.
         only_in_replaced: How many versions only the replaced file has; None if it cannot be read.
         continues: Whether the replaced file continues the backup, so that ``kbstore pull`` brings its versions back.
+        damaged: Whether the replaced file can be opened, but some of these versions cannot be read.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Backup:
     replaced: Path | None = None
     only_in_replaced: int | None = None
     continues: bool = False
+    damaged: bool = False
 
 
 def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str], *, verify: bool = False) -> Backup:
@@ -89,10 +92,10 @@ def restore_backup(
     kept = f"replaced-{(clock or SystemClock()).now():%Y%m%d_%H%M%S}"
     replaced = backends.restore_store(location, Path(source), kept, look)
     # Compared once more: others may have committed until the store was replaced.
-    found = _compared(replaced, location) if replaced is not None else None
+    found = _compared(replaced, location, prove=True) if replaced is not None else None
     if found is None:
-        return Backup(Path(location), looked.version, replaced)
-    return Backup(Path(location), looked.version, replaced, found.only_in_old, found.continues)
+        return Backup(Path(location), looked.version, replaced, damaged=replaced is not None and _opens(replaced))
+    return Backup(Path(location), looked.version, replaced, *found[1:])
 
 
 class _Compared(NamedTuple):
@@ -102,22 +105,31 @@ class _Compared(NamedTuple):
         shared: How many versions both have.
         only_in_old: How many versions only the older one has.
         continues: Whether each branch of the older one continues that of the other.
+        damaged: Whether some of the versions that only the older one has were found to be damaged.
     """
 
     shared: int
     only_in_old: int
     continues: bool
+    damaged: bool
 
 
-def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> _Compared | None:
-    """Compare two stores, branch by branch; None if one of them cannot be read."""
+def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove: bool = False) -> _Compared | None:
+    """Compare two stores, branch by branch; None if one of them cannot be read.
+
+    Args:
+        old: The store that is replaced.
+        new: The store that replaces it.
+        prove: Read all versions that only the older one has, to see whether they can be copied.
+    """
     shared = only_in_old = 0
-    continues = True
+    continues, damaged = True, False
     try:
         with Store.open(old, read_only=True) as before, Store.open(new, read_only=True) as after:
             there = set(after.branches())
             for name in before.branches():
-                line = Store(before.backend, branch=name).line
+                branch = Store(before.backend, branch=name)
+                line = branch.line
                 start, (_, end) = line.segments[-1].offset, line.tail()
                 newest = common = start
                 if name in there:
@@ -127,9 +139,27 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> _Comp
                 shared += common - start
                 only_in_old += end - common
                 continues &= common in (end, newest)
+                damaged |= prove and not _can_be_copied(branch, common + 1, end)
     except KBStoreError:
         return None
-    return _Compared(shared, only_in_old, continues)
+    return _Compared(shared, only_in_old, continues, damaged)
+
+
+def _opens(location: Path) -> bool:
+    try:
+        Store.open(location, read_only=True).close()
+    except KBStoreError:
+        return False
+    return True
+
+
+def _can_be_copied(store: Store, first: int, last: int) -> bool:
+    try:
+        for _ in sound_events(store, first, last):
+            pass
+    except CorruptStore:
+        return False
+    return True
 
 
 def _common(one: Line, other: Line, most: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
@@ -182,7 +183,7 @@ def _copy_line(source: Store, target: Store, newest: int, progress: Progress | N
 def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
     batch: list[Foreign] = []
     size = 0
-    for foreign, length in _events(source, first, last):
+    for foreign, length in sound_events(source, first, last):
         if batch and (len(batch) >= _BATCH_EVENTS or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -192,8 +193,24 @@ def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
         yield batch
 
 
+def sound_events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
+    """Yield events as they can be grafted, each with about how many bytes it takes.
+
+    Raises:
+        CorruptStore: One is damaged; the hint says how to get what is left.
+    """
+    try:
+        yield from _events(source, first, last)
+    except CorruptStore as fault:
+        fault.args = (f"{source.location}: {fault}", *fault.args[1:])
+        fault.hint = (
+            f"kbstore salvage DIR --store {quote(source.location)} writes all that can be proved of that store; "
+            "kbstore import DIR/events.jsonl then takes the versions before the damage"
+        )
+        raise
+
+
 def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
-    """Events as they can be grafted, each with about how many bytes it takes."""
     nodes = Nodes(source.backend)
     bodies = source.line.bodies(range(first, last + 1))
     for entry, order in source.orders.patches(source.line.entries(first, last)):
@@ -202,9 +219,7 @@ def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int
         operations = store_values(parse_patch(plain, owned=True, limit=None))
         again = encode_body(operations)
         if sha256(again).hexdigest() != entry.event.patch:
-            raise CorruptStore(
-                f"the patch of v{entry.event.seq} is not the one that was committed", hint="run kbstore verify there"
-            )
+            raise CorruptStore(f"version v{entry.event.seq} is damaged: its patch is not the one that was committed")
         rules = stored_order(order) if order is not None else None
         size = sum(op.value.size if isinstance(op.value, Ref) else 0 for op in (*operations, *(rules or ())))
         yield Foreign(f"v{entry.event.seq}", entry.event, entry.header, operations, rules), size + len(again)

@@ -76,15 +76,19 @@ def _tell_kept(done: Backup, kept: str) -> None:
         note(f"the log of the store that was there is kept as {kept}")
         return
     note(f"the store that was there is kept as {kept}")
-    if done.only_in_replaced is None:
+    if done.only_in_replaced is None and done.damaged:
         note(f"it cannot be read whole; kbstore salvage DIR --store {quote(kept)} writes what can be proved of it")
+    elif done.only_in_replaced is None:
+        note("it cannot be opened as a store, so nobody can say whether it had newer versions")
     elif done.only_in_replaced:
-        way = (
-            f"kbstore pull {quote(kept)} brings {'it' if done.only_in_replaced == 1 else 'them'} back"
-            if done.continues
-            else f"kbstore log --store {quote(kept)} lists what is in it"
-        )
         one = done.only_in_replaced == 1
+        if done.damaged:
+            damaged = "it is damaged" if one else "not all of them can be read"
+            way = f"{damaged}: kbstore salvage DIR --store {quote(kept)} writes what can be proved"
+        elif done.continues:
+            way = f"kbstore pull {quote(kept)} brings {'it' if one else 'them'} back"
+        else:
+            way = f"kbstore log --store {quote(kept)} lists what is in it"
         note(f"{counted(done.only_in_replaced, 'version')} {'is' if one else 'are'} only in that file; {way}")
 
 

@@ -114,3 +114,27 @@ def test_the_wrong_backup_is_blamed(kb: Shell) -> None:
     assert "hint: try an older backup" in kb.fails(3, "restore-backup", "empty.db").err
     assert "hint: check the path of the backup" in kb.fails(10, "restore-backup", "nothing.db").err
     assert kb.ok("verify").out.startswith("whole: ")
+
+
+def test_a_damaged_store_is_pulled_from_by_salvage(kb: Shell) -> None:
+    """The refusal names the store and the commands; they bring what is sound, and a restore says so as well."""
+    kb.ok("backup", "monday.db")
+    for title in ("one", "lost", "two"):
+        kb.edit("p1", title=title)
+        kb.ok("commit", "-m", title)
+    store = kb.folder / ".kbstore" / "kb.db"
+    data = store.read_bytes()
+    assert b'"value":"lost"' in data
+    store.write_bytes(data.replace(b'"value":"lost"', b'"value":"LOST"'))
+    said = kb.ok("restore-backup", "monday.db").err
+    (replaced,) = (path.relative_to(kb.folder) for path in store.parent.glob("kb.db.replaced-*"))
+    way = f"kbstore salvage DIR --store {replaced} writes "
+    assert "3 versions are only in that file; not all of them can be read" in said
+    assert way in said
+    told = kb.fails(3, "pull", str(replaced)).err
+    assert told.startswith(f"error: {replaced}: version v5 is damaged: its patch cannot be read\n")
+    assert way in told
+    assert "; kbstore import DIR/events.jsonl then takes the versions before the damage" in told
+    kb.ok("salvage", "rescued", "--store", str(replaced))
+    assert kb.ok("import", "rescued/events.jsonl").lines[0].startswith("1 version imported (3 known already)")
+    assert "line 5 and the 1 line behind it were left out" in kb.ok("import", "rescued/events.jsonl").err
