@@ -14,9 +14,10 @@ import orjson
 
 from backends.contract import Backend
 from kbstore.errors import KBStoreError
+from kbstore.lineage import Place
 from kbstore.orderindex import BLOCK_EVENTS as ORDER_EVENTS
 from kbstore.orderindex import NAME as ORDER
-from kbstore.proof import Place, Proved
+from kbstore.proof import Proved
 from kbstore.touched import BLOCK_EVENTS as TOUCHED_EVENTS
 from kbstore.touched import NAME as TOUCHED
 from kbstore.touched import keys_of, unpacked_block

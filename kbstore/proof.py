@@ -15,14 +15,14 @@ from kbstore.edits import Budget
 from kbstore.errors import (
     CorruptStore,
     KBStoreError,
-    RevisionError,
     StoreNotFound,
     StoreUnavailable,
     TooLarge,
     UnsupportedFormat,
 )
 from kbstore.event import Event, body_fault, decode_body, decode_event, event_id, header_faults
-from kbstore.log import MAIN_BRANCH, REFS_LOG, Line, Segment, readable_bodies, readable_records
+from kbstore.lineage import Lineage, Place
+from kbstore.log import REFS_LOG, Line, Segment, readable_bodies, readable_records
 from kbstore.operation import Operation
 from kbstore.order.rules import Rules
 from kbstore.pointer import shorten
@@ -37,8 +37,6 @@ from kbstore.tree.sound import Prover as Values
 from kbstore.tree.sound import Unsound
 
 _BATCH = 256
-Place = tuple[str, int]
-"""A log, and the number of a record in it."""
 
 
 class Ends(NamedTuple):
@@ -99,43 +97,29 @@ class Prover:
         self._backend = backend
         self._ends = ends
         self._refs = Refs(backend, refs)
-        self._branches = refs.branches
+        self.lineage = Lineage(refs.branches)
         self.suspect = suspect
         self.ids: dict[Place, str] = {}
         self.states: dict[Place, str] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
-        lines = [segments for _, segments in self.lines()]
+        starts = map(self.lineage.start, self.lineage)
         # Where branches start: kept in memory, since snapshots that hold such a state may go at any time.
-        self.roots: dict[Place, Ref | None] = {end_of(line[:-1]): None for line in lines if line[:-1]}
+        self.roots: dict[Place, Ref | None] = dict.fromkeys(start for start in starts if start is not None)
 
-    def lines(self) -> Iterator[tuple[str, tuple[Segment, ...]]]:
-        """Each branch, and the segments of its line, of which only the last is its own."""
-        yield MAIN_BRANCH, self._refs.segments(MAIN_BRANCH)
-        for _, name in sorted((event.seq, name) for name, event in self._branches.items()):
-            try:
-                yield name, self._refs.segments(name)
-            except RevisionError:  # the branch that it was started from is lost
-                continue
+    def segments(self, branch: str) -> tuple[Segment, ...]:
+        """The segments of a branch's line, of which only the last is its own; costs their number."""
+        return self._refs.segments(branch)
 
-    def place(self, branch: str, seq: int) -> Place:
-        """Where a version of a branch stands, be it there or not.
-
-        Raises:
-            RevisionError: There is no such branch.
-        """
-        segment = next(s for s in reversed(self._refs.segments(branch)) if s.offset < seq)
-        return segment.log, seq - segment.offset
-
-    def versions(self, segments: tuple[Segment, ...]) -> Iterator[Proved]:
+    def versions(self, branch: str) -> Iterator[Proved]:
         """The versions of a branch's own, oldest first."""
-        segment = segments[-1]
-        end = self._ends.logs.get(segment.log, 0)
-        walk = _Walk(self, self._backend, segments)
+        log, _ = self.lineage.own(branch)
+        end = self._ends.logs.get(log, 0)
+        walk = _Walk(self, self._backend, branch)
         for first in range(1, end + 1, _BATCH):
             last = min(first + _BATCH - 1, end)
             # With the first one of the next batch, since the next event proves an id.
-            headers = readable_records(self._backend, segment.log, first, min(last + 1, end))
-            bodies = readable_bodies(self._backend, segment.log, range(first, last + 1))
+            headers = readable_records(self._backend, log, first, min(last + 1, end))
+            bodies = readable_bodies(self._backend, log, range(first, last + 1))
             for number in range(first, last + 1):
                 try:
                     found = walk.version(number, headers, bodies.get(number))
@@ -146,21 +130,14 @@ class Prover:
                 yield found
 
 
-def end_of(segments: tuple[Segment, ...]) -> Place:
-    """Where the newest version of a line stands that ends with a closed segment."""
-    last = segments[-1]
-    assert last.last is not None
-    return last.log, last.last - last.offset
-
-
 class _Walk:
     """The way through one log: what is known of the version before the next one."""
 
-    def __init__(self, prover: Prover, backend: Backend, segments: tuple[Segment, ...]) -> None:
+    def __init__(self, prover: Prover, backend: Backend, branch: str) -> None:
         self._prover = prover
         self._backend = backend
-        self._segments = segments
-        self._log, self._offset, _ = segments[-1]
+        self._branch = branch
+        self._log, self._offset = prover.lineage.own(branch)
         self._nodes = Nodes(backend)
         self._values = Values(self._nodes)
         self._seen: dict[str, int] = {}  # states that were proved, and a version of each
@@ -169,8 +146,8 @@ class _Walk:
         self._guessed = False  # the state before may be another one: something on the way there is lost
         self._parent: str | None = ""  # unknown
         self._time = ""
-        if self._offset:
-            start = end_of(segments[:-1])
+        start = prover.lineage.start(branch)
+        if start is not None:
             self._parent = prover.ids.get(start, "")
             self._root = prover.roots[start]
             self._lost = self._root is None
@@ -323,7 +300,7 @@ class _Walk:
         seq = self._seen.get(state)
         if seq is None:
             return None
-        line = Line(self._backend, self._segments)
+        line = Line(self._backend, self._prover.segments(self._branch))
         states = States(self._backend, line, self._nodes, lambda _: None)
         try:
             with states.from_truth():

@@ -18,9 +18,10 @@ from kbstore.ancestry import distances
 from kbstore.derived import Derived
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError, StoreNotFound, StoreUnavailable
 from kbstore.event import event_id
+from kbstore.lineage import Place
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Segment
 from kbstore.pointer import shorten
-from kbstore.proof import Ends, Place, Proved, Prover, end_of, ends_of
+from kbstore.proof import Ends, Proved, Prover, ends_of
 from kbstore.refs import RefEvent, RefState, check_ref, decode_ref, name_change, readable_refs
 from kbstore.snapshots import read_note, usable
 from kbstore.stored import prove
@@ -125,14 +126,15 @@ def verify_store(
     derived = Derived(backend)
     prover = Prover(backend, ends, refs, suspicions.of_header)
     total = sum(ends.logs.values())
-    for branch, segments in prover.lines():
+    lineage = prover.lineage
+    for branch in lineage:
         damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {branch}")
-        log, offset, _ = segments[-1]
+        log, offset = lineage.own(branch)
         names.add(log, branch, offset)
-        derived.branch(end_of(segments[:-1]) if segments[:-1] else None)
+        derived.branch(lineage.start(branch))
         if witness is not None:
-            witness.branch(branch, segments)
-        for proved in prover.versions(segments):
+            witness.branch(branch, prover.segments(branch))
+        for proved in prover.versions(branch):
             suspected = suspicions.settle((log, proved.seq - offset))
             if not proved.faults:
                 proved.faults.extend(suspected)
@@ -338,9 +340,11 @@ class _Damaged:
 
 def _head_of(segments: tuple[Segment, ...], ends: Ends) -> Place:
     """Where the newest version of a branch stands: in its own log, or where it was started."""
-    log = segments[-1].log
-    own = ends.logs.get(log, 0)
-    return end_of(segments[:-1]) if own == 0 and segments[:-1] else (log, own)
+    own = segments[-1]
+    newest = ends.logs.get(own.log, 0)
+    if newest or len(segments) == 1:
+        return own.log, newest
+    return segments[-2].log, own.offset - segments[-2].offset
 
 
 def _check_refs(
@@ -385,7 +389,7 @@ def _check_refs(
 def _is_there(event: RefEvent, prover: Prover) -> bool:
     """Whether the version that a tag or branch names is there, on the branch that it says."""
     try:
-        place = prover.place(event.branch, event.version)
+        place = prover.lineage.place(event.branch, event.version)
     except RevisionError:
         return False
     return prover.ids.get(place) == event.target

@@ -1,12 +1,16 @@
 """Changes of tags, branches and settings that no kbstore makes: passed over with a note, and a problem for `verify`."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from kbstore import CorruptStore, KBStoreError, RevisionError, Store
-from kbstore.refs import Refs
+from backends.memory import MemoryBackend, MemoryStore
+from kbstore import CorruptStore, KBStoreError, RevisionError, Store, lineage
+from kbstore.refs import RefEvent, Refs, RefState
 from kbstore.replicate import clone_into
 from kbstore.transfer import export_all, import_lines
 from tests.cases.security.forge import TIME, copied, ref, rewritten, sha
@@ -149,6 +153,60 @@ def test_branches_of_branches_cost_their_number(plain: tuple[Path, str]) -> None
         assert kb.checkout() == {"n": 2}
         assert len(Refs(kb.backend).segments("n1499")) == 2
         assert len(kb.branches()) == 1501
+
+
+COUNT = 1500
+SHAPES: dict[str, Callable[[int], tuple[int, int]]] = {
+    "in a row": lambda n: (n - 1, n + 1),
+    "from the tip": lambda n: (n - 1, n + 1) if n < COUNT // 2 else (COUNT // 2 - 1, n * 7919 % (COUNT // 2) + 1),
+    "all over": lambda n: (n - 1, n * 7919 % COUNT + 1),
+}
+"""For the n-th branch the number of the one that it was started from (-1: main), and the version."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_place_of_a_version_costs_few_steps(shape: str) -> None:
+    """However branches were started from one another, none is walked back to the first version."""
+    branches = {}
+    for n in range(COUNT):
+        origin, version = SHAPES[shape](n)
+        before = f"n{origin}" if origin >= 0 else "main"
+        branches[f"n{n}"] = RefEvent("branch", f"n{n}", n + 1, TIME, "eve", version=version, branch=before, log=f"b{n}")
+
+    def steps(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return steps if frame.f_code.co_filename == lineage.__file__ else None
+
+    lines, before_it = 0, sys.gettrace()
+    sys.settrace(steps)
+    try:
+        known = lineage.Lineage(branches)
+        found = {name: (known.start(name), known.place(name, 1)) for name in known}
+    finally:
+        sys.settrace(before_it)
+    assert lines < 150 * COUNT, lines
+    refs = Refs(MemoryBackend(MemoryStore()), RefState(branches=branches))
+    assert list(known) == ["main", *branches]
+    for name in [f"n{n}" for n in range(0, COUNT, 37)]:
+        *_, before_own, own = refs.segments(name)
+        assert found[name] == ((before_own.log, own.offset - before_own.offset), ("main", 1))
+
+
+def test_verify_of_branches_in_a_row_walks_no_line(plain: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is put together for the open branch alone, however many there are."""
+    records: list[bytes] = []
+    for n in range(300):
+        made = {"kind": "branch", "name": f"n{n}", "target": plain[1], "version": 2, "log": f"b{n:015}"}
+        more = {"branch": f"n{n - 1}"} if n else {}
+        records.append(ref(n + 1, sha(records[-1]) if records else None, **(made | more)))
+    walked = []
+    walk = Refs.segments
+    with Store.open(_forged(plain, *records), read_only=True, branch="n299") as kb:
+        monkeypatch.setattr(Refs, "segments", lambda refs, branch: walked.append(branch) or walk(refs, branch))
+        report = kb.verify(head=plain[1])
+    assert (report.ok, report.pinned) == (True, True)
+    assert len(walked) < 3
 
 
 def test_own_changes_pass_the_same_check(plain: tuple[Path, str]) -> None:
