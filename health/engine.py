@@ -220,7 +220,7 @@ class Engine:
         facts: Mapping[str, Any] = {}
         if self.state is not None:
             try:
-                remembered, facts = self._asked(lambda state: (state.remembered(), state.facts()))
+                remembered, facts = self._asked(self.state, lambda state: (state.remembered(), state.facts()))
             except StateError as fault:
                 warnings.append(self.scrubber.text(str(fault)))
         return [
@@ -269,16 +269,15 @@ class Engine:
             memory_limit_mb=settings.memory_limit_mb,
         )
 
-    def _asked(self, ask: Callable[[State], _T]) -> _T:
+    def _asked(self, state: State, ask: Callable[[State], _T]) -> _T:
         """What the history answers, in time: its folder may be on the disk that hangs.
 
         Raises:
             StateError: It cannot be used, or does not answer.
         """
-        assert self.state is not None
         if not self._stuck:
             answers: SimpleQueue[_T | StateError] = SimpleQueue()
-            Thread(target=_answer, args=(ask, self.state, answers), name="health-state", daemon=True).start()
+            Thread(target=_answer, args=(ask, state, answers), name="health-state", daemon=True).start()
             try:
                 answer = answers.get(timeout=_STATE_S)
             except Empty:
@@ -287,7 +286,7 @@ class Engine:
                 if isinstance(answer, StateError):
                     raise answer
                 return answer
-        raise StateError(f"the history in {self.state.folder} does not answer", hint="look at its disk")
+        raise StateError(f"the history in {state.folder} does not answer", hint="look at its disk")
 
     # ---- afterwards -----------------------------------------------------------------------------------------------
 
@@ -300,9 +299,9 @@ class Engine:
         try:
             if record:
                 keep_days = self.settings.watch.keep_days
-                since = self._asked(lambda state: state.record(report, keep_days=keep_days))
+                since = self._asked(self.state, lambda state: state.record(report, keep_days=keep_days))
             if any(o.status.rank > Status.HEALTHY.rank for o in report.outcomes):
-                notes = {note.name: note.text for note in self._asked(lambda state: state.notes())}
+                notes = {note.name: note.text for note in self._asked(self.state, lambda state: state.notes())}
         except StateError as fault:
             text = self.scrubber.text(str(fault))
             warnings += [text] if text not in warnings else []

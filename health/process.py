@@ -73,9 +73,10 @@ class Worker:
             raise
         finally:
             os.close(child_report)
-        assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-        self._thread = threading.Thread(target=self._listen, args=(report,), name="health-worker", daemon=True)
+        commands, output = _pipes(self._process)
+        os.set_blocking(commands.fileno(), False)
+        listened = report, commands, output
+        self._thread = threading.Thread(target=self._listen, args=listened, name="health-worker", daemon=True)
         self._thread.start()
 
     def _environment(self) -> dict[str, str]:
@@ -143,11 +144,8 @@ class Worker:
         self._thread.join(_KILL_WAIT_S)
         return survivors
 
-    def _listen(self, report: int) -> None:
+    def _listen(self, report: int, commands: IO[bytes], output: IO[bytes]) -> None:
         """Pass on what is reported, keep the end of what is printed, send what is to be told; until `stop` says so."""
-        assert self._process.stdout is not None
-        assert self._process.stdin is not None
-        output, commands = self._process.stdout, self._process.stdin
         chooser = selectors.DefaultSelector()
         for fd in (report, output.fileno(), self._wake_read):
             chooser.register(fd, selectors.EVENT_READ)
@@ -195,6 +193,13 @@ class Worker:
             chooser.register(commands, selectors.EVENT_WRITE)
         elif registered and not waiting:
             chooser.unregister(commands)
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """The ends of what a process reads and of what it prints."""
+    if process.stdin is None or process.stdout is None:
+        raise OSError("the process has no pipes")
+    return process.stdin, process.stdout
 
 
 @dataclass(frozen=True, slots=True)

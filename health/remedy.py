@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from health.engine import Engine
 from health.errors import RemedyError
 from health.specs import Spec
+from health.state import State
 
 _OUTPUT_CHARS = 4_000
 _TIMED_OUT = 124
@@ -52,9 +53,7 @@ def plan(engine: Engine, spec: Spec, now: datetime) -> tuple[str, ...]:
             f"the remedy of {spec.name} is not allowed: {shlex.join(spec.remedy)}",
             hint=f"to allow it, add {spec.name!r} to remedies.allow",
         )
-    if engine.state is None:
-        raise RemedyError("a remedy runs only where that can be written down", hint="set targets.state")
-    times = [time for time, *_ in engine.state.remedies(spec.name)]
+    times = [time for time, *_ in _written(engine).remedies(spec.name)]
     if times and (now - times[-1]).total_seconds() < limits.cooldown:
         wait_s = limits.cooldown - (now - times[-1]).total_seconds()
         raise RemedyError(f"the remedy of {spec.name} ran just now; it may run again in {wait_s:.0f} s")
@@ -75,13 +74,20 @@ def run(engine: Engine, spec: Spec) -> Ran:
     """
     now = engine.clock.now()
     command = plan(engine, spec, now)
-    assert engine.state is not None
+    written = _written(engine)
     # Written down first: one that takes this program down with it must not run again at once.
-    engine.state.add_remedy(spec.name, command, -1, "", now)
+    written.add_remedy(spec.name, command, -1, "", now)
     code, output = _call(command, engine)
     output = engine.scrubber.text(output)[-_OUTPUT_CHARS:]
-    engine.state.finish_remedy(spec.name, now, code, output)
+    written.finish_remedy(spec.name, now, code, output)
     return Ran(command, code, output)
+
+
+def _written(engine: Engine) -> State:
+    """Where it is written down what ran."""
+    if engine.state is None:
+        raise RemedyError("a remedy runs only where that can be written down", hint="set targets.state")
+    return engine.state
 
 
 def _call(command: Sequence[str], engine: Engine) -> tuple[int, str]:

@@ -68,14 +68,18 @@ class _State:
     def running(self) -> bool:
         return self.started_at is not None and self.outcome is None
 
+    @property
+    def began_at(self) -> float:
+        """When it was started; one that was not yet has taken no time."""
+        return time.monotonic() if self.started_at is None else self.started_at
+
     def counts_from(self) -> float:
         """From when its timeout counts: a worker may take a while to come up."""
-        assert self.started_at is not None
         if self.worker is None:
-            return self.started_at
+            return self.began_at
         if self.worker.ready_at is None:
-            return self.started_at + _START_S
-        return max(self.started_at, self.worker.ready_at)
+            return self.began_at + _START_S
+        return max(self.began_at, self.worker.ready_at)
 
 
 def default_deadline_s(specs: Sequence[Spec]) -> float:
@@ -236,8 +240,7 @@ class Round:
             self._run_alone(unfinished)
 
     def _time_out(self, state: _State) -> None:
-        assert state.started_at is not None
-        took_s = time.monotonic() - min(state.started_at, state.counts_from())
+        took_s = time.monotonic() - state.began_at
         text = f"did not finish within {state.task.spec.timeout:g} s"
         if took_s < state.task.spec.timeout:
             text = f"did not finish within {took_s:.1f} s, when the round's time was over"
@@ -273,7 +276,7 @@ class Round:
             self._start_here(task)
             return
         try:
-            state.worker = self._worker()
+            state.worker = self._worker(self._spawn)
         except OSError as fault:
             text = f"no process could be started to run the check in: {fault.strerror or fault}"
             self._decide(state, Result.unhealthy(text, reason=NOT_STARTED))
@@ -288,12 +291,11 @@ class Round:
             facts=dict(task.facts),
         )
 
-    def _worker(self) -> Worker:
+    def _worker(self, spawn: Callable[[], Worker]) -> Worker:
         """The worker in which the next check runs."""
         if self._shared is not None:
             return self._shared
-        assert self._spawn is not None
-        worker = self._spawn()
+        worker = spawn()
         self._workers.append(worker)
         if not self._alone:
             self._shared = worker

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from backends.names import MAX_WRITE_ID
 from kbstore.errors import KBStoreError
@@ -62,7 +62,7 @@ class OwnId(str):
     __slots__ = ()
 
 
-def may_have_landed(write_id: str | None) -> bool:
+def may_have_landed(write_id: str | None) -> TypeGuard[str]:
     """Return whether a write with this id can be in the store already."""
     return write_id is not None and not isinstance(write_id, FreshId)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from kbstore.canonical import JSON, decode
 from kbstore.identity import MOST_PAIRED, Names, find_names, find_pair
-from kbstore.tree.node import ARRAY, OBJECT, Index, Leaf, Ref, split_elements, split_members
+from kbstore.tree.node import ARRAY, OBJECT, Index, Leaf, Ref, leaf_of, split_elements, split_members
 from kbstore.tree.read import Source, find, find_element, leaf_refs, opened
 
 _Stored = bytes | Ref
@@ -168,16 +168,14 @@ def _leaves(container: Ref, source: Source, *, whole: bool) -> Iterator[Leaf]:
     if not whole:
         node = container.node or source.load(container)
         while isinstance(node, Index):
-            node = node.children[0].node or source.load(node.children[0])
-        assert isinstance(node, Leaf)
-        yield node
+            container = node.children[0]
+            node = container.node or source.load(container)
+        yield leaf_of(container, node)
         return
     for refs in leaf_refs(container, source):
         source.prefetch(refs)
         for ref in refs:
-            leaf = ref.node or source.load(ref)
-            assert isinstance(leaf, Leaf)
-            yield leaf
+            yield leaf_of(ref, ref.node or source.load(ref))
 
 
 def _names(value: _Stored, source: Source) -> list[str]:

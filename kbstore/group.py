@@ -136,11 +136,10 @@ class GroupWriter(Writer):
                 if made:
                     root, parent = state.root, made[-1][0]
                     fresh.append((member, [Record(entry.header, proposal.body) for entry, proposal in made]))
-            if not fresh:
+            if not fresh or parent is None:
                 if self.head().seq == head.seq:
                     return
                 continue  # what changes nothing here may change what others wrote
-            assert parent is not None
             writes = [(member.write_id, len(records)) for member, records in fresh]
             try:
                 self._backend.append(

@@ -29,7 +29,7 @@ from kbstore.identity import (
     parse_token,
 )
 from kbstore.pointer import APPEND, array_index, format_pointer
-from kbstore.tree.node import ARRAY, OBJECT, Leaf, Ref, split_elements
+from kbstore.tree.node import ARRAY, OBJECT, Ref, leaf_of, split_elements
 from kbstore.tree.read import Source, find, find_element, find_member, leaf_refs, opened
 
 Stored = bytes | Ref
@@ -217,6 +217,4 @@ def _elements_of(array: Stored, source: Source) -> Iterator[Stored]:
     for refs in leaf_refs(array, source):
         source.prefetch(refs)
         for ref in refs:
-            leaf = ref.node or source.load(ref)
-            assert isinstance(leaf, Leaf)
-            yield from leaf.values
+            yield from leaf_of(ref, ref.node or source.load(ref)).values

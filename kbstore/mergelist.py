@@ -100,9 +100,8 @@ class ListMerge:
     def _element(self, mark: Hashable, base: Any, ours: Any, theirs: Any) -> Any:
         if type(mark) is Gap:
             return mark
-        if isinstance(mark, _Loose):  # it is there or not; its content is what it is known by
+        if isinstance(mark, _Loose) or self._names is None:  # it is there or not; its content is what it is known by
             return ours if (theirs is MISSING) == (base is MISSING) else theirs
-        assert self._names is not None
         token = element_token(self._names, mark)  # type: ignore[arg-type]
         return self._value(f"{self._place}/{escape_token(token)}", base, ours, theirs)
 

@@ -136,12 +136,13 @@ class _Merging:
         if isinstance(ours, list) and isinstance(theirs, list):
             yield from self._splices(path, ours, theirs)
             return
-        whole = ours if isinstance(ours, Hunk) else theirs
-        assert isinstance(whole, Hunk)
-        now = _changed(whole.old, len(path), others)
-        merged = self.value(pointer, whole.old, _changed(whole.old, len(path), mine), now)
-        if differs(now, merged):
-            yield Hunk(path, now, merged)
+        for whole in (ours, theirs):
+            if isinstance(whole, Hunk):
+                now = _changed(whole.old, len(path), others)
+                merged = self.value(pointer, whole.old, _changed(whole.old, len(path), mine), now)
+                if differs(now, merged):
+                    yield Hunk(path, now, merged)
+                return
 
     def value(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> JSON:
         """Merge one value; `MISSING` stands for none."""

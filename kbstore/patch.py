@@ -97,11 +97,11 @@ def apply_operations(
                 document = remove(document, path, budget)[0]
             elif op == "test":
                 check_test(resolve(document, path), value)
+            elif source is None:
+                raise PatchError(f"{op} names no place to take from")
             elif op == "move":
-                assert source is not None
                 document = _move(document, source, path, budget)
             else:
-                assert source is not None
                 document = _copy(document, source, path, budget)
     except (PatchError, PointerError) as fault:
         raise located(fault, index, operations[index]) from fault

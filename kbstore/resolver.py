@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from kbstore.errors import CorruptStore, RevisionError
 from kbstore.log import MAIN_BRANCH, Entry, Line
@@ -46,7 +47,7 @@ class Resolver:
         if revision.seq is not None:
             return self._line, self._by_seq(revision)
         if revision.moment is not None:
-            return self._line, self._by_time(revision)
+            return self._line, self._by_time(revision, revision.moment)
         if revision.id_prefix is None and revision.name is None:
             return self._line, self._head(self._line)
         found: list[tuple[Line, Entry | None]] = []
@@ -96,11 +97,10 @@ class Resolver:
             )
         return entry
 
-    def _by_time(self, revision: Revision) -> Entry | None:
-        assert revision.moment is not None
+    def _by_time(self, revision: Revision, moment: datetime) -> Entry | None:
         _, head = self._line.tail()
         # Times never go back along a line, so the newest at or before a moment is found by halving.
-        at = bisect_right(range(1, head + 1), revision.moment, key=lambda seq: self._line.entry(seq).event.moment)
+        at = bisect_right(range(1, head + 1), moment, key=lambda seq: self._line.entry(seq).event.moment)
         if at == 0:
             first = f"; the first one is from {self._line.entry(1).event.time}" if head else ""
             raise RevisionError(f"there is no version at or before {revision.text!r}{first}")

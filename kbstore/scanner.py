@@ -109,7 +109,7 @@ def _scan(data: bytes, frames: list[_Frame], accept: _Accept) -> _Fault | None:
                 frames.append(frame)
                 at = after
                 if frame.keys is not None:
-                    name = _read_name(data, at, frame)
+                    name = _read_name(data, at, frame, frame.keys)
                     if isinstance(name, _Fault):
                         return name
                     at = name
@@ -141,7 +141,7 @@ def _after_value(data: bytes, at: int, frames: list[_Frame]) -> int | _Fault | N
                 continue
             if byte != b",":
                 return _Fault(at, f"expected ',' or '}}', found {_shown(data, at)}")
-            return _read_name(data, _skip(data, at + 1), frame)
+            return _read_name(data, _skip(data, at + 1), frame, frame.keys)
         if byte == b"]":
             frames.pop()
             at += 1
@@ -152,7 +152,7 @@ def _after_value(data: bytes, at: int, frames: list[_Frame]) -> int | _Fault | N
         return _skip(data, at + 1)
 
 
-def _read_name(data: bytes, at: int, frame: _Frame) -> int | _Fault:
+def _read_name(data: bytes, at: int, frame: _Frame, keys: set[str]) -> int | _Fault:
     """Read a member name and its colon; returns where the member's value starts."""
     frame.key = None
     if data[at : at + 1] != b'"':
@@ -161,11 +161,10 @@ def _read_name(data: bytes, at: int, frame: _Frame) -> int | _Fault:
     if isinstance(end, _Fault):
         return end
     name = json.loads(data[at:end])
-    assert frame.keys is not None
     frame.key = name
-    if name in frame.keys:
+    if name in keys:
         return _Fault(at, f"the member {shorten(name)!r} is in one object twice", "keep one of the two")
-    frame.keys.add(name)
+    keys.add(name)
     colon = _skip(data, end)
     if data[colon : colon + 1] != b":":
         return _Fault(colon, f"expected ':' after the member name, found {_shown(data, colon)}")
@@ -232,19 +231,18 @@ def _read_string(data: bytes, at: int) -> int | _Fault:
 
 def _why_no_string(data: bytes, at: int) -> str:
     broken = re.compile(rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+').match(data, at)
-    assert broken is not None
-    stop = data[broken.end() : broken.end() + 1]
+    end = broken.end() if broken is not None else at
+    stop = data[end : end + 1]
     if not stop:
         return "the text ends inside this string"
     if stop == b"\\":
-        return f"this string holds the bad escape {_shown(data, broken.end(), 6)}"
+        return f"this string holds the bad escape {_shown(data, end, 6)}"
     return f"this string holds the control character 0x{stop[0]:02x} unescaped"
 
 
 def _skip(data: bytes, at: int) -> int:
     match = _SPACE.match(data, at)
-    assert match is not None
-    return match.end()
+    return match.end() if match is not None else at
 
 
 def _shown(data: bytes, at: int, size_bytes: int = _SHOWN_BYTES) -> str:

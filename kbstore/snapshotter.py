@@ -90,9 +90,8 @@ class Snapshotter:
             raise
 
     def _take(self, state: State, tier: int) -> None:
-        assert state.root is not None
         log, number = self._line.log, self._line.record_number(state.seq)
-        if number < 1 or any(s.number == number for s in self._chain):
+        if state.root is None or number < 1 or any(s.number == number for s in self._chain):
             return
         if not self._chain and (self._leans_on_another_log() or self._backend.remote):
             tier = COMPLETE

@@ -15,7 +15,15 @@ from typing import Any
 
 from backends.contract import Backend
 from kbstore.edits import Allowance
-from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError, PatchError, PointerError, TooLarge
+from kbstore.errors import (
+    CorruptStore,
+    DamagedVersion,
+    KBStoreError,
+    PatchError,
+    PointerError,
+    RevisionError,
+    TooLarge,
+)
 from kbstore.event import Event, decode_body, plain_bodies, plain_body
 from kbstore.log import Line
 from kbstore.operation import Operation
@@ -34,7 +42,7 @@ _PLAIN_GROUP = 128
 _NEW_EVENTS = 64
 
 
-_NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError, AssertionError)
+_NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError)
 """What applying a patch raises if it does not fit, or if it is none that kbstore wrote."""
 
 
@@ -74,6 +82,17 @@ class State:
 
     seq: int
     root: Ref | None
+
+    @property
+    def tree(self) -> Ref:
+        """The root, of a version that has a document, as all but the empty beginning have.
+
+        Raises:
+            RevisionError: It is the empty beginning.
+        """
+        if self.root is None:
+            raise RevisionError(f"v{self.seq} has no document")
+        return self.root
 
 
 NOTHING = State(0, None)

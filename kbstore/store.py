@@ -349,8 +349,7 @@ class Store(Reader):
             found = self._find_write(write_id)
             return self._landed(found, 1)[0] if found is not None else None
 
-    def _find_write(self, write_id: str | None) -> tuple[int, int] | None:
-        assert write_id is not None
+    def _find_write(self, write_id: str) -> tuple[int, int] | None:
         check_write_id(write_id)
         self._begin()  # the head is learned first, so that what lands from here on stands behind it
         return self._backend.find_write(self._line.log, write_id)
@@ -418,12 +417,13 @@ class Store(Reader):
         """
         for at, (change, version) in enumerate(zip(given, versions, strict=True)):
             base = Base(version.seq, version.id)
-            if not change.has_document:
+            tree = None
+            if change.has_document:
+                tree = proposals[at].tree if proposals is not None else tree_of(change)
+            if tree is None:
                 if version.created:
                     self._seen.patched(version.seq - 1, base)
                 continue
-            tree = proposals[at].tree if proposals is not None else tree_of(change)
-            assert tree is not None
             if tree.address.hex() != version.state:
                 if not version.created or proposals is None:
                     continue
@@ -588,9 +588,8 @@ class Store(Reader):
                 raise RevisionError("v0 is the empty beginning: there is nothing to restore")
             seen = max(self._writer.known_head().seq, self._seen.newest().seq)
             head = self._line.entry(seen) if seen else None
-            target = self._tree(line, entry).root
+            target = self._tree(line, entry).tree
             current = self._tree(self._line, head).root
-            assert target is not None
             version = self._version(entry)
             note = message if message is not None else f"Restore {version.name}"
             author = author or self._author or default_author()

@@ -195,7 +195,8 @@ def export_events(
     """
     where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
     for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
-        assert version.entry is not None
+        if version.entry is None:
+            continue  # the empty beginning is no event
         ((_, order),) = store.orders.patches([version.entry])
         told = b'"order":%s,' % encode(order) if order is not None else b""
         line = b'{%s"event":%s,"id":"%s",%s"patch":%s}\n'

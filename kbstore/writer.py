@@ -321,7 +321,8 @@ class Writer:
             parent = Entry(event, header)
             entries.append(parent)
             records.append(Record(header, encode_body(operations)))
-        assert parent is not None
+        if parent is None:
+            raise CorruptStore("no events were given to be appended")
         needed = [*chunks, *order_chunks.values()]
         self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
         done = sum(len(e.operations) for e in events)
@@ -425,8 +426,7 @@ class Writer:
         Raises:
             ConflictError: Both changed the same place differently.
         """
-        before, now = self._looked_at(base), self.state(head).root
-        assert now is not None
+        before, now = self._looked_at(base), self.state(head).tree
         self._identities.refresh()
         changes = [proposal.operations for proposal in proposals]
         patches, conflicts = rebased(changes, before, now, self._nodes, self._identities)

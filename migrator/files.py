@@ -227,8 +227,7 @@ def new_name(name: str, directory: str | Path, now: datetime) -> str:
     """
     slug = re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip().removesuffix(".sql")).strip("_-")
     stem = re.fullmatch(r"(.*?)(?:_(rollback|verify))?", slug)
-    assert stem is not None
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", stem[1]):
+    if stem is None or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", stem[1]):
         raise MigrationError(f"{name!r} makes no file name", hint="begin with a letter: add_orders")
     if len(slug) > 200:
         raise MigrationError(f"the name is {len(slug)} characters long", hint="200 are enough")

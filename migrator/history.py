@@ -274,7 +274,8 @@ class History:
         """Change columns of one row."""
         if "applied_at" in fields:
             fields["applied_at"] = self._engine.time_value(fields["applied_at"])
-        assert set(fields) <= set(COLUMNS)
+        if unknown := sorted(set(fields) - set(COLUMNS)):
+            raise ValueError(f"the history has no columns {unknown}")
         sets = ", ".join(f"{column} = ?" for column in fields)
         self._engine.change(f"UPDATE {self._table} SET {sets} WHERE name = ?", (*fields.values(), name))  # noqa: S608
 

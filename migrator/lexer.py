@@ -111,7 +111,8 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
     at = start
     while at < len(sql):
         found = first.match(sql, at)
-        assert found is not None
+        if found is None:
+            raise SplitError("what begins here is not SQL", file=name, line=line_at(sql, at))
         group, end = found.lastgroup or "", found.end()
         if group == "space" or group == "comment":
             at = end

@@ -408,7 +408,8 @@ class Client:
             elif after is not None:
                 asked["StartAfter"] = base + after
             answer = self._repeat(lambda asked=asked: self._list(prefix, asked), f"list {prefix}")  # type: ignore[misc]
-            assert isinstance(answer, dict)  # noqa: S101 - boto3's own type
+            if answer is None:  # only a read of one object may find nothing
+                raise StoreUnavailable(f"the bucket does not say what is under {prefix}")
             age = _ages(answer)
             found = [
                 Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]))
@@ -444,27 +445,24 @@ class Client:
             with self._within(until):
                 return function(item)
 
-        return list(self._threads().map(carried, items))
+        return list(self._pools()[0].map(carried, items))
 
     def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
         """Begin something that may itself use `map`; the result is what the returned function gives.
 
         In a child of this process, where nobody is at it, that begins it anew.
         """
-        self._threads()
-        with self._pool_lock:
-            assert self._tasks is not None  # noqa: S101 - made above
-            begun = self._tasks.submit(function)
+        begun = self._pools()[1].submit(function)
         process = os.getpid()
         return lambda: begun.result() if os.getpid() == process else function()
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+        """Threads for requests, and others for tasks, which wait for requests."""
         with self._pool_lock:
-            if self._pool is None:
+            if self._pool is None or self._tasks is None:
                 self._pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="kbstore-s3")
-                # Apart, since what runs here waits for what runs there.
                 self._tasks = ThreadPoolExecutor(_TASKS, thread_name_prefix="kbstore-s3-task")
-            return self._pool
+            return self._pool, self._tasks
 
     def look_at(self, key: str) -> Got | Refused:
         """One attempt to read an object by its whole key in the bucket, in or above the store's prefix."""

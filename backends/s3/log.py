@@ -102,17 +102,17 @@ class Log:
         return found
 
     def _found(self, *, fresh: bool) -> Tail:
-        self._begin()
-        assert self.hint is not None  # noqa: S101 - made above
-        if not fresh and not self._looked and self.hint.next > 1:
+        hint = self._begin()
+        if not fresh and not self._looked and hint.next > 1:
             # As much as the packs hold that are promised; nobody who wants to know more asks so.
-            return Tail(len(self.hint.large) * LARGE + len(self.hint.small) * SMALL, self.hint.next - 1)
-        newest = newest_slot(self._probe, self._jump, self._known.slot, self.hint.slot)
+            return Tail(len(hint.large) * LARGE + len(hint.small) * SMALL, hint.next - 1)
+        newest = newest_slot(self._probe, self._jump, self._known.slot, hint.slot)
         if newest > self._recalled_to:
             self._end_at(newest)
         self._looked, self._behind = True, False
-        self._compare(self.hint)
-        self.hint = head.as_far_as(self.hint, self._known.slot)
+        hint = self._begin()  # what was read meanwhile may have told of a newer one
+        self._compare(hint)
+        self.hint = head.as_far_as(hint, self._known.slot)
         if self._recalling:
             self._recalled()
         return self._known
@@ -158,9 +158,10 @@ class Log:
         self.tail()
         return self.hint != promised
 
-    def _begin(self) -> None:
+    def _begin(self) -> Hint:
         if self.hint is None:
             self.hint = head.read_hint(self._client, self.name)
+        return self.hint
 
     def lost(self, slot: int, there: Got) -> None:
         """Take in what somebody else put into a slot that we wanted, given its beginning."""

@@ -42,8 +42,7 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"health.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(import_module(f"health.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
         return command
 
     def make_context(

@@ -18,10 +18,9 @@ def completion_command(ctx: click.Context, shell: str) -> None:
       kbstore completion zsh > ~/.zfunc/_kbstore
       kbstore completion fish > ~/.config/fish/completions/kbstore.fish
     """
-    from click.shell_completion import get_completion_class
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
     from kbstore.cli.main import COMPLETION, PROGRAM
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    say(kind(ctx.find_root().command, {}, PROGRAM, COMPLETION).source())
+    kinds = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+    say(kinds[shell](ctx.find_root().command, {}, PROGRAM, COMPLETION).source())

@@ -66,9 +66,8 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name in COMMANDS:
             module = import_module(f"kbstore.cli.{COMMANDS[cmd_name]}")
-            command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
-            assert isinstance(command, click.Command)
-            return command
+            known: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+            return known
         for point in _added():
             if point.name == cmd_name:
                 command = point.load()

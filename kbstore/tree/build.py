@@ -106,6 +106,13 @@ class Builder:
             level += 1
         return None
 
+    def root(self) -> Ref:
+        """Close what is open and return the root of what was added, at least one item."""
+        root = self.finish()
+        if root is None:
+            raise ValueError("an empty container has no nodes")
+        return root
+
     def _close_leaf(self) -> None:
         ref = make_leaf(self._is_object, self._keys, self._names, self._values)
         self._keys, self._names, self._values = [], [], []
@@ -231,6 +238,4 @@ def _build_items(
             ref = Leaf.of_items(keys[first] if is_object else None, names[first:end], part)  # type: ignore[arg-type]
         builder.add_subtree(ref, 0)
         first = end
-    root = builder.finish()
-    assert root is not None
-    return root
+    return builder.root()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from kbstore.align import align
 from kbstore.canonical import MISSING
-from kbstore.tree.node import ARRAY, OBJECT, Leaf, Ref
+from kbstore.tree.node import ARRAY, OBJECT, Ref, leaf_of
 from kbstore.tree.read import Source, materialise
 from kbstore.valuediff import Hunk, Splice
 
@@ -84,8 +84,7 @@ def _members(leaves: list[Ref], source: Source) -> dict[str, Stored]:
     source.prefetch(leaves)
     members: dict[str, Stored] = {}
     for ref in leaves:
-        leaf = ref.node or source.load(ref)
-        assert isinstance(leaf, Leaf)
+        leaf = leaf_of(ref, ref.node or source.load(ref))
         members.update(zip(leaf.keys, leaf.values, strict=True))
     return members
 
@@ -139,8 +138,7 @@ def _values(leaves: list[Ref], source: Source) -> list[Stored]:
     source.prefetch(leaves)
     values: list[Stored] = []
     for ref in leaves:
-        leaf = ref.node or source.load(ref)
-        assert isinstance(leaf, Leaf)
+        leaf = leaf_of(ref, ref.node or source.load(ref))
         values.extend(leaf.values)
     return values
 

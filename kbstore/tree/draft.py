@@ -14,7 +14,7 @@ from kbstore.patch import Budget, Operation, add, check_move, check_test, locate
 from kbstore.pointer import MAX_DEPTH, array_index, shorten
 from kbstore.tree.build import Builder, build_value
 from kbstore.tree.edit import ArraySplice, Member, edit_array, edit_object
-from kbstore.tree.node import ARRAY, INLINE_BYTES, OBJECT, VALUE, Blob, Ref, canonical_length
+from kbstore.tree.node import ARRAY, INLINE_BYTES, OBJECT, VALUE, Blob, Ref, canonical_length, leaf_of
 from kbstore.tree.read import Source, canonical, find_element, find_member, leaf_refs, materialise
 from kbstore.tree.weigh import Weights
 
@@ -109,8 +109,12 @@ class _OpenArray:
             return self._flat[at]
         if at in self._elements:
             return self._elements[at]
-        assert self._base is not None
-        return find_element(self._base, at, self._source)
+        return find_element(self._held(), at, self._source)
+
+    def _held(self) -> Ref:
+        if self._base is None:
+            raise PointerError("the array is empty")
+        return self._base
 
     def get(self, token: str) -> Any:
         return self._get(self._at(token))
@@ -137,27 +141,25 @@ class _OpenArray:
 
     def add(self, token: str, value: Any) -> None:
         at = self._at(token, append=True)
-        if self._in_flat():
-            assert self._flat is not None
-            self._pay(len(self._flat) - at)
-            self._flat.insert(at, value)
+        if (flat := self._as_list()) is not None:
+            self._pay(len(flat) - at)
+            flat.insert(at, value)
         else:
             self._splice(ArraySplice(at, 0, [_close(value)]))
 
     def remove(self, token: str) -> Any:
         at = self._at(token)
         found = self._get(at)
-        if self._in_flat():
-            assert self._flat is not None
-            self._pay(len(self._flat) - at)
-            del self._flat[at]
+        if (flat := self._as_list()) is not None:
+            self._pay(len(flat) - at)
+            del flat[at]
         else:
             if type(found) is not bytes and type(found) is not Ref:
                 found = _close(found)
             self._splice(ArraySplice(at, 1, ()))
         return found
 
-    def _in_flat(self) -> bool:
+    def _as_list(self) -> list[Any] | None:
         self._splices += 1
         if self._flat is None and (self._splices > _FLAT_AFTER_SPLICES or self._base is None):
             self._settle()
@@ -167,9 +169,8 @@ class _OpenArray:
             if self._base is not None:
                 for refs in leaf_refs(self._base, self._source):
                     for ref in refs:
-                        node = ref.node or self._source.load(ref)
-                        self._flat.extend(node.values)  # type: ignore[union-attr]
-        return self._flat is not None
+                        self._flat.extend(leaf_of(ref, ref.node or self._source.load(ref)).values)
+        return self._flat
 
     def _pay(self, work: int) -> None:
         if self._budget is not None:
@@ -177,16 +178,14 @@ class _OpenArray:
 
     def _splice(self, splice: ArraySplice) -> None:
         self._settle()
-        assert self._base is not None
-        self._base = edit_array(self._base, [splice], self._source.load)
+        self._base = edit_array(self._held(), [splice], self._source.load)
 
     def _settle(self) -> None:
         """Put opened elements back, since positions are about to move."""
         if self._elements:
-            assert self._base is not None
             splices = [ArraySplice(at, 1, [_close(self._elements[at])]) for at in sorted(self._elements)]
             self._elements = {}
-            self._base = edit_array(self._base, splices, self._source.load)
+            self._base = edit_array(self._held(), splices, self._source.load)
 
     def close(self) -> bytes | Ref:
         if self._flat is None:
@@ -206,9 +205,7 @@ def _rebuilt(elements: list[bytes | Ref], source: Source) -> Ref:
     builder = Builder(False, source.load)
     for value in elements:
         builder.add("", b"", value)
-    root = builder.finish()
-    assert root is not None
-    return root
+    return builder.root()
 
 
 def _inlined(root: Ref | None, empty: bytes, source: Source) -> bytes | Ref:
@@ -218,9 +215,8 @@ def _inlined(root: Ref | None, empty: bytes, source: Source) -> bytes | Ref:
 
 
 def _open(stored: bytes | Ref, source: Source, budget: Budget | None) -> Any:
-    if type(stored) is bytes:
+    if isinstance(stored, bytes):
         return decode(stored)
-    assert isinstance(stored, Ref)
     if stored.kind == OBJECT:
         return _OpenObject(stored, source, budget)
     if stored.kind == ARRAY:
@@ -303,9 +299,9 @@ class Draft:
             self._remove(operation.path)
         elif op == "test":
             self._test(operation)
+        elif (source := operation.source) is None:
+            raise PatchError(f"{op} names no place to take from")
         else:
-            source = operation.source
-            assert source is not None
             if op == "move":
                 check_move(source, operation.path)
                 value = self._peek(source)

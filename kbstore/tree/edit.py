@@ -18,7 +18,9 @@ from kbstore.tree.node import (
     ends_index,
     ends_leaf,
     index_name,
+    index_of,
     item_bytes,
+    leaf_of,
     make_index,
     make_leaf,
 )
@@ -70,8 +72,7 @@ def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None
         path.append((ref, node, at))
         ref = node.children[at]
         node = ref.node or load(ref)
-    assert isinstance(node, Leaf)
-    keys, names, values = node.items()
+    keys, names, values = leaf_of(ref, node).items()
     at = bisect_left(keys, key)
     if at == len(keys) or keys[at] != key:
         return None
@@ -228,7 +229,7 @@ def _object_locally(ref: Ref, members: Sequence[Member], is_last: bool, load: Lo
     node = ref.node or load(ref)
     if isinstance(node, Leaf):
         return _cut_leaf(*_merged(node, members), is_last)
-    assert isinstance(node, Index)
+    node = index_of(ref, node)
     changed = _Children(node, ref)
     for at, group in reversed(_by_child(node, members)):
         parts = _object_locally(node.children[at], group, is_last and at == len(node.children) - 1, load)
@@ -244,7 +245,7 @@ def _array_locally(
     node = ref.node or load(ref)
     if isinstance(node, Leaf):
         return _cut_leaf(*_spliced(node, splices, before), is_last)
-    assert isinstance(node, Index)
+    node = index_of(ref, node)
     changed = _Children(node, ref)
     for at, group in reversed(_by_position(node, splices, before)):
         start = before + (node.ends[at - 1] if at else 0)
@@ -288,7 +289,7 @@ def _object_rebuilt(ref: Ref, members: Sequence[Member], is_last: bool, load: Lo
     if isinstance(node, Leaf):
         builder.add_leaf_items(_merged(node, members)[0])
         return
-    assert isinstance(node, Index)
+    node = index_of(ref, node)
     groups = dict(_by_child(node, members)) if members else {}
     last = len(node.children) - 1
     for at, child in enumerate(node.children):
@@ -306,7 +307,7 @@ def _array_rebuilt(
     if isinstance(node, Leaf):
         builder.add_leaf_items(_spliced(node, splices, before)[0])
         return
-    assert isinstance(node, Index)
+    node = index_of(ref, node)
     groups = dict(_by_position(node, splices, before))
     last = len(node.children) - 1
     for at, child in enumerate(node.children):

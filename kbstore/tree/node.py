@@ -33,6 +33,8 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from kbstore.errors import CorruptStore
+
 INLINE_BYTES: Final = 2048
 LEAF_BYTES: Final = 4096
 INDEX_FANOUT: Final = 32
@@ -121,7 +123,8 @@ class Ref:
     def address(self) -> bytes:
         """SHA-256 of the node's bytes; computed when first asked for, with those of all new nodes below."""
         if self._address is None:
-            assert self.node is not None
+            if self.node is None:
+                raise ValueError("a reference has an address or a node")
             self._address = sha256(self.node.encode()).digest()
         return self._address
 
@@ -202,9 +205,8 @@ class Leaf:
         leaf._text = b"o\n{%b}" % items if is_object else b"a\n[%b]" % items
         return Ref(OBJECT if is_object else ARRAY, None, len(values), len(items) + 1, first, leaf)
 
-    def _cut(self) -> None:
-        assert self._text is not None
-        body = memoryview(self._text)[2:]
+    def _cut(self, text: bytes) -> None:
+        body = memoryview(text)[2:]
         if self.is_object:
             self._keys, self._names, self._values = split_members(body)
         else:
@@ -215,27 +217,27 @@ class Leaf:
     def keys(self) -> list[str]:
         """The members' keys, ascending; empty for an array."""
         if self._text is not None:
-            self._cut()
+            self._cut(self._text)
         return self._keys
 
     @property
     def names(self) -> list[bytes]:
         """The members' encoded keys with their colons; empty for an array."""
         if self._text is not None:
-            self._cut()
+            self._cut(self._text)
         return self._names
 
     @property
     def values(self) -> list[bytes | Ref]:
         """Canonical form of each value, or a reference where it is a node of its own."""
         if self._text is not None:
-            self._cut()
+            self._cut(self._text)
         return self._values
 
     def items(self) -> tuple[list[str], list[bytes], list[bytes | Ref]]:
         """`keys`, `names` and `values`."""
         if self._text is not None:
-            self._cut()
+            self._cut(self._text)
         return self._keys, self._names, self._values
 
     def encode(self) -> bytes:
@@ -450,6 +452,29 @@ def check_loaded(ref: Ref, node: Node) -> None:
         sound = first and ref.count == count and ref.size == size and ref.level in (-1, node.level)
     if not sound or (not isinstance(node, Blob) and node.is_object != (ref.kind == OBJECT)):
         raise ValueError("it is not what the node above it says")
+
+
+def leaf_of(ref: Ref, node: Node) -> Leaf:
+    """Return the node of a reference as the leaf that it must be where it stands.
+
+    Raises:
+        CorruptStore: It is another kind of node.
+    """
+    if not isinstance(node, Leaf):
+        raise _misplaced(ref)
+    return node
+
+
+def index_of(ref: Ref, node: Node) -> Index:
+    """Return the node of a reference as the index node that it must be where it stands; raises as `leaf_of`."""
+    if not isinstance(node, Index):
+        raise _misplaced(ref)
+    return node
+
+
+def _misplaced(ref: Ref) -> CorruptStore:
+    what = f"state node {ref.address.hex()} is of another kind than the node above it says"
+    return CorruptStore(what, hint="run: kbstore verify")
 
 
 def item_bytes(value: bytes | Ref) -> int:

@@ -11,7 +11,7 @@ from kbstore.canonical import decode_large, encode
 from kbstore.errors import CorruptStore, PointerError
 from kbstore.patch import resolve
 from kbstore.pointer import MAX_DEPTH, array_index
-from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Node, Ref, check_loaded, parse_node
+from kbstore.tree.node import ARRAY, OBJECT, VALUE, Blob, Index, Leaf, Node, Ref, check_loaded, leaf_of, parse_node
 
 _DECODE_BYTES = 1 << 16
 """Leaves are decoded together up to about this size: few calls, and no second copy of a large state in memory."""
@@ -40,11 +40,11 @@ def find_member(root: Ref, key: str, source: Source) -> bytes | Ref | None:
         at = bisect_right(node.firsts, key) - 1
         if at < 0:
             return None
-        child = node.children[at]
-        node = child.node or source.load(child)
-    assert isinstance(node, Leaf)
-    at = bisect_left(node.keys, key)
-    return node.values[at] if at < len(node.keys) and node.keys[at] == key else None
+        root = node.children[at]
+        node = root.node or source.load(root)
+    leaf = leaf_of(root, node)
+    at = bisect_left(leaf.keys, key)
+    return leaf.values[at] if at < len(leaf.keys) and leaf.keys[at] == key else None
 
 
 def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
@@ -54,10 +54,9 @@ def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
         at = bisect_right(node.ends, position)
         if at:
             position -= node.ends[at - 1]
-        child = node.children[at]
-        node = child.node or source.load(child)
-    assert isinstance(node, Leaf)
-    return node.values[position]
+        root = node.children[at]
+        node = root.node or source.load(root)
+    return leaf_of(root, node).values[position]
 
 
 def opened(root: Ref, source: Source) -> bytes | Ref:

@@ -38,8 +38,7 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"migrator.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(import_module(f"migrator.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
         return command
 
     def resolve_command(

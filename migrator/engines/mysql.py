@@ -72,7 +72,8 @@ class MySQLEngine(Engine):
 
     def run(self, text: str, data: str | None = None) -> list[Row]:
         """Run one statement as it is; a CALL may give several results, of which the first counts."""
-        assert data is None, "COPY is PostgreSQL's"
+        if data is not None:
+            raise MigrationError("the data of COPY can be sent to PostgreSQL alone")
         with self.faults(), self._connection.cursor() as cursor:
             cursor.execute(text)
             rows = list(cursor.fetchall()) if cursor.description else []

@@ -86,7 +86,8 @@ class SQLiteEngine(Engine):
 
     def run(self, text: str, data: str | None = None) -> list[Row]:
         """Run one statement as it is."""
-        assert data is None, "COPY is PostgreSQL's"
+        if data is not None:
+            raise MigrationError("the data of COPY can be sent to PostgreSQL alone")
         with _faults():
             return self._open.execute(text).fetchall()
 
@@ -248,7 +249,8 @@ class SQLiteEngine(Engine):
 
     @property
     def _open(self) -> sqlite3.Connection:
-        assert self._connection is not None, "the engine is opened before it is used"
+        if self._connection is None:
+            raise RuntimeError("the engine is opened before it is used")
         return self._connection
 
 

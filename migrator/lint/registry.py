@@ -67,7 +67,8 @@ def rule(
     """Register the check of a rule."""
 
     def register(check: Check) -> Check:
-        assert name not in RULES
+        if name in RULES:
+            raise ValueError(f"there are two rules with the name {name}")
         RULES[name] = Rule(name, level, dialects, why, instead, check)
         return check
 
