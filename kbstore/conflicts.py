@@ -9,6 +9,8 @@ both-removed      both removed it
 removed-by-us     the refused change removed it, others modified it
 removed-by-them   others removed it, the refused change modified it
 read              others modified it, and the refused change tests or copies it
+moved             one moved or renamed it, and the other removed it or put it in another place; so it is reported at
+                  each of these places
 shifted           others inserted or removed elements that have no id: which one is meant is unclear
 ================  ====================================================================
 """
@@ -17,6 +19,9 @@ from typing import Any
 
 from kbstore.canonical import MISSING, same
 from kbstore.errors import Conflict
+
+MOVED = "moved"
+"""The kind of a conflict about a value that a side put elsewhere; see above."""
 
 
 def conflict_at(pointer: str, base: Any, ours: Any, theirs: Any) -> Conflict:

@@ -5,7 +5,7 @@ between them, the same one in all three forms.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kbstore.align import align
@@ -14,6 +14,9 @@ from kbstore.hunks import Splice
 from kbstore.identity import Key, Names, element_token, find_names, keys_of
 from kbstore.pairing import pair_elements
 from kbstore.pointer import escape_token
+
+_MOST_PAIRS = 1_000_000
+"""So many pairs of elements are compared after both sides changed the order; more are a conflict."""
 
 
 class Gap:
@@ -90,6 +93,7 @@ class ListMerge:
                 self._note(self._place, *map(_plain, forms))
                 return theirs
         self._note_renamed(olds, mine, others)
+        self._note_replaced(olds, mine, others)
         kept = {}
         for mark in {**others.values, **olds.values, **mine.values}:
             element = self._element(mark, *(side.values.get(mark, MISSING) for side in (olds, mine, others)))
@@ -101,25 +105,58 @@ class ListMerge:
         if type(mark) is Gap:
             return mark
         if isinstance(mark, _Loose) or self._names is None:  # it is there or not; its content is what it is known by
+            if ours is MISSING and theirs is MISSING:
+                return self._value(self._place, base, ours, theirs)
             return ours if (theirs is MISSING) == (base is MISSING) else theirs
         token = element_token(self._names, mark)  # type: ignore[arg-type]
         return self._value(f"{self._place}/{escape_token(token)}", base, ours, theirs)
 
     def _note_renamed(self, base: _Side, ours: _Side, theirs: _Side) -> None:
-        """Note the elements to which both gave another key, each a different one."""
+        """Note the elements to which a side gave another key, and which the other one removed or gave a third key."""
         gone = base.values.keys() - ours.values.keys() - theirs.values.keys()
         if self._names is None or not gone:
             return
-        mine, others = (
-            {self._rest(side.values[mark]): mark for mark in side.values.keys() - base.values.keys()}
-            for side in (ours, theirs)
-        )
+        mine, others = self._new_rests(base, ours), self._new_rests(base, theirs)
         for mark in base.marks:
             rest = self._rest(base.values[mark]) if mark in gone and not _is_loose(mark) else None
-            if rest is not None and rest in mine and rest in others and mine[rest] != others[rest]:
+            if rest is not None and mine.get(rest) != others.get(rest):
                 token = escape_token(element_token(self._names, mark))  # type: ignore[arg-type]
-                new = ours.values[mine[rest]], theirs.values[others[rest]]
+                new = [
+                    side.values[marks[rest]] if rest in marks else MISSING
+                    for side, marks in ((ours, mine), (theirs, others))
+                ]
                 self._note(f"{self._place}/{token}", base.values[mark], *new)
+
+    def _note_replaced(self, base: _Side, ours: _Side, theirs: _Side) -> None:
+        """Note an element that a side gave another key (or content, if it has no key) and that the other one moved."""
+        common = base.values.keys() & ours.values.keys() & theirs.values.keys()
+        for side, other in ((ours, theirs), (theirs, ours)):
+            gone = (base.values.keys() & other.values.keys()) - side.values.keys()
+            if not gone:
+                continue
+            rests = self._new_rests(base, side)
+            loose = any(_is_loose(mark) for mark in side.values.keys() - base.values.keys())
+            before, now = _order_around(base, common), _order_around(other, common)
+            same_order = [mark for mark in before if mark in common] == [mark for mark in now if mark in common]
+            for mark in gone:
+                replaced = loose if _is_loose(mark) else self._rest(base.values[mark]) in rests
+                if replaced and not (same_order and before[mark] == now[mark]):
+                    self._note_orders([base, ours, theirs])
+                    return
+
+    def _new_rests(self, base: _Side, side: _Side) -> dict[bytes, Hashable]:
+        """What the elements that only this side has hold apart from their key."""
+        rests = {}
+        for mark in side.values.keys() - base.values.keys():
+            rest = None if _is_loose(mark) else self._rest(side.values[mark])
+            if rest is not None:
+                rests[rest] = mark
+        return rests
+
+    def _note_orders(self, sides: Sequence[_Side], among: Container[Hashable] | None = None) -> None:
+        """Note that both sides changed the order, with the order on each."""
+        orders = [[self._shown(mark) for mark in side.marks if among is None or mark in among] for side in sides]
+        self._note(self._place, *orders)
 
     def _rest(self, element: Any) -> bytes | None:
         """What an element holds apart from its key; None if that is nothing."""
@@ -131,12 +168,12 @@ class ListMerge:
     def _order(self, base: _Side, ours: _Side, theirs: _Side, kept: Iterable[Hashable]) -> list[Hashable]:
         """The marks of the merged elements: in their order, with what we put in or moved where we put it."""
         left = {*kept}
-        moved = _moved(base, ours)
-        if moved & _moved(base, theirs):
-            common = base.values.keys() & ours.values.keys() & theirs.values.keys()
-            orders = [[mark for mark in side.marks if mark in common] for side in (base, ours, theirs)]
-            if orders[1] != orders[2]:
-                self._note(self._place, *([*map(self._shown, order)] for order in orders))
+        moved, others_moved = _moved(base, ours), _moved(base, theirs)
+        common = base.values.keys() & ours.values.keys() & theirs.values.keys()
+        if moved & others_moved:
+            orders = [[mark for mark in side.marks if mark in common] for side in (ours, theirs)]
+            if orders[0] != orders[1]:
+                self._note_orders([base, ours, theirs], common)
             moved = set()
         links = _Chain(mark for mark in theirs.marks if mark in left and mark not in moved)
         before: Hashable = None
@@ -150,7 +187,10 @@ class ListMerge:
                     after = following
                 links.insert(mark, after)
             before = mark
-        return [*links]
+        order = [*links]
+        if moved and others_moved and not _keeps(order, base, ours, theirs, (moved | others_moved) & common):
+            self._note_orders([base, ours, theirs], common)
+        return order
 
     def _shown(self, mark: Hashable) -> JSON:
         if self._names is None or not isinstance(mark, tuple) or isinstance(mark, _Loose):
@@ -178,6 +218,10 @@ class ListMerge:
         if others == old:
             return ours
         if mine == others and _only_lacks(old, mine):
+            left = {*mine}
+            for at, element in enumerate(base):
+                if old[at] not in left:
+                    self._value(f"{self._place}/{start + at}", element, MISSING, MISSING)
             return theirs
         in_place = len(ours) == len(theirs) == n and all(
             new == other and new not in old
@@ -253,6 +297,34 @@ def _moved(base: _Side, side: _Side) -> set[Hashable]:
         for at, _, length in align(old, new):
             moved.difference_update(old[at : at + length])
     return {mark for mark in moved if type(mark) is not Gap}
+
+
+def _keeps(order: list[Hashable], base: _Side, ours: _Side, theirs: _Side, moved: set[Hashable]) -> bool:
+    """Whether any two elements have the order that a side gave them; if none changed it, the one that they had.
+
+    It is not so if the moves of one side only make sense without those of the other.
+    """
+    forms = [{mark: at for at, mark in enumerate(marks)} for marks in (base.marks, ours.marks, theirs.marks, order)]
+    common = [mark for mark in order if all(mark in places for places in forms)]
+    if len(moved) * len(common) > _MOST_PAIRS:
+        return False
+    for one in moved:
+        for other in common:
+            if other != one:
+                was, mine, others, now = (places[one] < places[other] for places in forms)
+                if now != (mine if mine != was else others):
+                    return False
+    return True
+
+
+def _order_around(side: _Side, common: Container[Hashable]) -> dict[Hashable, int]:
+    """How many elements of these come before each element, in order."""
+    counts = {}
+    count = 0
+    for mark in side.marks:
+        counts[mark] = count
+        count += mark in common
+    return counts
 
 
 def _between_gaps(marks: Sequence[Hashable]) -> list[list[Hashable]]:

@@ -9,12 +9,12 @@ writers who both made 3 votes of 2 meant 4, and two who both began a counter at 
 took a value away to put it elsewhere, each in another place: it would be there twice.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kbstore.canonical import JSON, MISSING, copy_of, encode
-from kbstore.conflicts import conflict_at
+from kbstore.conflicts import MOVED, conflict_at
 from kbstore.errors import Conflict
 from kbstore.hunks import Difference, Hunk, Splice, grouped
 from kbstore.identity import Identities
@@ -24,6 +24,8 @@ from kbstore.pointer import escape_token, format_pointer
 
 _Group = Hunk | list[Splice]
 _NUMBERS = frozenset({int, float})
+_LONG_TEXT = 16
+"""A text of so many characters is the same one if it is found elsewhere."""
 
 
 class Merged(NamedTuple):
@@ -54,6 +56,7 @@ def merge(ours: Sequence[Difference], theirs: Sequence[Difference], identities: 
         elif mine:
             hunks.extend(merging.place(path, mine, others))
     merging.note_moves(ours, theirs)
+    merging.note_renamed(ours, theirs)
     return Merged(hunks, merging.conflicts)
 
 
@@ -115,19 +118,65 @@ class _Merging:
     def __init__(self, identities: Identities) -> None:
         self.conflicts: list[Conflict] = []
         self._identities = identities
-        self._gone: dict[str, JSON] = {}
+        self._gone: list[tuple[str, JSON]] = []
         self._put: set[bytes] = set()
 
     def note_moves(self, ours: Sequence[Difference], theirs: Sequence[Difference]) -> None:
-        """Note what both took away and put elsewhere, each in another place."""
+        """Note what both took away and a side put elsewhere, unless both put it in the same place."""
         if not self._gone:
             return
-        sizes = {(type(value), len(value)) for value in self._gone.values()}
-        kept = [_contents(side, sizes) for side in (ours, theirs)]
-        for place, value in self._gone.items():
+        sizes = {(type(value), len(value)) for _, value in self._gone}
+        sides = [_contents(side, sizes) for side in (ours, theirs)]
+        for place, value in self._gone:
             content = encode(value)
-            if content not in self._put and all(new[content] >= old[content] for old, new in kept):
-                self._note(place, value, MISSING, MISSING)
+            if content not in self._put:
+                self._note_moved(
+                    place,
+                    value,
+                    *(new[content][-1] if len(new[content]) >= len(old[content]) else None for old, new in sides),
+                )
+
+    def note_renamed(self, ours: Sequence[Difference], theirs: Sequence[Difference]) -> None:
+        """Note the members that got another name, of the objects that are told apart by their paths."""
+        members: dict[tuple[str, ...], list[dict[str, JSON]]] = defaultdict(lambda: [{}, {}, {}])
+        for at, side in enumerate((ours, theirs), 1):
+            for hunk in side:
+                if isinstance(hunk, Hunk) and hunk.path:
+                    forms = members[hunk.path[:-1]]
+                    forms[0][hunk.path[-1]] = hunk.old
+                    forms[at][hunk.path[-1]] = hunk.new
+        for path, (base, mine, others) in members.items():
+            if mine and others:
+                forms = [base, {**base, **mine}, {**base, **others}]
+                here = [{name: value for name, value in form.items() if value is not MISSING} for form in forms]
+                self._note_renamed_members(format_pointer(path), *here)
+
+    def _note_renamed_members(
+        self, place: str, base: dict[str, JSON], ours: dict[str, JSON], theirs: dict[str, JSON]
+    ) -> None:
+        """Note the texts and numbers that a side gave another name, and the other one did not give the same name."""
+        gone = [name for name in base if name not in ours and name not in theirs and _is_plain(base[name])]
+        if not gone:
+            return
+        sides = [
+            {encode(value): name for name, value in side.items() if name not in base and _is_plain(value)}
+            for side in (ours, theirs)
+        ]
+        for name in gone:
+            mine, others = (side.get(encode(base[name])) for side in sides)
+            if mine != others:
+                places = (None if new is None else f"{place}/{escape_token(new)}" for new in (mine, others))
+                self._note_moved(f"{place}/{escape_token(name)}", base[name], *places)
+
+    def _note_moved(self, place: str, value: JSON, ours: str | None, theirs: str | None) -> None:
+        """Note a value that was taken away on both sides, and the places where it is now."""
+        if ours is None and theirs is None:
+            return
+        self.conflicts.append(Conflict(place, MOVED, value, MISSING, MISSING))
+        if ours is not None:
+            self.conflicts.append(Conflict(ours, MOVED, MISSING, value, MISSING))
+        if theirs is not None:
+            self.conflicts.append(Conflict(theirs, MOVED, MISSING, MISSING, value))
 
     def place(self, path: tuple[str, ...], mine: _Groups, others: _Groups) -> Iterator[Difference]:
         """Merge the differences of both sides at and below a place."""
@@ -157,8 +206,8 @@ class _Merging:
             return self._lists(place, base, ours, theirs)
         if differs(ours, theirs) or _has_number(ours):
             self._note(place, base, ours, theirs)
-        elif ours is MISSING and type(base) in (dict, list) and base:
-            self._gone[place] = base
+        elif ours is MISSING and _is_known_again(base):
+            self._gone.append((place, base))
         elif base is MISSING:
             self._put.add(encode(ours))
         return theirs
@@ -166,6 +215,7 @@ class _Merging:
     def _object(
         self, place: str, base: dict[str, JSON], ours: dict[str, JSON], theirs: dict[str, JSON]
     ) -> dict[str, JSON]:
+        self._note_renamed_members(place, base, ours, theirs)
         merged = {}
         for name in {**theirs, **base, **ours}:
             values = (side.get(name, MISSING) for side in (base, ours, theirs))
@@ -207,20 +257,41 @@ def _has_number(value: JSON) -> bool:
     return False
 
 
-def _contents(hunks: Sequence[Difference], sizes: set[tuple[type, int]]) -> tuple[Counter[bytes], Counter[bytes]]:
-    """The containers of these types and sizes in the old and in the new values of differences."""
-    counts: list[Counter[bytes]] = []
-    for values in ([hunk.old for hunk in hunks], [hunk.new for hunk in hunks]):
-        found: Counter[bytes] = Counter()
-        pending: list[JSON] = []
-        for hunk, value in zip(hunks, values, strict=True):
-            pending += value if isinstance(hunk, Splice) else [value]
+def _is_known_again(value: JSON) -> bool:
+    """Whether a value is the same one if it is found elsewhere."""
+    kind = type(value)
+    return len(value) >= _LONG_TEXT if kind is str else kind in (dict, list) and bool(value)
+
+
+def _is_plain(value: JSON) -> bool:
+    """Whether a value is a text or a number, so that it may get another name."""
+    kind = type(value)
+    return kind in _NUMBERS or (kind is str and bool(value))
+
+
+_Places = defaultdict[bytes, list[str]]
+
+
+def _contents(hunks: Sequence[Difference], sizes: set[tuple[type, int]]) -> tuple[_Places, _Places]:
+    """Where values of these types and sizes are in the old and in the new values of differences, by content."""
+    found: tuple[_Places, _Places] = (defaultdict(list), defaultdict(list))
+    for hunk in hunks:
+        pending: list[tuple[_Places, str, JSON]] = []
+        place = format_pointer(hunk.path)
+        if isinstance(hunk, Splice):
+            pending += [(found[0], f"{place}/{at}", value) for at, value in enumerate(hunk.old, hunk.old_start)]
+            pending += [(found[1], f"{place}/{at}", value) for at, value in enumerate(hunk.new, hunk.new_start)]
+        else:
+            pending += [(found[0], place, hunk.old), (found[1], place, hunk.new)]
         while pending:
-            value = pending.pop()
+            places, place, value = pending.pop()
             kind = type(value)
-            if kind is dict or kind is list:
-                pending += value.values() if kind is dict else value
-                if (kind, len(value)) in sizes:
-                    found[encode(value)] += 1
-        counts.append(found)
-    return counts[0], counts[1]
+            if kind is dict:
+                pending += [(places, f"{place}/{escape_token(name)}", member) for name, member in value.items()]
+            elif kind is list:
+                pending += [(places, f"{place}/{at}", element) for at, element in enumerate(value)]
+            elif kind is not str:
+                continue
+            if (kind, len(value)) in sizes:
+                places[encode(value)].append(place)
+    return found

@@ -118,15 +118,21 @@ def test_elements_are_merged_one_by_one(base: list[Any], ours: list[Any], theirs
          [{"id": 1}, {"id": 1, "w": 2}, {"id": 2}, {"id": 3}],
          [{"id": 1}, {"id": 1, "w": 1}, {"id": 2, "v": 1}, {"id": 3}], []),
         # Both moved one value elsewhere, or renamed it: to different places, or to the same.
-        ({"p": {"t": "x"}}, {"q": {"t": "x"}}, {"r": {"t": "x"}}, ["/p"]),
+        ({"p": {"t": "x"}}, {"q": {"t": "x"}}, {"r": {"t": "x"}}, ["/p", "/q", "/r"]),
         ({"p": {"t": "x"}}, {"q": {"t": "x"}}, {"q": {"t": "x"}}, []),
         ({"p": {"t": "x"}, "s": {"t": "x"}}, {"s": {"t": "x"}}, {"s": {"t": "x"}, "r": "y"}, []),
         ({"a": [{"id": "p"}, {"id": "q"}], "b": [], "c": []}, {"a": [{"id": "q"}], "b": [{"id": "p"}], "c": []},
-         {"a": [{"id": "q"}], "b": [], "c": [{"id": "p"}]}, ["/a/[id=p]"]),
+         {"a": [{"id": "q"}], "b": [], "c": [{"id": "p"}]}, ["/a/[id=p]", "/b/0", "/c/0"]),
         ([{"id": "p", "t": "x"}, {"id": "z"}], [{"id": "q", "t": "x"}, {"id": "z"}],
          [{"id": "r", "t": "x"}, {"id": "z"}], ["/[id=p]"]),
         ([{"id": "p", "t": "x"}, {"id": "z"}], [{"id": "q", "t": "x"}, {"id": "z"}],
          [{"id": "q", "t": "x"}, {"id": "z"}], []),
+        ([{"id": "p", "t": "x"}, {"id": "z"}], [{"id": "q", "t": "x"}, {"id": "z"}], [{"id": "z"}], ["/[id=p]"]),
+        # Both changed the order: each pair as the one gave it that changed it, unless these contradict each other.
+        ([{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}], [{"id": 2}, {"id": 1}, {"id": 3}, {"id": 4}],
+         [{"id": 1}, {"id": 2}, {"id": 4}, {"id": 3}], []),
+        ([{"id": 1}, {"id": 2}, {"id": 3}], [{"id": 2}, {"id": 1}, {"id": 3}],
+         [{"id": 1}, {"id": 3}, {"id": 2}], [""]),
         # Both moved one element, to different places.
         ([{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}], [{"id": 4}, {"id": 1}, {"id": 2}, {"id": 3}],
          [{"id": 1}, {"id": 4}, {"id": 2}, {"id": 3}], [""]),

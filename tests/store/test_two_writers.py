@@ -16,6 +16,6 @@ def test_two_writers_lose_nothing(part: int) -> None:
     """Whatever two writers do to one document, the result has both edits, or the second writer gets a conflict."""
     size = CASES // PARTS
     counts = Counter(outcome(seed) for seed in range(part * size, (part + 1) * size))
-    # Both moved one article: where it belongs is for a person to say.
+    # Both moved articles: what they meant by that is for a person to say.
     assert counts["avoidable"] <= size // 80, counts
     assert counts["merged"] > size // 2, counts

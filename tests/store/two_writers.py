@@ -226,6 +226,26 @@ def problems(case: Case, found: Document) -> Iterator[str]:
         for writer, side, other in ((case.ann, ann, case.bob), (case.bob, bob, case.ann)):
             if not other.moved and _common(now, side) != _common(side, now):
                 yield f"the order that {writer.name} gave is lost: {now} is not {side}"
+        if case.ann.moved and case.bob.moved:
+            order = wanted_order(*sides)
+            if order is None or _common(now, order) != order:
+                yield f"the order of both is lost: {now} is not {order}"
+
+
+def wanted_order(base: list[Any], ann: list[Any], bob: list[Any], *others: list[Any]) -> list[str] | None:
+    """Return the order of the articles that all have: of any two, the order that a writer changed, else the old one.
+
+    None if these orders contradict each other.
+    """
+    places = [{article["id"]: at for at, article in enumerate(side)} for side in (base, ann, bob, *others)]
+    common = [one for one in places[0] if all(one in side for side in places)]
+    before = dict.fromkeys(common, 0)
+    for at, one in enumerate(common):
+        for other in common[at + 1 :]:
+            was, hers, his = (side[one] < side[other] for side in places[:3])
+            before[other if (hers if hers != was else his) else one] += 1
+    order = sorted(common, key=lambda one: before[one])
+    return order if [before[one] for one in order] == [*range(len(order))] else None
 
 
 def _common(ids: list[str], others: list[str]) -> list[str]:
@@ -238,7 +258,9 @@ def clashes(case: Case) -> bool:
         wanted(case)
     except Clash:
         return True
-    return False
+    sides = [held_in(side, case.pointer) for side in (case.base, case.ann.document, case.bob.document)]
+    both_moved = case.ann.moved and case.bob.moved and all(isinstance(side, list) for side in sides)
+    return both_moved and wanted_order(*sides) is None
 
 
 def outcome(seed: int) -> str:
