@@ -22,7 +22,8 @@ from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFo
 from backends.sqlite import schema
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
 from backends.sqlite.foreign_journal import refuse_foreign_journal
-from backends.sqlite.foreign_log import refuse_foreign_log, uri_of
+from backends.sqlite.foreign_log import refuse_foreign_log
+from backends.sqlite.plain import harden, uri_of
 from backends.sqlite.shares import locks_work
 
 FILE_NAME = "kb.db"
@@ -40,16 +41,6 @@ _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
 back once for all of them."""
-_LIMITS = (
-    (sqlite3.SQLITE_LIMIT_ATTACHED, 0),  # raised for a moment by `collect`, whose VACUUM attaches a file
-    (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
-    (sqlite3.SQLITE_LIMIT_COLUMN, 200),
-    (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100),
-    (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 20),
-    (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 20),
-    (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
-    (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 2),
-)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
@@ -439,19 +430,6 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def harden(connection: sqlite3.Connection) -> None:
-    """Let a file from elsewhere do as little as SQLite can be told: https://www.sqlite.org/security.html, section 2.
-
-    The size of a value has no limit of ours here: bodies and packs have theirs where they are read.
-    """
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute("PRAGMA cell_size_check=ON")
-    for limit, number in _LIMITS:
-        connection.setlimit(limit, number)
-    if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
 def draft_of(path: Path) -> Path:

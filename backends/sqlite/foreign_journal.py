@@ -2,15 +2,14 @@
 
 A program that changed the journal mode and was killed leaves one, and SQLite writes the pages that it kept over
 whatever file has the name by then. The first page that it kept has the count of writes (see `foreign_log`) of the file
-that it was made for; no other program changes that count.
+that it was made for. A program that set that count and was killed in the middle is refused as well.
 """
 
 import os
 import struct
 from pathlib import Path
 
-from backends.errors import StoreUnavailable
-from backends.sqlite.foreign_log import number_of
+from backends.sqlite.foreign_log import number_of, unproven
 
 _MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _HEADER = struct.Struct(">8s I 8x I I")
@@ -33,12 +32,7 @@ def refuse_foreign_journal(path: Path, journal: str) -> None:
     kept, found = _kept_number(journal), number_of(path)
     if kept is None or found is None or kept == found:
         return
-    raise StoreUnavailable(
-        f"{journal} does not belong to {path}: a program that was killed made it for another file, which {path.name} "
-        "replaced",
-        hint=f"close every program that has {path.name} open; if {journal} is still there, move it away and keep it, "
-        f"then open {path.name} again",
-    )
+    raise unproven(path, journal)
 
 
 def _kept_number(journal: str) -> int | None:

@@ -4,7 +4,8 @@ SQLite takes any log of the right name for the file's own, and writes it over th
 a store, beside the log of a process that was killed, would be destroyed. Each write transaction therefore counts up a
 number in the file's first page (``user_version``, random at creation), so the log holds that page for each of them.
 The log begins where the file ends: its first number is one more than the file's. Where a part of the log was written
-back already, the file's number is one of those in the log.
+back already, the file's number is one of those in the log. Another program may set that number, and be the first
+to write into the log; then the versions in both decide (see `log_proof`).
 
 The log is read directly, since it carries no locks; the file is read through SQLite only.
 """
@@ -16,9 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from backends.errors import StoreUnavailable
+from backends.sqlite.log_proof import proves_to_follow
+from backends.sqlite.plain import next_number, uri_of
 
 _HEADER = struct.Struct(">8x I 4x 8s 8x")
 """Of the log: page size, salts."""
@@ -26,7 +28,6 @@ _FRAME_HEADER_BYTES = 24
 _FRAME = struct.Struct(">I 4x 8s 8x 40x I 16x I")
 """Of a frame and the page in it: page number, salts, schema version, user version."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-_NUMBERS = 1 << 31
 _BUFFER_BYTES = 256
 """Mostly the first frame tells all."""
 _LOOKS = 3
@@ -46,17 +47,10 @@ class _Mark(NamedTuple):
     schema: int
 
 
-def uri_of(path: Path, options: str) -> str:
-    """The name by which SQLite opens a file with options; two slashes in front would name a host."""
-    name = str(path.absolute())
-    # As bytes: a name need not be text.
-    return f"file:{quote(os.fsencode(os.sep + name.lstrip(os.sep))) if os.sep == '/' else name}?{options}"
-
-
 def mark_write(connection: sqlite3.Connection) -> None:
     """Count a write transaction in the first page, inside that transaction."""
     (number,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version={(number + 1) % _NUMBERS:d}")
+    connection.execute(f"PRAGMA user_version={next_number(number):d}")
 
 
 def refuse_foreign_log(path: Path, log: str) -> None:
@@ -81,10 +75,17 @@ def refuse_foreign_log(path: Path, log: str) -> None:
                 _proven.clear()
             _proven[log] = pair
             return
-    raise StoreUnavailable(
-        f"{log} does not belong to {path}: it was written to another file, which {path.name} replaced",
-        hint=f"close every program that has {path.name} open and try again; if {log} is still there, move it away and "
-        f"keep it (it holds the last commits of that other file), then open {path.name} again",
+    if proves_to_follow(path, log):
+        return  # asked again until the log is written back: this is rare, and the file's number is right after that
+    raise unproven(path, log)
+
+
+def unproven(path: Path, log: str) -> StoreUnavailable:
+    """The refusal of a log or journal that may be another file's; its next step loses nothing if it is not."""
+    return StoreUnavailable(
+        f"nothing shows that {log} belongs to {path}: it may be that of a file that {path.name} replaced",
+        hint=f"close every program that has {path.name} open and try again; if {log} is still there, copy both files "
+        f"into another folder and keep them (the log may hold commits that nothing else has), then move {log} away",
     )
 
 
@@ -123,7 +124,7 @@ def _continues(log: str, mark: _Mark) -> bool:
         # Another program that changes the schema does not count, so its page looks like the first one of ours; and a
         # file of the same number whose schema is newer than the log's was changed since, elsewhere.
         same = found.number == mark.number and found.schema >= mark.schema
-        if same or (first and found == ((mark.number + 1) % _NUMBERS, mark.schema)):
+        if same or (first and found == (next_number(mark.number), mark.schema)):
             return True
         first = False
     return first  # a log without a first page changes nothing that counts

@@ -5,11 +5,9 @@ a private copy if a log was left behind that only a writer could bring in.
 """
 
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
-import weakref
+from contextlib import closing
 from pathlib import Path
 
 from backends.errors import CorruptStore, StoreUnavailable
@@ -17,6 +15,7 @@ from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, is_full
 from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
+from backends.sqlite.private_copy import copy_parts, private_folder
 
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _COPIES = 5
@@ -38,7 +37,7 @@ def signature(real: Path) -> tuple[int, ...]:
 
 
 class ReadOnlyConnection:
-    """A connection that only reads, and the private copy that it may need.
+    """A connection that only reads, perhaps from a private copy.
 
     Args:
         path: The file as the user named it.
@@ -53,7 +52,6 @@ class ReadOnlyConnection:
     def __init__(self, path: Path, real: Path) -> None:
         self.detached = False
         self.seen: tuple[int, ...] = ()
-        self._copy: Path | None = None
         try:
             self.connection = self._open(path, real)
         except BaseException:
@@ -86,64 +84,51 @@ class ReadOnlyConnection:
         return self._recovered(path, real)
 
     def _recovered(self, path: Path, real: Path) -> sqlite3.Connection:
-        """A connection to a copy that was taken while nobody wrote."""
-        folder = Path(tempfile.mkdtemp(prefix="kbstore-"))
-        self._copy = folder
-        self._remove = weakref.finalize(self, _remove, folder, os.getpid())
-        copy = folder / real.name
-        for attempt in range(_COPIES):
-            if attempt:
-                time.sleep(_PAUSE_S * attempt)
-            self.seen = before = signature(real)
-            parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
-            for old in folder.iterdir():
-                old.unlink()
-            try:
-                _copy_parts(parts, folder)
-            except OSError as error:
-                if signature(real) == before:
-                    raise StoreUnavailable(
-                        f"{path} has a log that must be read from a copy, and the copy cannot be made: {error}",
-                        hint="free room for temporary files, or open the store once as a user who may write it",
-                    ) from error
-            if signature(real) != before:
-                continue  # a writer was at work, so the parts need not fit together
-            try:
-                with file.opening(path):
-                    return _probed(path, copy, "mode=rw")
-            except CorruptStore:
-                if attempt == _COPIES - 1:
-                    raise
+        """A connection to a copy that was taken while nobody wrote.
+
+        The copy has no name any more when this returns, so it ends with the process, however that ends.
+        """
+        with private_folder() as folder:
+            copy = folder / real.name
+            for attempt in range(_COPIES):
+                if attempt:
+                    time.sleep(_PAUSE_S * attempt)
+                self.seen = before = signature(real)
+                parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
+                for old in folder.iterdir():
+                    old.unlink()
+                try:
+                    copy_parts(parts, folder)
+                except OSError as error:
+                    if signature(real) == before:
+                        raise StoreUnavailable(
+                            f"{path} has a log that must be read from a copy, and the copy cannot be made: {error}",
+                            hint="free room for temporary files, or open the store once as a user who may write it",
+                        ) from error
+                if signature(real) != before:
+                    continue  # a writer was at work, so the parts need not fit together
+                try:
+                    with file.opening(path):
+                        _bring_in(path, copy)
+                        return _probed(path, copy, "mode=ro&immutable=1")
+                except CorruptStore:
+                    if attempt == _COPIES - 1:
+                        raise
         raise StoreUnavailable(
             f"{path} is being written, and cannot be copied meanwhile", hint="wait a moment, then open it again"
         )
 
     def close(self) -> None:
-        """Close the connection and remove its copy."""
+        """Close the connection."""
         if hasattr(self, "connection"):
             self.connection.close()
-        if self._copy is not None:
-            self._remove()
 
 
-def _copy_parts(parts: list[Path], folder: Path) -> None:
-    """Copy files into a folder, in a process of its own: closing a file here would drop SQLite's locks on it."""
-    if os.name != "posix":  # locks belong to descriptors there
-        for part in parts:
-            shutil.copyfile(part, folder / part.name)
-        return
-    import subprocess  # only for such a copy
-
-    done = subprocess.run(["cp", "--", *map(str, parts), str(folder)], capture_output=True, check=False)
-    if done.returncode:
-        raise OSError(done.stderr.decode(errors="replace").strip())
-    for part in parts:
-        (folder / part.name).chmod(0o600)
-
-
-def _remove(folder: Path, pid: int) -> None:
-    if os.getpid() == pid:  # a child of the process that made the copy lets it be
-        shutil.rmtree(folder, ignore_errors=True)
+def _bring_in(path: Path, copy: Path) -> None:
+    """Write the logs of a copy back, so that one file is the whole store."""
+    with closing(file.connect_plain(copy, "mode=rw")) as connection:
+        file.identify(connection, path, copy)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _probed(path: Path, real: Path, options: str) -> sqlite3.Connection:

@@ -312,6 +312,35 @@ def test_a_wal_left_on_read_only_media_is_read_too(locked: Path) -> None:
     kept.chmod(0o755)
 
 
+def test_a_private_copy_is_gone_however_its_reader_ends(locked: Path, tmp_path: Path) -> None:
+    """It has no name while it is read, so a child that ends without clearing up leaves nothing."""
+    locked.parent.chmod(0o755)
+    locked.chmod(0o644)
+    kept, temporary = locked.with_name("kept"), locked.with_name("temporary")
+    kept.mkdir()
+    temporary.mkdir()
+    temporary.chmod(0o777)
+    with closing(open_backend(locked)) as writer:
+        fill(writer, 5, log="late")
+        for name in ("kb.db", "kb.db-wal"):
+            shutil.copy(locked.parent / name, kept / name)
+    for path in (*kept.iterdir(), kept):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    code = (
+        f"import tempfile; tempfile.tempdir = {str(temporary)!r}\n"
+        f"    b = open_backend({str(kept)!r}, read_only=True); b.tail('late')\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        found = b.tail('late').slot == 5 and list(b.check()) == []\n"
+        "        os._exit(0 if found and b._connection._reader.detached else 1)\n"
+        "    print(os.waitpid(child, 0)[1], os.listdir(tempfile.tempdir), b.tail('late').slot); sys.stdout.flush()\n"
+        "    os._exit(0)"
+    )
+    assert as_nobody(code) == "0 [] 5"
+    assert os.listdir(temporary) == []
+    kept.chmod(0o755)
+
+
 def test_a_frozen_store_that_changes_after_all_is_read_anew(locked: Path) -> None:
     """Where SQLite was told that nothing changes and something does, the next call sees it."""
     code = (
@@ -413,7 +442,7 @@ def test_a_copy_beside_a_writer_is_of_one_moment(locked: Path, monkeypatch: pyte
                 fill(backend, 1, log="late", first=2)
         copied.append(len(parts))
 
-    monkeypatch.setattr(read_only, "_copy_parts", copy_late)
+    monkeypatch.setattr(read_only, "copy_parts", copy_late)
     reader = read_only.ReadOnlyConnection.__new__(read_only.ReadOnlyConnection)
     reader.detached = True
     connection = reader._recovered(locked, locked)

@@ -1,0 +1,44 @@
+"""How SQLite opens a file of ours: by which name, the count that it keeps, and how little it trusts the file."""
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+_NUMBERS = 1 << 31
+_LIMITS = (
+    (sqlite3.SQLITE_LIMIT_ATTACHED, 0),  # raised for a moment by `collect`, whose VACUUM attaches a file
+    (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (sqlite3.SQLITE_LIMIT_COLUMN, 200),
+    (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 20),
+    (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 20),
+    (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
+    (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 2),
+)
+
+
+def uri_of(path: Path, options: str) -> str:
+    """The name by which SQLite opens a file with options; two slashes in front would name a host."""
+    name = str(path.absolute())
+    # As bytes: a name need not be text.
+    return f"file:{quote(os.fsencode(os.sep + name.lstrip(os.sep))) if os.sep == '/' else name}?{options}"
+
+
+def next_number(number: int) -> int:
+    """Return what the count of writes in ``user_version`` is after one more."""
+    return (number + 1) % _NUMBERS
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Let a file from elsewhere do as little as SQLite can be told: https://www.sqlite.org/security.html, section 2.
+
+    The size of a value has no limit of ours here: bodies and packs have theirs where they are read.
+    """
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
+    for limit, number in _LIMITS:
+        connection.setlimit(limit, number)
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)

@@ -1,0 +1,36 @@
+"""Copies files of a store into a private folder, where what SQLite does to them is nobody's business."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for temporary files, which is removed in the end with all that is in it.
+
+    Removed by this call only: a child of a fork, which may end meanwhile, lets it be.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="kbstore-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_parts(parts: Iterable[Path], folder: Path) -> None:
+    """Copy files into a folder, in a process of its own: closing a file here would drop SQLite's locks on it."""
+    if os.name != "posix":  # locks belong to descriptors there
+        for part in parts:
+            shutil.copyfile(part, folder / part.name)
+        return
+    import subprocess  # only for such a copy
+
+    done = subprocess.run(["cp", "--", *map(str, parts), str(folder)], capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip())
+    for part in parts:
+        (folder / part.name).chmod(0o600)
