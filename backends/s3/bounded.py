@@ -7,6 +7,8 @@ alone: large objects on a slow line take longer than a connection may.
 The deadline is on progress: each byte that goes or comes moves it on, as if the line brought `LEAST_RATE` bytes a
 second and no more, but never farther away than it was at first. So an object may take as long as it takes on a line
 that is faster than that, and an answer that drips ends all the same.
+
+The bytes of an answer are bounded too, before they are kept and parsed: boto3 reads what is no object as a whole.
 """
 
 import http.client
@@ -18,6 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from backends.s3.refusals import TooLong
+
+LARGEST_TOLD_BYTES = 8 << 20
+"""The largest answer that is no object. A page of a listing has 1,000 keys, 4 MB at the most; a refusal is short."""
 _NEVER = float("inf")
 LEAST_RATE = 8 * 1024
 _SENT_AT_ONCE = 64 * 1024
@@ -28,21 +34,27 @@ class _Limit(threading.local):
     until = _NEVER
     seconds = _NEVER
     sent = 0
+    most_bytes = LARGEST_TOLD_BYTES
 
 
 _limit = _Limit()
 
 
 @contextmanager
-def bounded(seconds: float) -> Iterator[None]:
-    """Let all waits of this thread's requests end within so many seconds, or so many after there was progress."""
-    before = _limit.until, _limit.seconds
+def bounded(seconds: float, most_bytes: int = LARGEST_TOLD_BYTES) -> Iterator[None]:
+    """Let all waits of this thread's requests end within so many seconds, or so many after there was progress.
+
+    An answer of success that has more than `most_bytes` is refused as `TooLong`, and any other that is larger than
+    `LARGEST_TOLD_BYTES`.
+    """
+    before = _limit.until, _limit.seconds, _limit.most_bytes
     seconds = max(seconds, 0.0)
+    _limit.most_bytes = most_bytes
     _limit.until, _limit.seconds, _limit.sent = time.monotonic() + seconds, seconds, 0
     try:
         yield
     finally:
-        _limit.until, _limit.seconds = before
+        _limit.until, _limit.seconds, _limit.most_bytes = before
 
 
 def _progress(count: int) -> None:
@@ -73,7 +85,13 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         raw = self.fp.detach()
-        self.fp = io.BufferedReader(_Reader(sock, raw))
+        self._reader = _Reader(sock, raw)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self.status >= 300:
+            self._reader.most_bytes = LARGEST_TOLD_BYTES
 
 
 class _Bounded:
@@ -108,6 +126,8 @@ class _Reader(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._timeout = sock.gettimeout()
+        self._came = 0
+        self.most_bytes = _limit.most_bytes
 
     def readable(self) -> bool:
         return True
@@ -118,6 +138,9 @@ class _Reader(io.RawIOBase):
         _limit.sent = 0
         count: int | None = self._raw.readinto(buffer)
         _progress(count or 0)
+        self._came += count or 0
+        if self._came > self.most_bytes + _BUFFERED:  # the headers come on top
+            raise TooLong(f"an answer of more than {self.most_bytes:,} bytes")
         return count
 
     def close(self) -> None:

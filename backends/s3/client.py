@@ -15,19 +15,21 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from backends.errors import BackendError, StoreUnavailable
 from backends.forks import tell_of_forks
 from backends.hosts import INSECURE
-from backends.s3.bounded import bound_connections, bounded
+from backends.s3.bounded import LARGEST_TOLD_BYTES, bound_connections, bounded
 from backends.s3.chance import Chance
 from backends.s3.keys import is_cache
 from backends.s3.options import Options, refuse_insecure
 from backends.s3.refusals import (
     NotS3,
     Refused,
+    TooLong,
     explain,
     is_expired,
     is_settled_soon,
@@ -486,7 +488,7 @@ class Client:
                 data: bytes = body.read(_LARGEST_ANSWER_BYTES + 1)
                 data += body.read(1)  # the end is asked for: only then is an answer that was cut off noticed
             if len(data) > _LARGEST_ANSWER_BYTES:
-                raise NotS3(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
+                raise TooLong(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
             if "LastModified" not in answer:
                 raise NotS3("an object without LastModified")
             size = answer["ContentLength"]
@@ -498,7 +500,7 @@ class Client:
                 data = data[start:stop]  # a server that does not know ranges
             return Got(data, size, _ages(answer)(answer["LastModified"]))
 
-        return self.attempt("GET", key, call, came=lambda got: len(got.data))
+        return self.attempt("GET", key, call, came=lambda got: len(got.data), most_bytes=_LARGEST_ANSWER_BYTES)
 
     def _put(self, key: str, data: bytes, *, absent: bool) -> Refused | None:
         asked: dict[str, Any] = {**self._writing, "Key": self.options.prefix + key, "Body": data}
@@ -544,6 +546,7 @@ class Client:
         *,
         sent: int = 0,
         came: Callable[[_R], int] = lambda _: 0,
+        most_bytes: int = LARGEST_TOLD_BYTES,
         absent: bool = False,
     ) -> _R | Refused:
         """One request, made by `call` with the boto3 client of this process, counted and with its refusals told.
@@ -554,14 +557,19 @@ class Client:
             call: Makes the request.
             sent: Bytes of content that go.
             came: Tells the bytes of content that came.
+            most_bytes: A larger answer is refused.
             absent: What is written must not be there yet.
         """
+        once = partial(
+            self._attempt, operation=operation, key=key, call=call,
+            sent=sent, came=came, most_bytes=most_bytes, absent=absent,
+        )  # fmt: skip
         client = _client_for(self.options)
-        result = self._attempt(client, operation, key, call, sent=sent, came=came, absent=absent)
+        result = once(client)
         if isinstance(result, Refused) and is_expired(result):
             # Credentials that are renewed outside, in a file say, are read by a new session only.
             client = _client_for(self.options, instead_of=client)
-            result = self._attempt(client, operation, key, call, sent=sent, came=came, absent=absent)
+            result = once(client)
         return result
 
     def _attempt(
@@ -573,6 +581,7 @@ class Client:
         *,
         sent: int,
         came: Callable[[_R], int],
+        most_bytes: int,
         absent: bool,
     ) -> _R | Refused:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -583,7 +592,7 @@ class Client:
             self.meter.requests.append(request)
         left = min(self._call.until - request.begun, self.options.timeout)
         try:
-            with bounded(left):
+            with bounded(left, most_bytes):
                 result = call(client)
             request.status = 200
             request.came_bytes = came(result)

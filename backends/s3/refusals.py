@@ -23,6 +23,7 @@ _ARCHIVED = frozenset({"InvalidObjectState"})
 _HANDSHAKE = "TLSHandshake"
 _CERTIFICATE = "TLSCertificate"
 _NOT_S3 = "NotS3"
+_TOO_LONG = "TooLong"
 _MISMATCH = "FlexibleChecksumError"
 _WITHOUT_KEY = frozenset(
     {
@@ -87,6 +88,8 @@ def refused_by(fault: Exception, handled: BaseException | None) -> Refused:
     """
     code = type(fault).__name__
     for cause in _causes(fault, handled):
+        if isinstance(cause, TooLong):
+            return not_s3(cause, writing=True)
         if type(cause).__name__ == "SSLCertVerificationError":
             code = _CERTIFICATE
         elif _began_in(cause.__traceback__, "do_handshake"):
@@ -101,9 +104,13 @@ class NotS3(Exception):
     """An answer looks like success and is none of S3's: that of a portal, a proxy's page, another service."""
 
 
+class TooLong(NotS3):
+    """An answer has more bytes than any of S3; nobody wants it a second time."""
+
+
 def not_s3(fault: NotS3, *, writing: bool) -> Refused:
     """Such an answer; what was to be written may have come to S3 all the same."""
-    return Refused(200, _NOT_S3, writing, fault)
+    return Refused(200, _TOO_LONG if isinstance(fault, TooLong) else _NOT_S3, writing, fault)
 
 
 def _causes(fault: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
@@ -203,9 +210,10 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
         return StoreUnavailable(
             f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"
         )
-    if code in (_NOT_S3, "ResponseParserError"):
+    if code in (_NOT_S3, _TOO_LONG, "ResponseParserError"):
+        told = f" ({refused.fault})" if code in (_NOT_S3, _TOO_LONG) else ""
         return StoreUnavailable(
-            f"the server of {place} does not speak S3: it answered something else to: {what}",
+            f"the server of {place} does not speak S3: it answered something else to: {what}{told}",
             hint="look at the endpoint, and at proxies on the way to it",
         )
     if code == _MISMATCH:
