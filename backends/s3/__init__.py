@@ -201,9 +201,9 @@ class S3Backend:
             raise state.damaged  # which number the next record has is not known
         if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
             raise _taken(log, slot, known.slot)
-        state.require_whole()
+        state.chain.require_whole()
         if slot == 1:
-            state.require_nothing()
+            state.chain.require_nothing()
         self._require_conditions()
         fresh = [chunk for chunk in chunks if not self._chunks.is_truth(chunk.address)]
         written = encode_slot(log, slot, known.number + 1, records, fresh, writes, state.mark(known.slot))
@@ -212,7 +212,7 @@ class S3Backend:
         there = create_slot(self.client, key, written.data, write_id=write_id, look_bytes=FIRST_BYTES)
         if there is not None:
             state.lost(slot, there)
-            state.require_whole()
+            state.chain.require_whole()
             raise _taken(log, slot, state.known.slot)
         self._confirm(key, written.data)
         state.landed(decode_slot(log, slot, written.data))
@@ -334,8 +334,8 @@ class S3Backend:
         for log in logs_below(self.client, ("log", "pack", "hint", "snap")):
             # Caches of slots that are gone are all that is left of them.
             if not self._log(log).tail().slot:
-                self._log(log).require_nothing()
-            self._log(log).require_whole()
+                self._log(log).chain.require_nothing()
+            self._log(log).chain.require_whole()
         plan = collect.plan_collection(self.client, self._snapshots, self._store, logs, keep)
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
@@ -368,12 +368,16 @@ class S3Backend:
         if self._closed:
             return
         self._closed = True
-        for log in list(self._logs.values()):
+        logs = list(self._logs.values())
+        for log in logs:
             if log.name in self._wrote or (log.told_too_little and not self._read_only):
                 self._keeper(log.name).close()
         if self._cache is not None:
             self._cache.close()
         self.client.close()
+        for log in logs:
+            if log.chain.lost:  # a commit that was acknowledged is gone, and this is the last moment to say so
+                log.chain.require_whole()
 
     # ---- within ------------------------------------------------------------------------------------------------------
 

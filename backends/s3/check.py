@@ -17,7 +17,8 @@ from backends.s3.chunks import undo_piece
 from backends.s3.client import Client, Got, Listed, Want
 from backends.s3.keys import SnapshotName
 from backends.s3.objects import checked, read_pieces
-from backends.s3.packs import SLOTS, PackId, decode_pack
+from backends.s3.packlist import listed_packs
+from backends.s3.packs import PackId, decode_pack
 from backends.s3.slots import Piece, Run, decode_slot, split_bodies, whole
 from backends.s3.snapshots import Notes, read_index
 
@@ -34,7 +35,7 @@ def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage
     for log in sorted(logs_below(client, ("hint", "pack", "snap", "log"))):
         records: _Records = {}
         # Before the slots, so that all slots that they speak of are read.
-        packs = _listed_packs(client, log)
+        packs = listed_packs(client, log)
         promises = _promises(client, log, packs)
         end = _End()
         yield from _slots(client, log, records, end)
@@ -165,15 +166,6 @@ def _read_slot(
     except CorruptStore as fault:
         return None, [Damage(str(fault), cache=False)]
     return run, []
-
-
-def _listed_packs(client: Client, log: str) -> list[tuple[str, int | None, str]]:
-    """Tier, number and key of each pack that there is now."""
-    found = []
-    for tier in SLOTS:
-        folder = keys.pack_key(log, tier, 0).rpartition("/")[0] + "/"
-        found += [(tier, keys.number_of(one.key[len(folder) :]), one.key) for one in client.listing(folder)]
-    return found
 
 
 def _packs(client: Client, log: str, packs: list[tuple[str, int | None, str]], records: _Records) -> Iterator[Damage]:

@@ -87,11 +87,13 @@ class Listed(NamedTuple):
         key: Without the store's prefix.
         size: Length of the object.
         age_s: Seconds since it was written, by the server's clock.
+        etag: What the server calls these bytes.
     """
 
     key: str
     size: int
     age_s: float
+    etag: str = ""
 
 
 @dataclass(slots=True)
@@ -261,12 +263,14 @@ class Client:
         meter: Counts requests.
         options: Where and how.
         chance: Waits and jitter.
+        etags: ETags of the slots that were created here, by key, until somebody has compared them.
     """
 
     def __init__(self, options: Options, chance: Chance) -> None:
         self.options = options
         self.chance = chance
         self.meter = Meter()
+        self.etags: dict[str, str] = {}
         self.after_fork()
         tell_of_forks(self)
         payer = {"RequestPayer": "requester"} if options.requester_pays else {}
@@ -414,7 +418,7 @@ class Client:
                 raise StoreUnavailable(f"the bucket does not say what is under {prefix}")
             age = _ages(answer)
             found = [
-                Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]))
+                Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]), entry.get("ETag", ""))
                 for entry in answer.get("Contents", ())
             ]
             found += [Listed(entry["Prefix"][len(base) :], -1, 0.0) for entry in answer.get("CommonPrefixes", ())]
@@ -514,11 +518,16 @@ class Client:
             self._hear(answer)
             if "ETag" not in answer:
                 raise NotS3("a written object without ETag")
+            self._note_etag(key, answer["ETag"])
 
         refused = self.attempt("PUT", key, call, sent=len(data), absent=absent)
         if absent and refused is not None and refused.status == _NOT_MODIFIED:
             return refused._replace(status=_PRECONDITION_FAILED)  # how some old servers refuse
         return refused
+
+    def _note_etag(self, key: str, etag: str) -> None:
+        if key.startswith("log/"):
+            self.etags[key] = etag
 
     def _delete(self, key: str) -> Refused | None:
         asked = {**self._reading, "Key": self.options.prefix + key}

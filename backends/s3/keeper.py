@@ -23,6 +23,8 @@ from backends.s3.slots import Piece, Run, split_bodies
 
 _MOST_AT_ONCE = 32
 """Packs that one commit makes up for, so that it is not held up for long by what others left undone."""
+_PROVED_TOGETHER = 256
+"""After so many slots of its own a writer looks whether they are still there, which is one request."""
 _MOST_OWN = 1024
 """So many slots of its own a writer remembers between two hints."""
 
@@ -59,6 +61,7 @@ class Keeper:
     def close(self) -> None:
         """Leave the log so that the next one finds its head in two round trips, and all its packs."""
         self.settle()
+        self._prove()
         if self._log.told_too_little or self._log.known.slot - (self._log.hint or NO_HINT).slot >= WINDOW:
             try:
                 self.write_hint(self._log.hint or NO_HINT)
@@ -76,7 +79,7 @@ class Keeper:
         """
         with self._lock:
             hint = before = self._known_packs()
-            self._log.require_whole()
+            self._log.chain.require_whole()
             packed = 0
             for _ in range(most):
                 hint = self._with_large(hint)
@@ -102,7 +105,7 @@ class Keeper:
         slot = self._log.known.slot
         if not self._alone():
             hint = merged(hint, self._log.read_hint_again())
-        self._log.require_whole()
+        self._log.chain.require_whole()
         hint = hint._replace(slot=max(hint.slot, slot))
         self._client.put(keys.hint_key(self._log.name), encode_hint(self._log.name, hint))
         self._log.hint, self._log.told_too_little = hint, False
@@ -129,9 +132,18 @@ class Keeper:
         return hint
 
     def _quietly(self) -> None:
+        if self._log.chain.unproved >= _PROVED_TOGETHER:
+            self._prove()
         try:
             self.keep_up()
         except BackendError:  # the commit stands whatever becomes of a cache; the next writer tries again
+            pass
+
+    def _prove(self) -> None:
+        """See whether what this process wrote is still there; what is found out refuses the next commit."""
+        try:
+            self._log.chain.prove()
+        except BackendError:  # no answer is no sign of loss: asked again the next time
             pass
 
     def _make_small(self, ident: PackId) -> list[Run]:

@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from backends.contract import StoredRecord, Tail
-from backends.errors import BackendError, CorruptStore, StoreUnavailable
+from backends.errors import CorruptStore
 from backends.s3 import head, keys
+from backends.s3.chain import Chain
 from backends.s3.client import Client, Got, Want
 from backends.s3.head import NO_HINT, Hint, newest_slot
 from backends.s3.objects import checked, read_pieces
-from backends.s3.packlist import MISSED, find_packs, merged, packed_slots
+from backends.s3.packlist import MISSED, find_packs, listed_packs, merged, packed_slots
 from backends.s3.packs import LARGE, SMALL, PackId, decode_pack, pack_of
 from backends.s3.slots import FIRST_BYTES, Bodies, Piece, Place, Run, decode_slot, split_bodies, whole
 
@@ -26,6 +27,7 @@ _KEPT_SLOTS = 2048
 _KEPT_BYTES = 32 * 1024 * 1024
 _POINT = 6
 """Up to so many small packs are rather read than a large one."""
+_EACH = LARGE // SMALL
 _PACK_FIRST_BYTES = 512 * 1024
 _FIRST_BATCH = 64
 _MOST_EXPECTED = 16 * LARGE
@@ -49,6 +51,7 @@ class Log:
         on_run: Told of each slot or pack that was read, so that chunks are found.
 
     Attributes:
+        chain: Whether its slots are still what was seen and written here.
         damaged: What is wrong with the newest slot; None if nothing is.
     """
 
@@ -73,12 +76,10 @@ class Log:
         self._searched: set[int] = set()
         self._bad: set[PackId] = set()
         self._chunky: set[int] = set()
-        self._marks: dict[int, tuple[str, str]] = {}
-        self._wrong = ""
-        self._mine: set[int] = set()
-        self._replaced = False
+        self.chain = Chain(client, name)
         self._recalling = False
         self._recalled_to = 0
+        self._left: set[int] | None = None
 
     # ---- the head ----------------------------------------------------------------------------------------------------
 
@@ -97,8 +98,8 @@ class Log:
             return self._known
         with self._client.one_call():
             found = self._found(fresh=fresh)
-        if self._replaced:  # what this process has in memory is another history than the one that is there
-            self.require_whole()
+        if self.chain.lost:
+            self.chain.require_whole()
         return found
 
     def _found(self, *, fresh: bool) -> Tail:
@@ -146,7 +147,7 @@ class Log:
         """Take note of a hint that names a slot which is not there: it is written after the slot."""
         if hint.slot > self._known.slot:
             newest = self._known.slot
-            self._wrong = (
+            self.chain.wrong = (
                 f"the hint of log {self.name} names slot {hint.slot}, and the newest that is there is {newest}"
             )
 
@@ -180,7 +181,7 @@ class Log:
             self._remember(run.places[0].slot, run)
             self._looked = True
             self._losses = 0
-            self._mine.add(run.places[0].slot)
+            self.chain.wrote(run.places[0].slot)
             self._searched.add(run.places[0].slot)
 
     def made(self, pack: PackId, data: bytes) -> None:
@@ -422,11 +423,14 @@ class Log:
         if PackId(self.name, "b" if bodies else "h", at) in self._runs:
             return []
         inner: Sequence[int] | None = dict(hint.inner).get(at)
-        if inner is None:
-            inner = range(held[0], held[1] + 1, SMALL) if held[1] - held[0] + 1 == LARGE else ()
+        if inner is None and held[1] - held[0] + 1 == LARGE:
+            inner = range(held[0], held[1] + 1, SMALL)
+        if not inner:  # which small pack holds a record is not known
+            return []
         begin, stop = bisect_right(inner, wanted[0]) - 1, bisect_right(inner, wanted[1])
         first = at * LARGE // SMALL
-        return [PackId(self.name, "a", first + i) for i in range(begin, stop)] if stop - begin <= _POINT else []
+        small = [PackId(self.name, "a", first + i) for i in range(begin, stop)] if stop - begin <= _POINT else []
+        return small if self._bad.isdisjoint(small) else []
 
     def _near(self, number: int) -> int | None:
         """The slot of a record, where that slot is in memory."""
@@ -565,9 +569,9 @@ class Log:
 
     def _instead(self, pack: PackId, *, gaps: bool) -> list[Run]:
         if pack.tier == "a":
-            return self.load(pack.slots, gaps=gaps)
-        each = LARGE // SMALL
-        return self.load([PackId(self.name, "a", pack.at * each + i) for i in range(each)], gaps=gaps)
+            left = self._left if gaps else None
+            return self.load(pack.slots if left is None else sorted(left.intersection(pack.slots)), gaps=gaps)
+        return self.load(_smaller(pack), gaps=gaps)
 
     # ---- memory ------------------------------------------------------------------------------------------------------
 
@@ -582,7 +586,7 @@ class Log:
                     _, dropped = self._runs.popitem(last=False)
                     self._runs_bytes -= len(dropped.held) + sum(map(len, dropped.headers))
             if isinstance(source, int):
-                self._check_chain(source, run)
+                self.chain.saw(source, run)
                 place = run.places[0]
                 if source not in self._places:
                     insort(self._order, source)
@@ -594,76 +598,47 @@ class Log:
                     self._known = Tail(source, place.first + place.records - 1)
         self._on_run(run)
 
-    def _check_chain(self, slot: int, run: Run) -> None:
-        """See whether a slot is what was seen of it, and stands between those that were written around it."""
-        seen = self._marks.setdefault(slot, (run.mark, run.before))
-        before, behind = self._marks.get(slot - 1), self._marks.get(slot + 1)
-        if seen[0] != run.mark:
-            wrong = slot
-        elif before is not None and run.before != before[0]:
-            wrong = slot - 1
-        elif behind is not None and behind[1] != run.mark:
-            wrong = slot
-        else:
-            return
-        self._wrong = f"slot {wrong} of log {self.name} was replaced: the slot behind it was written behind another one"
-        if wrong in self._mine:
-            self._replaced = True
-            self._wrong = f"slot {wrong} of log {self.name}, which this process wrote, was replaced by another writer"
-
     def mark(self, slot: int) -> str:
-        """What tells a slot from any other that could stand there; empty for slot 0."""
-        with self._lock:
-            known = self._marks.get(slot)
-        return known[0] if known is not None else self.slot(slot).mark if slot else ""
-
-    def require_whole(self) -> None:
-        """See that nothing that was seen speaks of a slot that is gone or was replaced: nothing is written then.
-
-        Raises:
-            StoreUnavailable: Something does.
-        """
-        if self._wrong:
-            raise StoreUnavailable(
-                f"nothing is {'read or ' if self._replaced else ''}written: {self._wrong}",
-                hint="run kbstore verify; docs/s3.md says how to go on if slots are gone or were replaced",
-            )
-
-    def require_nothing(self) -> None:
-        """See, before the first slot is written, that no pack or snapshot speaks of slots that are gone.
-
-        Raises:
-            StoreUnavailable: One does.
-        """
-        snapshots = f"snap/{keys.log_segment(self.name)}/"
-        try:
-            listed = self._client.listing(f"pack/{keys.log_segment(self.name)}/")
-            packs = any(pack_of(self.name, one.key) is not None for one in listed)
-            listed = self._client.listing(snapshots)
-            taken = any(keys.snapshot_of(one.key[len(snapshots) :]) is not None for one in listed)
-        except BackendError:  # who may not list sees no caches, and goes without
-            return
-        if packs or taken:
-            what = "packs" if packs else "snapshots"
-            self._wrong = f"log {self.name} has no slot, and {what} of slots that it had"
-        self.require_whole()
+        """What distinguishes a slot from any other in its place; empty for slot 0."""
+        return self.chain.mark(slot) or (self.slot(slot).mark if slot else "")
 
     def recall(self) -> None:
         """Let the log reach as far as packs hold slots that are gone; for what is saved of a damaged store."""
         self._recalling = True
 
     def _recalled(self) -> None:
-        """Take in the packs that there are, from the first on."""
+        """Take in the packs that there are, large or small, also behind some that are gone.
+
+        A pack that is gone is made up for by smaller ones, and by slots, when it is read. Nothing is kept of a pack but
+        the record that it begins with: if it is gone, the one behind the last that was found before it.
+        """
+        self._recalling = False
+        there = {PackId(self.name, tier, at) for tier, at, _ in listed_packs(self._client, self.name) if at is not None}
+        newest = max((pack.slots[-1] for pack in there if pack.tier != "b"), default=0)
+        if newest <= self._known.slot:
+            return
+        folder = keys.slot_key(self.name, 1).rpartition("/")[0] + "/"
+        # Asked for again with each record that is lost they would cost without end.
+        self._left = {keys.number_of(one.key[len(folder) :]) or 0 for one in self._client.listing(folder)}
+        large = newest // LARGE
+        wanted = [PackId(self.name, "h", at) for at in range(large)]
+        wanted += [PackId(self.name, "a", at) for at in range(large * _EACH, newest // SMALL)]
         firsts: list[int] = []
-        last = 0
-        while (run := self._read_pack(PackId(self.name, "a", len(firsts)))) is not None:
-            firsts.append(run.first)
-            last = run.last
-        if len(firsts) * SMALL > self._known.slot:
-            self.hint = Hint(len(firsts) * SMALL, (), tuple(firsts), last + 1)
-            self._known = Tail(len(firsts) * SMALL, last)
-            self._recalled_to = self._known.slot
-            self.damaged = None
+        following = 1
+        for pack in wanted:
+            first = following
+            possible = [pack, *_smaller(pack), *([pack._replace(tier="b")] if pack.tier == "h" else [])]
+            self._bad.update(one for one in possible if one not in there)
+            for part in [pack] if pack in there else [small for small in _smaller(pack) if small in there]:
+                run = self._read_pack(part)
+                if run is not None:
+                    first = run.first if part.slots[0] == pack.slots[0] else first
+                    following = run.last + 1
+            firsts.append(first)
+        self.hint = Hint(newest, tuple(firsts[:large]), tuple(firsts[large:]), following)
+        self._known = Tail(newest, following - 1)
+        self._recalled_to = newest
+        self.damaged = None
 
     def _note_writes(self, place: Place) -> None:
         self._searched.add(place.slot)
@@ -671,6 +646,13 @@ class Log:
         for write_id, count in place.writes:
             self._writes.setdefault(write_id, (number, number + count - 1))
             number += count
+
+
+def _smaller(pack: PackId) -> list[PackId]:
+    """The small packs of the slots that a large one holds; none of a small one."""
+    if pack.tier == "a":
+        return []
+    return [PackId(pack.log, "a", at) for at in range(pack.at * _EACH, (pack.at + 1) * _EACH)]
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

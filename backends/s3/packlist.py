@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from backends.s3 import keys
 from backends.s3.client import Client
 from backends.s3.head import MOST_INNER, Hint
-from backends.s3.packs import LARGE, SMALL, PackId
+from backends.s3.packs import LARGE, SLOTS, SMALL, PackId
 from backends.s3.slots import Run
 
 MISSED = 8 * SMALL
@@ -36,6 +36,15 @@ def merged(one: Hint, other: Hint) -> Hint:
     more, less = (one, other) if packed_slots(one) >= packed_slots(other) else (other, one)
     inner = sorted((dict(less.inner) | dict(more.inner)).items())
     return more._replace(slot=max(one.slot, other.slot), inner=tuple(inner[-MOST_INNER:]))
+
+
+def listed_packs(client: Client, log: str) -> list[tuple[str, int | None, str]]:
+    """Tier, number and key of each pack that there is now."""
+    found = []
+    for tier in SLOTS:
+        folder = keys.pack_key(log, tier, 0).rpartition("/")[0] + "/"
+        found += [(tier, keys.number_of(one.key[len(folder) :]), one.key) for one in client.listing(folder)]
+    return found
 
 
 def find_packs(client: Client, log: str, known: Hint, newest: int, load: Load) -> Hint:

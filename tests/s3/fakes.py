@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from backends.forks import tell_of_forks
 from backends.s3 import S3Backend
@@ -51,6 +52,10 @@ class Bucket:
         self.ordered = None
 
 
+def _etag(data: bytes) -> str:
+    return f'"{crc32(data):08x}-{len(data)}"'
+
+
 class DictClient(Client):
     """The requests of the backend, answered from a `Bucket`."""
 
@@ -93,6 +98,7 @@ class DictClient(Client):
                 self.bucket.ordered = None
             kept = data if self.bucket.stored_as is None else self.bucket.stored_as(key, data)
             self.bucket.objects[key] = (kept, self.bucket.now)
+            self._note_etag(key, _etag(kept))
             return None
 
     def _delete(self, key: str) -> Refused | None:
@@ -126,7 +132,7 @@ class DictClient(Client):
                     at = bisect_left(keys, folder[:-1] + "0")
                     continue
                 data, written = self.bucket.objects[keys[at]]
-                found.append(Listed(keys[at], len(data), self.bucket.now - written))
+                found.append(Listed(keys[at], len(data), self.bucket.now - written, _etag(data)))
                 at += 1
             more = at < len(keys) and keys[at].startswith(prefix)
             stamp = datetime.fromtimestamp(self.bucket.now, UTC)
@@ -135,6 +141,7 @@ class DictClient(Client):
                     {
                         "Key": base + one.key,
                         "Size": one.size,
+                        "ETag": one.etag,
                         "LastModified": datetime.fromtimestamp(self.bucket.now - one.age_s, UTC),
                     }
                     for one in found

@@ -145,6 +145,11 @@ def test_packs_that_are_listed_are_described_as_the_hint_does() -> None:
     for known in (NO_HINT, Hint(1030, firsts[:1], (), firsts[1], whole.inner[:1]), whole):
         assert find_packs(backend.client, "main", known, log.known.slot, log.load)[1:] == whole[1:]
         assert merged(known, whole) == merged(whole, known) == whole
+    forgetful = backend_on(bucket)._log("main")
+    forgetful.tail()
+    forgetful.hint = whole._replace(inner=())  # of older large packs it is not told what the small ones begin with
+    for number in (1, 700, firsts[1] - 1, firsts[1], firsts[2] - 1):
+        assert [record.number for record in forgetful.read(number, number, newest_first=False)] == [number]
     bucket.remove(*[key for key in bucket.objects if key.startswith("pack/") and key.endswith("b/000000000001")])
     found = find_packs(backend.client, "main", NO_HINT, log.known.slot, log.load)
     assert (len(found.large), packed_slots(found), found.next) == (1, packed_slots(whole), whole.next)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from backends.errors import StoreUnavailable
+from backends.s3 import keeper
+from backends.s3.client import Client
 from kbstore import Store
 from kbstore.errors import KBStoreError
 from kbstore.salvage import salvage
@@ -89,6 +91,54 @@ def test_salvage_reads_packs(bucket: Bucket, tmp_path: Path, after: int, saved: 
     assert [line.partition('"id":"')[2][:64] for line in lines] == expected[:saved]
 
 
+LONG = 1060
+"""Slots: in one pair of large packs, 33 small ones, and four that are in none."""
+
+
+@pytest.fixture(scope="module")
+def long_log() -> tuple[dict[str, tuple[bytes, float]], list[str]]:
+    """The objects of a log with large packs, and the ids of its versions."""
+    found = Bucket()
+    with Store(backend_on(found, new=True), author="a") as kb:
+        for n in range(LONG):
+            kb.commit(patch=[{"op": "add", "path": "", "value": {"n": n}}])
+        return found.objects, [version.id for version in kb.log(newest_first=False)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing", "unpatched"),
+    [
+        (["a/"], range(1024, 1056), 0),
+        (["h/", "b/"], range(0), 0),
+        (["b/"], range(0), 0),
+        (["a/000000000003", "h/", "b/"], range(96, 128), 0),
+        ([f"a/{at:012d}" for at in range(32)] + ["b/"], range(0), 1024),
+        (["a/000000000032"], range(1024, 1056), 0),
+        ([f"a/{at:012d}" for at in range(32)] + ["h/"], range(1024), 0),
+    ],
+)
+def test_salvage_reads_any_pack(
+    long_log: tuple[dict[str, tuple[bytes, float]], list[str]],
+    tmp_path: Path,
+    gone: list[str],
+    missing: range,
+    unpatched: int,
+) -> None:
+    """Large packs, small ones where a large one is gone, and what is behind those that are gone; all slots are gone."""
+    objects, ids = long_log
+    bucket = Bucket()
+    bucket.objects = dict(objects)
+    lose(bucket, 0, "hint/", "snap/", "note/", *[f"pack/4main000000000000/{one}" for one in gone])
+    backend = backend_on(bucket, read_only=True)
+    done = salvage(Store(backend), tmp_path / "saved", documents=False)
+    asked = [one for one in backend.client.meter.requests if one.operation == "GET" and one.key[:4] in ("log/", "pack")]
+    assert len(asked) < 1200  # the head is looked for with each version that is lost, and no slot or pack that is gone
+    lines = (tmp_path / "saved" / "events.jsonl").read_text().splitlines()
+    saved = [line.partition('"id":"')[2][:64] for line in lines]
+    assert saved == [ident for at, ident in enumerate(ids[:1056]) if at not in missing]
+    assert (done.events, done.patches) == (len(saved), len(saved) - unpatched)
+
+
 # ---- two winners -----------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +160,7 @@ def test_a_process_stops_if_its_slot_was_replaced() -> None:
     mine.commit({"n": 0})
     other.head()
     mine.commit(patch=[{"op": "add", "path": "/mine", "value": 1}])
-    bucket.remove("log/4main000000000000/000000000002")
+    bucket.remove(SECOND)
     for n in range(2):
         other.commit(patch=[{"op": "add", "path": f"/other{n}", "value": 1}])
     before = dict(bucket.objects)
@@ -123,6 +173,89 @@ def test_a_process_stops_if_its_slot_was_replaced() -> None:
         assert kb.verify().ok
 
 
+@pytest.fixture
+def beside() -> tuple[Bucket, Store, Bucket]:
+    """A bucket, a writer of its slots 2 and on that is open, and slot 2 as another writer wrote it."""
+    bucket, other = Bucket(), Bucket()
+    with Store(backend_on(bucket, new=True), author="a") as kb:
+        kb.commit({"n": 0})
+    other.objects = dict(bucket.objects)
+    with Store(backend_on(other), author="b") as kb:
+        kb.commit({"m": 1})
+    return bucket, Store(backend_on(bucket), author="a"), other
+
+
+def asked_of_main(client: Client) -> list[str]:
+    """The requests for slots of main that were counted."""
+    return [request.operation for request in client.meter.requests if request.key.startswith("log/4main")]
+
+
+SECOND = "log/4main000000000000/000000000002"
+
+
+@pytest.mark.parametrize("commits", [1, 2, 20])
+def test_a_writer_that_never_reads_learns_at_close_that_its_slot_was_replaced(
+    beside: tuple[Bucket, Store, Bucket], commits: int
+) -> None:
+    """With one request: of a single slot its beginning, of more a listing, and a look at what differs there."""
+    bucket, mine, other = beside
+    for n in range(commits):
+        mine.commit(patch=replacing("/n", n + 1))
+    bucket.objects[SECOND] = other.objects[SECOND]
+    client = mine.backend.client  # type: ignore[attr-defined]
+    client.meter.reset()
+    with pytest.raises(StoreUnavailable, match="slot 2 of log main, which this process wrote, was replaced"):
+        mine.close()
+    assert asked_of_main(client) == (["GET"] if commits == 1 else ["LIST", "GET"])
+    assert not [key for key in bucket.objects if key.startswith("hint/")]
+    mine.close()
+
+
+@pytest.mark.parametrize("commits", [1, 20])
+def test_a_writer_that_closes_with_its_slots_as_it_wrote_them(
+    beside: tuple[Bucket, Store, Bucket], commits: int
+) -> None:
+    """It looks with one request, whatever the number of its slots."""
+    _, mine, _ = beside
+    for n in range(commits):
+        mine.commit(patch=replacing("/n", n + 1))
+    client = mine.backend.client  # type: ignore[attr-defined]
+    client.meter.reset()
+    mine.close()
+    assert asked_of_main(client) == ["GET" if commits == 1 else "LIST"]
+    assert client.etags == {}
+
+
+def test_a_writer_that_never_reads_learns_after_many_slots_that_one_was_replaced(
+    beside: tuple[Bucket, Store, Bucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next commit refuses, and no pack or hint is made of slots that do not fit."""
+    monkeypatch.setattr(keeper, "_PROVED_TOGETHER", 31)
+    bucket, mine, other = beside
+    mine.commit(patch=replacing("/n", 1))
+    bucket.objects[SECOND] = other.objects[SECOND]
+    for n in range(2, 32):
+        mine.commit(patch=replacing("/n", n))
+    mine.backend.settle()  # type: ignore[attr-defined]
+    before = dict(bucket.objects)
+    with pytest.raises(StoreUnavailable, match="slot 2 of log main, which this process wrote, was replaced"):
+        mine.commit(patch=replacing("/n", 32))
+    assert bucket.objects == before
+    assert not [key for key in before if key.startswith(("pack/", "hint/"))]
+
+
+def test_an_etag_alone_accuses_nobody(beside: tuple[Bucket, Store, Bucket]) -> None:
+    """On a server that shows other ETags in listings, or did not tell one, the slots are read."""
+    bucket, mine, _ = beside
+    for n in range(3):
+        mine.commit(patch=replacing("/n", n + 1))
+    etags = mine.backend.client.etags  # type: ignore[attr-defined]
+    etags[SECOND] = '"other"'
+    del etags[SECOND[:-1] + "3"]
+    mine.close()
+    assert Store(backend_on(bucket)).verify().ok
+
+
 def test_a_slot_that_others_replaced_is_told() -> None:
     """What was written behind it does not fit: verify says so, and a new process does not build on it."""
     bucket = Bucket()
@@ -133,8 +266,7 @@ def test_a_slot_that_others_replaced_is_told() -> None:
     other.objects = {key: kept for key, kept in bucket.objects.items() if not key.endswith(("2", "3"))}
     with Store(backend_on(other), author="b") as kb:
         kb.commit({"m": 1})
-    slot = "log/4main000000000000/000000000002"
-    bucket.objects[slot] = other.objects[slot]
+    bucket.objects[SECOND] = other.objects[SECOND]
     report = Store(backend_on(bucket)).verify()
     assert any("slot 3 of log main was not written behind slot 2" in said for said in report.problems)
     with Store(backend_on(bucket), author="c") as kb, pytest.raises(KBStoreError):
