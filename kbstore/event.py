@@ -332,7 +332,7 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
     long = _LongValues(nodes, instead)
     try:
         stored = _decode_body(body)
-        return [
+        operations = [
             Operation(
                 s.op,
                 parse_pointer(s.path),
@@ -343,6 +343,12 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
         ]
     except UNREADABLE as fault:
         raise CorruptStore(f"the body is not a stored patch: {fault}", hint="run: kbstore verify") from None
+    for op, _, source, value in operations:
+        with_source, with_value = _MEMBERS.get(op, (True, True))
+        if (with_source and source is None) or (with_value and value is MISSING):
+            what = f"{shorten(op)!r} is unknown, or does not say all that it needs"
+            raise CorruptStore(f"the body is not a stored patch: {what}", hint="run: kbstore verify")
+    return operations
 
 
 class _LongValues:

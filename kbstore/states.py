@@ -42,7 +42,7 @@ _PLAIN_GROUP = 128
 _NEW_EVENTS = 64
 
 
-_NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError)
+_NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError, AttributeError)
 """What applying a patch raises if it does not fit, or if it is none that kbstore wrote."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,23 @@ BODIES: dict[str, bytes] = {
     "a long value inside": b'[{"op":"replace","path":"/n","value":"%s"}]' % (b"x" * 3000),
     "members of a value in another order": b'[{"op":"replace","path":"/n","value":{"b":1,"a":2}}]',
     "an odd escape of a pointer": b'[{"op":"add","path":"/~2","value":2}]',
+    "a pointer that is a list": b'[{"op":"replace","path":["n"],"value":2}]',
+    "a pointer that is an object": b'[{"op":"add","path":{"n":1},"value":2}]',
+    "a pointer that is a number": b'[{"op":"replace","path":7,"value":2}]',
+    "a source that is a list": b'[{"from":["m"],"op":"copy","path":"/n"}]',
+    "an operation that is a list": b'[["replace","/n",2]]',
+    "an operation that is a text": b'["replace"]',
+    "an operation that is nothing": b"[null]",
+    "a kind that is a list": b'[{"op":["add"],"path":"/n","value":2}]',
+    "an object of patches": b'{"op":"add","path":"/n","value":2}',
 }
+READS: list[Callable[[Store], object]] = [
+    lambda kb: kb.checkout(),
+    lambda kb: kb.get("/n"),
+    lambda kb: list(kb.log(path="/n")),
+    lambda kb: kb.diff("v1", "v2"),
+    lambda kb: kb.head().patch,
+]
 
 
 def _store(tmp_path: Path, header: Callable[[bytes], bytes] | None, body: bytes) -> tuple[Path, dict[str, Any]]:
@@ -88,6 +105,9 @@ def test_a_patch_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
         assert len(kb.verify().problems) == 1
         with pytest.raises(KBStoreError):
             clone_into(kb, str(tmp_path / "clone.db"))
+    for read in READS:
+        with Store.open(path, read_only=True) as kb, suppress(KBStoreError):
+            read(kb)
 
 
 def test_the_right_form_is_taken(tmp_path: Path) -> None:
