@@ -1,0 +1,73 @@
+"""The table of limits in docs/security.md says what the code holds."""
+
+import re
+import sqlite3
+from contextlib import closing
+
+from backends import names, packing
+from backends.s3 import bounded, cache, client
+from backends.sqlite.plain import harden
+from health import callcheck, slowness
+from health.settings import Settings
+from kbstore import edits, lines, pointer, revision, settings, touched, verify
+from kbstore.tree import limit
+from tests.conftest import ROOT
+
+
+def _size(count: int) -> str:
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift:
+            assert count % (1 << shift) == 0, count
+            return f"{count >> shift} {unit}"
+    return f"{count} bytes"
+
+
+def _rows() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        harden(connection)
+        sql = connection.getlimit
+        text_bytes, columns = sql(sqlite3.SQLITE_LIMIT_SQL_LENGTH), sql(sqlite3.SQLITE_LIMIT_COLUMN)
+        assert sql(sqlite3.SQLITE_LIMIT_ATTACHED) == 0
+    replayed, fresh = edits.Allowance(), edits.Budget()
+    copied, shifted = replayed.bytes_left / fresh.bytes_left, replayed.work_left / fresh.work_left
+    return {
+        "nesting of JSON": f"{pointer.MAX_DEPTH} levels",
+        "operations of a patch": f"{edits.MAX_OPERATIONS:,}",
+        "tokens of all pointers of a patch": f"{edits.MAX_TOKENS:,}",
+        "bytes that a patch's copies take": _size(edits.MAX_COPIED_BYTES),
+        "array elements that a patch shifts": f"{edits.WORK_LIMIT:,}",
+        "a patch in an event": f"the same limits; if it is replayed, {copied:g} times the copied bytes and "
+        f"{shifted:g} times the shifted elements",
+        "a document that is read": f"{_size(limit.LARGEST_BYTES)}, or {limit.MOST_EXPANDED} times what its store takes "
+        f"(on S3: {_size(limit.LARGEST_REMOTE_BYTES)}); `{limit.VARIABLE}` allows more",
+        "the same long value again and again in one patch": f"{_size(limit.LARGEST_BYTES)} together",
+        "a compressed frame": f"the size that its directory promises; {_size(packing.LARGEST_RAW_BYTES)}, or "
+        f"{packing.MOST_EXPANDED} times its length",
+        "a block of the index of touched entries": _size(touched._LARGEST_BLOCK_BYTES),
+        "a line of an import": f"{_size(lines._LONGEST_LINE_BYTES)}; of a packed one "
+        f"{_size(lines._LONGEST_UNPACKED_BYTES)}, or {lines._MOST_EXPANDED} times what was read of the packed stream",
+        "blank lines of an import": f"{lines._MOST_BLANK_LINES:,}",
+        "an object on S3": _size(client._LARGEST_ANSWER_BYTES),
+        "any other answer of a server of S3, as a page of a listing": _size(bounded.LARGEST_TOLD_BYTES),
+        "a chunk in the local cache of a store on S3": _size(cache._LARGEST_BYTES),
+        "name of a tag or branch": f"{revision.MAX_NAME_LENGTH} characters",
+        "a write id": f"{names.MAX_WRITE_ID} characters",
+        "members that identify an element": f"{settings._MOST_NAMES}",
+        "problems that `verify` lists": f"{verify._MOST_PROBLEMS}",
+        "a statement of SQL in a store's file": f"{text_bytes:,} bytes, {columns} columns, no `ATTACH`",
+        "connections of `health serve`": f"{slowness.CONNECTIONS}; for a new one the longest waiting is closed",
+        "a request to `health serve`": f"{slowness.REQUEST_S:g} seconds until it is answered, "
+        f"{_size(slowness.HEADER_BYTES)} of headers",
+        "memory of health checks": f"{_size(Settings().memory_limit_mb << 20)} together (`memory_limit_mb`)",
+        "what a health check reports": f"{callcheck.MAX_MESSAGE_CHARS:,} characters of text, "
+        f"{callcheck.MAX_JSON_CHARS:,} of JSON",
+    }
+
+
+def test_each_limit_is_the_one_of_the_code() -> None:
+    """No row is missing, and none has another number."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    table = text.split("\n## Limits\n", 1)[1].split("\n## ", 1)[0]
+    rows = [row for row in re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE) if row[0] != "what"]
+    assert dict(rows) == _rows()
+    assert len(rows) == len(_rows())
