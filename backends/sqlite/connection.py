@@ -24,9 +24,10 @@ from backends.errors import OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreU
 from backends.forks import close_before_forks, leak, parting
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, translated
-from backends.sqlite.foreign_log import mark_write
+from backends.sqlite.foreign_log import holds_write, mark_write
 from backends.sqlite.pulse import Pulse
 from backends.sqlite.read_only import ReadOnlyConnection, signature
+from backends.sqlite.shares import is_cut_off, log_lost
 
 _T = TypeVar("_T")
 
@@ -58,6 +59,7 @@ class Connection:
         self.real = path
         self._identity: tuple[int, ...] = ()
         self._log: tuple[int, ...] | None = None
+        self._log_bytes = 0
         self._doubtful = False
         self._busy = False
         self._strange = ""
@@ -116,13 +118,14 @@ class Connection:
                 if begin:
                     connection.execute(begin)
                     if begin is _WRITE:
-                        self._look_again()
+                        self._look_again(connection)
                         self._look_at_schema(connection)
                         before = connection.total_changes
                         result = work(connection)
                         if connection.total_changes != before:
                             mark_write(connection)
                         self._commit(connection, write_id)
+                        self._log_bytes = file.waiting_bytes(file.log_of(self.real))
                     else:
                         result = work(connection)
                         self._commit(connection, None)
@@ -207,16 +210,32 @@ class Connection:
         if connection.execute("PRAGMA schema_version").fetchone() != (self._schema,):
             self._schema = file.refuse_foreign_schema(connection, self.path, writes=True)
 
-    def _look_again(self) -> None:
+    def _look_again(self, connection: sqlite3.Connection) -> None:
         """Make sure, under the write lock, that what is about to be written is what others will read."""
         if self._identity != self._identify():
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
+        log = file.log_of(self.real)
         if self._log != file.log_identity(self.real):
-            log = file.log_of(self.real)
             raise StoreUnavailable(
                 f"{log} or its -shm was deleted or replaced while {self.path} was open; it holds the newest commits",
                 hint="close every program that has the store open, the one with this message last: it writes them back",
             )
+        if self._is_cut_off(connection):
+            raise log_lost(str(self.path))
+
+    def _is_cut_off(self, connection: sqlite3.Connection) -> bool:
+        """Whether another program cut off the log, and with it commits: writing it back would mix two states.
+
+        Whoever wrote a whole log back may cut it off as well; then the file has the last write.
+        """
+        log = file.log_of(self.real)
+        if file.waiting_bytes(log) >= self._log_bytes or self._log != file.log_identity(self.real):
+            return False
+        try:
+            (number,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            return is_cut_off(error)
+        return not holds_write(self.real, log, number)
 
     def _open(self) -> sqlite3.Connection:
         if self._strange:
@@ -238,6 +257,7 @@ class Connection:
             connection = file.connect(self.path, self.real)
             self._schema = -1
             self._log = file.log_identity(self.real)
+            self._log_bytes = file.waiting_bytes(file.log_of(self.real))
             if self._doubtful:
                 self._settle(connection)
         self._identity = self._reader.seen if self._reader is not None and self._reader.seen else self._identify()
@@ -270,7 +290,10 @@ class Connection:
         elif self._reader is not None:
             self._reader.close()
         elif self._connection is not None:
-            self._connection.close()
+            if self._is_cut_off(self._connection):
+                leak(self._connection)  # the last to close writes the log back
+            else:
+                self._connection.close()
         self._connection = self._reader = None
 
     def discard(self, *, doubtful: bool = False) -> None:
@@ -295,6 +318,9 @@ class Connection:
             self._closed = True
             try:
                 if self._connection is not None and not self.read_only and self._is_in_place():
+                    if self._is_cut_off(self._connection):
+                        self._let_go()
+                        raise log_lost(str(self.path))
                     # Others may be in the way, and write it back then; or a signal ended a close before this one.
                     with suppress(sqlite3.Error):
                         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

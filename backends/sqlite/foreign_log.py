@@ -25,8 +25,8 @@ from backends.sqlite.plain import next_number, uri_of
 _HEADER = struct.Struct(">8x I 4x 8s 8x")
 """Of the log: page size, salts."""
 _FRAME_HEADER_BYTES = 24
-_FRAME = struct.Struct(">I 4x 8s 8x 40x I 16x I")
-"""Of a frame and the page in it: page number, salts, schema version, user version."""
+_FRAME = struct.Struct(">I I 8s 8x 40x I 16x I")
+"""Of a frame and the page in it: page number, whether it commits, salts, schema version, user version."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _BUFFER_BYTES = 256
 """Mostly the first frame tells all."""
@@ -95,6 +95,11 @@ def number_of(path: Path) -> int | None:
     return mark.number if mark is not None else None
 
 
+def holds_write(path: Path, log: str, number: int) -> bool:
+    """Tell whether a file or its log has the write transaction of this number."""
+    return number_of(path) == number or any(mark.number == number for mark in _marks_in(log, committed=True))
+
+
 def _pair(path: Path, log: str) -> tuple[int, ...] | None:
     """What tells that a file and its log are those that were looked at before; None if the log is gone."""
     try:
@@ -130,8 +135,12 @@ def _continues(log: str, mark: _Mark) -> bool:
     return first  # a log without a first page changes nothing that counts
 
 
-def _marks_in(log: str) -> Iterator[_Mark]:
+def _marks_in(log: str, *, committed: bool = False) -> Iterator[_Mark]:
     """The marks of the first pages in a log, in order of writing.
+
+    Args:
+        log: The log.
+        committed: Only those of transactions that are there to their end.
 
     The layout is https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
     """
@@ -141,12 +150,17 @@ def _marks_in(log: str) -> Iterator[_Mark]:
             if len(header) < _HEADER.size or header[:4] not in _MAGIC:
                 return
             page_bytes, salts = _HEADER.unpack(header)
+            size = os.fstat(file.fileno()).st_size
+            waiting = None
             while len(frame := file.read(_FRAME.size)) == _FRAME.size:
-                page, frame_salts, schema, number = _FRAME.unpack(frame)
+                page, commits, frame_salts, schema, number = _FRAME.unpack(frame)
                 if frame_salts != salts:
                     return  # the rest is of an earlier log
                 if page == 1:
-                    yield _Mark(number, schema)
-                file.seek(page_bytes + _FRAME_HEADER_BYTES - _FRAME.size, 1)
+                    waiting = _Mark(number, schema)
+                end = file.seek(page_bytes + _FRAME_HEADER_BYTES - _FRAME.size, 1)
+                if waiting is not None and (not committed or (commits and end <= size)):
+                    yield waiting
+                    waiting = None
     except OSError:
         return

@@ -16,14 +16,30 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}
 
 
+def log_lost(location: str) -> StoreUnavailable:
+    """The error for a log that was deleted, or cut off, under those who have it open."""
+    if os.path.lexists(f"{location}-wal"):
+        return StoreUnavailable(
+            f"{location}-wal was cut off by another program while {location} was open, and it held the newest commits",
+            hint="close every program that has the store open, then see in kbstore log which versions are missing; a "
+            "clone or a backup may have them",
+        )
+    return StoreUnavailable(
+        f"{location}-wal was deleted while programs have {location} open, and it holds the newest commits",
+        hint="close every program that has the store open, the one that committed last at the end; then try again",
+    )
+
+
+def is_cut_off(error: sqlite3.Error) -> bool:
+    """True if SQLite read beyond the end of the log; a file of data that is too short reads as zeros."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
 def unshared(location: str, error: sqlite3.Error) -> StoreUnavailable | None:
     """Return the error to raise instead of SQLite's if what surrounds a store is to blame, else None."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code == sqlite3.SQLITE_IOERR_SHORT_READ and not os.path.lexists(f"{location}-wal"):
-        return StoreUnavailable(
-            f"{location}-wal was deleted while programs have {location} open, and it holds the newest commits",
-            hint="close every program that has the store open, the one that committed last at the end; then try again",
-        )
+    if is_cut_off(error):
+        return log_lost(location)
     if code in _NO_SHARED_MEMORY:
         lack = "shared memory"
     elif code & 0xFF == sqlite3.SQLITE_BUSY and not locks_work(Path(location).parent):

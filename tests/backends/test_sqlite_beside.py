@@ -229,6 +229,35 @@ def test_a_foreign_log_that_another_program_began_is_refused(
 # -- a log that is removed under an open handle
 
 
+@pytest.mark.parametrize("kept", ["nothing", "half", "all but a byte"])
+def test_a_log_that_is_cut_off_is_named(store: Path, kept: str) -> None:
+    """The next write says so and writes nothing behind the gap; so does whoever opens the store, and closing."""
+    backend = open_backend(store)
+    fill(backend, 6, first=4)
+    log = store.with_name("kb.db-wal")
+    size = log.stat().st_size
+    os.truncate(log, {"nothing": 0, "half": size // 2, "all but a byte": size - 1}[kept])
+    left = (log.read_bytes(), store.read_bytes())
+    for act in (lambda: fill(backend, 1, first=10), lambda: slots(store), backend.close):
+        with pytest.raises(StoreUnavailable, match=r"kb\.db-wal was cut off") as told:
+            act()
+        assert "close every program" in str(told.value.hint)
+        assert (log.read_bytes(), store.read_bytes()) == left
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_log_that_another_tool_wrote_back_is_not_called_cut_off(store: Path, more: int) -> None:
+    """A checkpoint may cut the log off, once the file has all of it."""
+    with closing(open_backend(store)) as backend, closing(open_backend(store)) as second:
+        fill(backend, 6, first=4)
+        with closing(sqlite3.connect(store)) as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        if more:
+            fill(second, more, first=10)
+        fill(backend, 1, first=10 + more)
+    assert slots(store) == 10 + more
+
+
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_removed_log_is_named(store: Path, how: str) -> None:
     """The next write says so and writes nothing; closing this handle writes back what the log held."""
@@ -358,9 +387,9 @@ def test_a_writer_that_waits_for_a_restore_is_told(store: Path, tmp_path: Path) 
 
         look = connection._look_again
 
-        def late() -> None:
+        def late(opened: sqlite3.Connection) -> None:
             swap()
-            look()
+            look(opened)
 
         connection._look_again = late
         with pytest.raises(StoreUnavailable, match="replaced"):
