@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.migrator.servers import mariadb_is_installed, mariadb_server, postgresql_server
+from tests.migrator.servers import mariadb_is_expected, mariadb_server, postgresql_server
 from tests.migrator.support import Folder
 
 _numbers = itertools.count(1)
@@ -105,7 +105,7 @@ def transactional(request: pytest.FixtureRequest) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs MariaDB where it is not installed: it comes from the system, not from pip."""
-    if mariadb_is_installed():
+    if mariadb_is_expected():
         return
     needing = [item for item in items if _needs_mariadb(item)]
     if needing:

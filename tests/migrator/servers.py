@@ -111,8 +111,10 @@ def _over_tls(folder: Path, tls: Any) -> list[str]:
     return ["--bind-address=127.0.0.1", f"--port={port}", *files]
 
 
-def mariadb_is_installed() -> bool:
-    """Whether there is a MariaDB to test on; tests that need one are left out where there is none."""
+def mariadb_is_expected() -> bool:
+    """Whether tests run that need MariaDB: where it is installed, and in CI, which fails without it."""
+    if os.environ.get("CI") == "true":
+        return True
     return shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None
 
 

@@ -14,7 +14,7 @@ from migrator import ConnectionFailed, DatabaseMigrator, MigrationError
 from migrator.engines.mysql import MySQLEngine
 from migrator.urls import parse_url
 from tests.cases.security.certificates import Certificate, authority, signed
-from tests.migrator.servers import mariadb_is_installed, mariadb_server
+from tests.migrator.servers import mariadb_is_expected, mariadb_server
 
 PASSWORD = "S3cretPw"
 SSL, CLEAR = 0x800, b"mysql_clear_password"
@@ -159,7 +159,7 @@ def test_odd_options_are_refused(tmp_path: Path, options: str) -> None:
     assert not isinstance(caught.value, ConnectionFailed)
 
 
-@pytest.mark.skipif(not mariadb_is_installed(), reason="needs MariaDB")
+@pytest.mark.skipif(not mariadb_is_expected(), reason="needs MariaDB")
 def test_a_server_with_the_right_certificate_is_used(certificates: dict[str, Certificate], tmp_path: Path) -> None:
     """A real server is verified with ssl_ca, by address and by name, and refused if the authority is not its own."""
     right = certificates["right"]
