@@ -8,6 +8,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Container
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -16,9 +17,9 @@ from msgspec.structs import replace
 from kbstore.canonical import JSON
 from kbstore.filelock import locked
 from kbstore.lost import LostFiles
-from kbstore.project import FileState, Project
+from kbstore.project import FileState, Project, ProjectError
 from kbstore.version import Version
-from kbstore.workfile import NO_FILE, FileChanged, FileContent, WorkFile, WrittenFile
+from kbstore.workfile import NO_FILE, FileChanged, FileContent, WorkFile, WorkFileError, WrittenFile
 
 Rounded = Callable[[bytes, Container[str]], None]
 _REMEMBERED_LITERALS = 10_000
@@ -130,12 +131,25 @@ class TrackedFile:
         It holds more than the version if it is `dirty`.
         """
         with locked(self.file.path):
-            if self._settled(content.digest) == state:
+            now = self._settled(content.digest)
+            if now is not None and state is not None:
+                now = replace(now, pending=state.pending, pending_digest=state.pending_digest)
+            if now == state:
                 self._save(self._known(version, content.digest, dirty))
 
     def remember(self, version: Version, digest: str, **pending: Any) -> None:
         """Remember the base of the file as it is; an empty digest for one that was perhaps changed since."""
         self._save(replace(self._known(version, digest), **pending))
+
+    def note_pending(self, write_id: str, digest: str) -> None:
+        """Remember the id of a commit that is made of the file now; an empty one for none.
+
+        Nothing is remembered of a file that nothing is known of, or if the memory cannot be written.
+        """
+        with suppress(WorkFileError, ProjectError), locked(self.file.path):
+            state = self.state()
+            if state is not None and (write_id or state.pending):
+                self._save(replace(state, pending=str(write_id), pending_digest=digest))
 
     def _known(self, version: Version, digest: str, dirty: bool = False) -> FileState:
         rounded = tuple(sorted(self._rounded)) if len(self._rounded) <= _REMEMBERED_LITERALS else ()

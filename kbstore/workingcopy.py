@@ -15,7 +15,8 @@ from dataclasses import replace
 from hashlib import sha256
 
 from kbstore.canonical import JSON, same
-from kbstore.change import OwnId, may_have_landed
+from kbstore.change import FreshId, OwnId, may_have_landed
+from kbstore.clock import SystemClock
 from kbstore.diff import Diff
 from kbstore.document import plain
 from kbstore.errors import ConflictError, InvalidJSON, OutcomeUnknown
@@ -26,7 +27,7 @@ from kbstore.merging import merge
 from kbstore.partial import with_places
 from kbstore.patch import apply_patch
 from kbstore.project import FileState, Project, ProjectError
-from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse, scratch
+from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
@@ -182,6 +183,8 @@ class WorkingCopy:
         if content is None:
             content = self.load()  # raises what there is to say
         self._refuse_other_file(state)
+        if base is None:
+            content, state = self._with_landed(content, state)
         start = named_base(self.store, base) if base is not None else self._base(content, state)
         document = content.value
         if places:
@@ -193,6 +196,7 @@ class WorkingCopy:
             found = landed_with(self.store, ident)
             if found is not None and self._holds_already(found, start, document, state, ident):
                 return found
+            self._tracked.note_pending(ident, digest)
             version = self.store.commit(
                 document,
                 message=message,
@@ -205,8 +209,13 @@ class WorkingCopy:
                 keep_order_changes=keep_order_changes,
             )
         if not version.created:
+            self._note_already(root_of(document).address.hex(), start, state)
             if start == version and not places:
                 self._tracked.remember(version, content.digest)
+            elif start != version and not places:
+                self._follow(version, content)
+            else:
+                self._tracked.note_pending("", "")
             return version
         dirty = bool(places) and not same(document, content.value)
         with landed(version):
@@ -336,19 +345,69 @@ class WorkingCopy:
         return followed
 
     @contextmanager
-    def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str | None]:
+    def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str]:
         """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
         state = self._tracked.state()
         try:
-            yield OwnId(self._pending(digest)) or given
+            yield OwnId(self._pending(digest)) or given or FreshId(SystemClock().token())
         except OutcomeUnknown as fault:
             self._tracked.remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
+            raise
+        except Exception:
+            self._tracked.note_pending("", "")
             raise
 
     def _pending(self, digest: str) -> str:
         """The id of a write of exactly this whose outcome is not known; it goes before one that is given."""
         state = self._tracked.state()
         return state.pending if state is not None and digest and state.pending_digest == digest else ""
+
+    def _made_of(self, content: FileContent, state: FileState | None) -> Version | None:
+        """The version that was made of this file, if the file could not follow it and was edited since."""
+        if state is None or not state.pending or content.digest in (state.digest, state.pending_digest):
+            return None
+        known = remembered(self.store, state)
+        version = self.store.landed(state.pending) if known is not None else None
+        return version if version is not None and known is not None and version.seq > known.seq else None
+
+    def _with_landed(self, content: FileContent, state: FileState | None) -> tuple[FileContent, FileState | None]:
+        """Bring a version that was made of this file into it, with the changes of others that came in beside it.
+
+        Returns:
+            What the file holds then, and what is remembered of it.
+
+        Raises:
+            ConflictError: Others changed what was edited in the file since. What has landed is no part of it.
+        """
+        version = self._made_of(content, state)
+        if version is None or state is None or version.parents[:1] == (state.id,):
+            return content, state
+        before = self._document(self.store.version(f"v{version.seq - 1}"))
+        landing = self._document(version)
+        committed = self._together(before, landing, self._document(self.store.version(f"v{state.seq}")), version)
+        document = self._together(committed, content.value, landing, version)
+        self._tracked.write(version, document, content, dirty=not same(document, landing))
+        now, state = self._look()
+        return now if now is not None else self.load(), state
+
+    def _document(self, version: Version) -> JSON:
+        return plain(self.store.checkout(version)) if version.seq else {}
+
+    def _together(self, base: JSON, ours: JSON, theirs: JSON, version: Version) -> JSON:
+        """Return their document with what differs from `base` in ours; `version` names what they did last.
+
+        Raises:
+            ConflictError: Both changed the same places.
+        """
+        identities = self.store.identities
+        merged = merge([Hunk((), base, ours)], [Hunk((), base, theirs)], identities)
+        if merged.conflicts:
+            places = ", ".join(conflict.pointer or "the whole document" for conflict in merged.conflicts[:_SHOWN])
+            raise ConflictError(
+                f"{self.file.path.name} and the versions up to {version.name} change the same places: {places}",
+                conflicts=merged.conflicts,
+            )
+        return apply_patch(theirs, patch_of(merged.hunks, identities))
 
     def _landed_before(self, digest: str, given: str | None) -> Version | None:
         """The version that this very call made when it was made before; the file then follows it."""
@@ -410,19 +469,12 @@ class WorkingCopy:
         content, state = self._look()
         if content is None:
             content = self.load()  # raises what there is to say
+        content, state = self._with_landed(content, state)
         base, head = self._base(content, state), self.store.head()
         if base == head:
             return head
-        before, theirs = plain(self.store.checkout(base) if base.seq else {}), plain(self.store.checkout(head))
-        identities = self.store.identities
-        merged = merge([Hunk((), before, content.value)], [Hunk((), before, theirs)], identities)
-        if merged.conflicts:
-            places = ", ".join(conflict.pointer or "the whole document" for conflict in merged.conflicts[:_SHOWN])
-            raise ConflictError(
-                f"{self.file.path.name} and the versions after {base.name} change the same places: {places}",
-                conflicts=merged.conflicts,
-            )
-        document = apply_patch(theirs, patch_of(merged.hunks, identities))
+        theirs = self._document(head)
+        document = self._together(self._document(base), content.value, theirs, head)
         self._tracked.write(head, document, content, dirty=not same(document, theirs))
         return head
 
@@ -503,16 +555,27 @@ class WorkingCopy:
 
     def _bring_in(self, version: Version, committed: JSON, content: FileContent) -> None:
         """Write a version into a file that holds more than what was committed of it; both are merged."""
-        with scratch(self.store) as merged:
-            merged.commit(committed)
-            try:
-                merged.commit(self.store.checkout(version), base="v1")
-                merged.commit(content.value, base="v1")
-                self._tracked.write(version, merged.checkout(), content, dirty=True)
-            except (ConflictError, FileChanged):
-                self.notes.append(
-                    f"others changed what is uncommitted in {self.file.path.name} too, so it was left as it is"
-                )
+        try:
+            landing = self._document(version)
+            document = self._together(committed, content.value, landing, version)
+            self._tracked.write(version, document, content, dirty=True)
+        except (ConflictError, FileChanged):
+            self.notes.append(
+                f"others changed what is uncommitted in {self.file.path.name} too, so it was left as it is"
+            )
+
+    def _note_already(self, held: str, start: Version, state: FileState | None) -> None:
+        """Note that others made the same change, if that is why no version was made."""
+        if held == start.state:
+            if state is None or state.pending or not 0 < state.seq < start.seq:
+                return
+            who = f"{start.name} by {start.author}"
+        else:
+            newer = [*self.store.log(start, limit=2)]
+            who = f"{newer[0].name} by {newer[0].author}" if len(newer) == 1 else f"the versions after {start.name}"
+        self.notes.append(
+            f"the changes in {self.file.path.name} are in {who} already; if they count something, it was counted once"
+        )
 
     def _note_left(self) -> None:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
@@ -568,6 +631,9 @@ class WorkingCopy:
         return remembered(self.store, state) is not None
 
     def _base(self, content: FileContent, state: FileState | None, store: Store | None = None) -> Version:
+        made = self._made_of(content, state) if store is None or store is self.store else None
+        if made is not None and state is not None and made.parents[:1] == (state.id,):
+            return made
         try:
             return find_base(store or self.store, self.file.path.name, state, content)
         except BaseUnknown as fault:

@@ -368,6 +368,6 @@ def _tell(session: Session, version: Version, copy: WorkingCopy | None, as_json:
         say(f"{version.name}  {first_line(version.message)}")
     else:
         say(version.name)
-        note("nothing changed; no version was made")
+        note("no version was made" if copy is not None and copy.notes else "nothing changed; no version was made")
     warn(version.notes)
     warn(visible(line) for line in (copy.notes if copy is not None else ()))

@@ -12,6 +12,7 @@ from kbstore.filestatus import UncommittedChanges
 from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown
+from kbstore.trackedfile import TrackedFile
 from kbstore.workfile import EmptyFile, WorkFile, WorkFileError
 from kbstore.workingcopy import WorkingCopy
 
@@ -319,9 +320,86 @@ def test_a_part_is_committed_where_others_changed_the_rest(copy: WorkingCopy) ->
     problems = copy.file.read()["problems"]
     assert [problems[name]["votes"] for name in ("p1", "p2")] == [100, 100]
     assert copy.store.get("/problems/p1/votes") == 100
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError) as caught:
         copy.commit(message="the rest")
+    assert [conflict.pointer for conflict in caught.value.conflicts] == ["/problems/p2/votes"]
+    with pytest.raises(ConflictError):
+        copy.update()
     assert copy.store.get("/problems/p2/votes") == 200
+    change(copy, "p2", 2)
+    change(copy, "p3", 300)
+    copy.update()
+    assert copy.commit(message="the rest").patch == [{"op": "replace", "path": "/problems/p3/votes", "value": 300}]
+    assert copy.file.read() == copy.store.get("")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("updates", [False, True])
+def test_a_file_that_is_edited_after_a_kill_does_not_conflict_with_its_own_version(
+    copy: WorkingCopy, monkeypatch: pytest.MonkeyPatch, *, beside: bool, updates: bool
+) -> None:
+    """The version landed, and the process was killed before it could remember that; others' changes came in or not."""
+    change(copy, "p1", 100)
+    if beside:
+        others(copy, "p3", 300)
+    with monkeypatch.context() as patched:
+        for step in ("stay", "write"):
+            patched.setattr(TrackedFile, step, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            copy.commit(message="mine")
+    landed = copy.store.head()
+    change(copy, "p2", 200)
+    if updates:
+        copy.update()
+    if updates or not beside:
+        status = copy.status()
+        assert status.diff is not None
+        assert (status.base, status.diff.modified) == (landed, ["p2"])
+    version = copy.commit(message="the edit")
+    assert version.patch == [{"op": "replace", "path": "/problems/p2/votes", "value": 200}]
+    assert copy.file.read() == copy.store.get("")
+    assert copy.status().clean
+
+
+def _killed(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_commit_that_was_refused_is_not_taken_for_one_that_landed(copy: WorkingCopy) -> None:
+    """Nothing is left behind that a later commit would look for."""
+    change(copy, "p1", 100)
+    others(copy, "p1", 200)
+    with pytest.raises(ConflictError):
+        copy.commit(message="mine")
+    state = copy._project.state_of(copy.file.path) if copy._project is not None else None
+    assert state is not None
+    assert state.pending == ""
+
+
+def test_the_same_change_that_others_made_is_named(copy: WorkingCopy) -> None:
+    """No version is made of it, and the author is told whose it is; the file follows the newest version."""
+    change(copy, "p1", 100)
+    others(copy, "p1", 100)
+    version = copy.commit(message="mine")
+    assert not version.created
+    assert copy.notes == [
+        f"the changes in kb.json are in {version.name} by they already; if they count something, it was counted once"
+    ]
+    document = copy.file.read()
+    document["title"] = "new"
+    copy.file.write(document)
+    patch: list[dict[str, object]] = [{"op": "replace", "path": "/title", "value": "new"}]
+    with Store.open(copy.store.location, author="they") as store:
+        others(copy, "p3", 300)
+        store.commit(patch=patch)
+    copy.notes.clear()
+    assert not copy.commit(message="mine").created
+    known = f"the versions after {version.name}"
+    assert copy.notes == [
+        f"the changes in kb.json are in {known} already; if they count something, it was counted once"
+    ]
+    assert copy.file.read()["problems"]["p3"]["votes"] == 300
+    assert copy.status().clean
 
 
 def test_a_place_is_brought_in_by_the_identity_that_a_setting_names(tmp_path: Path) -> None:
