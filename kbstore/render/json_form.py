@@ -33,7 +33,7 @@ def as_json(diff: Differences) -> dict[str, Any]:
         "moved": list(diff.moved),
         "changes": [_change(change) for change in diff.changes()],
         "base": diff.base,
-        "patch": list(diff.patch),
+        "patch": list(diff.patch if diff.base is not None else diff.guarded_patch),
     }
 
 

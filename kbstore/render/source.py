@@ -56,6 +56,10 @@ class Differences(Protocol):
         """RFC 6902 operations from the old side to the new one."""
 
     @property
+    def guarded_patch(self) -> Sequence[dict[str, Any]]:
+        """The same with tests of what it removes and replaces."""
+
+    @property
     def is_part(self) -> bool:
         """Whether the changes are those of one part of an entry."""
 

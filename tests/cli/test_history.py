@@ -161,6 +161,8 @@ def test_diff_of_two_files(shell: Shell) -> None:
     assert f"a.json -> {shell.folder / 'b.json'}: 1 modified" in shell.ok("diff", *both).out
     assert shell.ok("diff", *both, "/problems/p2").out == ""
     assert shell.ok("diff", *both, "--json").object["base"] is None
+    tests = [op["path"] for op in shell.ok("diff", *both, "--json").object["patch"] if op["op"] == "test"]
+    assert tests == ["/problems/p1/votes"]  # it has to refuse another document by itself
     assert shell.run("diff", *both, "--exit-code").code == 1
     assert shell.ok("diff", "a.json", "a.json", "--patch").out == "[]\n"
     assert "nothing at '/nope'" in shell.fails(3, "diff", *both, "/nope").err
