@@ -18,9 +18,11 @@ from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFo
 from backends.forks import parting
 from backends.sqlite import file
 from backends.sqlite.connection import Connection
+from backends.sqlite.drafts import drafting
 from backends.sqlite.faults import code_of, translating
 from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
+from backends.sqlite.plain import family
 from backends.sqlite.read_only import ReadOnlyConnection
 
 _LOG_IN_USE = 128
@@ -116,19 +118,18 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
         like: The file whose mode the copy gets; its owner may always write it.
         target: The place.
     """
-    draft = file.draft_of(target)
     try:
-        draft.unlink(missing_ok=True)
-        mode = stat.S_IMODE(like.st_mode) | stat.S_IRUSR | stat.S_IWUSR
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
-        with translating(str(target)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
-            copy.execute("PRAGMA synchronous=FULL")
-            reader.connection.backup(copy)
-            # A count of its own: no log of the store that it was copied from may ever pass for the copy's.
-            (number,) = copy.execute("SELECT random() & 1073741823").fetchone()
-            copy.execute(f"PRAGMA user_version={number:d}")
-        draft.chmod(mode)
-        yield draft
+        with drafting(target) as draft:
+            mode = stat.S_IMODE(like.st_mode) | stat.S_IRUSR | stat.S_IWUSR
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
+            with translating(str(target)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+                copy.execute("PRAGMA synchronous=FULL")
+                reader.connection.backup(copy)
+                # A count of its own: no log of the store that it was copied from may ever pass for the copy's.
+                (number,) = copy.execute("SELECT random() & 1073741823").fetchone()
+                copy.execute(f"PRAGMA user_version={number:d}")
+            draft.chmod(mode)
+            yield draft
     except OSError as error:
         raise StoreUnavailable(
             f"{target} cannot be written: {error.strerror}",
@@ -136,9 +137,6 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
         ) from error
     finally:
         reader.close()
-        for leftover in file.family(draft):
-            with contextlib.suppress(OSError):
-                leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -236,7 +234,7 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
     """Give the draft the store's name, and what had it another one. The logs go first: they are not the draft's."""
     aside = _free_name(path, kept)
     moved = None
-    for member in reversed(file.family(path)):
+    for member in reversed(family(path)):
         if not os.path.lexists(member):
             continue
         name = aside.with_name(aside.name + member.name.removeprefix(path.name))
@@ -258,6 +256,6 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
 def _free_name(path: Path, kept: str) -> Path:
     for number in range(1, 1000):
         name = path.with_name(f"{path.name}.{kept}" + (f"-{number}" if number > 1 else ""))
-        if not any(os.path.lexists(member) for member in file.family(name)):
+        if not any(os.path.lexists(member) for member in family(name)):
             return name
     raise CorruptStore(f"{path.parent} is full of files named {path.name}.{kept}", hint="move them away")

@@ -15,6 +15,7 @@ from backends.contract import TRUTH, Collection
 from backends.sqlite import chunks, file
 from backends.sqlite.caches import remove_snapshot
 from backends.sqlite.connection import Connection
+from backends.sqlite.drafts import remove_left_drafts
 from backends.sqlite.faults import code_of
 from backends.sqlite.log import Logs
 from backends.sqlite.pack_bodies import count_fresh, pack_bodies
@@ -48,6 +49,7 @@ def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[i
     dropped_bytes = sum(size for _, size in plan.snapshots) + sum(size for *_, size in plan.unclaimed)
     if dry_run:
         return Collection(len(plan.snapshots), dropped_bytes, plan.bodies, plan.chunks, before, None)
+    remove_left_drafts(owner.real.parent)
     dropped = 0
     for ident, _ in plan.snapshots:
         dropped += owner.write(partial(remove_snapshot, ident=ident))

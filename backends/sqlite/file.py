@@ -12,7 +12,6 @@ import os
 import sqlite3
 import stat
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +19,11 @@ from pathlib import Path
 from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
+from backends.sqlite.drafts import DRAFT, drafting
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
 from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
-from backends.sqlite.plain import harden, uri_of
+from backends.sqlite.plain import family, harden, uri_of
 from backends.sqlite.shares import locks_work
 
 FILE_NAME = "kb.db"
@@ -36,7 +36,6 @@ _SMALLEST_BYTES = 512
 """The smallest page of SQLite, and so the smallest file that it has open."""
 _SECOND_LOOK_S = 0.1
 """A store that is being created has two names for less than this."""
-_DRAFT = ".new"
 _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
@@ -77,28 +76,23 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             )
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
-    draft = draft_of(path)
     try:
-        draft.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
-        with (
-            translating(str(path)),
-            contextlib.closing(sqlite3.connect(draft, isolation_level=None, timeout=0)) as connection,
-        ):
-            connection.execute("PRAGMA synchronous=FULL")
-            schema.create(connection)
-            # Closing would do this too, and say nothing where it fails.
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        publish(draft, path)
+        with drafting(path) as draft:
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
+            with (
+                translating(str(path)),
+                contextlib.closing(sqlite3.connect(draft, isolation_level=None, timeout=0)) as connection,
+            ):
+                connection.execute("PRAGMA synchronous=FULL")
+                schema.create(connection)
+                # Closing would do this too, and say nothing where it fails.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            publish(draft, path)
     except OSError as error:
         raise StoreUnavailable(
             f"{path} cannot be created: {error.strerror}",
             hint=advice(error) or "check its folder, or choose another place",
         ) from error
-    finally:
-        for leftover in family(draft):
-            with contextlib.suppress(OSError):  # whether the store was made is what counts
-                leftover.unlink(missing_ok=True)
 
 
 def publish(draft: Path, path: Path) -> None:
@@ -182,7 +176,7 @@ def _single(path: Path, found: os.stat_result) -> os.stat_result:
     if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
         return found
     name = glob.escape(path.name)
-    for draft in (*path.parent.glob(f".{name}.*{_DRAFT}"), *path.parent.glob(f"{name}.replaced-*")):
+    for draft in (*path.parent.glob(f".{name}.*{DRAFT}"), *path.parent.glob(f"{name}.replaced-*")):
         # The name under which a process made the store, or was about to keep it: it was killed, or removes it itself.
         with contextlib.suppress(OSError):
             if draft.stat().st_ino == found.st_ino:
@@ -430,16 +424,6 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def draft_of(path: Path) -> Path:
-    """A name for a file that is being made and will have another one."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_DRAFT}")
-
-
-def family(path: Path) -> list[Path]:
-    """A file and what SQLite may keep beside it."""
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 def total_bytes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""How SQLite opens a file of ours: by which name, the count that it keeps, and how little it trusts the file."""
+"""The names of a file of ours and of what SQLite keeps beside it, and how SQLite opens it: trusting it little."""
 
 import os
 import sqlite3
@@ -42,3 +42,8 @@ def harden(connection: sqlite3.Connection) -> None:
         connection.setlimit(limit, number)
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+
+
+def family(path: Path) -> list[Path]:
+    """A file and what SQLite may keep beside it."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]

@@ -14,6 +14,7 @@ from backends import backup_store, create_backend, open_backend, restore_store
 from backends.contract import Record
 from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
 from backends.sqlite import file
+from backends.sqlite.drafts import DRAFT, drafting
 from tests.backends.samples import fill
 
 
@@ -71,6 +72,50 @@ def test_the_draft_of_a_killed_init_is_no_second_name(store: Path) -> None:
     os.link(store, draft)
     assert slots(store) == 3
     assert not draft.exists()
+
+
+@pytest.mark.parametrize("act", ["init", "backup", "gc"])
+def test_a_draft_that_was_left_is_removed_and_a_live_one_is_kept(store: Path, tmp_path: Path, act: str) -> None:
+    """By whether its maker is there, in this process or another, and not by the number in its name."""
+    left = [f".kb.db.1-2{DRAFT}", f".kb.db.1-2{DRAFT}-wal", f".x.db.{os.getpid()}-3{DRAFT}", ".kb.db.7.probe"]
+    other = [".kb.db.new", f"kb.db.1-2{DRAFT}", f".kb.db.1-x{DRAFT}"]
+
+    def clear() -> None:
+        if act == "init":
+            create_backend(tmp_path / "new.db").close()
+        elif act == "backup":
+            backup_store(store, tmp_path / "new.db")
+        else:
+            with closing(open_backend(store)) as backend:
+                backend.collect({})
+        (tmp_path / "new.db").unlink(missing_ok=True)
+
+    with drafting(tmp_path / "slow.db") as draft:
+        draft.write_bytes(b"")
+        for name in (*left, *other):
+            store.with_name(name).write_bytes(b"")
+        clear()
+        assert draft.exists()
+        assert all(store.with_name(name).exists() for name in left)
+    clear()
+    assert sorted(os.listdir(tmp_path)) == sorted([*other, "kb.db"])
+
+
+def test_the_draft_of_a_killed_maker_is_removed(store: Path, tmp_path: Path) -> None:
+    """The lock ends with the process, so nothing is left for longer than until the next that makes a draft."""
+    code = (
+        "import os, sys; from pathlib import Path; from backends.sqlite.drafts import drafting\n"
+        "with drafting(Path(sys.argv[1])) as draft:\n    draft.write_bytes(b'x'); os._exit(9)"
+    )
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "new.db")], env={**os.environ, "PYTHONPATH": paths}, check=False
+    )
+    assert done.returncode == 9
+    assert len(os.listdir(tmp_path)) == 2
+    create_backend(tmp_path / "new.db").close()
+    assert sorted(os.listdir(tmp_path)) == ["kb.db", "new.db"]
 
 
 def test_a_link_leads_to_the_log(store: Path, tmp_path: Path) -> None:
