@@ -5,8 +5,6 @@ that it landed too, so that is refused. What stands for a landed change is the s
 again, for the same base and carried over to the same version, and has to lead to the same content.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from kbstore.change import OwnId, may_have_landed
@@ -90,7 +88,9 @@ def leads_to(store: Store, version: Version, base: Version, **change: Any) -> bo
     """
     if base.seq >= version.seq:
         return False
-    with scratch(store) as tried:
+    with Store.create("memory:", author="-") as tried:
+        for name, value in store.settings().items():
+            tried.set(name, value)  # it merges as the store does
         if base.seq:
             tried.commit(plain(store.checkout(base)))
         start = tried.head()
@@ -101,12 +101,3 @@ def leads_to(store: Store, version: Version, base: Version, **change: Any) -> bo
         except KBStoreError:
             return False
         return made.state == version.state
-
-
-@contextmanager
-def scratch(store: Store) -> Iterator[Store]:
-    """Give a new store in memory that has another one's settings, and so merges as that one does."""
-    with Store.create("memory:", author="-") as made:
-        for name, value in store.settings().items():
-            made.set(name, value)
-        yield made

@@ -354,7 +354,7 @@ class WorkingCopy:
             self._tracked.remember(base, state.digest if state else "", pending=fault.write_id, pending_digest=digest)
             raise
         except Exception:
-            self._tracked.note_pending("", "")
+            self._tracked.note_pending(*(("", "") if state is None else (state.pending, state.pending_digest)))
             raise
 
     def _pending(self, digest: str) -> str:

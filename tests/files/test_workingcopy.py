@@ -376,6 +376,38 @@ def test_a_commit_that_was_refused_is_not_taken_for_one_that_landed(copy: Workin
     assert state.pending == ""
 
 
+def test_a_refused_commit_leaves_the_id_of_one_whose_outcome_is_unknown(
+    copy: WorkingCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same content again still settles it."""
+    content = copy.file.path.read_bytes()
+    change(copy, "p1", 100)
+    unsure = copy.file.path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(copy.store, "commit", _unsure)
+        with pytest.raises(OutcomeUnknown):
+            copy.commit(message="mine")
+    with Store.open(copy.store.location) as store:
+        store.commit(json.loads(unsure), message="mine", base="v1", write_id="unsure")
+    copy.file.path.write_bytes(content.replace(b'"t1"', b'"other"'))
+    others(copy, "p2", 200)
+    with monkeypatch.context() as patched:
+        patched.setattr(copy.store, "commit", _refused)
+        with pytest.raises(ConflictError):
+            copy.commit(message="another")
+    copy.file.path.write_bytes(unsure)
+    assert copy.commit(message="mine").seq == 2
+    assert copy.store.head().seq == 3
+
+
+def _unsure(*_arguments: object, **_options: object) -> None:
+    raise OutcomeUnknown("no answer", write_id="unsure")
+
+
+def _refused(*_arguments: object, **_options: object) -> None:
+    raise ConflictError("refused")
+
+
 def test_the_same_change_that_others_made_is_named(copy: WorkingCopy) -> None:
     """No version is made of it, and the author is told whose it is; the file follows the newest version."""
     change(copy, "p1", 100)
