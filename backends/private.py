@@ -37,7 +37,11 @@ def make_private_file(file: Path) -> None:
     os.fchmod(handle, 0o600)
     os.close(handle)
     try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links here (FAT, some network shares)
         with suppress(FileExistsError):
-            os.link(draft, file)
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     finally:
         Path(draft).unlink()

@@ -1,5 +1,6 @@
 """Locations: what is opened, what is created, and a clear word about everything else that may stand there."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from backends.errors import (
     StoreUnavailable,
     UnsupportedFormat,
 )
+from backends.private import make_private_file
 from backends.sqlite import read_only
 from tests.backends.samples import everything, fill, furnish
 
@@ -482,3 +484,22 @@ def test_a_read_only_handle_says_so(store: Path) -> None:
     with pytest.raises(ReadOnlyStore, match=r"kb\.db") as caught:
         fill(backend, 1, log="new")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_private_file_is_made_also_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Its mode is right from the start, one that is there stays, and nothing is left beside it."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    make_private_file(tmp_path / "state.db")
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "state.db").write_bytes(b"kept")
+    make_private_file(tmp_path / "state.db")
+    assert (tmp_path / "state.db").read_bytes() == b"kept"
+    assert os.listdir(tmp_path) == ["state.db"]
