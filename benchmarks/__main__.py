@@ -19,6 +19,7 @@ GROUPS = (
     "memory",
     "loading",
     "flat",
+    "proof",
 )
 """The modules with rows, in the order of the table."""
 
