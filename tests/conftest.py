@@ -5,6 +5,7 @@ themselves come from the built wheel in `make test`, else from the checkout.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,10 @@ KEPT = {"KBSTORE_SHARED", "KBSTORE_LONG", "KBSTORE_WHEEL"}
 if str(ROOT) not in sys.path:
     places = [i for i, entry in enumerate(sys.path) if entry.endswith("site-packages")]
     sys.path.insert(places[0] if places else len(sys.path), str(ROOT))
+
+# A shell gives what it starts in the background an ignored SIGINT, and every child inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 settings.register_profile(
