@@ -2,12 +2,14 @@
 
 import logging
 import re
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
 from backends.errors import (
+    BackendError,
     CorruptStore,
     OutcomeUnknown,
     StoreExists,
@@ -141,10 +143,7 @@ def require_sound_server(client: Client, token: str) -> None:
             raise _stores_something_else(client)
         ignored = not _refuses(client, key, data)
     finally:
-        try:
-            client.delete([key])
-        except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind
-            pass
+        _remove(client, [key])
     if ignored:
         raise ignores_conditions(client)
     _remember(client)
@@ -170,10 +169,13 @@ def require_one_winner(client: Client, token: str) -> None:
                     hint="docs/s3.md lists servers that work",
                 )
     finally:
-        try:
-            client.delete(keys_)
-        except Exception:  # noqa: BLE001, S110 - a policy without deletion leaves a few bytes behind
-            pass
+        _remove(client, keys_)
+
+
+def _remove(client: Client, probes: list[str]) -> None:
+    """Remove what a server was tried with; a policy without deletion leaves these few bytes, which ``gc`` knows."""
+    with suppress(BackendError):
+        client.delete(probes)
 
 
 def is_known_server(client: Client) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ def weed_path() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports of loopback that nobody uses now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -59,7 +60,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     parts = ("master", "volume", "filer", "s3")
-    ports = _free_ports(2 * len(parts))
+    ports = free_ports(2 * len(parts))
     command = [
         weed_path(),
         "mini",
@@ -78,11 +79,33 @@ def seaweed(folder: Path) -> Iterator[str]:
     for at, part in enumerate(parts):
         command += [f"-{part}.port={ports[2 * at]}", f"-{part}.port.grpc={ports[2 * at + 1]}"]
     url = f"http://127.0.0.1:{ports[2 * parts.index('s3')]}"
+
+    def ask(client: Any) -> None:
+        client.create_bucket(Bucket="ready")
+        client.put_object(Bucket="ready", Key="x", Body=b"x")
+
+    with running(command, folder, url, ask):
+        yield url
+
+
+@contextmanager
+def running(
+    command: Sequence[str], folder: Path, url: str, ask: Callable[[Any], object], env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a server that ends with this process, in a folder that has its log.
+
+    Args:
+        command: What to run.
+        folder: Where.
+        url: Of the server.
+        ask: Given a boto3 client, fails until the server is up.
+        env: Of the server; that of this process by default.
+    """
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env, preexec_fn=_die_with_parent)
         try:
-            _wait_for(url, process, folder / "server.log")
-            yield url
+            _wait_for(url, process, folder / "server.log", ask)
+            yield
         finally:
             process.terminate()
             try:
@@ -92,19 +115,18 @@ def seaweed(folder: Path) -> Iterator[str]:
                 process.wait()
 
 
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, ask: Callable[[Any], object]) -> None:
     client = raw_client(url)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"weed ended: {log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{process.args} ended: {log.read_text(errors='replace')[-2000:]}")
         try:
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="x", Body=b"x")
+            ask(client)
             return
         except Exception:  # noqa: BLE001 - whatever a server says while it starts
             time.sleep(0.1)
-    raise RuntimeError(f"weed did not start: {log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"{process.args} did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
 def raw_client(url: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> Any:

@@ -2,14 +2,15 @@
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from examples.s3.server import _die_with_parent, _free_ports, raw_client
+from botocore.exceptions import ClientError
+
+from examples.s3.server import free_ports, running
 from tests.conftest import ROOT
 
 S3RVER_KEY = "S3RVER"
@@ -19,7 +20,7 @@ S3RVER_KEY = "S3RVER"
 @contextmanager
 def ministack(folder: Path) -> Iterator[str]:
     """Run ministack with nothing but its S3; gives its URL."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     settings = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3", "PERSIST_STATE": "0"}
     with _running([sys.executable, "-m", "ministack"], folder, port, settings) as url:
         yield url
@@ -28,7 +29,7 @@ def ministack(folder: Path) -> Iterator[str]:
 @contextmanager
 def localbucket(folder: Path) -> Iterator[str]:
     """Run localbucket, which keeps each object as a file; gives its URL."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "localbucket", str(folder / "data"), "--port", str(port)]
     with _running(command, folder, port, {}) as url:
         yield url
@@ -37,7 +38,7 @@ def localbucket(folder: Path) -> Iterator[str]:
 @contextmanager
 def s3rver(folder: Path) -> Iterator[str]:
     """Run s3rver, which ignores conditions; gives its URL. An error, not a skip, if it was not installed."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     installed = ROOT / "build" / "npm" / "node_modules" / ".bin" / "s3rver"
     found = str(installed) if installed.exists() else shutil.which("s3rver")
     if found is None:
@@ -52,35 +53,10 @@ def _running(command: Sequence[str], folder: Path, port: int, settings: dict[str
     url = f"http://127.0.0.1:{port}"
     folder.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore", **settings}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, env=environ, preexec_fn=_die_with_parent
-        )
-        try:
-            _wait_for(url, process, folder / "server.log")
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with running(command, folder, url, _answers, environ):
+        yield url
 
 
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = raw_client(url)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended: {log.read_text(errors='replace')[-2000:]}")
-        try:
-            client.list_buckets()
-            return
-        except ClientError:
-            return  # it answers
-        except BotoCoreError:
-            time.sleep(0.1)
-    raise RuntimeError(f"{process.args} did not start: {log.read_text(errors='replace')[-2000:]}")
+def _answers(client: Any) -> None:
+    with suppress(ClientError):  # a refusal is an answer as well
+        client.list_buckets()

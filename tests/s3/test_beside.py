@@ -47,6 +47,7 @@ def test_what_others_put_there_is_left_alone() -> None:
     with Store(backend_on(bucket, new=True), author="a") as kb:
         store = kb.backend._store  # type: ignore[attr-defined]
         others = OTHERS | {f"trash/{store}/0123456789abcdef": b'["data/report.csv", "kbstore"]'}
+        others |= {f"data/{store}/notes/0000": b"in our folder", f"trash/{store}/notes": b"[]"}
         bucket.objects |= {key: (data, bucket.now) for key, data in others.items()}
         bucket.ordered = None
         bucket.now += WEEK_S
@@ -55,7 +56,8 @@ def test_what_others_put_there_is_left_alone() -> None:
         assert not set(plan.removed) & OTHERS.keys()
         life(kb, bucket)
         assert {key: bucket.objects[key][0] for key in OTHERS if key in bucket.objects} == OTHERS
-        assert not [key for key in bucket.objects if key.startswith((f"data/{store}/", f"trash/{store}/"))]
+        left = [key for key in bucket.objects if key.startswith((f"data/{store}/", f"trash/{store}/"))]
+        assert sorted(left) == [f"data/{store}/notes/0000", f"trash/{store}/notes"]
         report = kb.verify()
         assert report.ok
         for word in ("photos/", "data/report.csv", "trash/notes.txt"):

@@ -15,8 +15,8 @@ from backends.s3 import S3Backend
 from kbstore import Store
 from tests.cli.support import environment
 from tests.conftest import LONG
-from tests.s3.conftest import new_bucket
 from tests.s3.fakes import Bucket, backend_on
+from tests.s3.fakeserver import FakeS3
 
 WEEK_S = 7 * 24 * 3600.0
 KILLS = 30 if LONG else 2
@@ -39,7 +39,7 @@ def furnished() -> dict[str, tuple[bytes, float]]:
     found = Bucket()
     with Store(backend_on(found, new=True), author="a") as kb:
         kb.commit({"problems": {f"p{n}": {"text": noise(n, 6000), "votes": 0} for n in range(300)}})
-        for n in range(700):
+        for n in range(500):
             kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 300}/votes", "value": n}], message=f"{n}")
         kb.snapshot()
     return found.objects
@@ -268,6 +268,6 @@ def test_processes_that_are_killed(bucket_url: str) -> None:
 
 
 @pytest.fixture
-def bucket_url(moto_url: str) -> str:
-    """A store's place on moto, behind its lock."""
-    return f"s3://{new_bucket(moto_url)}/kb?grace=0"
+def bucket_url(fake_s3: FakeS3) -> str:
+    """A store's place on a server."""
+    return fake_s3.place("bucket/kb", grace=0)

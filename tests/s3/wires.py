@@ -6,8 +6,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.s3.proxy import Proxy, _ask, _body_of
 
@@ -68,20 +70,14 @@ class _Dripping:
 
 def slow_taker(wait_s: float) -> str:
     """A server of one request, which it lets wait in the sender for so long before it takes it in; its URL."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
 
-    def serve() -> None:
-        with listener, listener.accept()[0] as connection, connection.makefile("rb") as stream:
-            time.sleep(wait_s)
-            stream.readline()
-            _body_of(stream, http.client.parse_headers(stream))
-            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
+    def take(stream: BinaryIO) -> bool:
+        time.sleep(wait_s)
+        stream.readline()
+        _body_of(stream, http.client.parse_headers(stream))
+        return True
 
-    threading.Thread(target=serve, daemon=True).start()
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return _serving_once(take)
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -117,6 +113,21 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
 
 def thin_line(rate: int, *, stops_after: int = 1 << 40) -> str:
     """A server of one request, whose content it takes in at so many bytes a second, and only so many; its URL."""
+
+    def take(stream: BinaryIO) -> bool:
+        stream.readline()
+        left = int(http.client.parse_headers(stream).get("Content-Length", 0))
+        taken = 0
+        while left and taken < stops_after and (got := len(stream.read1(min(left, rate // 20)))):  # type: ignore[attr-defined]
+            left, taken = left - got, taken + got
+            time.sleep(got / rate)
+        return not left and taken > 0
+
+    return _serving_once(take)
+
+
+def _serving_once(take: Callable[[BinaryIO], bool]) -> str:
+    """A server of one request, which `take` reads and says whether to answer; its URL."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     listener.bind(("127.0.0.1", 0))
@@ -124,13 +135,7 @@ def thin_line(rate: int, *, stops_after: int = 1 << 40) -> str:
 
     def serve() -> None:
         with listener, listener.accept()[0] as connection, connection.makefile("rb") as stream:
-            stream.readline()
-            left = int(http.client.parse_headers(stream).get("Content-Length", 0))
-            taken = 0
-            while left and taken < stops_after and (got := len(stream.read1(min(left, rate // 20)))):
-                left, taken = left - got, taken + got
-                time.sleep(got / rate)
-            if not left and taken:
+            if take(stream):
                 connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
             else:
                 time.sleep(6)
