@@ -108,6 +108,25 @@ class Project:
         return None
 
     @classmethod
+    def without_config(cls, start: Path) -> Self | None:
+        """The nearest project upward that lost its ``config.json``; None if there is none, or one has its own.
+
+        It has the file of which something is remembered, if that is only one, and the store if it is in ``.kbstore``.
+        """
+        for root in _upward(start):
+            folder = root / FOLDER
+            if (folder / "config.json").is_file():
+                return None
+            if folder.is_dir() and ((folder / _STORE_NAME).is_file() or (folder / "files").is_dir()):
+                project = cls(root, Config())
+                try:
+                    known = [path for path in root.iterdir() if path.is_file() and project.state_of(path) is not None]
+                except OSError:
+                    known = []
+                return cls(root, Config(file=known[0].name)) if len(known) == 1 else project
+        return None
+
+    @classmethod
     def load(cls, root: Path) -> Self:
         """The project in exactly this folder.
 

@@ -32,6 +32,11 @@ _BATCH_EVENTS = 256
 _BATCH_BYTES = 4 << 20
 _TRIES = 20
 _SHOWN = 3
+_PUT_ON_TOP = (
+    "put the changes of this store on top of those of the other one: kbstore clone OTHER other.db, kbstore "
+    "restore-backup other.db (which keeps this store), kbstore commit --base v{} -m TEXT; then push"
+)
+_COMMIT_AGAIN = "commit the changes of one on top of the other; versions are never rewritten"
 Progress = Callable[[int, int], None]
 """Told how many versions of how many were copied."""
 
@@ -242,7 +247,7 @@ def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> C
     where = f" on branch {branch}" if branch != MAIN_BRANCH else ""
     return ConflictError(
         f"{source.location} and {target.location} have diverged{where}: {since}",
-        hint="commit the change of one on top of the other; versions are never rewritten",
+        hint=_PUT_ON_TOP.format(low) if low and branch == MAIN_BRANCH else _COMMIT_AGAIN,
     )
 
 

@@ -46,7 +46,7 @@ def _no_first_page(folder: Path) -> None:
 def _store(folder: Path, edits: list[tuple[str, int]]) -> None:
     articles = {"login": {"title": "Login fails", "votes": 1}, "mail": {"title": "No mail", "votes": 1}}
     (folder / "kb.json").write_text(json.dumps({"problems": articles}, indent=2))
-    _kbstore(folder, "init", "kb.json")
+    kbstore_in(folder, "init", "kb.json")
     for article, votes in edits:
         _commit(folder, article, votes)
 
@@ -55,10 +55,11 @@ def _commit(folder: Path, article: str, votes: int) -> None:
     document = json.loads((folder / "kb.json").read_bytes())
     document["problems"][article]["votes"] = votes
     (folder / "kb.json").write_text(json.dumps(document, indent=2))
-    _kbstore(folder, "commit", "-m", "votes")
+    kbstore_in(folder, "commit", "-m", "votes")
 
 
-def _kbstore(folder: Path, *arguments: str) -> None:
+def kbstore_in(folder: Path, *arguments: str) -> None:
+    """Run a command that ends well, and prints nothing here."""
     with redirect_stdout(io.TextIOWrapper(io.BytesIO())), redirect_stderr(io.TextIOWrapper(io.BytesIO())):
         assert run(["-C", os.fspath(folder), *arguments]) == 0
 

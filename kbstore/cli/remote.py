@@ -7,6 +7,7 @@ import click
 from kbstore.cli.options import accept_future_option, as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
 from kbstore.cli.session import Session, lasting
+from kbstore.cli.shown import counted
 from kbstore.errors import InvalidJSON, RevisionError
 from kbstore.render.escape import visible
 from kbstore.replicate import Copied, clone_into, replicate
@@ -127,6 +128,7 @@ def _tell(copied: Copied, what: str, head: str, as_json: bool) -> None:
     if as_json:
         say_json({"versions": copied.versions, "refs": copied.refs, "left_out": list(copied.left_out), "head": head})
     elif copied.versions or copied.refs:
-        say(f"{copied.versions} versions and {copied.refs} changes of tags and branches {what}; the newest is {head}")
+        refs = f" and {counted(copied.refs, 'change')} of tags and branches" if copied.refs else ""
+        say(f"{counted(copied.versions, 'version')}{refs} {what}; the newest is {head}")
     else:
         say(f"nothing to copy; the newest is {head}")

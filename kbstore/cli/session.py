@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
 import click
@@ -89,6 +90,8 @@ class Session:
                 return trusted(Project.load(here)).location
             return chosen
         if self.found is None:
+            if (lost := Project.without_config(Path.cwd())) is not None:
+                raise _config_missing(lost)
             raise StoreNotFound(
                 f"there is no {FOLDER} folder in {Path.cwd()} or above it",
                 hint="start a history here: kbstore init FILE, or name a store with --store",
@@ -201,6 +204,18 @@ class Session:
         """A file that is to be written, together with the store; the knowledge base's own or another one."""
         own = self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
         return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
+
+
+def _config_missing(project: Project) -> StoreNotFound:
+    """The refusal of a folder whose configuration was lost: `init` joins the store that is there, and loses nothing."""
+    folder, file = project.root / FOLDER, project.file
+    there = Path(project.location).is_file()
+    store = "" if there else " --store LOCATION, with the place of its store"
+    name = quote(shown_path(file)) if file is not None else "FILE, with the file of this knowledge base"
+    return StoreNotFound(
+        f"{folder} has no config.json, which names the file and the store",
+        hint=f"write it anew: kbstore init {name}{store}",
+    )
 
 
 _P = TypeVar("_P", Project, Project | None)

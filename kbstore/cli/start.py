@@ -88,10 +88,10 @@ def init_command(
             version = copy.take(head)
         elif (status := _status(copy, project, file)).head.seq:
             version = status.base
-            copy.note_base(version)
-            if not (status.clean or as_json):
+            if not (status.clean or as_json or project.state_of(file) is not None):
                 note(f"{visible(file.name)} equals no version, so it is compared with {version.name}")
                 note("if it was taken from another one, kbstore commit --base REV commits what differs from that")
+            copy.note_base(version)
         else:
             version = copy.commit(message=message, base="v0")  # whatever it was taken from, in a store that is gone
             session.landed = f"{version.name} is in the store"

@@ -405,3 +405,29 @@ def test_a_fault_of_our_own_is_told_in_a_line(kb: Shell, monkeypatch: pytest.Mon
     assert kb.fails(3, "log").err.startswith("error: ZeroDivisionError: \\x1b[2Jboom\n")
     with pytest.raises(ZeroDivisionError):
         kb.run("log", env={"KBSTORE_TRACEBACK": "1"})
+
+
+def test_a_folder_without_its_configuration_is_named_with_the_way_back(kb: Shell) -> None:
+    """`init` writes it anew: the history, the file's base and what is uncommitted are all there then."""
+    kb.ok("checkout", "v2")
+    kb.edit("p1", votes=9)
+    before = kb.ok("status").lines
+    log = kb.ok("log").raw
+    (kb.folder / ".kbstore" / "config.json").unlink()
+    told = kb.fails(10, "status").err
+    assert "has no config.json, which names the file and the store\nhint: write it anew: kbstore init kb.json\n" in told
+    assert "equals no version" not in kb.ok("init", "kb.json").err
+    assert kb.ok("status").lines == before
+    assert kb.ok("log").raw == log
+
+
+def test_a_store_elsewhere_is_asked_for_if_the_configuration_is_lost(kb: Shell) -> None:
+    """The hint says that the place of the store is needed; without a file that is known, that one as well."""
+    (kb.folder / ".kbstore" / "kb.db").rename(kb.folder / "kb.db")
+    (kb.folder / ".kbstore" / "config.json").unlink()
+    assert "kbstore init kb.json --store LOCATION, with the place of its store" in kb.fails(10, "log").err
+    kb.ok("init", "kb.json", "--store", "kb.db")
+    assert kb.versions() == 3
+    (kb.folder / ".kbstore" / "config.json").unlink()
+    kb.file.rename(kb.folder / "other.json")
+    assert "kbstore init FILE, with the file of this knowledge base" in kb.fails(10, "log").err

@@ -105,6 +105,26 @@ def test_histories_that_parted_are_a_conflict(rich: Shell) -> None:
     assert "their first versions differ" in rich.fails(11, "clone", ".kbstore", "other.db").err
 
 
+def test_stores_that_diverged_come_together_as_the_hint_says(rich: Shell) -> None:
+    """What this side changed since the last common version is committed on top of the other's, and pushed."""
+    rich.ok("clone", ".kbstore", "theirs.db")
+    with Store.open(rich.folder / "theirs.db", author="other") as theirs:
+        theirs.commit(patch=[{"op": "replace", "path": "/problems/p2/votes", "value": 99}], message="there")
+    for votes in (12, 13):
+        rich.edit("p1", votes=votes)
+        rich.ok("commit", "-m", "here")
+    hint = rich.fails(11, "push", "theirs.db").err.splitlines()[-1]
+    steps = [step.split(" (")[0].strip() for step in hint.split(": ", 2)[2].split(";")[0].split(", ")]
+    assert len(steps) == 3
+    for step in steps:
+        words = step.replace("OTHER", "theirs.db").replace("TEXT", "mine").removeprefix("kbstore ").split()
+        rich.ok(*words)
+    assert rich.ok("push", "theirs.db").lines[0].startswith("1 version pushed to theirs.db; ")
+    problems = rich.read()["problems"]
+    assert (problems["p1"]["votes"], problems["p2"]["votes"]) == (13, 99)
+    assert rich.ok("get", "/problems", "--store", "theirs.db").raw == rich.ok("get", "/problems").raw
+
+
 def test_tags_of_both_sides_come_together(rich: Shell) -> None:
     """Different names set on either side are no conflict: each gets the other's, once, and a tag that moved moves."""
     rich.ok("clone", ".kbstore", "copy.db")
