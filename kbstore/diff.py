@@ -24,6 +24,7 @@ class Diff:
         read_entry: Gives an entry that the hunks do not hold whole, before and after: see `sides`.
         read_element: Gives the old elements above a pointer that was asked for: see `kbstore.guarded`.
         base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
+        read_turned: Gives the pointers of the objects whose members are in another order, for sides that are equal.
         place: The pointer that was asked for and its address, as tokens; the hunks are at or below that pointer.
 
     Attributes:
@@ -45,6 +46,7 @@ class Diff:
         read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
         read_element: ReadElement | None = None,
         base: str | None = None,
+        read_turned: Callable[[], list[str]] | None = None,
         place: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     ) -> None:
         self.hunks = list(hunks)
@@ -55,6 +57,7 @@ class Diff:
         self._read_entry = read_entry
         self._read_element = read_element
         self.base = base
+        self._read_turned = read_turned
         self._place = place
 
     def __bool__(self) -> bool:
@@ -82,6 +85,14 @@ class Diff:
             return found
         pointer, address = map(format_pointer, self._place)
         return [change._replace(address=address + change.address[len(pointer) :]) for change in found]
+
+    @cached_property
+    def turned(self) -> list[str]:
+        """Pointers of the objects whose members are in another order, if that is all that differs between two versions.
+
+        Costs both documents, but only if the versions differ in order alone.
+        """
+        return self._read_turned() if self._read_turned is not None and not self.hunks else []
 
     @property
     def is_part(self) -> bool:

@@ -22,6 +22,7 @@ from kbstore.locate import Locator
 from kbstore.log import MAIN_BRANCH, Entry, Line
 from kbstore.lookup import Lookup, require
 from kbstore.order.rules import NO_RULES, Rules
+from kbstore.order.turned import turned
 from kbstore.orderindex import OrderIndex
 from kbstore.orders import Orders
 from kbstore.pointer import format_pointer, parse_pointer
@@ -374,15 +375,24 @@ class Reader:
             def read_element(place: tuple[str, ...]) -> Any:
                 return self._refolded(lambda: _element(roots()[0], place, self._nodes))
 
+            def read_turned() -> list[str]:
+                if old_entry is None or new_entry is None or self.same_order(*versions):
+                    return []
+                both = [self.get(pointer, version, default=None) for version in versions]
+                found = turned(*both) if isinstance(both[0], dict | list) and both[0] == both[1] else []
+                return [format_pointer(places[at]) + below for below in found]
+
+            versions = [self._version(entry) for entry in (old_entry, new_entry)]
             return Diff(
                 hunks,
                 collection=collection,
-                old_name=self._version(old_entry).name,
-                new_name="document" if given is not None else self._version(new_entry).name,
+                old_name=versions[0].name,
+                new_name="document" if given is not None else versions[1].name,
                 identities=identities,
                 read_entry=read_entry,
                 read_element=read_element if path else None,
                 base=old_entry.id if old_entry is not None else "v0",
+                read_turned=read_turned if given is None else None,
                 place=(places[at], address if len(address) == len(places[at]) else places[at]),
             )
 

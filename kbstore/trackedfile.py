@@ -41,6 +41,7 @@ class TrackedFile:
 
     Attributes:
         kept: True once a copy was kept of what a forced write replaced.
+        taken: Literals of rounded numbers that a forced write left in the file, and that were not accepted before.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class TrackedFile:
         self._rounded: frozenset[str] = frozenset()
         self._told = ""  # digest of the content that `on_rounded` was called for last
         self.kept = False
+        self.taken: frozenset[str] = frozenset()
 
     def look(self) -> tuple[FileContent | None, FileState | None]:
         """Return content and memory of one moment; no content if there is no file. Raises as `WorkFile.load`."""
@@ -63,15 +65,19 @@ class TrackedFile:
 
     def load(self) -> FileContent:
         """Return the content. Raises as `WorkFile.load`."""
-        state = self.state()
-        states = (state, state.coming) if state is not None else ()
-        known = frozenset(literal for one in states if one is not None for literal in one.rounded)
+        known = self._accepted()
         content = self.file.load(known if self._on_rounded is None else True)
         if self._on_rounded is not None and not content.rounded.issubset(known) and content.digest != self._told:
             self._on_rounded(content.data or self.file.path.read_bytes(), known)
             self._told = content.digest
         self._rounded = content.rounded
         return content
+
+    def _accepted(self) -> frozenset[str]:
+        """Return the literals of rounded numbers that were accepted in the file."""
+        state = self.state()
+        states = (state, state.coming) if state is not None else ()
+        return frozenset(literal for one in states if one is not None for literal in one.rounded)
 
     def state(self) -> FileState | None:
         """Return what is remembered now."""
@@ -86,6 +92,7 @@ class TrackedFile:
         model: FileContent | None = None,
         dirty: bool = False,
         force: bool = False,
+        own_order: bool = False,
     ) -> None:
         """Write a version into the file, and remember it.
 
@@ -96,6 +103,7 @@ class TrackedFile:
             model: What a new file is to look like.
             dirty: True if the document holds more than the version.
             force: Replace whatever is there, and pass None as the content. If that is in no version, a copy is kept.
+            own_order: With `force`: take the layout alone from what is there, and not its order of members.
 
         Raises:
             FileChanged: Something else is there; nothing was done.
@@ -103,6 +111,7 @@ class TrackedFile:
         """
         with locked(self.file.path):
             before = _NOTHING
+            accepted = self._accepted()
 
             def announce(written: WrittenFile) -> None:
                 self._rounded = written.rounded
@@ -118,12 +127,14 @@ class TrackedFile:
                         unchanged=unchanged,
                         mode=self._mode,
                         announce=announce,
+                        own_order=own_order,
                     )
                     break
                 except FileChanged:
                     if not (force and left):
                         raise
             self._save(self._known(version, written.digest, dirty))
+            self.taken = written.rounded - accepted if force else frozenset()
 
     def stay(self, version: Version, content: FileContent, state: FileState | None, *, dirty: bool = False) -> None:
         """Remember that a content is that of a version, unless another command wrote the file since `look`.

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -132,6 +132,7 @@ class WorkFile:
         unchanged: str | None = None,
         mode: int = OPEN_MODE,
         announce: Callable[[WrittenFile], None] | None = None,
+        own_order: bool = False,
     ) -> WrittenFile:
         """Replace the file by this document, in the style and member order that it has.
 
@@ -143,6 +144,7 @@ class WorkFile:
                 there must not be one.
             mode: What a new file gets; see `replace_file`.
             announce: Called with what is about to be written, before the file is touched.
+            own_order: Take the layout alone from the file, if `like` is not given: the order is the document's.
 
         Raises:
             WorkFileError: It cannot be written; nothing was changed.
@@ -150,7 +152,8 @@ class WorkFile:
         """
         if like is None and self.exists():
             try:
-                like = self.load(lossy=True)  # a model of the text: a number that stays keeps its digits
+                # A model of the text: a number that stays keeps its digits.
+                like = replace(self.load(lossy=True), orders=not own_order)
             except InvalidJSON:
                 like = None
         data = printed(value, like)

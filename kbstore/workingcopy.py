@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 
+import orjson
+
 from kbstore.canonical import JSON, same
 from kbstore.change import FreshId, OwnId, may_have_landed
 from kbstore.clock import SystemClock
@@ -24,10 +26,13 @@ from kbstore.filestatus import OtherFile, Status, UncommittedChanges, landed
 from kbstore.hunks import Hunk
 from kbstore.memberorder import in_order_of
 from kbstore.merging import merge
+from kbstore.order.turned import turned
 from kbstore.partial import with_places
 from kbstore.patch import apply_patch
+from kbstore.pointer import shorten
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
+from kbstore.scanner import locate_inexact
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
@@ -504,6 +509,11 @@ class WorkingCopy:
             self._follow(head, status.content)
         return ""
 
+    def is_turned(self, version: Version) -> bool:
+        """Return whether the file equals a version but for the order of members. Raises as `load`."""
+        document, held = plain(self.store.checkout(version)), self.load().value
+        return bool(document == held and turned(document, held, 1))
+
     def note_base(self, version: Version) -> None:
         """Remember that the file as it is was taken from this version and changed, or not, since."""
         self._tracked.remember(version, "")
@@ -594,20 +604,34 @@ class WorkingCopy:
         force: bool = False,
     ) -> None:
         document = self.store.checkout(version)
-        base = self._remembered_before(version)
+        base = self._remembered_base()
         if content is not None and base is not None and not self.store.same_order(base, version):
-            # Objects that were written in another order since come in that one; else the next commit would undo it.
+            # Objects that have another order in this version than in the base come in that one; else the next commit
+            # would undo it. Others keep the file's.
             document = in_order_of(document, content.value, base=self.store.checkout(base))
             content = replace(content, orders=False)
-        self._tracked.write(version, document, content, model=model, force=force)
+        self._tracked.write(version, document, content, model=model, force=force, own_order=force and base is not None)
+        if self._tracked.taken:
+            self._note_taken(self._tracked.taken)
         if self._tracked.kept:
             self.notes.append(f"a copy of what {self.file.path.name} held is kept: kbstore lost")
 
-    def _remembered_before(self, version: Version) -> Version | None:
-        """The remembered base of the file; None if it is not older than a version."""
+    def _note_taken(self, literals: frozenset[str]) -> None:
+        """Name numbers of the file that are more exact than those of the version, and equal them once rounded."""
+        known = self._tracked.load().rounded - literals
+        for pointer, literal in locate_inexact(self.file.raw(), _SHOWN, known):
+            self.notes.append(
+                f"{self.file.path.name} keeps the number {shorten(literal)} at {pointer or 'the top'}; "
+                f"versions have it rounded to {orjson.dumps(float(literal)).decode()}"
+            )
+        if len(literals) > _SHOWN:
+            self.notes.append(f"and {len(literals) - _SHOWN:,} more such numbers")
+
+    def _remembered_base(self) -> Version | None:
+        """The remembered base of the file; None if the open branch does not contain it, or it has no document."""
         state = self._tracked.state()
         found = remembered(self.store, state) if state is not None else None
-        return found if found is not None and 0 < found.seq < version.seq else None
+        return found if found is not None and found.seq else None
 
     # ---- where it was taken from ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from kbstore.cli.output import json_text, note, page, say, wants_color, width, w
 from kbstore.cli.outputs import PAGE, output_file
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
+from kbstore.errors import RevisionError
 from kbstore.pointer import parse_pointer
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
@@ -23,12 +24,18 @@ from kbstore.workingcopy import WorkingCopy
 @command("diff")
 @click.argument("places", nargs=-1, metavar="[A [B]|FILE FILE] [POINTER]", shell_complete=complete_revision)
 @click.option("--stat", is_flag=True, help="How much changed, by entry.")
-@click.option("--name-only", is_flag=True, help="Names of the entries that changed.")
+@click.option("--name-only", is_flag=True, help="Pointers of the changed entries, one a line.")
 @click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) from A to exactly B; it tests what it replaces.")
 @click.option("--bare", is_flag=True, help="With --patch: without the tests.")
 @click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
 @click.option("--markdown", is_flag=True, help="For a review or an issue.")
-@click.option("--html", "html_file", metavar="FILE", type=click.Path(), help="Write a page that stands alone.")
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    type=click.Path(),
+    help='Write a page that stands alone to FILE ("-" is stdout).',
+)
 @click.option("--force", is_flag=True, help="With --html: replace a file that is not such a page.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
 @lossy_option
@@ -71,6 +78,8 @@ def diff_command(
     session = ctx.ensure_object(Session)
     files = _files(places)
     with session.read() if files is None else _store_of(session, files[0]) as store:
+        if html_file is not None and files is None:
+            _refuse_revision(store, html_file, ctx)
         diff = _diff(session, store, places, ctx) if files is None else _of_files(session, store, files, places)
         if as_json:
             say(json_text(diff.json()))
@@ -101,6 +110,19 @@ def diff_command(
             page(text.rstrip("\n").split("\n") if text.strip() else [])
     if exit_code and diff:
         ctx.exit(DIFFERENCES)
+
+
+def _refuse_revision(store: Store, file: str, ctx: click.Context) -> None:
+    """Refuse the name of a version in the place of the page's file, as in ``diff --html v2 v3``."""
+    ends = parse_range(file) or (file,)
+    if file == "-" or Path(file).exists():
+        return
+    try:
+        for end in ends:
+            store.version(end)
+    except RevisionError:
+        return
+    raise click.UsageError(f"--html takes the file to write, as in --html changes.html; {file} is a version", ctx)
 
 
 def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:

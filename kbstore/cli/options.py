@@ -145,7 +145,7 @@ lossy_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_note_lossy,
-    help="Round numbers with more digits than a double, and name them.",
+    help="Round decimals with more digits than a double, and name them.",
 )
 message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="Why, in a few words.")
 base_option = click.option(

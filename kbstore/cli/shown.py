@@ -1,15 +1,18 @@
 """How a version and its changes are told in a line or a few."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 from kbstore.cli.output import brief, note, on_terminal, paint
 from kbstore.diff import Diff
+from kbstore.event import encode_body
 from kbstore.render.escape import visible
 from kbstore.render.source import entry_counts
 from kbstore.store import Store
 from kbstore.version import Version
 
 _NAMED = 10
+_NO_PATCH = sha256(encode_body([])).hexdigest()
 _MOST_ODD = 20
 _MESSAGE_LINES = 100
 
@@ -36,6 +39,8 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
     yield f"time:    {event.time}"
     if event.authored is not None:
         yield f"written: {event.authored}"
+    if event.order is not None and event.patch == _NO_PATCH:
+        yield "changed: the order of members"
     if version.tags:
         yield f"labels:  {', '.join(map(brief, version.tags))}"
     yield ""
@@ -66,7 +71,7 @@ def named(diff: Diff) -> str:
     ]
     if len(diff.moved) > 1:
         told.append(f"the order of {diff.reordered:,} entries changed")
-    return "; ".join(told) if told else counts(diff)
+    return "; ".join(told) if told else "the order of members changed" if diff.turned else counts(diff)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

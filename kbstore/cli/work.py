@@ -41,8 +41,12 @@ from kbstore.workingcopy import WorkingCopy
 _SHOWN_ENTRIES = 20
 _LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"
 _MAKE_AGAIN = (
-    "set these places of the file back to what they were (kbstore diff shows it); kbstore update then takes the newest "
-    "version into the file and keeps your other changes; make the change again in it"
+    "in the file, set each of these places back to its old value (kbstore diff shows it) and run kbstore update, which "
+    "takes the newest version into the file and keeps your other changes; then make the change again"
+)
+_MAKE_AGAIN_FROM = (
+    "in the file, set each of these places back to its value in {0} (kbstore get POINTER --at {0}) and run the same "
+    "command again; then make the change again, and commit it without --base"
 )
 _MAKE_PATCH_AGAIN = "make the patch again from the newest version, which kbstore get prints"
 _NAME_BASE = "if the patch was made from another version, name that one: --base REV"
@@ -159,7 +163,8 @@ def commit_command(
     writing = session.open(author=author, accept=base is not None)
     with writing as store, settled(session, store, write_id, content) as ident:
         copy = session.copy(store)
-        with _way_out(_LEAVE_OUT if no_rebase else _MAKE_AGAIN):
+        again = _MAKE_AGAIN if base is None else _MAKE_AGAIN_FROM.format(base)
+        with _way_out(_LEAVE_OUT if no_rebase else again):
             version = copy.commit(
                 message=message,
                 tags=tags,
@@ -173,6 +178,8 @@ def commit_command(
         _tell(session, version, copy, as_json)
         if version.created and not as_json:
             note(named(store.diff(version.seq - 1, version)))
+        elif not (as_json or places) and version.seq and copy.is_turned(version):
+            note(f"the order of members is another one than in {version.name}; --keep-order-changes commits that")
 
 
 @command("apply")

@@ -19,7 +19,8 @@ def as_json(diff: Differences) -> dict[str, Any]:
         `schema_version`; `from` and `to` (names of the versions); `collection` (pointer tokens); `added`, `removed`,
         `modified`, `moved` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, and
         `address`, the pointer by identity, if it is another one); `base` (id of the old side's version) and `patch`
-        (RFC 6902, from one side to the other), which `kbstore apply` reads. Values are those of the store, not
+        (RFC 6902, from one side to the other), which `kbstore apply` reads; `order_changed` (pointers of the
+        objects whose members are in another order) if that is all that differs. Values are those of the store, not
         escaped.
     """
     return {
@@ -34,6 +35,7 @@ def as_json(diff: Differences) -> dict[str, Any]:
         "changes": [_change(change) for change in diff.changes()],
         "base": diff.base,
         "patch": list(diff.patch if diff.base is not None else diff.guarded_patch),
+        **({"order_changed": list(diff.turned)} if diff.turned else {}),
     }
 
 

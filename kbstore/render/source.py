@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from kbstore.canonical import MISSING
 from kbstore.identity import short_token
 from kbstore.pointer import format_pointer, parse_pointer
+from kbstore.render.escape import visible
 from kbstore.valuediff import Change
 
+_SHOWN_TURNED = 20
 _TITLES = ("title", "name", "label", "subject", "summary", "question")
 
 
@@ -48,6 +50,10 @@ class Differences(Protocol):
         """How many entries are before or behind another one than they were."""
 
     @property
+    def turned(self) -> Sequence[str]:
+        """Pointers of the objects whose members are in another order, if nothing else differs."""
+
+    @property
     def base(self) -> str | None:
         """Id of the version that is the old side; None if it is not a version."""
 
@@ -68,6 +74,15 @@ class Differences(Protocol):
 
     def sides(self, entry: str) -> tuple[Any, Any] | None:
         """An entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
+
+
+def turned_lines(diff: Differences) -> list[str]:
+    """Say where the order of members changed, if that is all that differs; a line for each object, the first ones."""
+    told = [
+        f"the order of members changed at {visible(pointer) or 'the top'}" for pointer in diff.turned[:_SHOWN_TURNED]
+    ]
+    more = len(diff.turned) - len(told)
+    return [*told, f"and at {more:,} more places"] if more > 0 else told
 
 
 @dataclass(frozen=True, slots=True)

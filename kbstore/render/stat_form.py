@@ -5,7 +5,7 @@ from collections import Counter
 from kbstore.render.escape import visible
 from kbstore.render.graphemes import cells
 from kbstore.render.layout import clip
-from kbstore.render.source import Differences, Group, entry_counts, groups
+from kbstore.render.source import Differences, Group, entry_counts, groups, turned_lines
 
 _SIGNS = {"added": "+", "removed": "-", "modified": "~", "moved": ">"}
 _LONGEST_BAR = 30
@@ -26,7 +26,7 @@ def stat(diff: Differences, width: int = 80) -> str:
     """
     parts = groups(diff)
     if not parts:
-        return ""
+        return "".join(f" {line}\n" for line in turned_lines(diff))
     rows = [(_name(part), Counter[str](change.kind for change in part.changes)) for part in parts]
     longest = max(counts.total() for _, counts in rows)
     digits = len(str(longest))

@@ -10,7 +10,7 @@ from kbstore.render.graphemes import cells
 from kbstore.render.layout import ELLIPSIS, Piece, clip, side, wrap
 from kbstore.render.linewise import hunks
 from kbstore.render.outline import inline, outline
-from kbstore.render.source import Differences, Group, entry_counts, groups, title_of
+from kbstore.render.source import Differences, Group, entry_counts, groups, title_of, turned_lines
 from kbstore.render.words import Span, word_diff
 from kbstore.valuediff import Change
 
@@ -34,7 +34,7 @@ def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
         width: Columns of the terminal; less than 40 count as 40.
 
     Returns:
-        Lines, each ended; empty where nothing changed. No character of the knowledge base reaches the terminal
+        Lines, each ended; empty if nothing changed. No character of the knowledge base reaches the terminal
         unless it is drawn as itself (`kbstore.render.escape`).
     """
     paper = _Paper(color, max(width, _NARROWEST))
@@ -47,7 +47,7 @@ def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
         if not all(brief[number : number + 2]) or part is parts[-1]:
             lines.append("")
     if not parts:
-        return ""
+        return "".join(f"{line}\n" for line in turned_lines(diff))
     names = visible(f"{diff.old_name} -> {diff.new_name}")
     return "\n".join([*lines, f"{names}: {summary(diff, parts)}"]) + "\n"
 
@@ -55,7 +55,7 @@ def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
 def summary(diff: Differences, parts: Sequence[Group]) -> str:
     """How many entries and paths changed, on one line."""
     if not parts:
-        return "nothing changed"
+        return "; ".join(turned_lines(diff)) or "nothing changed"
     entries = entry_counts(diff) or "no entry touched"
     paths = sum(len(part.changes) for part in parts)
     return f"{entries}; {paths:,} path{'' if paths == 1 else 's'}"

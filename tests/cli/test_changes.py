@@ -200,7 +200,7 @@ def test_a_conflict_shows_both_values_and_a_way_out(kb: Shell) -> None:
     assert "  /problems/p2/votes\n    ours:   6\n    theirs: 40\n" in result.err
     assert kb.file.read_bytes() == before
     assert kb.versions() == 4
-    assert "kbstore update then takes the newest version into the file and keeps your other changes" in result.err
+    assert "run kbstore update, which takes the newest version into the file and keeps your other changes" in result.err
     (kb.folder / "mine.json").write_bytes(kb.ok("diff", "--json").raw)
     kb.ok("checkout", "HEAD", "--force")
     told = kb.fails(11, "apply", "mine.json", "-m", "mine after all").err
@@ -549,3 +549,91 @@ def test_an_empty_file_leads_to_its_history(kb: Shell, content: bytes) -> None:
     joined.unlink()
     kb.ok("-C", "joined", "init", "kb.json", "--store", store)
     assert json.loads(joined.read_bytes()) == kb.read()
+
+
+def _order_only(shell: Shell) -> None:
+    """v1, and v2 that is only in another order: at the top, and in one entry."""
+    shell.file.write_text('{"zeta": {"title": "a", "b": 1}, "alpha": {"title": "b", "b": 2}}')
+    shell.ok("init", "kb.json")
+    shell.file.write_text('{"alpha": {"b": 2, "title": "b"}, "zeta": {"title": "a", "b": 1}}')
+    told = shell.ok("commit", "-m", "order").err
+    assert "nothing changed; no version was made\nthe order of members is another one than in v1_" in told
+    assert "--keep-order-changes commits that" in told
+    told = shell.ok("commit", "-m", "order", "--keep-order-changes").err
+    assert told == "the order of members changed\n"
+
+
+def test_a_version_of_order_alone_says_so(shell: Shell) -> None:
+    """`log`, `show` and `diff` name the objects whose members are in another order, for people and in JSON."""
+    _order_only(shell)
+    lines = ["the order of members changed at the top", "the order of members changed at /alpha"]
+    assert "changed: the order of members" in shell.ok("log", "-n", "1").lines
+    assert "changed: the order of members" not in shell.ok("show", "v1").lines
+    assert shell.ok("show").lines[-2:] == lines
+    assert [line.strip() for line in shell.ok("show", "--stat").lines[-2:]] == lines
+    for revisions in (["v1", "v2"], ["v2..v1"]):
+        assert shell.ok("diff", *revisions).lines == lines
+        assert shell.ok("diff", *revisions, "--json").object["order_changed"] == ["", "/alpha"]
+    assert "; ".join(lines) in shell.ok("diff", "v1", "v2", "--markdown").out
+    assert shell.ok("diff", "v1", "v2", "/alpha").lines == lines[1:]
+    assert shell.ok("diff", "v1", "v2", "/zeta").lines == []
+    assert "order_changed" not in shell.ok("diff", "v1", "v1", "--json").object
+
+
+def test_a_checkout_gives_back_the_order_of_its_version(shell: Shell) -> None:
+    """Also of an older version, into the file in place; objects that have one order in both keep the file's."""
+    _order_only(shell)
+    shell.file.write_text('{"alpha": {"b": 2, "title": "b"}, "zeta": {"b": 1, "title": "a"}}')
+    shell.ok("checkout", "v1")
+    assert shell.file.read_text() == '{"zeta": {"b": 1, "title": "a"}, "alpha": {"title": "b", "b": 2}}'
+    shell.ok("checkout", "v2")
+    assert shell.file.read_text() == '{"alpha": {"b": 2, "title": "b"}, "zeta": {"b": 1, "title": "a"}}'
+    shell.ok("checkout", "v1", "--force")
+    assert shell.file.read_text() == '{"zeta": {"title": "a", "b": 1}, "alpha": {"title": "b", "b": 2}}'
+
+
+def test_a_forced_checkout_names_the_numbers_that_stay_more_exact(shell: Shell) -> None:
+    """A literal that was never accepted and that the version has rounded: it is named once, and a copy is kept."""
+    shell.file.write_text('{"a": {"price": 0.1234567890123456789012345, "q": 1}}')
+    shell.ok("init", "kb.json", "--lossy")
+    shell.file.write_text('{"a": {"price": 0.1234567890123456789012347, "q": 2}}')
+    held = shell.file.read_bytes()
+    assert "would be rounded" in shell.fails(3, "checkout", "v1").err
+    told = shell.ok("checkout", "v1", "--force").err
+    assert (
+        "kb.json keeps the number 0.1234567890123456789012347 at /a/price; versions have it rounded to "
+        "0.12345678901234568\n" in told
+    )
+    assert shell.ok("lost", "1").raw == held
+    assert shell.file.read_text() == '{"a": {"price": 0.1234567890123456789012347, "q": 1}}'
+    assert "keeps the number" not in shell.ok("checkout", "v1", "--force").err
+
+
+def test_an_integer_beyond_64_bits_is_refused_in_any_case(shell: Shell) -> None:
+    """`--lossy` rounds decimals alone; the hint does not name it then."""
+    shell.file.write_text('{"a": 123456789012345678901234567890}')
+    for options in ([], ["--lossy"]):
+        told = shell.fails(3, "init", "kb.json", *options).err
+        assert "the integer 123456789012345678901234567890 is outside" in told
+        assert "lossy" not in told
+
+
+def test_a_version_is_not_taken_for_the_file_of_a_page(kb: Shell) -> None:
+    """`diff --html v2 v3` would compare v3 with the file, and write a file called v2."""
+    for name in ("v2", "HEAD", "v1..v2"):
+        told = kb.fails(2, "diff", "--html", name, "v3").err
+        assert f"--html takes the file to write, as in --html changes.html; {name} is a version" in told
+        assert not (kb.folder / name).exists()
+    assert kb.ok("diff", "--html", "v2.html", "v2", "v3").err == "wrote v2.html\n"
+
+
+def test_a_conflict_on_a_named_base_leads_on(kb: Shell) -> None:
+    """The hint of the conflict works as it says: the place is set back, and the rest lands."""
+    kb.edit("p1", title="mine", votes=9)
+    told = kb.fails(11, "commit", "-m", "x", "--base", "v1").err
+    assert "set each of these places back to its value in v1 (kbstore get POINTER --at v1)" in told
+    kb.edit("p1", title=kb.ok("get", "/problems/p1/title", "--at", "v1", "-r").lines[0])
+    kb.write({**kb.read(), "problems": {**DOCUMENT["problems"], "p1": kb.read()["problems"]["p1"]}})  # type: ignore[dict-item]
+    kb.ok("commit", "-m", "x", "--base", "v1")
+    entry = kb.read()["problems"]["p1"]
+    assert (entry["title"], entry["votes"]) == ("Login fails on Mondays", 9)
