@@ -62,6 +62,8 @@ def config_command(
         return
     with session.read() as store:
         found = store.settings()
+    if not (found or as_json):
+        note("nothing is set, so the collection and what identifies elements are found")
     chosen = identity_setting(values[0]) if values else None
     for name, value in found.items():
         if (chosen is None and (setting is None or _shown(name).startswith(setting))) or name == chosen:

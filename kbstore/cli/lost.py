@@ -42,7 +42,10 @@ def lost_command(session: Session, number: int | None, restore: bool, as_json: b
     elif number is not None:
         write_bytes(lost.number(number).path.read_bytes())
     else:
-        for at, kept in enumerate(lost.copies(), 1):
+        copies = lost.copies()
+        if not copies and not as_json:
+            note("nothing was overwritten by force")
+        for at, kept in enumerate(copies, 1):
             if as_json:
                 fields = {"time": kept.time, "file": str(kept.file), "bytes": kept.size_bytes, "base": kept.base}
                 say_json({"number": at, **fields})

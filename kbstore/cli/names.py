@@ -74,6 +74,8 @@ def tag_command(
 
 
 def _list_tags(tags: dict[str, Version], *, as_json: bool) -> None:
+    if not (tags or as_json):
+        note("no tags yet")
     width = max((cells(visible(tag)) for tag in tags), default=0)
     for tag, version in tags.items():
         if as_json:

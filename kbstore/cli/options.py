@@ -88,11 +88,23 @@ def with_shared_options(command: _Command) -> _Command:
     return command
 
 
+class _Helpful(click.Command):
+    """A command whose errors of usage all know it, so that the hint leads to its own help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; click's parser says of some errors only which option is meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as fault:
+            fault.ctx = fault.ctx or ctx
+            raise
+
+
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Declare a command with the shared options."""
 
     def declare(function: Callable[..., Any]) -> click.Command:
-        return with_shared_options(click.command(name)(function))
+        return with_shared_options(click.command(name, cls=_Helpful)(function))
 
     return declare
 

@@ -431,3 +431,17 @@ def test_a_store_elsewhere_is_asked_for_if_the_configuration_is_lost(kb: Shell) 
     (kb.folder / ".kbstore" / "config.json").unlink()
     kb.file.rename(kb.folder / "other.json")
     assert "kbstore init FILE, with the file of this knowledge base" in kb.fails(10, "log").err
+
+
+def test_a_usage_error_of_a_command_leads_to_its_own_help(shell: Shell) -> None:
+    """Also those that click finds before the command is known to it: an option without its value."""
+    for command in (["diff", "--html"], ["log", "-n"], ["commit", "-m"], ["diff", "--nope"]):
+        assert f"hint: kbstore {command[0]} --help\n" in shell.fails(2, *command).err
+
+
+def test_empty_lists_say_so(kb: Shell) -> None:
+    """A newcomer sees that the command worked; programs get nothing but objects."""
+    for command, said in (("tag", "no tags yet"), ("lost", "nothing was overwritten"), ("config", "nothing is set")):
+        told = kb.ok(command)
+        assert (told.out, told.err[: len(said)]) == ("", said)
+        assert kb.ok(command, "--json").err == ""

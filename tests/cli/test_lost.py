@@ -67,12 +67,25 @@ def test_a_backup_with_versions_of_its_own(kb: Shell) -> None:
 
 
 def test_a_damaged_store_that_is_replaced(kb: Shell) -> None:
-    """What only it has cannot be counted, and the command that saves it is named."""
+    """What only it has cannot be counted; the command that saves what is left is named if it can do that."""
+    kb.ok("backup", "kept.db")
+    store = kb.folder / ".kbstore" / "kb.db"
+    whole = store.read_bytes()
+    assert b'"seq":3' in whole
+    store.write_bytes(whole.replace(b'"seq":3', b'"seq":x'))
+    told = kb.ok("restore-backup", "kept.db").err
+    assert f"it cannot be read whole; kbstore salvage DIR --store {replaced(kb)} writes" in told
+    kb.ok("salvage", "rescued", "--store", str(replaced(kb)))
+
+
+def test_a_store_that_cannot_be_opened_is_replaced(kb: Shell) -> None:
+    """No command that would fail is named."""
     kb.ok("backup", "kept.db")
     store = kb.folder / ".kbstore" / "kb.db"
     store.write_bytes(store.read_bytes()[:9000] + b"x" * 4000)
     told = kb.ok("restore-backup", "kept.db").err
-    assert f"kbstore salvage DIR --store {replaced(kb)}" in told
+    assert "it cannot be opened as a store, so nobody can say whether it had newer versions" in told
+    kb.fails(3, "salvage", "rescued", "--store", str(replaced(kb)))
 
 
 def test_a_new_history_after_the_store_was_deleted(kb: Shell) -> None:
