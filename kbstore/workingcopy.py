@@ -480,7 +480,9 @@ class WorkingCopy:
             return head
         theirs = self._document(head)
         document = self._together(self._document(base), content.value, theirs, head)
-        self._tracked.write(head, document, content, dirty=not same(document, theirs))
+        dirty = not same(document, theirs)
+        document, content = self._in_order(document, content, base, head)
+        self._tracked.write(head, document, content, dirty=dirty)
         return head
 
     def catch_up(self) -> str:
@@ -605,16 +607,26 @@ class WorkingCopy:
     ) -> None:
         document = self.store.checkout(version)
         base = self._remembered_base()
-        if content is not None and base is not None and not self.store.same_order(base, version):
-            # Objects that have another order in this version than in the base come in that one; else the next commit
-            # would undo it. Others keep the file's.
-            document = in_order_of(document, content.value, base=self.store.checkout(base))
-            content = replace(content, orders=False)
+        if content is not None and base is not None:
+            document, content = self._in_order(document, content, base, version)
         self._tracked.write(version, document, content, model=model, force=force, own_order=force and base is not None)
         if self._tracked.taken:
             self._note_taken(self._tracked.taken)
         if self._tracked.kept:
             self.notes.append(f"a copy of what {self.file.path.name} held is kept: kbstore lost")
+
+    def _in_order(
+        self, document: JSON, content: FileContent, base: Version, version: Version
+    ) -> tuple[JSON, FileContent]:
+        """Order what is to be written into the file, and say how the file is to serve as its model.
+
+        Objects that have another order in the version than in the file's base come in that one; else the next commit
+        would undo it. Others keep the file's.
+        """
+        if not base.seq or self.store.same_order(base, version):
+            return document, content
+        before = self.store.checkout(base)
+        return in_order_of(document, content.value, base=before), replace(content, orders=False)
 
     def _note_taken(self, literals: frozenset[str]) -> None:
         """Name numbers of the file that are more exact than those of the version, and equal them once rounded."""

@@ -592,6 +592,17 @@ def test_a_checkout_gives_back_the_order_of_its_version(shell: Shell) -> None:
     assert shell.file.read_text() == '{"zeta": {"title": "a", "b": 1}, "alpha": {"title": "b", "b": 2}}'
 
 
+def test_an_update_brings_the_order_of_others(shell: Shell) -> None:
+    """An object that others ordered anew comes in their order, beside what is uncommitted; so no commit undoes it."""
+    _order_only(shell)
+    shell.ok("checkout", "v1")
+    shell.file.write_text(shell.file.read_text().replace('"b": 1', '"b": 9'))
+    shell.ok("update")
+    assert shell.file.read_text() == '{"alpha": {"b": 2, "title": "b"}, "zeta": {"title": "a", "b": 9}}'
+    shell.ok("commit", "-m", "nine")
+    assert list(shell.ok("get", "", "--json").object["value"]) == ["alpha", "zeta"]
+
+
 def test_a_forced_checkout_names_the_numbers_that_stay_more_exact(shell: Shell) -> None:
     """A literal that was never accepted and that the version has rounded: it is named once, and a copy is kept."""
     shell.file.write_text('{"a": {"price": 0.1234567890123456789012345, "q": 1}}')
