@@ -42,7 +42,7 @@ _SHOWN_ENTRIES = 20
 _LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"
 _MAKE_AGAIN = (
     "in the file, set each of these places back to its old value (kbstore diff shows it) and run kbstore update, which "
-    "takes the newest version into the file and keeps your other changes; then make the change again"
+    "takes in the newest version and keeps the rest; then make the change again"
 )
 _MAKE_AGAIN_FROM = (
     "in the file, set each of these places back to its value in {0} (kbstore get POINTER --at {0}) and run the same "
