@@ -200,7 +200,7 @@ def test_a_conflict_shows_both_values_and_a_way_out(kb: Shell) -> None:
     assert "  /problems/p2/votes\n    ours:   6\n    theirs: 40\n" in result.err
     assert kb.file.read_bytes() == before
     assert kb.versions() == 4
-    assert "run kbstore update, which takes the newest version into the file and keeps your other changes" in result.err
+    assert "run kbstore update, which takes in the newest version and keeps the rest" in result.err
     (kb.folder / "mine.json").write_bytes(kb.ok("diff", "--json").raw)
     kb.ok("checkout", "HEAD", "--force")
     told = kb.fails(11, "apply", "mine.json", "-m", "mine after all").err
