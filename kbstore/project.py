@@ -50,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
         collection: Pointer to the container of the entries; None for the largest one.
         author: Who commits where nobody says.
         branch: The branch that the file follows.
+        remote: The store that push and pull speak to where none is named: an absolute path, or a URL; empty for none.
     """
 
     format: int = 0
@@ -58,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     collection: str | None = None
     author: str = ""
     branch: str = "main"
+    remote: str = ""
 
 
 class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,7 +96,7 @@ class Project:
     """A folder with ``.kbstore`` in it."""
 
     def __init__(self, root: Path, config: Config) -> None:
-        for name in (config.file, config.store):
+        for name in (config.file, config.store, config.remote):
             _refuse_bytes(name)
         self.root = root
         self.config = config

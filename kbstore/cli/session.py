@@ -85,10 +85,7 @@ class Session:
         """
         chosen = self.chosen_store()
         if chosen is not None:
-            here = Path(chosen)
-            if not is_url(chosen) and (here / FOLDER / "config.json").is_file():
-                return trusted(Project.load(here)).location
-            return chosen
+            return store_at(chosen)
         if self.found is None:
             if (lost := Project.without_config(Path.cwd())) is not None:
                 raise _config_missing(lost)
@@ -97,6 +94,25 @@ class Session:
                 hint="start a history here: kbstore init FILE, or name a store with --store",
             )
         return self.found.location
+
+    def remote(self, named: str | None) -> str:
+        """Where the store is that push and pull speak to: as it was named, else the remembered one.
+
+        Raises:
+            StoreNotFound: None was named, and none is remembered.
+            Untrusted: The remembered one is somebody else's choice.
+        """
+        if named is not None:
+            return named
+        project = self.project
+        if project is None or not project.config.remote:
+            raise StoreNotFound(
+                "no other store is remembered here",
+                hint="name one; --remember keeps it for the next time, as kbstore clone does",
+            )
+        if is_url(project.config.remote):
+            refuse_foreign_url(project.config.remote, project.root / FOLDER / "config.json", os.environ)
+        return project.config.remote
 
     @property
     def collection(self) -> str | None:
@@ -237,6 +253,26 @@ def trusted(project: _P) -> _P:
         if is_url(project.config.store):
             refuse_foreign_url(project.config.store, config, os.environ)
     return project
+
+
+def project_at(location: str) -> Project | None:
+    """The project whose folder, or ``.kbstore`` in it, a location is; None if it is a store by itself."""
+    if is_url(location):
+        return None
+    here = Path(location)
+    root = here.parent if here.name == FOLDER else here
+    return trusted(Project.load(root)) if (root / FOLDER / "config.json").is_file() else None
+
+
+def store_at(location: str) -> str:
+    """Where a store is that was named by itself or by its project's folder.
+
+    Raises:
+        click.UsageError: It is a store that would be gone when the command ends.
+        Untrusted: The project is somebody else's.
+    """
+    project = project_at(lasting(location))
+    return project.location if project is not None else location
 
 
 def lasting(location: str) -> str:

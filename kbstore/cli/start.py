@@ -11,7 +11,7 @@ from backends.trust import trust_url
 from kbstore.cli.author import author_of
 from kbstore.cli.options import as_json_option, author_option, command, lossy_option
 from kbstore.cli.output import note, say, say_json, warn
-from kbstore.cli.session import Session, shown_path, trusted
+from kbstore.cli.session import Session, shown_path, store_at, trusted
 from kbstore.errors import StoreNotFound
 from kbstore.filestatus import Status
 from kbstore.newest import forget
@@ -122,6 +122,7 @@ def _store(session: Session, old: Config, root: Path) -> str:
     chosen = session.chosen_store()
     if chosen is None:
         return old.store
+    chosen = store_at(chosen)
     if is_url(chosen):
         return chosen
     path = Path(os.path.abspath(chosen))  # noqa: PTH100
