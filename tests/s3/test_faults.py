@@ -21,7 +21,6 @@ from kbstore import Store
 from kbstore.errors import ConflictError, StoreUnavailable
 from tests.conftest import LONG
 from tests.s3.proxy import Faults, Proxy
-from tests.s3.servers import MotoServer, raw_client
 
 RUNS = 1000 if LONG else 50
 _BATCH = 10
@@ -39,21 +38,20 @@ class Hasty(SystemChance):
 
 
 @pytest.fixture(scope="module")
-def proxy(moto_server: MotoServer) -> Iterator[Proxy]:
-    """The network in front of moto."""
-    proxy = Proxy(moto_server.url)
+def proxy(seaweed_url: str) -> Iterator[Proxy]:
+    """The network in front of SeaweedFS."""
+    proxy = Proxy(seaweed_url)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def through(moto_url: str, proxy: Proxy) -> Callable[..., Store]:
+def through(real_bucket: str, proxy: Proxy) -> Callable[..., Store]:
     """Opens a store at a prefix of a bucket, through the proxy."""
-    raw_client(moto_url).create_bucket(Bucket="faulty")
 
     def open_store(prefix: str, new: bool = False, patience_s: float = 2) -> Store:
         query = f"endpoint={proxy.url}&timeout=20&read_timeout={patience_s:g}&connect_timeout=1&cache=off"
-        location = f"s3://faulty/{prefix}?{query}"
+        location = f"s3://{real_bucket}/{prefix}?{query}"
         if new:
             return Store.create(location, {"counter": 0, "own": {}, "race": ""}, author="x")
         return Store(S3Backend(parse_location(location), chance=Hasty()), author="x")
