@@ -233,7 +233,7 @@ def _open_elsewhere(path: Path) -> StoreUnavailable:
 def _swap(draft: Path, path: Path, kept: str) -> Path | None:
     """Give the draft the store's name, and what had it another one. The logs go first: they are not the draft's."""
     aside = _free_name(path, kept)
-    moved = None
+    moved = linked = None
     for member in reversed(family(path)):
         if not os.path.lexists(member):
             continue
@@ -246,10 +246,17 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
         moved = name
         try:
             os.link(member, name)  # so that the store's own name is never without a file
+            linked = name
         except OSError:
             member.rename(name)
     draft.replace(path)
     file.sync_folder(path.parent)
+    if linked is not None and not os.path.lexists(linked):
+        raise StoreUnavailable(
+            f"the backup is at {path}, but {linked}, under which the replaced store was kept, is gone: another program "
+            "removed it",
+            hint=f"stop what removes files from {path.parent}, and look for another copy (an older backup, a clone)",
+        )
     return moved
 
 

@@ -7,7 +7,6 @@ is asked of SQLite, since nobody else may open the file.
 
 import contextlib
 import errno
-import glob
 import os
 import sqlite3
 import stat
@@ -19,7 +18,7 @@ from pathlib import Path
 from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
 from backends.sqlite import schema
-from backends.sqlite.drafts import DRAFT, drafting
+from backends.sqlite.drafts import drafting, remove_left_drafts, second_names
 from backends.sqlite.faults import RESTORE_HINT, code_of, translated, translating
 from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
@@ -36,6 +35,8 @@ _SMALLEST_BYTES = 512
 """The smallest page of SQLite, and so the smallest file that it has open."""
 _SECOND_LOOK_S = 0.1
 """A store that is being created has two names for less than this."""
+_PATIENCE_S = 5.0
+"""How long a store is waited for that somebody makes or replaces."""
 _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
@@ -175,21 +176,30 @@ def _single(path: Path, found: os.stat_result) -> os.stat_result:
     """Refuse a file with two names: each would have a log of its own, and commits would be lost between them."""
     if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
         return found
-    name = glob.escape(path.name)
-    for draft in (*path.parent.glob(f".{name}.*{DRAFT}"), *path.parent.glob(f"{name}.replaced-*")):
-        # The name under which a process made the store, or was about to keep it: it was killed, or removes it itself.
+    real = Path(os.path.realpath(path))
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        # The name under which a process made the store, or was about to keep it: it was killed, or is still at it.
         with contextlib.suppress(OSError):
-            if draft.stat().st_ino == found.st_ino:
-                draft.unlink()
-    time.sleep(_SECOND_LOOK_S)
-    found = path.stat()
-    if found.st_nlink > 1:
+            remove_left_drafts(real.parent)
+        time.sleep(_SECOND_LOOK_S)
+        found = path.stat()
+        if found.st_nlink < 2:
+            return found
+        ours = second_names(real)
+        if not ours or time.monotonic() >= deadline:
+            break
+    if ours:
         raise StoreUnavailable(
-            f"{path} has {found.st_nlink} names (hard links), and each would get a write-ahead log of its own: commits "
-            "would be lost",
-            hint=f"delete the other names (find DIRECTORY -samefile {path} lists them)",
+            f"{path} is being made or replaced, or that was cut short: it has the name {ours[0]} too",
+            hint=f"try again when no other kbstore command runs; then a name that find {real.parent} -samefile {real} "
+            "lists beside it may be deleted",
         )
-    return found
+    raise StoreUnavailable(
+        f"{path} has {found.st_nlink} names (hard links), and each would get a write-ahead log of its own: commits "
+        "would be lost",
+        hint=f"delete the other names (find DIRECTORY -samefile {path} lists them)",
+    )
 
 
 def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:

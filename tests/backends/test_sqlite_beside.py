@@ -1,10 +1,13 @@
 """What stands beside a local store: second names, logs of other files, logs that are removed, other tools."""
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from backends import backup_store, create_backend, open_backend, restore_store
 from backends.contract import Record
 from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
-from backends.sqlite import file
+from backends.sqlite import drafts, file
 from backends.sqlite.drafts import DRAFT, drafting
 from tests.backends.samples import fill
 
@@ -529,6 +532,117 @@ def test_a_kill_between_keeping_and_replacing_leaves_a_store_that_opens(store: P
     os.link(store, store.with_name("kb.db.replaced-20261127_120000"))
     assert slots(store) == 3
     assert os.listdir(store.parent) == ["kb.db"]
+
+
+@pytest.mark.parametrize("reader", ["open", "open by a link", "backup", "create beside it"])
+def test_a_reader_leaves_the_replaced_store_to_the_restore(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    """Between keeping and replacing the store has two names, and the kept one is soon the only one: nobody drops it."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store)) as backend:
+        fill(backend, 2, first=4)
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "kb.db"
+    link.symlink_to(store)
+    keep, told = os.link, []
+
+    def meanwhile(source: Path, target: Path) -> None:
+        keep(source, target)
+        if ".replaced-" in target.name:
+            if reader == "create beside it":
+                create_backend(tmp_path / "new.db").close()
+                return
+            act = {
+                "open": lambda: open_backend(store),
+                "open by a link": lambda: open_backend(link),
+                "backup": lambda: backup_store(store, tmp_path / "new.db"),
+            }[reader]
+            with pytest.raises(StoreUnavailable, match="being made or replaced") as refused:
+                act()
+            told.append(str(refused.value.hint))
+
+    monkeypatch.setattr(file, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(os, "link", meanwhile)
+    kept = restore_store(store, backup, "replaced-20261127_120000")
+    monkeypatch.undo()
+    assert kept is not None
+    assert (slots(store), slots(kept)) == (3, 5)
+    assert all("try again when no other kbstore command runs" in hint for hint in told)
+    assert len(told) == (reader != "create beside it")
+
+
+def test_a_reader_waits_for_the_end_of_a_restore(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens the store in the middle of its replacement gets the new one."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    with closing(open_backend(store)) as backend:
+        fill(backend, 2, first=4)
+    keep, found = os.link, []
+    reader = threading.Thread(target=lambda: found.append(slots(store)))
+    waits = threading.Event()
+
+    def waiting(seconds: float) -> None:
+        waits.set()
+        sleep(seconds)
+
+    def meanwhile(source: Path, target: Path) -> None:
+        keep(source, target)
+        monkeypatch.setattr(file.time, "sleep", waiting)
+        reader.start()
+        assert waits.wait(30)
+
+    sleep = time.sleep
+    monkeypatch.setattr(os, "link", meanwhile)
+    kept = restore_store(store, backup, "replaced-20261127_120000")
+    reader.join()
+    monkeypatch.undo()
+    assert kept is not None
+    assert (found, slots(kept)) == ([3], 5)
+
+
+def test_a_kept_store_that_another_program_removes_is_missed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore does not say that it kept what is gone."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    keep = os.link
+
+    def removed(source: Path, target: Path) -> None:
+        keep(source, target)
+        target.unlink()
+
+    monkeypatch.setattr(os, "link", removed)
+    with pytest.raises(StoreUnavailable, match="is gone: another program removed it"):
+        restore_store(store, backup, "replaced-20261127_120000")
+
+
+def test_no_draft_is_made_without_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the folder's lock alone takes each draft for left: nobody makes one then."""
+    monkeypatch.setattr(drafts, "_TRIES", 2)
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match="another program keeps its folder locked"):
+            create_backend(tmp_path / "kb.db")
+    finally:
+        os.close(handle)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("act", ["gc", "restore"])
+def test_the_name_that_a_killed_restore_left_is_removed_by(store: Path, tmp_path: Path, act: str) -> None:
+    """Only if it is a second one: a store that was replaced is kept."""
+    backup = backup_store(store, tmp_path / "backup.db")
+    replaced, left = (tmp_path / f"kb.db.replaced-2026112{day}_120000" for day in (7, 8))
+    shutil.copy(store, replaced)
+    with closing(open_backend(store)) as backend:
+        os.link(store, left)
+        if act == "gc":
+            backend.collect({})
+    if act == "restore":
+        restore_store(store, backup, "old")
+    assert not left.exists()
+    assert slots(replaced) == 3
 
 
 def test_a_handle_does_not_go_on_with_another_file_after_a_fork(store: Path, tmp_path: Path) -> None:
