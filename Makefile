@@ -53,7 +53,7 @@ s3rver: build/wheel/.made build/npm/.made
 
 test-long: build/wheel/.made build/npm/.made
 	@for tool in strace git; do command -v $$tool >/dev/null || { echo "make test-long needs $$tool" >&2; exit 1; }; done
-	@KBSTORE_LONG=1 $(PYTEST) -n $(JOBS) --dist worksteal
+	@KBSTORE_LONG=1 PYTEST_TIMEOUT=7200 $(PYTEST) -n $(JOBS) --dist worksteal
 
 cases: build/wheel/.made
 	@$(PYTEST) -q -n $(JOBS) --dist worksteal tests/cases

@@ -37,6 +37,10 @@ fuzzed = settings(max_examples=10_000 if LONG else 50)
 """For tests that read what a stranger may send: ten times as many examples in the long run."""
 
 
+takes_long = pytest.mark.timeout(7200 if LONG else 300)
+"""For tests that take half a minute on a free machine; they begin first, so that none is waited for at the end."""
+
+
 def shared_folder() -> Path | None:
     """The folder of real histories and conformance cases: KBSTORE_SHARED, else ../shared; None where absent."""
     for place in (os.environ.get("KBSTORE_SHARED"), ROOT.parent / "shared"):
@@ -78,13 +82,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests to `make test-long`."""
-    if LONG:
-        return
-    long_ones = [item for item in items if item.get_closest_marker("long")]
+    """Leave the long tests to `make test-long`, and begin with those that take longest."""
+    long_ones = [] if LONG else [item for item in items if item.get_closest_marker("long")]
     if long_ones:
         config.hook.pytest_deselected(items=long_ones)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

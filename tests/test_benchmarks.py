@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import takes_long
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
@@ -24,6 +26,7 @@ def shapes(names: list[str]) -> list[str]:
     return [re.sub(r"[\d.,]+", "#", name) for name in names]
 
 
+@takes_long
 def test_every_row_of_the_document_is_printed_and_counted(tmp_path: Path, shared: Path) -> None:
     """All rows of the document's table are printed, each once; the last line counts those missed, and --check fails."""
     done = run(tmp_path, shared, "--scale", "tiny", "--markdown", "--check")

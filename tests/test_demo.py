@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import kbstore
+from tests.conftest import takes_long
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@takes_long
 def test_demo_ends_well(tmp_path: Path) -> None:
     """Every command of the demo ends as it should, and every document is what it should be."""
     program = tmp_path / "kbstore"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import migrator
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder, events, rows, states
 
@@ -158,6 +158,7 @@ def _round(folder: Folder, url: str, output: Path, dice: random.Random) -> tuple
     return runners, ended
 
 
+@takes_long
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_each_migration_runs_once_under_stress(folder: Folder, tmp_path: Path, mode: str) -> None:
     """Runners come, fork, are stopped and killed beside other tools: no migration is lost, doubled or half done."""

@@ -19,7 +19,7 @@ from backends.s3.chance import SystemChance
 from backends.s3.options import parse_location
 from kbstore import Store
 from kbstore.errors import ConflictError, StoreUnavailable
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.s3.proxy import Faults, Proxy
 
 RUNS = 1000 if LONG else 50
@@ -171,6 +171,7 @@ def _opened(open_store: Callable[[], Store]) -> Store:
     return open_store()
 
 
+@takes_long
 @pytest.mark.parametrize("batch", range(0, RUNS, _BATCH))
 def test_random_faults(through: Callable[..., Store], proxy: Proxy, batch: int) -> None:
     """History linear, each acknowledged act there exactly once, nothing refused is there, all readers agree."""

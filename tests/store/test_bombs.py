@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.store import bombs
 
 SCRIPT = Path(__file__).with_name("bombs.py")
@@ -19,6 +19,7 @@ RIGHT = {
 """Those that are no more than long, and apply."""
 
 
+@takes_long
 @pytest.mark.parametrize("part", range(4 if LONG else 1))
 def test_a_hostile_patch_is_refused_or_right(part: int) -> None:
     """Each of them ends within seconds of processor time and 200 MB, with a short error that names the operation."""

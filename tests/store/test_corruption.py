@@ -15,12 +15,13 @@ from backends import memory
 from kbstore import CorruptStore, KBStoreError, Store
 from kbstore.transfer import export_events, import_lines
 from tests.backends.test_damage import open_raw
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.store.support import START, Ticks, articles, eager_snapshots, exact, replacing
 
 SCRIPT = Path(__file__).with_name("spoiling.py")
 
 
+@takes_long
 @pytest.mark.parametrize("seed", [3] if LONG else [1])
 def test_a_spoilt_file_is_found_or_tells_the_same(tmp_path: Path, seed: int) -> None:
     """Bytes flipped, removed, swapped, zeroed, or the end cut off: verify finds it, or all that is told stays equal.

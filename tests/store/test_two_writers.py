@@ -4,13 +4,14 @@ from collections import Counter
 
 import pytest
 
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.store.two_writers import outcome
 
 CASES = 100_000 if LONG else 2_000
 PARTS = 40 if LONG else 8
 
 
+@takes_long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_two_writers_lose_nothing(part: int) -> None:
     """Whatever two writers do to one document, the result has both edits, or the second writer gets a conflict."""
