@@ -116,20 +116,37 @@ class Chain:
             )
 
     def require_nothing(self) -> None:
-        """See, before the first slot is written, that no pack or snapshot speaks of slots that are gone.
+        """See, before the first slot is written, that no later slot, pack or snapshot speaks of slots that are gone.
 
         Raises:
-            StoreUnavailable: One does.
+            StoreUnavailable: One does, or the slots cannot be listed.
         """
-        snapshots = f"snap/{keys.log_segment(self._log)}/"
-        try:
-            listed = self._client.listing(f"pack/{keys.log_segment(self._log)}/")
-            packs = any(pack_of(self._log, one.key) is not None for one in listed)
-            listed = self._client.listing(snapshots)
-            taken = any(keys.snapshot_of(one.key[len(snapshots) :]) is not None for one in listed)
-        except BackendError:  # who may not list sees no caches, and goes without
-            return
-        if packs or taken:
-            what = "packs" if packs else "snapshots"
+        found = self._client.map(lambda look: look(), [self._first_shown, self._packs, self._snapshots])
+        if found[0] > 1:
+            self.wrong = f"log {self._log} has slot {found[0]}, and not those before it"
+        elif found[1] or found[2]:
+            what = "packs" if found[1] else "snapshots"
             self.wrong = f"log {self._log} has no slot, and {what} of slots that it had"
         self.require_whole()
+
+    def _first_shown(self) -> int:
+        """The first slot that a listing shows; 0 if there is none."""
+        folder = f"log/{keys.log_segment(self._log)}/"
+        listed = self._client.listing(folder, limit=1)
+        return next((slot for one in listed if (slot := keys.number_of(one.key[len(folder) :]))), 0)
+
+    def _packs(self) -> int:
+        """How many packs of this log there are; who may not list caches sees none, and goes without."""
+        try:
+            listed = self._client.listing(f"pack/{keys.log_segment(self._log)}/")
+            return sum(pack_of(self._log, one.key) is not None for one in listed)
+        except BackendError:
+            return 0
+
+    def _snapshots(self) -> int:
+        """The same for snapshots."""
+        folder = f"snap/{keys.log_segment(self._log)}/"
+        try:
+            return sum(keys.snapshot_of(one.key[len(folder) :]) is not None for one in self._client.listing(folder))
+        except BackendError:
+            return 0

@@ -86,12 +86,21 @@ Probe = Callable[[Sequence[int]], set[int]]
 """Which of these slots exist; reads and remembers those that do."""
 
 
-def newest_slot(probe: Probe, jump: Callable[[int], tuple[int, bool]], known: int, hinted: int) -> int:
+def newest_slot(
+    probe: Probe,
+    jump: Callable[[int], tuple[int, bool]],
+    begin: Callable[[Sequence[int]], tuple[set[int], int]],
+    known: int,
+    hinted: int,
+) -> int:
     """The newest slot of a log.
+
+    What stands behind a gap counts: slots that are gone are damage, and no end.
 
     Args:
         probe: Tells which slots exist.
         jump: The highest slot that a listing after a given one shows, and whether it shows all.
+        begin: Asked where nothing is known: which of these slots exist, and the highest one that a listing shows.
         known: A slot that exists for certain; 0 for none.
         hinted: A slot that may exist.
     """
@@ -104,15 +113,22 @@ def newest_slot(probe: Probe, jump: Callable[[int], tuple[int, bool]], known: in
         window = range(hinted, hinted + WINDOW + 2)
         found = probe(window)
         low = max(found, default=0)
-        if 0 < len(found) < len(window):
+        if found and window[-1] not in found:
             return low
         if found:
             low = _jumped(probe, jump, low)
+    if not low:
+        window = range(1, WINDOW + 2)
+        found, shown = begin(window)
+        low = max(found, default=0)
+        if shown <= low < window[-1]:
+            return low
+        low = max(low, shown)
     while True:
         # With the one that was listed, since it is to be read.
-        window = range(max(low, 1), low + WINDOW + 2)
+        window = range(low, low + WINDOW + 2)
         found = probe(window)
-        if len(found) < len(window):
+        if window[-1] not in found:
             return max(found, default=low)
         low = _jumped(probe, jump, max(found))
 

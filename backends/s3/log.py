@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from backends.contract import StoredRecord, Tail
-from backends.errors import CorruptStore
+from backends.errors import BackendError, CorruptStore
 from backends.s3 import head, keys
 from backends.s3.chain import Chain
 from backends.s3.client import Client, Got, Want
@@ -64,6 +64,7 @@ class Log:
         self._behind = False
         self._losses = 0
         self._looked = False
+        self._listed = False
         self.hint: Hint | None = None
         self.damaged: CorruptStore | None = None
         self.told_too_little = False
@@ -107,7 +108,7 @@ class Log:
         if not fresh and not self._looked and hint.next > 1:
             # As much as the packs hold that are promised; nobody who wants to know more asks so.
             return Tail(len(hint.large) * LARGE + len(hint.small) * SMALL, hint.next - 1)
-        newest = newest_slot(self._probe, self._jump, self._known.slot, hint.slot)
+        newest = newest_slot(self._probe, self._jump, self._first_look, self._known.slot, hint.slot)
         if newest > self._recalled_to:
             self._end_at(newest)
         self._looked, self._behind = True, False
@@ -193,6 +194,27 @@ class Log:
         found = {slot: answer.data for slot, answer in zip(slots, got, strict=True) if answer is not None}
         self.load(sorted(found), begun=found, gaps=True)
         return set(found)
+
+    def _first_look(self, slots: Sequence[int]) -> tuple[set[int], int]:
+        """Which of the first slots exist, and the highest that a listing shows, which is made once, beside them.
+
+        Without it a log whose oldest slots are gone would look as if it had none.
+        """
+
+        def ask(slot: int) -> Got | int | None:
+            if slot:
+                return self._client.get(keys.slot_key(self.name, slot), 0, FIRST_BYTES)
+            try:
+                return self._jump(0)[0]
+            except BackendError:  # who may not list goes without; before slot 1 is written, a listing is required
+                return 0
+
+        asked = [*slots] if self._listed else [*slots, 0]
+        got = self._client.map(ask, asked)
+        found = {slot: answer.data for slot, answer in zip(asked, got, strict=True) if isinstance(answer, Got)}
+        self.load(sorted(found), begun=found, gaps=True)
+        self._listed = True
+        return set(found), max(answer if isinstance(answer, int) else 0 for answer in got)
 
     def _jump(self, low: int) -> tuple[int, bool]:
         after = keys.slot_key(self.name, low)

@@ -2,13 +2,16 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from backends.contract import Record
 from backends.errors import StoreUnavailable
 from backends.s3 import keeper
 from backends.s3.client import Client
+from backends.s3.head import Hint, encode_hint
 from kbstore import Store
 from kbstore.errors import KBStoreError
 from kbstore.salvage import salvage
@@ -318,3 +321,71 @@ def test_writers_on_a_server_with_a_race() -> None:
     for name in names:
         assert not report.ok or acknowledged[name] <= there or name in stopped
     assert stopped or report.ok
+
+
+# ---- the oldest slots are gone ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unpacked() -> dict[str, tuple[bytes, float]]:
+    """The objects of a log of 31 slots, whose writer was killed before it wrote a pack or a hint."""
+    found = Bucket()
+    kb = Store(backend_on(found, new=True), author="a")
+    kb.commit({"n": 0})
+    for n in range(1, 31):
+        kb.commit(patch=replacing("/n", n))
+    assert {key.partition("/")[0] for key in found.objects} == {"kbstore", "log"}
+    return found.objects
+
+
+def without(objects: dict[str, tuple[bytes, float]], slots: range) -> Bucket:
+    """A bucket with these objects, but for some slots of main."""
+    bucket = Bucket()
+    bucket.objects = dict(objects)
+    bucket.remove(*[f"log/4main000000000000/{slot:012d}" for slot in slots])
+    return bucket
+
+
+@pytest.mark.parametrize("gone", [range(1, 2), range(1, 6), range(1, 10), range(1, 31), range(10, 20)], ids=str)
+@pytest.mark.parametrize("hinted", [True, False])
+def test_slots_behind_a_gap_are_no_empty_log(
+    unpacked: dict[str, tuple[bytes, float]], gone: range, hinted: bool, tmp_path: Path
+) -> None:
+    """Slots are missing and others stand behind them: readers say so, and no slot is written into the gap."""
+    bucket = without(unpacked, gone)
+    if hinted:  # of a slot that is not there
+        bucket.objects["hint/4main000000000000"] = (encode_hint("main", Hint(slot=40)), 0.0)
+    before = dict(bucket.objects)
+    with Store(backend_on(bucket, read_only=True)) as kb:
+        assert kb.backend.tail("main").slot == 31
+        with pytest.raises(KBStoreError):
+            list(kb.log())
+    with Store(backend_on(bucket), author="b") as kb, suppress(KBStoreError):
+        kb.commit({"n": 1})  # behind the newest, if that version can be read
+    assert {key[-2:] for key in bucket.objects.keys() - before.keys() if key.startswith("log/")} <= {"32"}
+    bucket.objects = before
+    with Store(backend_on(bucket, read_only=True)) as kb:
+        done = salvage(kb, tmp_path / "saved")
+    assert done.events == 31 - len(gone)
+
+
+def test_the_first_slot_is_not_written_before_others(unpacked: dict[str, tuple[bytes, float]]) -> None:
+    """A writer that knew an empty log lists its slots before it writes the first."""
+    bucket = Bucket()
+    bucket.objects = {"kbstore": unpacked["kbstore"]}
+    kb = Store(backend_on(bucket), author="b")
+    assert kb.head().seq == 0
+    bucket.objects = without(unpacked, range(1, 31)).objects
+    bucket.ordered = None
+    with pytest.raises(StoreUnavailable, match="log main has slot 31, and not those before it"):
+        kb.backend.append("main", 1, [Record(b"{}", b"")], write_id="w" * 16)
+    assert len(bucket.objects) == 2
+
+
+def test_an_empty_log_is_listed_once() -> None:
+    """Who looks at it again and again asks for its first slots only."""
+    backend = backend_on(Bucket(), new=True)
+    backend.client.meter.reset()
+    for _ in range(3):
+        assert backend.tail("main").slot == 0
+    assert [r.operation for r in backend.client.meter.reset()].count("LIST") == 1
