@@ -29,6 +29,9 @@ FILE = Path("kbstore", "trust.toml")
 OWN_VARIABLES = "HEALTH_"
 """How the environment variables begin that any configuration may use."""
 
+_PROJECT = ".kbstore"
+_LINKS = 40  # as many as the system follows
+
 _CHOOSING = {"endpoint", "profile", "cache", "ca"}
 """Options of a URL that choose who gets the user's credentials, or where this machine is written."""
 
@@ -111,12 +114,17 @@ def refuse_foreign(file: Path, environ: Mapping[str, str]) -> None:
     Raises:
         Untrusted: It is somebody else's, or could be.
     """
-    why = _foreign(file)
-    if not why or load(environ).covers(file):
-        return
-    place = Path(os.path.abspath(file))  # noqa: PTH100 - as the user sees it
-    root = place if place.is_dir() else place.parent.parent if place.parent.name == ".kbstore" else place.parent
-    raise Untrusted(f"{place} is not obeyed: {why}", hint=f"if you trust all that is in there: {_command(root)}")
+    folder = file.parent
+    for place in (*_steps(file), *(_steps(folder) if folder.name == _PROJECT else ())):
+        why = _foreign(place)
+        is_folder = place.is_dir() and not place.is_symlink()
+        inside = place if is_folder and place.name != _PROJECT else place.parent
+        root = inside.parent if inside.name == _PROJECT else inside
+        if why and not load(environ).covers(inside):
+            shown = os.path.abspath(file)  # noqa: PTH100 - as the user sees it
+            raise Untrusted(
+                f"{shown} is not obeyed: {why}", hint=f"if you trust all that is in there: {_command(root)}"
+            )
 
 
 def _command(place: str | Path) -> str:
@@ -171,21 +179,34 @@ def fills_in(name: str, file: Path, environ: Mapping[str, str]) -> bool:
     return name.startswith(OWN_VARIABLES) or load(environ).covers(file)
 
 
-def _foreign(file: Path) -> str:
-    """Why a configuration may be somebody else's; empty if it cannot."""
+def _steps(file: Path) -> list[Path]:
+    """A file in its real folder; if it is a link, also what that leads to, link by link."""
+    steps: list[Path] = []
+    place = file
+    while len(steps) < _LINKS:
+        whole = place.name in ("", "..")
+        place = Path(os.path.realpath(place) if whole else os.path.join(os.path.realpath(place.parent), place.name))  # noqa: PTH118
+        steps.append(place)
+        if not place.is_symlink():
+            break
+        place = place.parent / place.readlink()
+    return steps
+
+
+def _foreign(real: Path) -> str:
+    """Why a configuration (or a link to it), whose folders are no links, may be somebody else's; empty if it cannot."""
     if not hasattr(os, "geteuid"):
         return ""
     user = os.geteuid()
-    real = Path(os.path.realpath(file))
-    own = [real, real.parent, real.parent.parent] if real.parent.name == ".kbstore" else [real, real.parent]
+    own = [real, real.parent, real.parent.parent] if real.parent.name == _PROJECT else [real, real.parent]
     for place in (*own, *(each for each in real.parents if each not in own)):
         try:
-            found = place.stat()
+            found = place.lstat()
         except OSError as fault:
             return f"{place} cannot be looked at ({fault.strerror})"
         # In a folder like /tmp, whose sticky bit is set, nobody can move what is another's.
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_mode & stat.S_IWOTH and not sticky:
+        if found.st_mode & stat.S_IWOTH and not sticky and not stat.S_ISLNK(found.st_mode):
             return f"everybody may write {place}"
         if place in own and found.st_uid not in (user, 0) and not _is_shared_place(place, real):
             return f"{place} belongs to another user (uid {found.st_uid})"

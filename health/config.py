@@ -53,7 +53,12 @@ def load(
         path, table = found
         settings = parse(table, path, environ, found=file is None)
         home = path.parent
-        settings = replace(settings, targets=_anchored(settings.targets, home))
+        settings = replace(
+            settings,
+            targets=_anchored(settings.targets, home),
+            sinks=tuple(replace(sink, path=_under(home, sink.path)) for sink in settings.sinks),
+            folder=os.path.abspath(home),  # noqa: PTH100 - a link stays one
+        )
     chosen = settings.targets
     chosen = replace(
         chosen,
@@ -81,6 +86,8 @@ def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, f
     """
     from pydantic import TypeAdapter, ValidationError
 
+    if "folder" in table:
+        raise ConfigError(f"{path}: there is no setting 'folder'", hint="commands run in the folder of this file")
     try:
         return TypeAdapter(Settings).validate_python(_expanded(table, path, environ, found))
     except ValidationError as fault:
@@ -153,26 +160,32 @@ def _siblings(where: tuple[int | str, ...]) -> list[str]:
         else:
             # A member of a table by free names, or of a list.
             kind = next((a for a in getattr(kind, "__args__", ()) if is_dataclass(a)), None)
-    return [f.name for f in fields(kind)] if kind is not None and is_dataclass(kind) else []
+    return [f.name for f in fields(kind) if f.name != "folder"] if kind is not None and is_dataclass(kind) else []
 
 
 def _anchored(targets: Targets, home: Path) -> Targets:
     """The targets with paths that no longer depend on the current folder."""
-
-    def path_of(text: str | None) -> str | None:
-        return text if text is None or _URL.match(text) else str(home / Path(text).expanduser())
-
     database = targets.database
     if database is not None and (found := re.fullmatch(r"(sqlite:///)([^/:].*)", database)):
         database = found[1] + str(home / found[2])
     return replace(
         targets,
-        store=path_of(targets.store),
+        store=_under(home, targets.store),
         database=database,
-        migrations=path_of(targets.migrations),
+        migrations=_under(home, targets.migrations),
         paths=tuple(str(home / Path(text).expanduser()) for text in targets.paths),
-        state=path_of(targets.state),
+        state=_under(home, targets.state),
     )
+
+
+def is_url(location: str) -> bool:
+    """Return whether a store or a folder of migrations is named by a URL, or is one that comes with a program."""
+    return _URL.match(location) is not None
+
+
+def _under(home: Path, text: str | None) -> str | None:
+    """A path of a configuration in `home`; a URL as it is."""
+    return text if text is None or is_url(text) else str(home / Path(text).expanduser())
 
 
 def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) -> Targets:
@@ -190,10 +203,10 @@ def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) ->
             store, branch = str(chosen.get("store", "kb.db")), str(chosen.get("branch", "main"))
         except (ValueError, AttributeError):
             raise ConfigError(f"{path} is not the configuration of a project", hint="run: kbstore status") from None
-        if _URL.match(store):
+        if is_url(store):
             refuse_foreign_url(store, path, environ)
         own = targets.branch if targets.branch != Targets().branch else branch
-        return replace(targets, store=store if _URL.match(store) else str(path.parent / store), branch=own)
+        return replace(targets, store=store if is_url(store) else str(path.parent / store), branch=own)
     return targets
 
 
@@ -202,8 +215,8 @@ def _state_folder(targets: Targets, home: Path | None, environ: Mapping[str, str
     if home is not None:
         return home / ".health"
     store = targets.store
-    if store is not None and not _URL.match(store) and Path(store).parent.name == ".kbstore":
+    if store is not None and not is_url(store) and Path(store).parent.name == ".kbstore":
         return Path(store).parent / "health"
     base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or os.sep).joinpath(".local", "state")
-    about = repr((os.path.abspath(store) if store and not _URL.match(store) else store, targets.database))  # noqa: PTH100 - no link is followed
+    about = repr((os.path.abspath(store) if store and not is_url(store) else store, targets.database))  # noqa: PTH100 - no link is followed
     return Path(base, "kbstore-health", sha256(about.encode()).hexdigest()[:16])

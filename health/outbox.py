@@ -90,7 +90,7 @@ class Outbox:
             if waiting.due > now_s:
                 return waiting.due - now_s
             try:
-                send(sink, json.loads(waiting.body), now_s)
+                send(sink, json.loads(waiting.body), now_s, self._engine.settings.folder)
             except SendFault as fault:
                 wait_s = float(min(self._first_wait_s * 2**waiting.tries, _LONGEST_WAIT_S))
                 text = self._engine.scrubber.text(str(fault))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from health.config import is_url
 from health.engine import Engine
 from health.errors import RemedyError
 from health.specs import Spec
@@ -92,14 +93,15 @@ def _written(engine: Engine) -> State:
 
 def _call(command: Sequence[str], engine: Engine) -> tuple[int, str]:
     environ = dict(os.environ)
-    if engine.settings.targets.store:
-        environ["KBSTORE_STORE"] = engine.settings.targets.store
+    if store := engine.settings.targets.store:
+        environ["KBSTORE_STORE"] = store if is_url(store) else os.path.abspath(store)  # noqa: PTH100 - a link stays one
     try:
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            cwd=engine.settings.folder,  # whoever owns the current folder may be somebody else
             env=environ,
             start_new_session=True,
         )

@@ -224,6 +224,7 @@ class Settings:
         remedies: Which remedies may run.
         deadline: Seconds that a round may take; by default what its checks may take, twice.
         memory_limit_mb: Memory (MiB) that the checks of a round may take together; 0 does not limit it.
+        folder: That of the configuration's file, in which its commands run; no file says it. None is the current one.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -237,3 +238,4 @@ class Settings:
     remedies: Remedies = field(default_factory=Remedies)
     deadline: Positive | None = None
     memory_limit_mb: NotNegative = 2048
+    folder: str | None = None

@@ -23,13 +23,14 @@ from kbstore.render.escape import visible
 SIGNATURE = "X-Health-Signature"
 
 
-def send(sink: Sink, alert: Mapping[str, Any], now_s: float) -> None:
+def send(sink: Sink, alert: Mapping[str, Any], now_s: float, folder: str | None = None) -> None:
     """Hand an alert to a sink.
 
     Args:
         sink: Which.
         alert: The JSON object of `Alert.as_dict`, with its ``id``.
         now_s: The present, in seconds since 1970; it is signed along, so that old messages can be refused.
+        folder: Where a command runs; None is the current folder.
 
     Raises:
         SendFault: It was not taken.
@@ -37,7 +38,7 @@ def send(sink: Sink, alert: Mapping[str, Any], now_s: float) -> None:
     if sink.kind == "log":
         _log(sink, alert)
     elif sink.kind == "command":
-        _command(sink, alert)
+        _command(sink, alert, folder)
     else:
         _webhook(sink, alert, now_s)
 
@@ -64,10 +65,11 @@ def _log(sink: Sink, alert: Mapping[str, Any]) -> None:
         raise SendFault(f"{sink.path or 'stderr'}: {fault.strerror}") from None
 
 
-def _command(sink: Sink, alert: Mapping[str, Any]) -> None:
+def _command(sink: Sink, alert: Mapping[str, Any], folder: str | None) -> None:
     try:
         process = subprocess.Popen(
             list(sink.command),
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

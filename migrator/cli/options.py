@@ -44,7 +44,10 @@ class Session:
         if named is None and os.path.isdir(DEFAULT_DIRECTORY):  # noqa: PTH112
             from backends.trust import refuse_foreign
 
-            refuse_foreign(Path(DEFAULT_DIRECTORY), os.environ)
+            folder = Path(DEFAULT_DIRECTORY)
+            refuse_foreign(folder, os.environ)
+            for file in sorted(folder.glob("*.sql")):
+                refuse_foreign(file, os.environ)
         return DatabaseMigrator(
             self.db or os.environ.get("MIGRATOR_DB_URL") or DEFAULT_URL,
             named or DEFAULT_DIRECTORY,

@@ -135,6 +135,84 @@ def test_a_configuration_that_was_found_uses_no_variable_that_nobody_gave_it(des
     assert health(desk, "list", HEALTH_TOKEN="s3cret").returncode == 0
 
 
+REMEDY = """
+[targets]
+store = "nothing.db"
+[checks."store.reachable"]
+remedy = ["./fix.sh"]
+[remedies]
+allow = ["store.reachable"]
+"""
+
+
+def put_fix(folder: Path) -> None:
+    """Put a command into a folder that writes down that it ran, beside itself."""
+    folder.mkdir(exist_ok=True)
+    (folder / "fix.sh").write_text('#!/bin/sh\necho ran > "$(dirname "$0")/ran"\n')
+    (folder / "fix.sh").chmod(0o755)
+
+
+def test_a_remedy_runs_in_the_folder_of_the_configuration(desk: Desk) -> None:
+    """Whoever owns the current folder, which is below, does not choose what runs."""
+    (desk.folder / "health.toml").write_text(REMEDY)
+    put_fix(desk.folder)
+    put_fix(desk.folder / "uploads")
+    here = Desk(desk.folder / "uploads")
+    health(here, "fix", "store.reachable")
+    assert (desk.folder / "ran").exists()
+    assert not (here.folder / "ran").exists()
+
+
+@as_root
+@pytest.mark.parametrize("through", ["", "between"])
+def test_a_link_in_a_foreign_folder_is_refused(desk: Desk, through: str) -> None:
+    """Also if it leads to a configuration that is the user's own, at once or by a link between."""
+    other = Desk(desk.folder.parent / "other")
+    for name, text in (("health.toml", REMEDY), ("001_a.sql", "CREATE TABLE t(a int);\n")):
+        (desk.folder / name).write_text(text)
+        (other.folder / name).symlink_to(desk.folder / name)
+    (other.folder / ".kbstore").symlink_to(desk.folder / ".kbstore")
+    put_fix(other.folder)
+    for path in (other.folder, *other.folder.iterdir()):
+        os.chown(path, NOBODY, -1, follow_symlinks=False)
+    here = other
+    if through:
+        here = Desk(desk.folder.parent / through)
+        for name in ("health.toml", ".kbstore"):
+            (here.folder / name).symlink_to(other.folder / name)
+    assert "kbstore trust" in health(here, "fix", "store.reachable").stderr
+    assert not (other.folder / "ran").exists()
+    (here.folder / "kb.json").write_text("{}")
+    ended = here.run("commit", "-m", "x")
+    assert ended.code == 3
+    assert f"kbstore trust {other.folder}" in ended.err
+    assert here.run("log", env={"KBSTORE_TRUST": str(other.folder)}).code == 0
+
+
+@as_root
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_migration_of_somebody_else_in_a_folder_of_ones_own_does_not_run(desk: Desk, linked: bool) -> None:
+    """Each file is asked about, and what it leads to."""
+    (desk.folder / "migrations").mkdir()
+    file = desk.folder / "migrations" / "001_a.sql"
+    text = desk.folder / "kept.sql" if linked else file
+    text.write_text("CREATE TABLE t(a int);\n")
+    if linked:
+        file.symlink_to(text)
+    assert migrator(desk, "status").returncode == 0
+    os.chown(text, NOBODY, -1)
+    ended = migrator(desk, "up")
+    assert ended.returncode == 1
+    assert "kbstore trust" in ended.stderr
+
+
+def migrator(desk: Desk, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run migrator in the folder."""
+    call = [sys.executable, "-c", "from migrator.cli import main; main()", *arguments]
+    env = os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(desk.folder.parent)}
+    return subprocess.run(call, cwd=desk.folder, env=env, capture_output=True, text=True, check=False)
+
+
 def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: Path) -> None:
     """The folder that nobody named is looked at; one that was is not."""
     desk = Desk(tmp_path / "desk")
@@ -142,16 +220,11 @@ def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: 
     (desk.folder / "migrations" / "001_a.sql").write_text("CREATE TABLE t(a int);\n")
     (desk.folder / "migrations").chmod(0o777)
 
-    def migrator(*arguments: str) -> subprocess.CompletedProcess[str]:
-        call = [sys.executable, "-c", "from migrator.cli import main; main()", *arguments]
-        env = os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(tmp_path)}
-        return subprocess.run(call, cwd=desk.folder, env=env, capture_output=True, text=True, check=False)
-
-    ended = migrator("up")
+    ended = migrator(desk, "up")
     assert ended.returncode == 1
     assert "kbstore trust" in ended.stderr
     assert not (desk.folder / "migrator.db").exists()
-    assert migrator("--dir", "migrations", "up").returncode == 0
+    assert migrator(desk, "--dir", "migrations", "up").returncode == 0
 
 
 def test_what_is_trusted_is_the_users_own_word(tmp_path: Path) -> None:
