@@ -8,7 +8,7 @@ Events keep their ids: everything that they claim is computed anew before they a
 up to the first event that is lost: its ``patch`` or ``order`` is null, or ``lost`` says how many are missing before it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -112,7 +112,12 @@ class Imported:
 
 
 def import_lines(
-    store: "Store", lines: Iterable[bytes], *, write_id: str | None = None, accept_future: bool = False
+    store: "Store",
+    lines: Iterable[bytes],
+    *,
+    write_id: str | None = None,
+    accept_future: bool = False,
+    landed: Callable[[Imported], None] | None = None,
 ) -> Imported:
     """Add a version for each line, in batches that land whole or not at all.
 
@@ -121,20 +126,28 @@ def import_lines(
         lines: JSON lines, of documents or of exported events; blank ones are passed over.
         write_id: Identifies this import: repeated with it, lines that landed do not land again.
         accept_future: As for `Store.graft`.
+        landed: Called after each batch of documents with what was done by then: it stays if the import fails, and only
+            `write_id` keeps it from landing again. Events keep their ids.
 
     Raises:
         ImportFailed: A line cannot be taken in; all lines before its batch were.
         OutcomeUnknown: A batch may or may not have landed; all before it did. It carries the given `write_id`.
     """
     try:
-        return _import_lines(store, lines, write_id, accept_future)
+        return _import_lines(store, lines, write_id, accept_future, landed)
     except OutcomeUnknown as fault:
         if write_id is not None:
             raise OutcomeUnknown(str(fault), write_id=write_id) from fault
         raise
 
 
-def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None, accept_future: bool) -> Imported:
+def _import_lines(
+    store: "Store",
+    lines: Iterable[bytes],
+    write_id: str | None,
+    accept_future: bool,
+    landed: Callable[[Imported], None] | None,
+) -> Imported:
     done = Imported()
     batch: list[tuple[int, dict[str, Any]]] = []
     size = 0
@@ -154,6 +167,8 @@ def _import_lines(store: "Store", lines: Iterable[bytes], write_id: str | None, 
                 this = f"event {value['branch']}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
                 done += _take(store, kind, batch, batches.next(), accept_future)
+                if landed is not None and kind == "document":
+                    landed(done)
                 batch, size = [], 0
             kind = this
             batch.append((number, value))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
@@ -31,7 +31,11 @@ from kbstore.render.escape import visible
 from kbstore.revision import parse_range
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown
+from kbstore.version import Version
 from kbstore.workfile import WorkFileError, mode_like
+
+if TYPE_CHECKING:
+    from kbstore.transfer import Imported
 
 _WRITE_BYTES = 1 << 20
 
@@ -58,24 +62,41 @@ def import_command(
       kbstore import history.jsonl.xz --store kb.db
       kbstore export --store old.db | kbstore import - --store new.db
     """
+    from kbstore.lines import ImportFailed
     from kbstore.transfer import import_lines
 
     lines_of = _lines(source, lossy=session.lossy)
-    with (
-        lines_of as lines,
-        _store(session, author, source, empty=lines is None) as store,
-        Progress("import", unit="line") as progress,
-    ):
+    with lines_of as lines, _store(session, author, source, empty=lines is None) as (store, project, is_new):
         copy = session.copy(store) if session.file is not None and session.file.exists() else None
         if copy is not None:
             with suppress(BaseUnknown, InvalidJSON):  # what is imported may contain it; it may be edited just now
                 copy.status()
-        with settled(session, store, write_id) as ident:
-            done = import_lines(store, progress.counted(lines or ()), write_id=ident, accept_future=accept_future)
+
+        def landed(done: "Imported") -> None:
             session.landed = f"{counted(done.versions, 'version')} imported" if done.versions or done.refs else ""
+
+        with settled(session, store, write_id) as ident:
+            try:
+                with Progress("import", unit="line") as progress:
+                    counted_lines = progress.counted(lines or ())
+                    done = import_lines(
+                        store, counted_lines, write_id=ident, accept_future=accept_future, landed=landed
+                    )
+            except ImportFailed as fault:
+                if session.landed:
+                    fault.hint = fault.hint or "correct that line"
+                raise
+            landed(done)
+            if is_new and not _holds_something(store):
+                raise _nothing(source)
             if copy is not None and done.versions and (left := copy.catch_up()):
                 note(visible(left))
-        head = store.head()
+            if project is not None:
+                note(f"started {shown_path(project.location)}")
+            _tell(done, store.head(), as_json)
+
+
+def _tell(done: "Imported", head: Version, as_json: bool) -> None:
     if as_json:
         counts = {"versions": done.versions, "known": done.known, "refs": done.refs, "left_out": done.left_out}
         say_json({**counts, "head": head.name, "id": head.id})
@@ -89,9 +110,17 @@ def import_command(
     warn(done.notes)
 
 
+class _Target(NamedTuple):
+    """The store to import into, the project that was made for it, and whether it was made itself."""
+
+    store: Store
+    project: Project | None = None
+    is_new: bool = False
+
+
 @contextmanager
-def _store(session: Session, author: str | None, source: str, *, empty: bool) -> Iterator[Store]:
-    """The store to import into; it is made where there is none, and where then nothing came in it is taken away.
+def _store(session: Session, author: str | None, source: str, *, empty: bool) -> Iterator[_Target]:
+    """The store to import into; it is made where there is none, and taken away if that fails with nothing in it.
 
     Raises:
         KBStoreError: There is no store, and the file has nothing for one.
@@ -104,7 +133,7 @@ def _store(session: Session, author: str | None, source: str, *, empty: bool) ->
         except StoreNotFound:
             raise _nothing(source) from None
         with there:
-            yield there
+            yield _Target(there)
         return
     project: Project | None = None
     mode = mode_like(session.file, source if source != "-" else None)
@@ -122,11 +151,7 @@ def _store(session: Session, author: str | None, source: str, *, empty: bool) ->
         with store:
             if project is not None:
                 project.save()
-            yield store
-            if is_new and not _holds_something(store):
-                raise _nothing(source)
-            if project is not None:
-                note(f"started {shown_path(location)}")
+            yield _Target(store, project, is_new)
     except OutcomeUnknown:
         raise  # what may have landed is looked for there by the same command
     except BaseException:

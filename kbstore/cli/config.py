@@ -55,10 +55,10 @@ def config_command(
         with session.open(author=author) as store, settled(session, store, write_id) as ident:
             store.set(name, value, write_id=ident)
             session.landed = f"{_shown(name)} was {'removed' if unset else 'set'}"
-        if as_json:
-            say_json(_fields(name, value))
-        else:
-            note(visible(session.landed))
+            if as_json:
+                say_json(_fields(name, value))
+            else:
+                note(visible(session.landed))
         return
     with session.read() as store:
         found = store.settings()

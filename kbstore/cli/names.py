@@ -52,10 +52,10 @@ def tag_command(
         with session.open(author=author) as store, settled(session, store, write_id) as ident:
             store.untag(delete, write_id=ident)
             session.landed = f"the tag {delete} was removed"
-        if as_json:
-            say_json({"tag": delete, "removed": True})
-        else:
-            note(f"removed the tag {visible(delete)}")
+            if as_json:
+                say_json({"tag": delete, "removed": True})
+            else:
+                note(f"removed the tag {visible(delete)}")
         return
     if name is None:
         if force:
@@ -130,12 +130,15 @@ def branch_command(
     if switch:
         if revision is not None:
             raise click.UsageError("--switch takes the name of a branch only")
-        told = f"on the branch {visible(name)}, at {_switch(session, name).name}"
-    else:
-        with session.open(author=author) as store, settled(session, store, write_id) as ident:
-            store.create_branch(name, "HEAD" if revision is None else revision, write_id=ident)
-            session.landed = f"the branch {name} was started"
-        told = f"started the branch {visible(name)}"
+        _tell_branch(name, f"on the branch {visible(name)}, at {_switch(session, name).name}", switch, as_json)
+        return
+    with session.open(author=author) as store, settled(session, store, write_id) as ident:
+        store.create_branch(name, "HEAD" if revision is None else revision, write_id=ident)
+        session.landed = f"the branch {name} was started"
+        _tell_branch(name, f"started the branch {visible(name)}", switch, as_json)
+
+
+def _tell_branch(name: str, told: str, switch: bool, as_json: bool) -> None:
     if as_json:
         say_json({"branch": name, "current": switch})
     else:

@@ -46,6 +46,8 @@ class Forgotten(OutcomeUnknown):
 def settled(session: Session, store: Store, given: str | None, content: bytes = b"") -> Iterator[str]:
     """The write id for the command that runs: given, left behind by the same one, or a new one.
 
+    All that the command does and prints after the write belongs inside; in the end the store is closed.
+
     Args:
         session: Learns how to go on if the command fails after the write has landed.
         store: What it writes to.
@@ -55,7 +57,7 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
     if given is not None:
         session.way_on = f"{_AGAIN}: {_GOES_ON}"
         yield given
-        session.remember_newest(store)
+        _end(session, store)
         return
     left = _Left.claim(store, content)
     earlier = left.ident if left is not None else ""
@@ -67,8 +69,7 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
     done = False
     try:
         yield ident
-        session.remember_newest(store)
-        sys.stdout.flush()
+        _end(session, store)
         done = True
     except OutcomeUnknown as fault:
         if left is None or not left.keep(fault.write_id):
@@ -89,6 +90,13 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
             left.release(remove=done)
         if done:
             session.way_on = ""
+
+
+def _end(session: Session, store: Store) -> None:
+    """Do what may fail after a write, as long as the command may still be repeated."""
+    session.remember_newest(store)
+    store.close()
+    sys.stdout.flush()
 
 
 class _Left:

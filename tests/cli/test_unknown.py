@@ -1,14 +1,18 @@
 """Exit code 12 keeps its promise for every command that writes: the same command again does not land it twice."""
 
+import errno
+import io
 import re
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backends.sqlite import SQLiteBackend
-from kbstore.errors import KBStoreError, OutcomeUnknown
+from kbstore.cli.main import run
+from kbstore.errors import KBStoreError, OutcomeUnknown, StoreUnavailable
 from kbstore.store import Store
 from tests.cli.support import Shell
 
@@ -85,6 +89,79 @@ def test_the_same_command_settles_it(
     assert "this settles it" not in again.err
     landed = everything(outside) != before
     assert landed or again.code == 3 or command[0] == "restore"
+
+
+class _Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fails", ["output", "close"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["apply", "patch.json", "-m", "mine"],
+        ["commit", "--file", "kb.json", "-m", "mine"],
+        ["restore", "v1"],
+        ["import", "lines.jsonl"],
+        ["tag", "new"],
+        ["tag", "old", "v2", "--force"],
+        ["tag", "-d", "old"],
+        ["branch", "side"],
+        ["config", "collection", "/list"],
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_failure_after_the_write_is_settled_too(
+    outside: Shell, monkeypatch: pytest.MonkeyPatch, command: list[str], fails: str
+) -> None:
+    """What a command prints and its close of the store come before it forgets the id."""
+    outside.file.write_text('{"list": [0, 5]}')
+    (outside.folder / "patch.json").write_bytes(APPEND)
+    (outside.folder / "lines.jsonl").write_bytes(LINES)
+    command = [*command, "--json", "--store", "kb.db"]
+    before = everything(outside)
+    close = SQLiteBackend.close
+
+    def closed(self: SQLiteBackend) -> None:
+        close(self)
+        raise StoreUnavailable("it cannot be closed", hint="check the disk")
+
+    if fails == "close":
+        with monkeypatch.context() as patched:
+            patched.setattr(SQLiteBackend, "close", closed)
+            outside.fails(13, *command)
+    else:
+        with redirect_stdout(_Full()):
+            assert run(command) == 13
+    landed = everything(outside)
+    assert landed != before
+    assert "this settles it" in outside.ok(*command).err
+    assert everything(outside) == landed
+
+
+def test_an_import_that_starts_a_store_is_settled_too(shell: Shell) -> None:
+    """The store that it made for itself stays, since something is in it."""
+    (shell.folder / "lines.jsonl").write_bytes(LINES)
+    with redirect_stdout(_Full()):
+        assert run(["import", "lines.jsonl"]) == 13
+    assert "this settles it" in shell.ok("import", "lines.jsonl").err
+    assert shell.versions() == 3
+
+
+def test_an_import_goes_on_behind_a_line_that_is_mended(outside: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches before the bad line have landed, and do not land again."""
+    monkeypatch.setattr("kbstore.transfer._BATCH_EVENTS", 1)
+    source = outside.folder / "lines.jsonl"
+    source.write_bytes(LINES + b'{"document": }\n')
+    told = outside.fails(13, "import", "lines.jsonl", "--store", "kb.db").err
+    assert "2 versions imported, but line 4" in told
+    assert "hint: correct that line, then run the same command again" in told
+    source.write_bytes(LINES + b'{"document": {"list": [3]}}\n')
+    outside.ok("import", "lines.jsonl", "--store", "kb.db")
+    assert len(outside.ok("log", "--json", "--store", "kb.db").objects) == 2 + 4
 
 
 def test_an_import_goes_on_behind_the_batch_in_doubt(
