@@ -7,6 +7,7 @@ word: ``kbstore trust DIR`` or ``KBSTORE_TRUST``. Only command lines ask; a prog
 made up its mind.
 """
 
+import errno
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import parse_qsl, urlsplit
 
 from backends.errors import BackendError
@@ -31,6 +33,9 @@ OWN_VARIABLES = "HEALTH_"
 
 _PROJECT = ".kbstore"
 _LINKS = 40  # as many as the system follows
+
+LARGEST_BYTES = 1 << 20
+"""Most that a configuration may have."""
 
 _CHOOSING = {"endpoint", "profile", "cache", "ca"}
 """Options of a URL that choose who gets the user's credentials, or where this machine is written."""
@@ -218,6 +223,23 @@ def _is_shared_place(place: Path, file: Path) -> bool:
     return place != file and bool(place.stat().st_mode & stat.S_ISVTX)
 
 
+def read_small(file: Path) -> bytes:
+    """Read a configuration whole, if it is of a size that one may have.
+
+    Raises:
+        OSError: It is too large, or cannot be read.
+    """
+    with file.open("rb") as source:
+        return _small(source)
+
+
+def _small(source: IO[bytes]) -> bytes:
+    data = source.read(LARGEST_BYTES + 1)
+    if len(data) > LARGEST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_BYTES >> 20} MiB")
+    return data
+
+
 def _file(environ: Mapping[str, str]) -> Path | None:
     base = environ.get("XDG_CONFIG_HOME") or (environ.get("HOME") and os.path.join(environ["HOME"], ".config"))  # noqa: PTH118
     return Path(base) / FILE if base else None
@@ -233,7 +255,7 @@ def _read(file: Path | None) -> Trust:
             found = os.fstat(source.fileno())
             if hasattr(os, "geteuid") and (found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH):
                 raise Untrusted(f"{file} is not your own, or everybody may write it", hint="look at it, then remove it")
-            table = tomllib.load(source)
+            table = tomllib.loads(_small(source).decode())
         lists = [table.get(name, []) for name in ("folders", "urls")]
         if any(not isinstance(one, str) for each in lists for one in each):
             raise TypeError("folders and urls are lists of texts")
@@ -242,5 +264,5 @@ def _read(file: Path | None) -> Trust:
         return Trust()
     except OSError as fault:
         raise Untrusted(f"{file} cannot be read: {fault.strerror}", hint="check its permissions") from fault
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, RecursionError) as fault:
         raise Untrusted(f"{file} is malformed: {fault}", hint="fix it, or remove it and trust again") from fault

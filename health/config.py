@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from backends.trust import fills_in, refuse_foreign, refuse_foreign_url
+from backends.trust import fills_in, read_small, refuse_foreign, refuse_foreign_url
 from health.errors import ConfigError
 from health.settings import Settings, Targets
 
@@ -45,9 +45,7 @@ def load(
     Raises:
         ConfigError: The file cannot be read, or says something that it may not.
     """
-    found = (file, _table(file)) if file is not None else _find(folder)
-    if found is not None and file is None:
-        refuse_foreign(found[0], environ)
+    found = (file, _table(file)) if file is not None else _find(folder, environ)
     settings, home = Settings(), folder
     if found is not None:
         path, table = found
@@ -90,6 +88,8 @@ def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, f
         raise ConfigError(f"{path}: there is no setting 'folder'", hint="commands run in the folder of this file")
     try:
         return TypeAdapter(Settings).validate_python(_expanded(table, path, environ, found))
+    except RecursionError:
+        raise ConfigError(f"{path} is malformed: it is nested too deeply") from None
     except ValidationError as fault:
         error = fault.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in error["loc"])
@@ -103,11 +103,12 @@ def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, f
         raise ConfigError(f"{path}: {where}: {error['msg'][:1].lower()}{error['msg'][1:]}") from None
 
 
-def _find(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
+def _find(folder: Path, environ: Mapping[str, str]) -> tuple[Path, Mapping[str, Any]] | None:
     for place in (folder, *folder.parents):
-        if (path := place / FILE).is_file():
-            return path, _table(path)
-        if (path := place / "pyproject.toml").is_file() and b"[tool.health" in _bytes(path):
+        if (path := place / FILE).is_file() or (
+            (path := place / "pyproject.toml").is_file() and b"[tool.health" in _bytes(path)
+        ):
+            refuse_foreign(path, environ)  # before it is parsed
             return path, _table(path)
     return None
 
@@ -115,8 +116,8 @@ def _find(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
 def _table(path: Path) -> Mapping[str, Any]:
     try:
         table = tomllib.loads(_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path}: not TOML: {fault}") from None
+    except (ValueError, RecursionError) as fault:
+        raise ConfigError(f"{path} is malformed, not TOML: {fault}") from None
     if path.name == "pyproject.toml":
         found = table.get("tool", {}).get("health", {})
         return found if isinstance(found, dict) else {}
@@ -125,7 +126,7 @@ def _table(path: Path) -> Mapping[str, Any]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_small(path)
     except OSError as fault:
         raise ConfigError(f"{path} cannot be read: {fault.strerror}") from None
 
@@ -201,8 +202,8 @@ def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) ->
         try:
             chosen = json.loads(_bytes(path))
             store, branch = str(chosen.get("store", "kb.db")), str(chosen.get("branch", "main"))
-        except (ValueError, AttributeError):
-            raise ConfigError(f"{path} is not the configuration of a project", hint="run: kbstore status") from None
+        except (ValueError, AttributeError, RecursionError):
+            raise ConfigError(f"{path} is malformed", hint="run: kbstore status") from None
         if is_url(store):
             refuse_foreign_url(store, path, environ)
         own = targets.branch if targets.branch != Targets().branch else branch

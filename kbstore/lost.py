@@ -14,7 +14,7 @@ import msgspec
 
 from kbstore.clock import SystemClock, format_time
 from kbstore.errors import KBStoreError
-from kbstore.project import FOLDER, FileState, Project, ProjectError, print_state, read_state
+from kbstore.project import FOLDER, FileState, Project, ProjectError, print_state, read_state, refuse_link, write_state
 from kbstore.workfile import NO_FILE, WorkFile, WorkFileError, replace_file
 
 _FOLDER = "lost"
@@ -72,6 +72,7 @@ class LostFiles:
         Raises:
             WorkFileError: The copy cannot be written.
         """
+        refuse_link(self._folder)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as fault:
@@ -79,8 +80,8 @@ class LostFiles:
         time = format_time(SystemClock().now())
         name = "".join(sign for sign in time if sign.isdigit())
         note = _Note(os.path.relpath(os.path.realpath(file), os.path.realpath(self._root)), time, state)
-        replace_file(self._folder / f"{name}{_NOTE}", print_state(note), _MODE)
-        replace_file(self._folder / name, data, _MODE, unchanged=NO_FILE)
+        write_state(self._folder / f"{name}{_NOTE}", print_state(note), _MODE)
+        write_state(self._folder / name, data, _MODE, unchanged=NO_FILE)
         self._drop_old()
 
     def copies(self) -> list[Kept]:

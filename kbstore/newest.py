@@ -7,9 +7,8 @@ counts as it is.
 import msgspec
 
 from kbstore.errors import RevisionError
-from kbstore.project import FOLDER, Project, ProjectError, print_state, read_state
+from kbstore.project import FOLDER, Project, ProjectError, print_state, read_state, write_state
 from kbstore.store import Store
-from kbstore.workfile import replace_file
 
 NAME = "newest.json"
 
@@ -74,7 +73,7 @@ def remember(project: Project, store: Store, *, always: bool = False) -> None:
         return
     branches = {**marks.stores.get(project.config.store, {}), store.branch: Mark(head.seq, head.id, head.name)}
     text = print_state(_Marks({**marks.stores, project.config.store: branches}))
-    replace_file(project.root / FOLDER / NAME, text)
+    write_state(project.root / FOLDER / NAME, text)
 
 
 def forget(project: Project) -> None:
@@ -86,7 +85,7 @@ def forget(project: Project) -> None:
     marks = _marks(project).stores
     if project.config.store in marks:
         left = {store: branches for store, branches in marks.items() if store != project.config.store}
-        replace_file(project.root / FOLDER / NAME, print_state(_Marks(left)))
+        write_state(project.root / FOLDER / NAME, print_state(_Marks(left)))
 
 
 def _marks(project: Project) -> _Marks:

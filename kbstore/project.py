@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 import backends
+from backends.trust import read_small
 from kbstore.canonical import encode
 from kbstore.clock import Clock
 from kbstore.errors import KBStoreError, StoreExists, StoreNotFound, UnsupportedFormat
@@ -175,7 +176,7 @@ class Project:
     def save(self) -> None:
         """Write the configuration."""
         config = msgspec.structs.replace(self.config, format=CONFIG_FORMAT)
-        replace_file(self.root / FOLDER / "config.json", print_state(config))
+        write_state(self.root / FOLDER / "config.json", print_state(config))
 
     def change(self, **changes: Any) -> None:
         """Set fields of the configuration, and write it."""
@@ -203,14 +204,16 @@ class Project:
     def remember(self, file: Path, state: FileState) -> None:
         """Write what is known of a file."""
         path = self._state_path(file)
+        refuse_link(path)
         try:
             path.parent.mkdir(exist_ok=True)
         except OSError as fault:
             raise ProjectError(f"cannot make the folder {path.parent}: {fault.strerror}") from fault
-        replace_file(path, print_state(state))
+        write_state(path, print_state(state))
 
     def forget(self, file: Path) -> None:
         """Drop what is known of a file."""
+        refuse_link(self._state_path(file))
         try:
             self._state_path(file).unlink(missing_ok=True)
         except OSError as fault:
@@ -383,6 +386,33 @@ def _upward(start: Path) -> Iterator[Path]:
     yield from start.parents
 
 
+def write_state(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: str | None = None) -> None:
+    """Write a file in ``.kbstore``, which may come from a stranger: never through a link in it.
+
+    Args:
+        path: The file, in ``.kbstore`` or a folder of it; ``.kbstore`` itself may be a link.
+        data: What.
+        mode: What a new file gets.
+        unchanged: As for `kbstore.workfile.replace_file`.
+
+    Raises:
+        WorkFileError: It or its folder is a link, or it cannot be written.
+    """
+    refuse_link(path)
+    replace_file(path, data, mode, unchanged=unchanged)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a file in ``.kbstore`` that is a link, or is in a folder there that is one.
+
+    Raises:
+        WorkFileError: It is.
+    """
+    for place in (path, path.parent):
+        if place.name != FOLDER and place.is_symlink():
+            raise WorkFileError(f"{place} is a link, so nothing is written there", hint=f"remove the link {place}")
+
+
 def print_state(value: msgspec.Struct) -> bytes:
     """Return what a file in ``.kbstore`` is to hold."""
     return msgspec.json.format(encode(msgspec.to_builtins(value)), indent=2) + b"\n"
@@ -396,12 +426,12 @@ def read_state(path: Path, kind: type[_Kind]) -> _Kind:
         UnsupportedFormat: It was written by a newer version.
     """
     try:
-        data = path.read_bytes()
+        data = read_small(path) if kind is Config else path.read_bytes()
     except OSError as fault:
         raise ProjectError(f"cannot read {path}: {fault.strerror}") from fault
     try:
         found = msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise ProjectError(
             f"{path} is malformed: {fault}", hint="fix it, or remove it and run kbstore init again"
         ) from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +84,59 @@ def test_the_file_stays_in_its_folder(desk: Desk, file: str) -> None:
     config.write_text(json.dumps({**json.loads(config.read_text()), "file": file}))
     assert desk.run("checkout", "v1", "--force").code == 3
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["newest.json", "config.json", "files", "lost"])
+def test_nothing_is_written_through_a_link_in_the_folder(desk: Desk, name: str) -> None:
+    """A project that came from elsewhere overwrites no file of the user, whatever is read or written."""
+    victim = desk.folder.parent / "victim"
+    place = desk.folder / ".kbstore" / name
+    if name in ("files", "lost"):
+        shutil.rmtree(place, ignore_errors=True)
+        victim.mkdir()
+    else:
+        victim.write_bytes(place.read_bytes() if name == "config.json" else b"mine")
+        place.unlink(missing_ok=True)
+    before = victim.is_file() and victim.read_bytes()
+    place.symlink_to(victim)
+    desk.run("log")
+    desk.write({"a": {"x": 2}})
+    for command in (["checkout", "v1", "--force"], ["commit", "-m", "x"], ["mv", "kb.json", "new.json"]):
+        ended = desk.run(*command)
+        assert "bug" not in ended.err
+    assert place.is_symlink()
+    assert before == victim.read_bytes() if victim.is_file() else not list(victim.iterdir())
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+HOSTILE = [
+    (".kbstore/config.json", '{"x":' + DEEP + "}"),
+    ("health.toml", "a=" + DEEP),
+    ("health.toml", ".".join(["a"] * 30_000) + "=1"),
+    ("health.toml", "a=" + "9" * 5000),
+    ("health.toml", "#" * (trust.LARGEST_BYTES + 1)),
+    (".kbstore/config.json", " " * (trust.LARGEST_BYTES + 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_configuration_is_malformed_or_too_large(desk: Desk, name: str, text: str) -> None:
+    """No depth, number or size ends in a bug."""
+    (desk.folder / name).write_text(text)
+    told = [health(desk, "list").stderr] + ([desk.run("log").err] if name.startswith(".") else [])
+    for err in told:
+        assert "malformed" in err or "larger than 1 MiB" in err
+        assert Path(name).name in err
+
+
+def test_a_deep_list_of_what_is_trusted_is_malformed(tmp_path: Path) -> None:
+    """The error names the file."""
+    file = tmp_path / "kbstore" / "trust.toml"
+    file.parent.mkdir()
+    for text in ("folders=" + DEEP, "x=" + "9" * 5000):
+        file.write_text(text)
+        with pytest.raises(trust.Untrusted, match=r"trust\.toml is malformed"):
+            trust.load({"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize("option", ["endpoint=https://192.0.2.1", "profile=work", "cache=/srv/x"])

@@ -4,7 +4,7 @@ import re
 import sqlite3
 from contextlib import closing
 
-from backends import names, packing
+from backends import names, packing, trust
 from backends.s3 import bounded, cache, client
 from backends.sqlite.plain import harden
 from health import callcheck, slowness
@@ -31,6 +31,7 @@ def _rows() -> dict[str, str]:
     replayed, fresh = edits.Allowance(), edits.Budget()
     copied, shifted = replayed.bytes_left / fresh.bytes_left, replayed.work_left / fresh.work_left
     return {
+        "a configuration (`config.json`, `health.toml`, `pyproject.toml`, `trust.toml`)": _size(trust.LARGEST_BYTES),
         "nesting of JSON": f"{pointer.MAX_DEPTH} levels",
         "operations of a patch": f"{edits.MAX_OPERATIONS:,}",
         "tokens of all pointers of a patch": f"{edits.MAX_TOKENS:,}",
