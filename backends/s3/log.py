@@ -495,7 +495,8 @@ class Log:
                     else:
                         high = min(high, (slot, place.first))
             slots, records = high[0] - low[0], high[1] - low[1]
-            if slots <= 0 or records <= 0:
+            left = self._left is None or not self._left.isdisjoint(range(low[0], high[0]))
+            if slots <= 0 or records <= 0 or not left:
                 raise CorruptStore(f"log {self.name} has no slot for record {number}", hint="run: kbstore verify")
             if slots == records:
                 return low[0] + number - low[1]
@@ -625,11 +626,11 @@ class Log:
         return self.chain.mark(slot) or (self.slot(slot).mark if slot else "")
 
     def recall(self) -> None:
-        """Let the log reach as far as packs hold slots that are gone; for what is saved of a damaged store."""
+        """Let the log reach as far as slots are listed, and packs hold some that are gone, to save what there is."""
         self._recalling = True
 
     def _recalled(self) -> None:
-        """Take in the packs that there are, large or small, also behind some that are gone.
+        """Take in the packs and slots that there are, also behind some that are gone.
 
         A pack that is gone is made up for by smaller ones, and by slots, when it is read. Nothing is kept of a pack but
         the record that it begins with: if it is gone, the one behind the last that was found before it.
@@ -637,11 +638,20 @@ class Log:
         self._recalling = False
         there = {PackId(self.name, tier, at) for tier, at, _ in listed_packs(self._client, self.name) if at is not None}
         newest = max((pack.slots[-1] for pack in there if pack.tier != "b"), default=0)
-        if newest <= self._known.slot:
-            return
         folder = keys.slot_key(self.name, 1).rpartition("/")[0] + "/"
         # Asked for again with each record that is lost they would cost without end.
         self._left = {keys.number_of(one.key[len(folder) :]) or 0 for one in self._client.listing(folder)}
+        if newest > sum(slot <= newest for slot in self._left):
+            self._recall_packs(there, newest)
+        if self._left and max(self._left) > self._known.slot:
+            self._recalled_to = max(self._left)
+            self._end_at(self._recalled_to)
+        packed = packed_slots(self.hint or NO_HINT)
+        behind = sorted(slot for slot in self._left if slot > packed)
+        if len(behind) != self._known.slot - packed:  # which records they hold is told by themselves alone
+            self.load(behind, gaps=True)
+
+    def _recall_packs(self, there: set[PackId], newest: int) -> None:
         large = newest // LARGE
         wanted = [PackId(self.name, "h", at) for at in range(large)]
         wanted += [PackId(self.name, "a", at) for at in range(large * _EACH, newest // SMALL)]
@@ -658,9 +668,10 @@ class Log:
                     following = run.last + 1
             firsts.append(first)
         self.hint = Hint(newest, tuple(firsts[:large]), tuple(firsts[large:]), following)
-        self._known = Tail(newest, following - 1)
-        self._recalled_to = newest
-        self.damaged = None
+        if newest > self._known.slot:
+            self._known = Tail(newest, following - 1)
+            self.damaged = None
+        self._recalled_to = self._known.slot
 
     def _note_writes(self, place: Place) -> None:
         self._searched.add(place.slot)

@@ -12,7 +12,7 @@ from backends.errors import StoreUnavailable
 from backends.s3 import keeper
 from backends.s3.client import Client
 from backends.s3.head import Hint, encode_hint
-from kbstore import Store
+from kbstore import Change, Store
 from kbstore.errors import KBStoreError
 from kbstore.salvage import salvage
 from tests.s3.fakes import Bucket, backend_on
@@ -389,3 +389,27 @@ def test_an_empty_log_is_listed_once() -> None:
     for _ in range(3):
         assert backend.tail("main").slot == 0
     assert [r.operation for r in backend.client.meter.reset()].count("LIST") == 1
+
+
+@pytest.mark.parametrize("gone", [range(1, 10), range(35, 70)], ids=str)
+@pytest.mark.parametrize("kept", [(), ("hint/",), ("hint/", "pack/")], ids=str)
+@pytest.mark.parametrize("hinted", [34, 38])
+def test_salvage_reads_slots_behind_a_gap(gone: range, kept: tuple[str, ...], hinted: int, tmp_path: Path) -> None:
+    """Every event of a slot that is there, whatever the number of events in those that are gone."""
+    bucket = Bucket()
+    with Store(backend_on(bucket, new=True), author="a") as kb:
+        kb.commit({"n": 0})
+        for n in range(1, 100):
+            kb.commit_many([Change(patch=replacing("/n", 2 * n)), Change(patch=replacing("/n", 2 * n + 1))])
+            kb.backend.settle()  # type: ignore[attr-defined] # so that all packs that are due are made
+        expected = [version.id for version in kb.log(newest_first=False)]
+    others = [key for key in bucket.objects if key.startswith(("pack/", "snap/", "note/")) and not key.startswith(kept)]
+    hint = encode_hint("main", Hint(slot=hinted, small=(1,), next=64))
+    bucket.objects["hint/4main000000000000"] = (hint, 0.0)
+    bucket.remove(*others, *([] if kept else ["hint/4main000000000000"]))
+    bucket.remove(*[f"log/4main000000000000/{slot:012d}" for slot in gone])
+    lost = set() if "pack/" in kept else {seq for slot in gone for seq in (2 * slot - 2, 2 * slot - 1)} - {0}
+    salvage(Store(backend_on(bucket, read_only=True)), tmp_path / "saved", documents=False)
+    lines = (tmp_path / "saved" / "events.jsonl").read_text().splitlines()
+    saved = [line.partition('"id":"')[2][:64] for line in lines]
+    assert saved == [ident for seq, ident in enumerate(expected, 1) if seq not in lost]
