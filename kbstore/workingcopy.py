@@ -189,6 +189,7 @@ class WorkingCopy:
             content = self.load()  # raises what there is to say
         self._refuse_other_file(state)
         if base is None:
+            self._refuse_other_branch(state)
             content, state = self._with_landed(content, state)
         start = named_base(self.store, base) if base is not None else self._base(content, state)
         document = content.value
@@ -659,6 +660,18 @@ class WorkingCopy:
                 if own.exists()
                 else f"if it is {own.name} under another name, rename it back, then: kbstore mv OLD NEW",
             )
+
+    def _refuse_other_branch(self, state: FileState | None) -> None:
+        """A file that follows another branch than the project's is committed there only if that one was asked for."""
+        if state is None or not self.elsewhere or self.store.branch != self._branch:
+            return
+        if (base := remembered(self.store, state)) is None:
+            return  # finding the base says that this branch does not contain it
+        name, branch = self.file.path.name, self.follows
+        raise BaseUnknown(
+            f"{name} follows {branch}, and this would commit to {self.store.branch}",
+            hint=f"kbstore --branch {branch} commit commits there; here: kbstore commit --base v{base.seq}",
+        )
 
     def _is_known(self, state: FileState) -> bool:
         """Whether a file's base is a version of this store, as far as its open branch tells."""

@@ -187,6 +187,18 @@ class Session:
             return Path(self.file_option)
         return self.project.file if self.project is not None else None
 
+    def is_own(self, file: Path) -> bool:
+        """Whether a file is the knowledge base's own."""
+        return self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
+
+    def follow(self, branch: str) -> bool:
+        """Work on a branch from now on, if the chosen file is the project's own; returns whether that is a change."""
+        project = self.project
+        if project is None or project.file is None or not self.is_own(project.file) or project.config.branch == branch:
+            return False
+        project.change(branch=branch)
+        return True
+
     def copy(self, store: Store) -> WorkingCopy:
         """The file together with the store.
 
@@ -218,8 +230,7 @@ class Session:
 
     def copy_of(self, store: Store, file: Path) -> WorkingCopy:
         """A file that is to be written, together with the store; the knowledge base's own or another one."""
-        own = self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
-        return WorkingCopy(store, WorkFile(file), self.project, own=own, mode=self.mode(store))
+        return WorkingCopy(store, WorkFile(file), self.project, own=self.is_own(file), mode=self.mode(store))
 
 
 def _config_missing(project: Project) -> StoreNotFound:

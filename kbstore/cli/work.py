@@ -250,15 +250,21 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
     """Write the knowledge base as it was into the file.
 
     REV is the newest version by default. Nothing is added to the history. A file with changes that are in no version
-    is left alone, unless --force is given.
+    is left alone, unless --force is given. If --branch is given, or REV is the name of a branch, the file follows
+    that branch from then on, as with kbstore branch --switch.
 
     \b
     Example:
       kbstore checkout v3
+      kbstore checkout draft
       kbstore checkout @2025-01-27 -o january.json
       kbstore checkout HEAD~2 -o -
     """
-    with session.read() as store:
+    with session.read() as opened:
+        into_own = output is None or (output != "-" and session.is_own(Path(output)))
+        store = opened
+        if into_own and session.project is not None and revision in opened.branches():
+            store = Store(opened.backend, branch=revision, collection=session.collection)
         version = store.version(revision)
         model = _model(session) if output is not None else None
         if output == "-":
@@ -269,13 +275,17 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
             if output is None
             else session.copy_of(store, output_file(session, store, output, document=True, force=force))
         )
+        elsewhere = copy.elsewhere
         copy.take(version, force=force, model=model)
         session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
+        moved = into_own and (session.follow(store.branch) or elsewhere)
         warn(visible(line) for line in copy.notes)
         if as_json:
             say_json({**version.as_dict(), "file": str(copy.file.path)})
         else:
             note(f"{shown_path(copy.file.path)} is at {version.name}")
+            if moved:
+                note(f"{shown_path(copy.file.path)} follows {visible(store.branch)} now")
 
 
 @command("update")

@@ -158,3 +158,36 @@ def test_a_broken_file_does_not_block_a_pull(tmp_path: Path) -> None:
     assert "kb.json is not JSON just now, and was left as it is" in ended.err
     assert desk.file.read_text() == '{"p": {'
     assert desk.newest() == {"p": {"b": {"n": 2}}}
+
+
+@pytest.mark.parametrize(
+    "words", [["--branch", "fix", "checkout"], ["checkout", "fix"], ["checkout", "fix", "-o", "kb.json"]]
+)
+def test_a_checkout_of_a_branch_switches_to_it(tmp_path: Path, words: list[str]) -> None:
+    """Commits then land where the file was taken from, and nowhere else."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.ok("branch", "fix")
+    desk.write({"p": {"a": {"n": 2}, "b": {"n": 2}}})
+    desk.ok("commit", "-m", "on main")
+    assert "kb.json follows fix now" in desk.ok(*words).err
+    assert desk.ok("branch").lines == ["* fix", "  main"]
+    desk.write({"p": {"b": {"n": 2}}})
+    desk.ok("commit", "-m", "on fix")
+    assert [line.split()[-1] for line in desk.ok("log", "--oneline", "fix").lines] == ["fix", "version"]
+    assert [line.split()[-1] for line in desk.ok("log", "--oneline", "main").lines] == ["main", "version"]
+    assert "follows main now" in desk.ok("checkout", "main").err
+    assert "follows" not in desk.ok("checkout", "v1").err
+    assert desk.ok("status").lines[0].endswith(", branch main")
+
+
+def test_a_commit_never_lands_on_a_branch_that_the_file_does_not_follow(both: Both) -> None:
+    """Also if the project's branch contains the file's base; a base or a branch that is named is an answer."""
+    both.draft.take("HEAD")
+    both.edit({"p": {"a": {"n": 7}, "b": {"n": 2}}})
+    with pytest.raises(BaseUnknown, match=r"kb\.json follows draft, and this would commit to main"):
+        both.main.commit(message="slip")
+    assert both.main.store.head().seq == both.draft.store.head().seq == 1
+    assert both.main.commit(message="meant", base="v1").seq == 2
+    assert both.main.follows == "main"
