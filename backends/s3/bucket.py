@@ -57,7 +57,7 @@ def server_time(client: Client) -> datetime:
         raise client.error(answer, "look at the bucket")
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError) as fault:
+    except (KeyError, TypeError, ValueError, OverflowError) as fault:
         raise client.error(Refused(0, "no Date header", False, fault), "tell the time") from None
 
 

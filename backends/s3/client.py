@@ -49,9 +49,13 @@ _FEW_TRIES = 4
 _LARGE_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 4
 _PAGE_KEYS = 1000
+_EMPTY_PAGES = 100
+"""So many pages in a row without a key are no listing that comes to an end."""
 _LARGEST_ANSWER_BYTES = 1 << 28
 """The largest object that is read: what a server sends without end is not kept in memory."""
 _SHOWN_KEY = 48
+_NO_TIME = (TypeError, ValueError, OverflowError, OSError)
+"""What a time that nobody can use is refused with."""
 _TASKS = 8
 _NOT_MODIFIED = 304
 _RANGE_NOT_SATISFIABLE = 416
@@ -192,13 +196,18 @@ def _new_client(options: Options) -> Any:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
+        from botocore.session import get_session
     except ImportError as fault:
         raise StoreUnavailable(
             f"stores on S3 need boto3, which cannot be imported: {fault}", hint="pip install 'kbstore[s3]'"
         ) from None
     _check_certificates(options)
     try:
-        session = boto3.session.Session(profile_name=options.profile or None, region_name=options.region or None)
+        inner = get_session()
+        inner.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+        session = boto3.session.Session(
+            profile_name=options.profile or None, region_name=options.region or None, botocore_session=inner
+        )
         client = session.client(
             "s3",
             endpoint_url=options.endpoint or None,
@@ -290,10 +299,10 @@ class Client:
         if told is None:
             return None
         try:
-            moment = parsedate_to_datetime(told[0])
-        except (TypeError, ValueError):
+            moment = parsedate_to_datetime(told[0]).astimezone(UTC)
+            return moment + timedelta(seconds=self.chance.monotonic() - told[1])
+        except _NO_TIME:
             return None
-        return moment.astimezone(UTC) + timedelta(seconds=self.chance.monotonic() - told[1])
 
     def _hear(self, answer: dict[str, Any]) -> None:
         """Remember what the server says of its time."""
@@ -402,8 +411,9 @@ class Client:
             limit: At most so many.
         """
         base = self.options.prefix
-        given = 0
+        given = empty = 0
         token: str | None = None
+        last = ""
         while True:
             asked: dict[str, Any] = {**self._reading, "Prefix": base + prefix}
             asked["MaxKeys"] = min(_PAGE_KEYS, limit - given) if limit is not None else _PAGE_KEYS
@@ -418,18 +428,22 @@ class Client:
                 raise StoreUnavailable(f"the bucket does not say what is under {prefix}")
             age = _ages(answer)
             found = [
-                Listed(entry["Key"][len(base) :], entry["Size"], age(entry["LastModified"]), entry.get("ETag", ""))
+                Listed(entry["Key"][len(base) :], entry["Size"], age(entry.get("LastModified")), entry.get("ETag", ""))
                 for entry in answer.get("Contents", ())
             ]
             found += [Listed(entry["Prefix"][len(base) :], -1, 0.0) for entry in answer.get("CommonPrefixes", ())]
-            for one in sorted(found):
+            found.sort()
+            # A page may be empty, and may begin with the last key of the one before.
+            empty = 0 if found else empty + 1
+            if (found and token is not None and found[-1].key <= last) or empty > _EMPTY_PAGES:
+                raise StoreUnavailable(f"the server lists {prefix} without end", hint="ask who runs the server")
+            last = max(last, found[-1].key) if found else last
+            for one in found:
                 # Some servers repeat the key that they were to start after.
                 if after is None or one.key > after:
                     given += 1
                     yield one
-            before, token = token, answer.get("NextContinuationToken")
-            if token is not None and token == before:
-                raise StoreUnavailable(f"the server lists {prefix} without end", hint="ask who runs the server")
+            token = answer.get("NextContinuationToken")
             if not answer.get("IsTruncated") or token is None or (limit is not None and given >= limit):
                 return
 
@@ -635,7 +649,7 @@ class Client:
                 result = once()
                 if not isinstance(result, Refused):
                     return result
-                if absent and result.status == 404 and result.code != "NoSuchBucket":
+                if absent and result.code == "NoSuchKey":
                     return None
                 answered = result if result.status else answered
                 if not is_transient(result):
@@ -690,14 +704,29 @@ def _named(key: str) -> str:
     return key if len(key) <= _SHOWN_KEY else f"{key[:_SHOWN_KEY]}..."
 
 
-def _ages(answer: dict[str, Any]) -> Callable[[datetime], float]:
+def _moment(text: Any) -> datetime | None:
+    """A time as an answer tells it; None where it cannot be understood: a broken proxy is no reason to stop."""
+    from botocore.utils import parse_timestamp
+
+    try:
+        told: datetime = parse_timestamp(text)
+    except (*_NO_TIME, RuntimeError):
+        return None
+    return told
+
+
+def _ages(answer: dict[str, Any]) -> Callable[[datetime | None], float]:
     """Tells how old something of this answer is, by the server's clock.
 
-    Where the server does not tell its time everything counts as new, so that nothing is removed for its age.
+    Where the server does not tell its time, or that of an object, it counts as new, so that nothing is removed for its
+    age.
     """
     stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    try:
-        now = parsedate_to_datetime(stamp).timestamp()
-    except (TypeError, ValueError):
-        return lambda _: 0.0
-    return lambda written: now - written.timestamp()
+
+    def age(written: datetime | None) -> float:
+        try:
+            return parsedate_to_datetime(stamp).timestamp() - written.timestamp() if written is not None else 0.0
+        except _NO_TIME:
+            return 0.0
+
+    return age

@@ -142,7 +142,7 @@ def parse_location(location: str) -> Options:
     kinds = {field.name: field.type for field in fields(Options)}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds or name in _NOT_IN_URL:
-            near = get_close_matches(name, kinds, n=1)
+            near = get_close_matches(name, kinds.keys() - {*_NOT_IN_URL}, n=1)
             raise _wrong(location, "it has an unknown option" + (f"; did you mean {near[0]}?" if near else ""))
         values[name] = _value(location, name, kinds[name], text)
     _check_endpoint(location, str(values.get("endpoint", "")))

@@ -23,6 +23,8 @@ _ARCHIVED = frozenset({"InvalidObjectState"})
 _HANDSHAKE = "TLSHandshake"
 _CERTIFICATE = "TLSCertificate"
 _NOT_S3 = "NotS3"
+_NO_CODE = frozenset({"404", ""})
+"""What botocore tells of an answer 404 that is not in the words of S3: that of a proxy, of another service."""
 _TOO_LONG = "TooLong"
 _MISMATCH = "FlexibleChecksumError"
 _WITHOUT_KEY = frozenset(
@@ -210,7 +212,7 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
         return StoreUnavailable(
             f"the server of {place} cannot be reached ({code})", hint="look at network and endpoint"
         )
-    if code in (_NOT_S3, _TOO_LONG, "ResponseParserError"):
+    if code in (_NOT_S3, _TOO_LONG, "ResponseParserError") or (refused.status == 404 and refused.code in _NO_CODE):
         told = f" ({refused.fault})" if code in (_NOT_S3, _TOO_LONG) else ""
         return StoreUnavailable(
             f"the server of {place} does not speak S3: it answered something else to: {what}{told}",

@@ -290,8 +290,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         answer = problem or self.server.fake.answer(Ask(self.command, bucket, key, query, headers, body))
         self.send_response_only(answer.status)
-        self.send_header("Date", format_datetime(self.server.fake.now(), usegmt=True))
-        for name, value in answer.headers.items():
+        told = {"Date": format_datetime(self.server.fake.now(), usegmt=True), **answer.headers}
+        for name, value in told.items():
             self.send_header(name, value)
         if answer.status not in (204, 304):
             self.send_header("Content-Length", str(len(answer.body)))

@@ -1,8 +1,12 @@
 """Refusals of servers, proxies and emulators: each is named as what it is, and is final or repeated rightly."""
 
+import re
+
 import pytest
 
 from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from backends.s3.chance import SystemChance
+from backends.s3.client import Client
 from backends.s3.options import parse_location
 from backends.s3.refusals import Refused, is_transient, may_have_landed
 from kbstore import Store
@@ -131,3 +135,80 @@ def test_names_that_no_bucket_has(bucket: str) -> None:
 def test_names_that_buckets_have(bucket: str) -> None:
     """These are taken as they are."""
     assert parse_location(f"s3://{bucket}/kb").bucket == bucket
+
+
+@pytest.mark.parametrize(("suffix", "body"), [("", b"<html>404</html>"), ("2", b"default backend - 404"), ("", b"")])
+def test_a_404_that_is_not_of_s3_is_no_absence(fake_s3: FakeS3, place: str, suffix: str, body: bytes) -> None:
+    """An ingress that knows no such host, or one bad server behind a balancer: what is there is not taken for gone."""
+    with Store.open(place, author="a") as kb:
+        kb.commit({"n": 1})
+        kb.commit({"n": 2})
+    wrong = Answer(404, body, {"Content-Type": "text/html"})
+    fake_s3.before = lambda ask: (
+        wrong if ask.method == "GET" and "/log/" in ask.key and ask.key.endswith(suffix) else None
+    )
+    with pytest.raises(BackendError, match="does not speak S3"), Store.open(place) as kb:
+        kb.head()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_listing_without_end(fake_s3: FakeS3, place: str, empty: bool) -> None:
+    """Tokens that lead in a circle: each is another one than that before, and the keys come again."""
+    for n in range(3):
+        fake_s3.plant("bkt", f"kb/blob/{n}")
+    pages = [0]
+
+    def before(ask: Ask) -> Answer | None:
+        if "list-type" not in ask.query:
+            return None
+        pages[0] += 1
+        assert pages[0] < 500
+        answer = fake_s3._list(ask._replace(query={**ask.query, "continuation-token": "~" if empty else ""}))
+        more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>" % (pages[0] % 2)
+        return answer._replace(body=answer.body.replace(b"<IsTruncated>false</IsTruncated>", more))
+
+    fake_s3.before = before
+    client = Client(parse_location(place), SystemChance())
+    with pytest.raises(StoreUnavailable, match="lists blob/ without end"):
+        list(client.listing("blob/"))
+    assert pages[0] == (101 if empty else 2)
+
+
+NO_TIMES = ["garbage", "Thu, 99 Foo 2020 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -1200", "9" * 30, ""]
+
+
+@pytest.mark.parametrize("header", ["Date", "Last-Modified"])
+def test_a_time_that_cannot_be_used_is_not_told(fake_s3: FakeS3, place: str, header: str) -> None:
+    """A proxy that breaks a header stops nobody, and nothing counts as old for it."""
+    text = ""
+    answers = {"GET": fake_s3._get, "PUT": fake_s3._put, "DELETE": fake_s3._delete}
+
+    def before(ask: Ask) -> Answer | None:
+        if not ask.key:
+            answer = fake_s3._list(ask)
+            body = answer.body if header == "Date" else re.sub(rb"(?<=<LastModified>)[^<]*", text.encode(), answer.body)
+            return answer._replace(body=body, headers={**answer.headers, header: text})
+        answer = answers[ask.method](ask)
+        return answer._replace(headers={**answer.headers, header: text})
+
+    fake_s3.before = before
+    for seq, text in enumerate(NO_TIMES, 2):
+        with Store.open(place, author="a") as kb:
+            assert kb.commit({"n": seq}).seq == seq
+            assert kb.checkout() == {"n": seq}
+            kb.gc()
+            ages = [one.age_s for one in kb.backend.client.listing("log/")]  # type: ignore[attr-defined]
+            assert len(ages) == seq
+            assert header == "Date" or ages == [0.0] * seq or text == NO_TIMES[2]
+    assert Store.open(place).verify().ok
+
+
+@pytest.mark.parametrize("name", ["secret", "bukket", "insecur", "insecure", "prefi"])
+def test_no_option_is_suggested_that_a_url_may_not_have(name: str) -> None:
+    """Bucket and prefix stand elsewhere in it, and whether TLS may be left out is not for a URL to say."""
+    with pytest.raises(StoreNotFound) as refused:
+        parse_location(f"s3://bucket/kb?{name}=1")
+    said = str(refused.value)
+    assert not any(word in said for word in ("mean bucket", "mean prefix", "mean insecure"))
+    with pytest.raises(StoreNotFound, match="did you mean region"):
+        parse_location("s3://bucket/kb?regio=1")
