@@ -20,9 +20,9 @@ from backends.sqlite.plain import family
 DRAFT = ".new"
 _LEFT = re.compile(r"\..+\.\d+-\d+\.new(-wal|-shm|-journal)?|\.kb\.db\.\d+\.probe", re.DOTALL)
 _KEPT = re.compile(r"(.+)\.replaced-.+", re.DOTALL)
-_TRIES = 400
+_TRIES = 6000
 _PAUSE_S = 0.005
-"""Somebody who removes what was left has the lock for less than all tries together."""
+"""Who removes what was left, or writes the knowledge base's file there, has the lock for less than all tries."""
 
 
 @contextlib.contextmanager
