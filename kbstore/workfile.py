@@ -22,8 +22,8 @@ from kbstore.document import plain
 from kbstore.errors import InvalidJSON, KBStoreError
 from kbstore.filestyle import FileStyle, print_json, print_new, style_of
 from kbstore.fileswap import Displaced, create, exchange
+from kbstore.temporary import exchanged_name, open_temporary, remove_left
 
-_TRIES = 100
 _KEPT_BYTES = 32 << 20
 OPEN_MODE = 0o666
 """The mode of a new file before the user's mask is applied."""
@@ -250,6 +250,8 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
             raise WorkFileError(f"{path} is write-protected; it was not changed", hint=f"chmod u+w {path}")
         temporary, descriptor = _open_beside(target, mode)
         ours = os.fstat(descriptor)
+        exchanged = exchanged_name(temporary)
+        lock = os.dup(descriptor)  # holds the lock until the file has its name
         try:
             try:
                 if before is not None:
@@ -263,10 +265,15 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
             elif unchanged == NO_FILE:
                 create(temporary, target)
             else:
-                exchange(temporary, target, unchanged)
+                temporary.rename(exchanged)
+                exchange(exchanged, target, unchanged)
         except BaseException:
             _discard(temporary, ours)
+            _discard(exchanged, ours)
             raise
+        finally:
+            with suppress(OSError):
+                os.close(lock)
     except Displaced:
         raise _changed(path) from None
     except OSError as fault:
@@ -293,14 +300,12 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _open_beside(target: Path, mode: int) -> tuple[Path, int]:
-    """A new file in the same folder, with what the user's mask leaves of the mode."""
-    for number in range(_TRIES):
-        temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{number}.tmp")
-        try:
-            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        except FileExistsError:
-            continue
-    raise WorkFileError(f"cannot write {target}: {_TRIES} temporary files of its name are left in its folder")
+    """A new file in the same folder; what a killed process left of this file there is removed."""
+    remove_left(target.parent, target.name)
+    try:
+        return open_temporary(target, mode)
+    except FileExistsError:
+        raise WorkFileError(f"cannot write {target}: too many temporary files of its name are in its folder") from None
 
 
 def _discard(temporary: Path, ours: os.stat_result) -> None:
