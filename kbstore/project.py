@@ -187,7 +187,11 @@ class Project:
     def location(self) -> str:
         """Where the store is, for `Store.open`."""
         store = self.config.store
-        return store if is_url(store) else os.fspath(self.root / FOLDER / store)
+        if is_url(store):
+            return store
+        place = os.fspath(self.root / FOLDER / store)
+        # A folder that is not there yet leads nowhere, also not back up.
+        return place if (self.root / FOLDER).exists() else os.path.normpath(place)
 
     @property
     def file(self) -> Path | None:

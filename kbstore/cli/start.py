@@ -88,7 +88,12 @@ def init_command(
             version = copy.take(head)
         elif (status := _status(copy, project, file)).head.seq:
             version = status.base
-            if not (status.clean or as_json or project.state_of(file) is not None):
+            strange = not status.clean and project.state_of(file) is None
+            if strange and _has_nothing_of(status, store):
+                version = store.version("v0")
+                note(f"{visible(file.name)} has nothing of {head.name} in it, and was kept as it is")
+                note("to take that version in beside what the file holds: kbstore update")
+            elif strange and not as_json:
                 note(f"{visible(file.name)} equals no version, so it is compared with {version.name}")
                 note("if it was taken from another one, kbstore commit --base REV commits what differs from that")
             copy.note_base(version)
@@ -102,6 +107,12 @@ def init_command(
             trust_url(config.store, os.environ)  # the user has named it
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
         warn(version.notes)
+
+
+def _has_nothing_of(status: Status, store: Store) -> bool:
+    """Whether a file has no entry of the newest version: it was made anew, and nobody removed them."""
+    diff = store.diff("v0", status.head)
+    return status.diff is not None and bool(diff.added) and len(status.diff.removed) == len(diff.added)
 
 
 def _status(copy: WorkingCopy, project: Project, file: Path) -> Status:
@@ -126,7 +137,8 @@ def _store(session: Session, old: Config, root: Path) -> str:
     if is_url(chosen):
         return chosen
     path = Path(os.path.abspath(chosen))  # noqa: PTH100
-    return os.path.relpath(path, root / FOLDER) if path.is_relative_to(root) else os.fspath(path)
+    inside = path.is_relative_to(root) and not (root / FOLDER).is_symlink()
+    return os.path.relpath(path, root / FOLDER) if inside else os.fspath(path)
 
 
 def _store_for(project: Project, author: str, *, joined: bool) -> Store:

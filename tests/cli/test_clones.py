@@ -150,3 +150,33 @@ def test_a_remembered_store_is_obeyed_as_a_configuration_is(kb: Shell) -> None:
         assert "everybody may write" in kb.fails(3, command).err
     kb.ok("trust", "theirs")
     kb.ok("push")
+
+
+@pytest.mark.parametrize("store", ["kb.db", "./other.db", "deeper/kb.db"])
+def test_a_clone_in_the_folder_of_the_file_is_joined(kb: Shell, store: str) -> None:
+    """The store lies in the folder that gets its file, which has no .kbstore yet."""
+    desk = kb.folder.parent / "desk"
+    (desk / store).parent.mkdir(parents=True)
+    kb.ok("clone", "--bare", ".", str(desk / store))
+    made = kb.ok("-C", str(desk), "init", "kb.json", "--store", store, "--json").object
+    assert (made["joined"], made["seq"]) == (True, 3)
+    assert json.loads((desk / "kb.json").read_bytes()) == kb.read()
+    assert kb.ok("-C", str(desk), "status").lines[-1] == "nothing changed"
+
+
+@pytest.mark.parametrize("mine", [{}, {"notes": {"n1": {"title": "mine"}}}])
+def test_a_file_with_nothing_of_the_store_removes_nothing(kb: Shell, mine: dict[str, object]) -> None:
+    """It is kept as it is, and so is what the store has."""
+    desk = kb.folder.parent / "desk"
+    desk.mkdir()
+    kb.ok("clone", ".", str(desk / "kb.db"))
+    (desk / "kb.json").write_text(json.dumps(mine))
+    told = kb.ok("-C", str(desk), "init", "kb.json", "--store", "kb.db").err
+    assert "joined kb.db" in told.replace("../desk/", "")
+    assert "has nothing of v3_" in told
+    assert json.loads((desk / "kb.json").read_bytes()) == mine
+    kb.fails(11, "-C", str(desk), "commit", "-m", "removes everything")
+    kb.ok("-C", str(desk), "update")
+    kb.ok("-C", str(desk), "commit", "-m", "what is added")
+    assert not kb.ok("-C", str(desk), "diff", "v3", "HEAD", "--json").object["removed"]
+    assert json.loads((desk / "kb.json").read_bytes()) == {**kb.read(), **mine}
