@@ -263,6 +263,9 @@ def trusted(project: _P) -> _P:
             refuse_foreign_target(project.file, project.root, os.environ)
         if is_url(project.config.store):
             refuse_foreign_url(project.config.store, config, os.environ)
+        elif not Path(project.config.store).is_absolute():
+            home = Path(os.path.realpath(project.root / FOLDER)).parent  # several folders may share one by a link
+            refuse_foreign_target(Path(project.location), home, os.environ)
     return project
 
 

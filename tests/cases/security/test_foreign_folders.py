@@ -139,6 +139,26 @@ def test_a_deep_list_of_what_is_trusted_is_malformed(tmp_path: Path) -> None:
             trust.load({"XDG_CONFIG_HOME": str(tmp_path)})
 
 
+@pytest.mark.parametrize("store", ["../../victim/.kbstore/kb.db", "kb.db"])
+def test_the_store_stays_in_its_folder(desk: Desk, store: str) -> None:
+    """A project that came from elsewhere commits nothing into another store of the user, by name or by link."""
+    victim = Desk(desk.folder.parent / "victim")
+    victim.write({"v": 1})
+    victim.ok("init", "kb.json")
+    folder = desk.folder / ".kbstore"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"format": 1, "file": "kb.json", "store": store}))
+    if store == "kb.db":
+        (folder / store).symlink_to(victim.folder / ".kbstore" / "kb.db")
+    desk.write({"v": "evil"})
+    ended = desk.run("commit", "-m", "evil")
+    assert ended.code == 3
+    assert f"kbstore trust {desk.folder}" in ended.err
+    assert len(victim.ok("log", "--oneline").lines) == 1
+    assert desk.run("log", env={"KBSTORE_TRUST": str(desk.folder)}).code == 0
+
+
 @pytest.mark.parametrize("option", ["endpoint=https://192.0.2.1", "profile=work", "cache=/srv/x"])
 def test_a_projects_url_that_chooses_a_server_is_trusted_once(desk: Desk, option: str) -> None:
     """A folder of one's own may still be a copy of somebody's: no credentials go to its server before a word."""
