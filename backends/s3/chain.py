@@ -32,6 +32,18 @@ class Chain:
         self._unproved: set[int] = set()
         self.wrong = ""
         self.lost = False
+        self._promised = 0
+
+    def promised(self, slot: int, newest: int) -> None:
+        """Compare the slot that a hint names with the newest that is there; if the slot has come, all is well again."""
+        if slot > max(newest, self._promised):
+            self._promised = slot
+        charge = f"the hint of log {self._log} names slot "
+        if self.wrong and not self.wrong.startswith(charge):
+            return
+        # On a replica the hint may arrive first.
+        late = newest < self._promised
+        self.wrong = f"{charge}{self._promised}, and the newest that is there is {newest}" if late else ""
 
     def saw(self, slot: int, run: Run) -> None:
         """Take in a slot: it must be what was seen of it, between those that were written around it."""

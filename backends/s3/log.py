@@ -113,6 +113,8 @@ class Log:
             self._end_at(newest)
         self._looked, self._behind = True, False
         hint = self._begin()  # what was read meanwhile may have told of a newer one
+        if hint.slot > self._known.slot and self._probe([hint.slot]):  # written since the head was looked for
+            self._end_at(newest_slot(self._probe, self._jump, self._first_look, self._known.slot, hint.slot))
         self._compare(hint)
         self.hint = head.as_far_as(hint, self._known.slot)
         if self._recalling:
@@ -146,11 +148,7 @@ class Log:
 
     def _compare(self, hint: Hint) -> None:
         """Take note of a hint that names a slot which is not there: it is written after the slot."""
-        if hint.slot > self._known.slot:
-            newest = self._known.slot
-            self.chain.wrong = (
-                f"the hint of log {self.name} names slot {hint.slot}, and the newest that is there is {newest}"
-            )
+        self.chain.promised(hint.slot, self._known.slot)
 
     def _was_ahead(self) -> bool:
         """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""

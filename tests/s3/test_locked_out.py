@@ -1,9 +1,12 @@
 """Nobody is locked out while the truth is there: caches that cannot be had, and a newest slot that is damaged."""
 
+from typing import Any
+
 import pytest
 
 from backends.contract import Record
-from backends.errors import CorruptStore
+from backends.errors import CorruptStore, StoreUnavailable
+from backends.s3.head import newest_slot, read_hint
 from backends.s3.refusals import Refused
 from kbstore import Store
 from kbstore.errors import KBStoreError
@@ -160,3 +163,48 @@ def test_damage_of_the_newest_tag(bucket: Bucket) -> None:
     with store_on(bucket, read_only=True) as kb:
         assert kb.checkout("v7")["n"] == 7
         assert kb.verify().problems
+
+
+def test_a_hint_that_is_newer_than_the_look_for_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread has read it meanwhile: the slot that it names is there, so nobody is accused of its loss."""
+    bucket = Bucket()
+    writer = Store(backend_on(bucket, new=True), author="a")
+    writer.commit({"n": 0})
+    backend = backend_on(bucket)
+    log = backend._log("main")
+
+    def look_and_be_late(*how: Any) -> int:
+        found = newest_slot(*how)
+        monkeypatch.undo()
+        for n in range(12):
+            writer.commit(patch=replacing("/n", n + 1))
+        writer.close()
+        log.hint = read_hint(backend.client, "main")
+        assert log.hint.slot == 13
+        return found
+
+    monkeypatch.setattr("backends.s3.log.newest_slot", look_and_be_late)
+    assert backend.tail("main").slot == 13
+    assert Store(backend, author="b").commit(patch=replacing("/n", -1)).seq == 14
+
+
+def test_slots_that_arrive_after_the_hint_that_names_them() -> None:
+    """As on a replica: nothing is written until they are there, and then it is, by the same process."""
+    bucket = Bucket()
+    with Store(backend_on(bucket, new=True), author="a") as kb:
+        for n in range(20):
+            kb.commit({"n": n})
+    late = {key: bucket.objects[key] for key in bucket.objects if key.startswith("log/") and int(key[-12:]) > 4}
+    bucket.remove(*late)
+    with Store(backend_on(bucket), author="b") as kb:
+        for count in (0, 3, 15):
+            bucket.objects.update(list(late.items())[:count])
+            bucket.ordered = None
+            kb.head()
+            with pytest.raises(StoreUnavailable, match=f"names slot 20, and the newest that is there is {4 + count}$"):
+                kb.commit({"n": -1})
+        bucket.objects.update(late)
+        bucket.ordered = None
+        kb.head()
+        assert kb.commit({"n": -1}).seq == 21
+        assert kb.verify().ok
