@@ -78,7 +78,8 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
     """Add a folder or a URL to what is trusted, or take it away; returns it as it is kept.
 
     Raises:
-        Untrusted: It is not a folder, or the file cannot be written.
+        Untrusted: It is not a folder, the file cannot be written, or what is to be taken away is not kept there, or is
+            below a folder that is trusted.
     """
     file = _file(environ)
     if file is None:
@@ -90,6 +91,12 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
     if not remove and not is_url and not Path(kept).is_dir():
         raise Untrusted(f"{place} is not a folder", hint="name the folder that holds the configuration, or a URL")
     group = urls if is_url else folders
+    if remove and kept not in group:
+        over = covering(environ, place)
+        raise Untrusted(
+            f"{place} is trusted because {over} is" if over else f"{place} is not trusted",
+            hint=_how_to_end(over, folders) if over else "kbstore trust lists what is",
+        )
     group.discard(kept) if remove else group.add(kept)
     text = _array("folders", folders) + _array("urls", urls)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
@@ -101,6 +108,20 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
     except OSError as fault:
         raise Untrusted(f"{file} cannot be written: {fault.strerror}", hint=f"or set {VARIABLE}") from fault
     return kept
+
+
+def covering(environ: Mapping[str, str], place: str) -> str:
+    """Return the folder by which a folder, or a URL's own entry by which a URL, is trusted; empty if it is not."""
+    known = load(environ)
+    if "://" in place:
+        return place if place in known.urls else ""
+    real = os.path.realpath(place)
+    return max((each for each in known.folders if os.path.commonpath([each, real]) == each), key=len, default="")
+
+
+def _how_to_end(folder: str, kept: set[str]) -> str:
+    """Say how a folder is trusted no longer."""
+    return f"kbstore trust --remove {shlex.quote(folder)}" if folder in kept else f"take it out of {VARIABLE}"
 
 
 def _array(name: str, values: set[str]) -> str:

@@ -39,8 +39,12 @@ def trust_command(ctx: click.Context, place: str | None, remove: bool, as_json: 
             say(visible(each))
         return
     kept = trust.change(os.environ, place, remove=remove)
+    over = trust.covering(os.environ, place) if remove else ""
     if as_json:
         known = trust.load(os.environ)
         say_json({"folders": sorted(known.folders), "urls": sorted(known.urls)})
         return
-    note(f"{visible(kept)} is {'no longer ' if remove else ''}trusted")
+    if over:
+        note(f"{visible(kept)} was taken off the list, and is still trusted because {visible(over)} is")
+    else:
+        note(f"{visible(kept)} is {'no longer ' if remove else ''}trusted")

@@ -301,6 +301,28 @@ def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: 
     assert migrator(desk, "--dir", "migrations", "up").returncode == 0
 
 
+def test_only_what_is_trusted_can_be_removed(tmp_path: Path) -> None:
+    """Words and exit codes are true: a folder below a trusted one stays trusted, and a slip removes nothing."""
+    desk = Desk(tmp_path / "srv")
+    (desk.folder / "team").mkdir()
+    desk.ok("trust", ".")
+    below = desk.run("trust", "--remove", "team")
+    assert (below.code, below.err.splitlines()) == (
+        3,
+        [f"error: team is trusted because {desk.folder} is", f"hint: kbstore trust --remove {desk.folder}"],
+    )
+    slip = desk.run("trust", "--remove", "taem", env={"KBSTORE_TRUST": "/none"})
+    assert slip.code == 3
+    assert desk.run("trust", "--remove", "../elsewhere").err.startswith("error: ../elsewhere is not trusted\n")
+    assert desk.run("trust", "--remove", "s3://b/p?ca=x").code == 3
+    by_environment = desk.run("trust", "--remove", "/opt", env={"KBSTORE_TRUST": "/opt"})
+    assert "take it out of KBSTORE_TRUST" in by_environment.err
+    desk.ok("trust", "team")
+    assert "still trusted because" in desk.ok("trust", "--remove", "team").err
+    assert desk.ok("trust", "--remove", ".").err == f"{desk.folder} is no longer trusted\n"
+    assert desk.ok("trust").lines == []
+
+
 def test_what_is_trusted_is_the_users_own_word(tmp_path: Path) -> None:
     """The file is private, holds odd names, and is not believed if everybody may write it."""
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
