@@ -135,6 +135,7 @@ def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:
 
 def _store_of(session: Session, file: Path) -> Store:
     """A store in memory whose one version is a file."""
+    session.needs_no_project = True
     document = session.document(file)
     store = Store.create("memory:", collection=session.collection)
     store.commit(document, author=os.fspath(file))

@@ -54,6 +54,7 @@ def clone_command(session: Session, source: str, target: str, bare: bool, accept
       kbstore clone /srv/support kb.db
       kbstore clone . s3://bucket/kb
     """
+    session.needs_no_project = True
     model = project_at(lasting(source))
     with Store.open(store_at(source), read_only=True) as store, Progress("clone") as progress:
         remote = _remembered(source, store)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from backends.trust import refuse_foreign, refuse_foreign_target, refuse_foreign_url
+from backends.trust import Untrusted, refuse_foreign, refuse_foreign_target, refuse_foreign_url
 from kbstore import newest
 from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
@@ -37,6 +37,7 @@ class Session:
         branch_option: What ``--branch`` said.
         as_json: True if ``--json`` was given.
         lossy: True if ``--lossy`` was given.
+        needs_no_project: True if the command line names all that the command works on.
         is_older: True if the store was found to be older than it was.
         landed: What the command has done by now that stays, as "v4_... was committed"; empty while it has done nothing.
         way_on: What to do if the command fails after that.
@@ -49,6 +50,7 @@ class Session:
         self.as_json = False
         self.lossy = False
         self.is_older = False
+        self.needs_no_project = False
         self._accept = False
         self.landed = ""
         self.way_on = ""
@@ -57,7 +59,16 @@ class Session:
     def found(self) -> Project | None:
         """The project of the file that was named, else the one upward of the current folder; whatever store is used."""
         own = project_of(Path(self.file_option)) if self.file_option is not None else None
-        return trusted(own if own is not None else Project.find(Path.cwd()))
+        if own is not None:
+            return trusted(own)
+        found = Project.find(Path.cwd())
+        try:
+            return trusted(found)
+        except Untrusted as fault:
+            if self.file_option is not None or not (self.needs_no_project or self.chosen_store() is not None):
+                raise
+            warn([visible(f"{fault}; it was passed over")])
+            return None
 
     @cached_property
     def project(self) -> Project | None:

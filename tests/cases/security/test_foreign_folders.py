@@ -61,6 +61,18 @@ def test_a_project_of_somebody_else_is_refused_until_it_is_trusted(desk: Desk, h
     assert desk.run("log").code == 3
 
 
+def test_a_command_that_names_its_places_passes_over_a_foreign_configuration(desk: Desk) -> None:
+    """So a store can be looked at before its folder is trusted; nothing that the configuration says is done."""
+    config = desk.folder / ".kbstore" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "branch": "none", "collection": "/none"}))
+    open_config(desk)
+    store = ".kbstore/kb.db"
+    for command in (["--store", store, "verify"], ["clone", store, "mine.db"], ["diff", "kb.json", "kb.json"]):
+        ended = desk.run(*command)
+        assert (ended.code, ended.err.count("it was passed over")) == (0, 1), ended
+    assert desk.run("--store", store, "--file", "kb.json", "status").code == 3
+
+
 def test_the_users_own_folder_below_a_sticky_one_needs_no_trust(desk: Desk) -> None:
     """As in /tmp, where everybody may write and nobody can move what is another's."""
     desk.folder.parent.chmod(0o1777)
