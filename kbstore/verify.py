@@ -183,7 +183,8 @@ def _surviving(report: Report, what: str) -> Iterator[None]:
     except (StoreUnavailable, StoreNotFound):
         raise
     except Exception as fault:  # noqa: BLE001 - any fault is a finding, never the end
-        report.problems.append(f"{what} cannot be checked: {shorten(repr(fault))}")
+        said = str(fault) if isinstance(fault, KBStoreError) else repr(fault)
+        report.problems.append(f"{what} cannot be checked: {shorten(said)}")
 
 
 def _find_pinned(

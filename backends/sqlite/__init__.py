@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 
 from backends.contract import NOTHING, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import StoreNotFound
@@ -177,8 +178,12 @@ class SQLiteBackend:
 
     def check(self) -> Iterator[Damage]:
         """Read every byte and report what is not as written; see `Backend.check`."""
-        yield from damage_of_rows(self._connection, self._logs)
-        yield from damage_of_packs(self._connection, self._logs)
+        parts = chain(damage_of_rows(self._connection, self._logs), damage_of_packs(self._connection, self._logs))
+        told: set[str] = set()
+        for damage in parts:
+            if not damage.cache or damage.what not in told:  # two parts come upon a table that cannot be read
+                told.add(damage.what)
+                yield damage
 
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""

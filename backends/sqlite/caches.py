@@ -1,15 +1,18 @@
 """Snapshots and notes in an SQLite file: what may vanish, and is then rebuilt by the caller.
 
-A damaged row here counts as vanished: it is passed over when read, and reported by `check` as damage of a cache.
+A damaged row here counts as vanished: it is passed over when read, and reported by `check` as damage of a cache. A
+table that SQLite cannot read is empty to whoever reads, and what cannot be written to it is not kept.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from backends import packing
 from backends.contract import TRUTH, Chunk, Snapshot
+from backends.errors import CorruptStore
 from backends.names import check_log, check_note
 from backends.sqlite import chunks as packs
 from backends.sqlite.connection import Connection
@@ -31,6 +34,19 @@ def snapshot_digest(row: Sequence[int], note: bytes) -> bytes:
 def note_digest(name: str, number: int, data: bytes) -> bytes:
     """The digest of a row in ``notes``."""
     return packing.digest(b"%b %d " % (name.encode(), number), data)
+
+
+def left_behind(table: str, location: object) -> str:
+    """Say of a table of caches that it cannot be read, and how a store without it is made."""
+    return f"the table {table} cannot be read; kbstore clone {location} NEW writes a whole copy without it"
+
+
+def unreadable(table: str, location: object) -> CorruptStore:
+    """Return the error of a call that cannot do without a table of caches."""
+    return CorruptStore(
+        f"{location} has a damaged cache, the table {table}, which cannot be made anew in place; nothing is lost",
+        hint=f"kbstore clone {location} NEW writes a whole copy without it; then: kbstore restore-backup NEW",
+    )
 
 
 def remove_snapshot(connection: sqlite3.Connection, ident: int) -> bool:
@@ -59,6 +75,10 @@ class Caches:
         if not 1 <= tier < TRUTH:
             raise ValueError(f"a snapshot's tier is 1, 2 or 3, not {tier}")
         start = self._connection.use(partial(self._start_if_known, log=log, number=number))
+        try:  # before a large one is written in pieces
+            self._connection.use(lambda c: c.execute("SELECT max(id) FROM snapshots").fetchone())
+        except CorruptStore as error:
+            raise unreadable("snapshots", self._connection.path) from error
         if start is None:
             raise ValueError(f"log {log} has no record {number} to snapshot")
         ident = start + number
@@ -105,7 +125,10 @@ class Caches:
                 (start, start + NUMBER_MASK),
             ).fetchall()
 
-        rows = self._connection.read(select)
+        try:
+            rows = self._connection.read(select)
+        except CorruptStore:
+            return []
         return [
             Snapshot(row[0] & NUMBER_MASK, row[1], row[6], row[4])
             for row in rows
@@ -122,13 +145,17 @@ class Caches:
                 return 0
             return sum(remove_snapshot(connection, start + number) for number in set(numbers))
 
-        return self._connection.write(drop)
+        try:
+            return self._connection.write(drop)
+        except CorruptStore:
+            return 0
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
         """Cache a small record; see `Backend.put_note`."""
         check_note(name)
         row = (name, number, note_digest(name, number, data), data)
-        self._connection.write(lambda c: c.execute("INSERT OR REPLACE INTO notes VALUES(?,?,?,?)", row))
+        with suppress(CorruptStore):
+            self._connection.write(lambda c: c.execute("INSERT OR REPLACE INTO notes VALUES(?,?,?,?)", row))
 
     def notes(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
         """Cached records of a name, in batches."""
@@ -136,7 +163,10 @@ class Caches:
         high = (1 << 63) - 1 if last is None else last
         low = first
         while low <= high:
-            rows = self._connection.use(partial(_notes_between, name=name, low=low, high=high))
+            try:
+                rows = self._connection.use(partial(_notes_between, name=name, low=low, high=high))
+            except CorruptStore:
+                return
             for number, digest, data in rows:
                 if type(number) is not int or number < low:  # a damaged tree may give rows again without end
                     return
@@ -149,11 +179,19 @@ class Caches:
     def drop_notes(self, name: str) -> int:
         """Forget all cached records of a name; returns how many there were."""
         check_note(name)
-        return self._connection.write(lambda c: c.execute("DELETE FROM notes WHERE name=?", (name,)).rowcount)
+        try:
+            return self._connection.write(lambda c: c.execute("DELETE FROM notes WHERE name=?", (name,)).rowcount)
+        except CorruptStore as error:
+            raise unreadable("notes", self._connection.path) from error
 
     def note_names(self) -> list[str]:
         """Names under which notes are cached, sorted."""
-        names = self._connection.use(lambda c: c.execute("SELECT DISTINCT name FROM notes ORDER BY name").fetchall())
+        try:
+            names = self._connection.use(
+                lambda c: c.execute("SELECT DISTINCT name FROM notes ORDER BY name").fetchall()
+            )
+        except CorruptStore:
+            return []
         return [bytes(name).decode(errors="replace") for (name,) in names]
 
 

@@ -15,8 +15,10 @@ from typing import Any
 from backends.contract import Damage
 from backends.errors import BackendError, CorruptStore, StoreNotFound, StoreUnavailable
 from backends.sqlite import schema
+from backends.sqlite.caches import left_behind
 from backends.sqlite.connection import Connection
 from backends.sqlite.digests import body_digest, record_digest
+from backends.sqlite.faults import code_of
 from backends.sqlite.log import Logs
 from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
 
@@ -25,6 +27,7 @@ Row = Sequence[Any]
 """Values as SQLite gave them: of any type, where a bit was flipped."""
 
 CACHE_TIERS = (1, 2, 3)
+_CACHES = ("notes", "snapshots")
 _ROWS = 256
 _FOREIGN_SHOWN = 8
 _WRITES = 65536
@@ -64,15 +67,16 @@ class Table(ABC):
         return None
 
 
-def whole(owner: Connection, part: Part) -> list[Damage]:
-    """What a part finds in one reading transaction."""
+def whole(owner: Connection, part: Part, table: str, *, cache: bool = False) -> list[Damage]:
+    """What a part finds in one reading transaction; `table` is what it reads."""
     found: list[Damage] = []
     try:
         owner.read(lambda connection: found.extend(part(connection)))
     except (StoreUnavailable, StoreNotFound):
         raise
     except _NONSENSE as error:
-        found.append(Damage(f"a table cannot be read: {error}", cache=False))
+        what = left_behind(table, owner.path) if cache else f"the table {table} cannot be read: {error}"
+        found.append(Damage(what, cache=cache))
     return found
 
 
@@ -89,7 +93,8 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
                 after, count = owner.read(partial(_step, table=table, after=after, last=last, found=found))
             except CorruptStore as error:
                 yield from found
-                yield Damage(f"{table.name} cannot be read to the end: {error}", cache=False)
+                what = f"the table {table.name} cannot be read to the end: {error}"
+                yield Damage(left_behind(table.name, owner.path) if table.cache else what, cache=table.cache)
                 return
             yield from found
             more = count == table.rows
@@ -147,17 +152,37 @@ def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[D
 
 def damage_of_rows(owner: Connection, logs: Logs) -> Iterator[Damage]:
     """The pages, the definitions, and the logs with their bodies as far as these have rows of their own."""
-    yield from whole(owner, _pages)
-    yield from whole(owner, _definitions)
+    # In no transaction: it could not be ended after SQLite came upon a damaged page.
+    yield from owner.use(lambda connection: list(_pages(connection, owner.path)))
+    yield from whole(owner, _definitions, "sqlite_schema")
     yield from in_steps(owner, _Records(logs))
-    yield from whole(owner, lambda connection: _writes(connection, logs))
+    yield from whole(owner, lambda connection: _writes(connection, logs), "writes")
     yield from in_steps(owner, _Bodies(logs))
 
 
-def _pages(connection: sqlite3.Connection) -> Iterator[Damage]:
-    for (text,) in connection.execute("PRAGMA integrity_check"):
-        if text != b"ok":
-            yield Damage(f"SQLite: {text.decode(errors='replace').strip()}", cache=False)
+def _pages(connection: sqlite3.Connection, location: object) -> Iterator[Damage]:
+    """What SQLite says of its pages: of caches which table it is, and nothing of the free pages that follow from it."""
+    said = _integrity(connection, "")
+    if not said:
+        return
+    caches = [table for table in _CACHES if _integrity(connection, table)]
+    truth = [text for table in sorted(schema.TABLES.difference(_CACHES)) for text in _integrity(connection, table)]
+    yield from (Damage(left_behind(table, location), cache=True) for table in caches)
+    if truth or not caches:
+        yield from (Damage(f"SQLite: {text}", cache=False) for text in said)
+
+
+def _integrity(connection: sqlite3.Connection, table: str) -> list[str]:
+    """What SQLite says of a table, or of the whole file; nothing if it is sound."""
+    said: list[str] = []
+    try:
+        for (text,) in connection.execute(f"PRAGMA integrity_check({table})" if table else "PRAGMA integrity_check"):
+            said.append(text.decode(errors="replace").strip())
+    except sqlite3.DatabaseError as error:
+        if code_of(error) != sqlite3.SQLITE_CORRUPT:
+            raise
+        said.append(str(error))
+    return [text for text in said if text != "ok"]
 
 
 def _definitions(connection: sqlite3.Connection) -> Iterator[Damage]:

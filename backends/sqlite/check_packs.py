@@ -22,9 +22,9 @@ def damage_of_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
     yield from in_steps(owner, _BodyPacks(logs))
     yield from in_steps(owner, _MissingBodies(logs))
     yield from in_steps(owner, _Packs())
-    yield from whole(owner, _index)
+    yield from whole(owner, _index, "chunks")
     yield from in_steps(owner, _Snapshots(logs))
-    yield from whole(owner, _notes)
+    yield from whole(owner, _notes, "notes", cache=True)
 
 
 class _BodyPacks(Table):

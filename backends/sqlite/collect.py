@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from backends.contract import TRUTH, Collection
 from backends.sqlite import chunks, file
-from backends.sqlite.caches import remove_snapshot
+from backends.sqlite.caches import remove_snapshot, unreadable
 from backends.sqlite.connection import Connection
 from backends.sqlite.drafts import remove_left_drafts
 from backends.sqlite.faults import code_of
@@ -45,7 +45,7 @@ def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[i
         CorruptStore: Truth is damaged; nothing that could still help was removed.
     """
     before = file.total_bytes(owner.real)
-    plan = owner.read(partial(_plan, logs=logs, keep=keep))
+    plan = owner.read(partial(_plan, logs=logs, keep=keep, location=owner.path))
     dropped_bytes = sum(size for _, size in plan.snapshots) + sum(size for *_, size in plan.unclaimed)
     if dry_run:
         return Collection(len(plan.snapshots), dropped_bytes, plan.bodies, plan.chunks, before, None)
@@ -68,7 +68,7 @@ def _remove_unclaimed(connection: sqlite3.Connection) -> None:
         chunks.remove_packs(connection, pack, pack, ident)
 
 
-def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterable[int]]) -> _Plan:
+def _plan(connection: sqlite3.Connection, *, logs: Logs, keep: Mapping[str, Iterable[int]], location: object) -> _Plan:
     kept = {
         start + number
         for log, numbers in keep.items()
@@ -76,7 +76,12 @@ def _plan(connection: sqlite3.Connection, logs: Logs, keep: Mapping[str, Iterabl
         for number in numbers
     }
     # Newest first: what builds on another goes before it, so a kill in between leaves none that lacks its ground.
-    rows = connection.execute("SELECT id, bytes FROM snapshots ORDER BY id DESC").fetchall()
+    try:
+        rows = [row[:2] for row in connection.execute("SELECT id, bytes, note FROM snapshots ORDER BY id DESC")]
+    except sqlite3.DatabaseError as error:
+        if code_of(error) != sqlite3.SQLITE_CORRUPT:
+            raise
+        raise unreadable("snapshots", location) from error  # what nobody listed as worth keeping is not superfluous
     return _Plan(
         [(ident, size) for ident, size in rows if ident not in kept],
         connection.execute(_UNCLAIMED, (TRUTH,)).fetchall(),
