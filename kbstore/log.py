@@ -129,6 +129,35 @@ class Line:
             for record in self._records(segment, low, high, newest_first=newest_first):
                 yield _entry(segment, record.number, record.header)
 
+    def readable(self, first: int, last: int, *, newest_first: bool = False) -> Iterator[Entry | DamagedVersion]:
+        """Versions `first` to `last`, which exist; in the place of one whose header cannot be read, what is wrong."""
+        parts = list(self._parts(first, last))
+        for segment, low, high in reversed(parts) if newest_first else parts:
+            end = last - segment.offset if high is None else high
+            numbers = range(end, low - 1, -1) if newest_first else range(low, end + 1)
+            while numbers:
+                try:
+                    for record in self._backend.read(segment.log, low, end, newest_first=newest_first):
+                        at = numbers.index(record.number)
+                        yield from (_missing(segment, number) for number in numbers[:at])
+                        numbers = numbers[at + 1 :]
+                        low, end = (low, record.number - 1) if newest_first else (record.number + 1, end)
+                        yield _judged(segment, record)
+                    yield from (_missing(segment, number) for number in numbers)
+                    numbers = numbers[:0]
+                except CorruptStore:  # one by one up to the one that is damaged: a batch fails as a whole
+                    sound = True
+                    while numbers and sound:
+                        number, numbers = numbers[0], numbers[1:]
+                        low, end = (low, number - 1) if newest_first else (number + 1, end)
+                        try:
+                            found = next(iter(self._backend.read(segment.log, number, number)), None)
+                        except CorruptStore:
+                            sound = False
+                            yield DamagedVersion(segment.offset + number, "its header cannot be read")
+                        else:
+                            yield _missing(segment, number) if found is None else _judged(segment, found)
+
     def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Seq and raw header, undecoded, in order of seq."""
         for segment, low, high in self._parts(first, last):
@@ -247,6 +276,17 @@ def readable_bodies(backend: Backend, log: str, numbers: Sequence[int]) -> dict[
             with suppress(CorruptStore):
                 found.update(backend.bodies(log, [number]))
         return found
+
+
+def _missing(segment: Segment, number: int) -> DamagedVersion:
+    return DamagedVersion(segment.offset + number, "its header is missing")
+
+
+def _judged(segment: Segment, record: StoredRecord) -> Entry | DamagedVersion:
+    try:
+        return _entry(segment, record.number, record.header)
+    except DamagedVersion as fault:
+        return fault
 
 
 def _entry(segment: Segment, number: int, header: bytes) -> Entry:

@@ -158,6 +158,7 @@ class Reader:
         until: datetime | None = None,
         path: str | None = None,
         newest_first: bool = True,
+        damaged: Callable[[DamagedVersion], None] | None = None,
     ) -> Iterator[Version]:
         """Versions after `first` up to and including `last`, newest first.
 
@@ -171,15 +172,18 @@ class Reader:
             until: Only committed at or before this time.
             path: Only those that touched this pointer.
             newest_first: False gives the oldest first.
+            damaged: Told of each version whose header cannot be read, in its place between the others, whether or not
+                it would match; if it is given, such a version ends nothing.
 
         Raises:
+            DamagedVersion: The header of a version cannot be read, or is missing.
             KBStoreError: `since` or `until` is no datetime with a time zone.
             RevisionError: `first` or `last` names no version; only once versions are asked for.
         """
         for name, moment in (("since", since), ("until", until)):
             if moment is not None:
                 check_moment(moment, name)
-        return self._log(first, last, limit, author, tag, since, until, path, newest_first)
+        return self._log(first, last, limit, author, tag, since, until, path, newest_first, damaged)
 
     def _log(
         self,
@@ -192,33 +196,52 @@ class Reader:
         until: datetime | None,
         path: str | None,
         newest_first: bool,
+        damaged: Callable[[DamagedVersion], None] | None,
     ) -> Iterator[Version]:
         with self._lock:
-            line, newest = self._resolve("HEAD" if last is None else last)
+            if last is None:
+                line, newest, high = self._line, None, self._line.tail()[1]
+            else:
+                line, newest = self._resolve(last)
+                high = newest.event.seq if newest is not None else 0
             low = (self._seq(first) if first is not None else 0) + 1
-            high = newest.event.seq if newest is not None else 0
         low_time = format_time(since) if since is not None else None
         high_time = format_time(until) if until is not None else None
         # The end that is reached last needs no looking for.
-        if newest is not None and newest_first and high_time is not None and newest.event.time > high_time:
-            high = low - 1 + line.passed(low, high, high_time, included=True)
-        if not newest_first and low_time is not None:
-            low += line.passed(low, high, low_time, included=False)
+        try:
+            if newest_first and high_time is not None:
+                high = low - 1 + line.passed(low, high, high_time, included=True)
+            if not newest_first and low_time is not None:
+                low += line.passed(low, high, low_time, included=False)
+        except DamagedVersion:
+            if damaged is None:
+                raise
         wanted = None
         if path is not None:
             wanted = self._touching(path, line, low, high)
         given = 0
-        entries: Iterator[Entry]
+        entries: Iterator[Entry | DamagedVersion]
         if wanted is None and self._backend.remote and (author is not None or tag is not None):
             entries = self._entries_by(line, low, high, author, tag, newest_first)
         else:
             entries = self._entries(line, low, high, wanted, newest_first)
         for entry in entries:
+            if isinstance(entry, DamagedVersion):
+                if limit is not None and given >= limit:
+                    return
+                if damaged is None:
+                    raise entry
+                damaged(entry)
+                continue
             event = entry.event
             if low_time is not None and event.time < low_time:
-                return
+                if newest_first:
+                    return
+                continue
             if high_time is not None and event.time > high_time:
-                return
+                if not newest_first:
+                    return
+                continue
             if author is not None and author.casefold() not in event.author.casefold():
                 continue
             if tag is not None and tag not in event.tags:
@@ -229,21 +252,25 @@ class Reader:
             yield self._version(entry, line)
 
     @staticmethod
-    def _entries(line: Line, low: int, high: int, wanted: list[int] | None, newest_first: bool) -> Iterator[Entry]:
+    def _entries(
+        line: Line, low: int, high: int, wanted: list[int] | None, newest_first: bool
+    ) -> Iterator[Entry | DamagedVersion]:
         if wanted is None:
             if low <= high:
-                yield from line.entries(low, high, newest_first=newest_first)
+                yield from line.readable(low, high, newest_first=newest_first)
             return
         if len(wanted) * _SPARSE > high - low:
             chosen = set(wanted)
-            yield from (e for e in line.entries(low, high, newest_first=newest_first) if e.event.seq in chosen)
+            for one in line.readable(low, high, newest_first=newest_first):
+                if (one.seq if isinstance(one, DamagedVersion) else one.event.seq) in chosen:
+                    yield one
             return
         for seq in reversed(wanted) if newest_first else wanted:
-            yield line.entry(seq)
+            yield from line.readable(seq, seq)
 
     def _entries_by(
         self, line: Line, low: int, high: int, author: str | None, tag: str | None, newest_first: bool
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Entry | DamagedVersion]:
         """Versions among which are all of this author and label."""
 
         def wanted(authors: list[str], tags: list[str]) -> bool:
@@ -251,7 +278,7 @@ class Reader:
             return by and (tag is None or tag in tags)
 
         for first, last in Who(self._backend, line).stretches(low, high, wanted, newest_first=newest_first):
-            yield from line.entries(first, last, newest_first=newest_first)
+            yield from line.readable(first, last, newest_first=newest_first)
 
     @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:

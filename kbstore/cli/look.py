@@ -13,9 +13,10 @@ from kbstore.cli.output import json_text, note, page, say, say_json, wants_color
 from kbstore.cli.session import Session
 from kbstore.cli.shown import note_odd, one_line, paragraph
 from kbstore.clock import parse_time
-from kbstore.errors import RevisionError
+from kbstore.errors import CorruptStore, DamagedVersion, RevisionError
 from kbstore.revision import parse_range
 from kbstore.store import Store
+from kbstore.version import Version
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -65,6 +66,7 @@ def log_command(
       kbstore log v3..HEAD --json
     """
     first, last = (parse_range(revisions) or (None, revisions)) if revisions else (None, None)
+    damage = _Damage()
     with session.read() as store:
         found = store.log(
             first,
@@ -76,22 +78,89 @@ def log_command(
             until=until,
             path=path,
             newest_first=not reverse,
+            damaged=damage.append,
         )
         if as_json:
             for version in found:
+                for fault in damage.take():
+                    say_json(_damaged_json(fault))
                 say_json(version.as_dict())
+            for fault in damage.take():
+                say_json(_damaged_json(fault))
+            damage.refuse()
             return
         names = _names(store)
         color = wants_color()
         first_one = next(found, None)
-        if first_one is None:
+        if first_one is None and not damage.there:
             note("no versions" + (" match" if store.head().seq else " yet"))
             return
-        listed = chain([first_one], found)
+        listed = damage.between(found if first_one is None else chain([first_one], found))
         if oneline:
-            page(one_line(version, names.get(version.id, ()), color) for version in listed)
+            page(
+                f"v{one.seq} (damaged: {one.what})"
+                if isinstance(one, DamagedVersion)
+                else one_line(one, names.get(one.id, ()), color)
+                for one in listed
+            )
         else:
-            page(_paragraphs(paragraph(version, names.get(version.id, ()), color) for version in listed))
+            page(
+                _paragraphs(
+                    (f"v{one.seq}", f"damaged: {one.what}")
+                    if isinstance(one, DamagedVersion)
+                    else paragraph(one, names.get(one.id, ()), color)
+                    for one in listed
+                )
+            )
+        damage.refuse()
+
+
+class _Damage:
+    """The damaged versions that a log came upon.
+
+    Attributes:
+        there: How many there are.
+    """
+
+    def __init__(self) -> None:
+        self.there = 0
+        self._first: DamagedVersion | None = None
+        self._waiting: list[DamagedVersion] = []
+
+    def append(self, fault: DamagedVersion) -> None:
+        """Take note of the next one."""
+        self.there += 1
+        self._first = self._first or fault
+        self._waiting.append(fault)
+
+    def take(self) -> list[DamagedVersion]:
+        """Give those that were not given yet."""
+        given, self._waiting = self._waiting, []
+        return given
+
+    def between(self, found: Iterable[Version]) -> Iterator[Version | DamagedVersion]:
+        """Give versions, and each damaged one in its place."""
+        for version in found:
+            yield from self.take()
+            yield version
+        yield from self.take()
+
+    def refuse(self) -> None:
+        """End with an error if there is one.
+
+        Raises:
+            DamagedVersion: There is one.
+            CorruptStore: There are several.
+        """
+        if self._first is None:
+            return
+        if self.there == 1:
+            raise self._first
+        raise CorruptStore(f"{self.there:,} versions of this list are damaged", hint=self._first.hint)
+
+
+def _damaged_json(fault: DamagedVersion) -> dict[str, object]:
+    return {"seq": fault.seq, "version": f"v{fault.seq}", "damaged": fault.what}
 
 
 @command("show")

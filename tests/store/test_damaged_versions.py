@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from kbstore.transfer import export_all
 from kbstore.tree.nodes import Nodes
 from kbstore.verify import Report
 from tests.backends.test_damage import open_raw
-from tests.store.support import Ticks, replacing
+from tests.cases.support import Desk
+from tests.store.support import START, Ticks, replacing
 from tests.store.test_corruption import kbstore_triggers
 
 VERSIONS = 7
@@ -192,6 +194,47 @@ def test_a_damaged_header_costs_its_own_version_alone(
     assert found.startswith(f"version v4 is damaged: {what}")
     assert found.endswith("; the document of v4 cannot be read, v5 can" if lost else "; its document can be read")
     assert readable(path) == [seq for seq in range(1, 8) if seq not in lost]
+
+
+HEADERS = {
+    "damaged": "UPDATE records SET header='{' WHERE id={n}",
+    "binary": "UPDATE records SET header=7 WHERE id={n}",
+    "missing": "DELETE FROM records WHERE id={n}",
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+@pytest.mark.parametrize("seq", [1, 4, 7])
+def test_log_names_a_damaged_header_in_its_place(tmp_path: Path, kind: str, seq: int) -> None:
+    """All other versions are listed if somebody is told; else it raises."""
+    if (kind, seq) == ("missing", 7):
+        pytest.skip("a history that was cut off leaves no trace")
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(path, HEADERS[kind].replace("{n}", str(seq)))
+    with Store.open(path, read_only=True) as kb:
+        with pytest.raises(DamagedVersion) as refused:
+            list(kb.log())
+        assert refused.value.seq == seq
+        found: list[DamagedVersion] = []
+        seqs = [version.seq for version in kb.log(since=START, until=START + timedelta(days=1), damaged=found.append)]
+        assert seqs == [n for n in range(7, 0, -1) if n != seq]
+        assert [fault.seq for fault in found] == [seq]
+
+
+def test_the_command_log_lists_what_can_be_read(tmp_path: Path) -> None:
+    """It names what is damaged between the others, as text and as JSON, and ends with 3."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(path, HEADERS["damaged"].replace("{n}", "4"))
+    desk = Desk(tmp_path / "desk")
+    told = desk.run("log", "--oneline", "--reverse", "--store", str(path))
+    assert told.code == 3
+    assert [line[:2] for line in told.lines] == [f"v{n}" for n in range(1, 8)]
+    assert told.lines[3] == "v4 (damaged: its header cannot be read)"
+    assert told.err.startswith("error: version v4 is damaged: its header cannot be read\n")
+    lines = desk.run("log", "--json", "--store", str(path)).lines
+    assert '"seq":4,"version":"v4","damaged":"its header cannot be read"}' in lines[3]
 
 
 def test_what_was_written_over_is_not_missed(tmp_path: Path) -> None:
