@@ -5,7 +5,8 @@ becomes one version. An exported event has ``event`` (the header), ``id`` and ``
 ``order`` (the patch of the rules of members' order) if it changes them, and ``branch`` where it stands on another line
 than the main one; a change of a tag or branch has ``ref`` and ``id``.
 Events keep their ids: everything that they claim is computed anew before they are taken in. A salvaged history is taken
-up to the first event that is lost: its ``patch`` or ``order`` is null, or ``lost`` says how many are missing before it.
+up to the first event of each branch that is lost (its ``patch`` or ``order`` is null, or ``lost`` says how many are
+missing before it), with the tags, settings and branches that need no other.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -25,7 +27,7 @@ from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_li
 from kbstore.log import MAIN_BRANCH, REFS_LOG
 from kbstore.orders import stored_order
 from kbstore.patch import Operation, parse_patch
-from kbstore.refs import decode_ref
+from kbstore.refs import RefEvent, decode_ref
 from kbstore.writer import Foreign
 
 if TYPE_CHECKING:
@@ -89,8 +91,9 @@ class Imported:
         known: How many exported events were there already.
         refs: How many changes of tags and branches were added.
         stopped_at: The line of the first event that is lost, in a salvaged history; 0 if none is.
-        left_out: How many lines were left out, that one and all behind it.
-        notes: What was remarkable about those of documents, each once; see `Version.notes`.
+        left_out: How many lines were left out: that one, and those behind it that need a version that is lost.
+        notes: What was remarkable about those of documents, each once (see `Version.notes`); and the tags and branches
+            that were left out.
     """
 
     versions: int = 0
@@ -161,7 +164,11 @@ def _import_lines(
             value = read_line(number, line)
             this = kind_of(number, value)
             if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
-                done += Imported(stopped_at=number, left_out=1 + sum(1 for _, rest in numbered if rest.strip()))
+                if batch:
+                    done += _take(store, kind, batch, batches.next(), accept_future)
+                    batch = []
+                stopped = value.get("branch", MAIN_BRANCH)
+                done += Imported(stopped_at=number, left_out=1) + _take_rest(store, stopped, numbered, accept_future)
                 break
             if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
                 this = f"event {value['branch']}"
@@ -258,18 +265,92 @@ def _take(
 def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
     added = 0
     for number, value in batch:
+        header, _ = _checked_ref(number, value)
         try:
-            line = _RefLine.model_validate(value)
-            header = encode(line.ref)
-            event = decode_ref(header, number)
-            if event_id(header) != line.id or event.encode() != header:
-                raise CorruptStore("it was changed after it was exported")
             added += store.graft_ref(header)
-        except ValidationError as fault:
-            raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
         except KBStoreError as fault:
             raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=fault.hint) from fault
     return added
+
+
+def _take_rest(store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes]], accept_future: bool) -> Imported:
+    """Take what is behind a lost event and needs none that is lost: tags, settings, branches and their versions.
+
+    Args:
+        store: Where to.
+        stopped: The branch on which an event is lost.
+        numbered: The lines behind it, by number.
+        accept_future: As for `import_lines`.
+    """
+    done = Imported()
+    ended = {stopped}
+    batch: list[tuple[int, dict[str, Any]]] = []
+    where = ""
+    known = {decode_ref(r.header, r.number).origin or event_id(r.header) for r in store.backend.read(REFS_LOG)}
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        value = read_line(number, line)
+        kind = kind_of(number, value)
+        branch = value.get("branch", MAIN_BRANCH)
+        lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
+        ended |= {branch} if kind == "event" and lost else set()
+        if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):
+            done += _take(store, f"event {where}", batch, None, accept_future)
+            batch = []
+        if kind == "event" and branch not in ended:
+            where = branch
+            batch.append((number, value))
+        elif kind == "ref":
+            done += _take_behind(store, number, value, ended, known)
+        else:
+            done += Imported(left_out=1)
+    if batch:
+        done += _take(store, f"event {where}", batch, None, accept_future)
+    return done
+
+
+def _take_behind(store: "Store", number: int, value: dict[str, Any], ended: set[str], known: set[str]) -> Imported:
+    """Make a change of a tag, branch or setting anew, if the version that it names is here; else leave it out by name.
+
+    Args:
+        store: Where to.
+        number: The line.
+        value: What it holds.
+        ended: Branches that no version is taken for any more; one that is left out is added.
+        known: Ids of the changes that are here.
+    """
+    header, event = _checked_ref(number, value)
+    ident = event.origin or event_id(header)
+    if ident in known:
+        return Imported()
+    try:
+        after = store.backend.tail(REFS_LOG).number
+        store.replay_ref(msgspec.structs.replace(event, origin=ident), after=after)
+    except CorruptStore:
+        if event.kind == "branch":
+            ended.add(event.name)
+        what = (
+            f"the {event.kind} {event.name!r} was left out: v{event.version} of {event.branch}, which it names, is lost"
+        )
+        return Imported(left_out=1, notes=(what,))
+    known.add(ident)
+    return Imported(refs=1)
+
+
+def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
+    """Return the header of a change of a tag, branch or setting, and what it says, if it matches its id."""
+    try:
+        line = _RefLine.model_validate(value)
+        header = encode(line.ref)
+        event = decode_ref(header, number)
+        if event_id(header) != line.id or event.encode() != header:
+            raise CorruptStore("it was changed after it was exported")
+    except ValidationError as fault:
+        raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+    except KBStoreError as fault:
+        raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=fault.hint) from fault
+    return header, event
 
 
 def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> Imported:

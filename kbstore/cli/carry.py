@@ -105,7 +105,7 @@ def _tell(done: "Imported", head: Version, as_json: bool) -> None:
         refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
         say(f"{counted(done.versions, 'version')}{refs} imported{known}; the newest is {head.name}")
     if done.left_out:
-        behind = f" and the {counted(done.left_out - 1, 'line')} behind it were" if done.left_out > 1 else " was"
+        behind = f" and {counted(done.left_out - 1, 'line')} behind it were" if done.left_out > 1 else " was"
         note(f"line {done.stopped_at}{behind} left out: an event is lost there")
     warn(done.notes)
 

@@ -89,13 +89,32 @@ def test_import_takes_the_sound_prefix(tmp_path: Path, statement: str) -> None:
     _, lines = rescued(path, tmp_path / "out")
     with Store.create(tmp_path / "new.db") as kb, (tmp_path / "out" / "events.jsonl").open("rb") as file:
         done = import_lines(kb, file)
-        assert (done.versions, done.stopped_at, done.left_out) == (3, 4, len(lines) - 3)
+        assert (done.versions, done.refs, done.stopped_at, done.left_out) == (3, 1, 4, len(lines) - 4)
+        assert done.notes == ("the branch 'dev' was left out: v5 of main, which it names, is lost",)
+        assert {name: version.seq for name, version in kb.tags().items()} == {"early": 2}
         assert kb.head().id == lines[2]["id"]
         assert kb.verify().ok
         document = json.loads((tmp_path / "out" / "documents" / "main" / "v3.json").read_text())
         assert kb.checkout() == document
         with (tmp_path / "out" / "events.jsonl").open("rb") as again:
-            assert import_lines(kb, again).known == 3
+            repeated = import_lines(kb, again)
+            assert (repeated.known, repeated.refs) == (3, 0)
+
+
+def test_what_a_sound_version_carries_comes_in(tmp_path: Path) -> None:
+    """Of a store whose v6 is lost: a setting, and a branch of v5 with its own version."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    with Store.open(path) as kb:
+        kb.set("collection", ["/n"])
+    spoil(path, flip_body(6))
+    rescued(path, tmp_path / "out")
+    with Store.create(tmp_path / "new.db") as kb, (tmp_path / "out" / "events.jsonl").open("rb") as file:
+        done = import_lines(kb, file)
+        assert (done.versions, done.refs, done.left_out, done.notes) == (6, 3, 2, ())
+        assert kb.verify().ok
+    with Store.open(tmp_path / "new.db", branch="dev") as kb:
+        assert kb.checkout()["pad"] == "dev"
 
 
 def test_a_lost_change_of_tags_is_left_out(tmp_path: Path) -> None:
