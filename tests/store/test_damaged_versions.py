@@ -203,12 +203,11 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("kind", HEADERS)
-@pytest.mark.parametrize("seq", [1, 4, 7])
+@pytest.mark.parametrize(  # one that was cut off at the end leaves no trace
+    ("kind", "seq"), [(kind, seq) for kind in HEADERS for seq in (1, 4, 7) if (kind, seq) != ("missing", 7)]
+)
 def test_log_names_a_damaged_header_in_its_place(tmp_path: Path, kind: str, seq: int) -> None:
     """All other versions are listed if somebody is told; else it raises."""
-    if (kind, seq) == ("missing", 7):
-        pytest.skip("a history that was cut off leaves no trace")
     path = tmp_path / "kb.db"
     furnish(path)
     spoil(path, HEADERS[kind].replace("{n}", str(seq)))
