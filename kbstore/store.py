@@ -775,6 +775,10 @@ class Store(Reader):
             dry_run: Only tell what would be done.
             indexes: Drop the indexes of touched entries, authors and members' order first, if `verify` says that they
                 deceive; they are built again when they are asked for.
+
+        Raises:
+            DamagedVersion: A patch cannot be read. It and those behind it were not packed; all else was done but
+                giving the room back.
         """
         with self._lock:
             if not dry_run:
@@ -787,7 +791,12 @@ class Store(Reader):
                 if self._backend.remote:
                     Who(self._backend, self._line).build(1, self._line.tail()[1])
                 self._states.forget()
-            return self._backend.collect(keep, dry_run=dry_run)
+            try:
+                return self._backend.collect(keep, dry_run=dry_run)
+            except CorruptStore:
+                for _ in self._line.bodies(range(1, self._line.tail()[1] + 1)):
+                    pass  # names the version if its patch is what is damaged
+                raise
 
     def _drop_indexes(self) -> None:
         for name in self._backend.note_names():

@@ -56,9 +56,11 @@ def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[i
     if plan.unclaimed:
         owner.write(_remove_unclaimed)
     packed_chunks = repack(owner) if plan.chunks else 0
-    packed_bodies = 0
+    packed_bodies, damage = 0, None
     if plan.bodies:
-        packed_bodies = pack_bodies(owner, owner.use(first_base))
+        packed_bodies, damage = pack_bodies(owner, owner.use(first_base))
+    if damage is not None:
+        raise damage
     give_back(owner, changed=bool(dropped or plan.unclaimed or packed_chunks or packed_bodies))
     return Collection(dropped, dropped_bytes, packed_bodies, packed_chunks, before, file.total_bytes(owner.real))
 

@@ -42,21 +42,24 @@ def count_fresh(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
-def pack_bodies(owner: Connection, base: int | None) -> int:
-    """Pack all bodies; returns how many were moved.
+def pack_bodies(owner: Connection, base: int | None) -> tuple[int, CorruptStore | None]:
+    """Pack all bodies; returns how many were moved, and the first damage, with which the packing of its log ends.
 
     Args:
         owner: The store's connection.
         base: A pack of truth to lean on where that makes frames smaller.
-
-    Raises:
-        CorruptStore: A body is damaged; it and what follows it are left as they are.
     """
     moved, ordinal = 0, 0
+    damage: CorruptStore | None = None
     while True:
-        found = owner.read(partial(_look, start=ordinal << ORDINAL_SHIFT, base=base))
+        try:
+            found = owner.read(partial(_look, start=ordinal << ORDINAL_SHIFT, base=base))
+        except CorruptStore as fault:
+            if isinstance(fault.__cause__, sqlite3.Error):
+                raise  # a page is damaged, so nobody knows which logs there are
+            damage, found = damage or fault, (None, None)
         if found is None:
-            return moved
+            return moved, damage
         job, base_raw = found
         if job is None:
             ordinal += 1
@@ -100,6 +103,8 @@ def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list
         ).fetchall()
         for ident, digest, body in rows:
             if digest != body_digest(ident, body):
+                if found:
+                    return found  # the next job begins with it
                 raise CorruptStore(f"the body of record {ident & NUMBER_MASK} is damaged", hint="run: kbstore verify")
             size += len(body)
             if found and size > packing.COLD_RAW_BYTES:

@@ -52,6 +52,7 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
             )
     with session.read() as store, Progress("verify") as progress:
         report = store.verify(head, refs_head=refs_head, progress=progress.reach)
+        others = "" if store.backend.remote else ", a kb.db.replaced-* beside the store"
         missing = "" if session.is_older else _missing_base(session, store)
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
@@ -82,8 +83,7 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
     if report.missing:
         raise NotWhole(
             f"the event {head} is not in this history",
-            hint="look for a newer copy (a backup, a clone, a kb.db.replaced-* beside the store): "
-            f"kbstore verify --head {head} --store COPY",
+            hint=f"look for a newer copy (a backup, a clone{others}): kbstore verify --head {head} --store COPY",
         )
     if not report.ok:
         raise NotWhole(

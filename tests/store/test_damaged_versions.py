@@ -236,6 +236,21 @@ def test_the_command_log_lists_what_can_be_read(tmp_path: Path) -> None:
     assert '"seq":4,"version":"v4","damaged":"its header cannot be read"}' in lines[3]
 
 
+def test_gc_names_the_version_whose_patch_is_damaged(tmp_path: Path) -> None:
+    """It says so after it packed what is before it and on other branches; nothing that can be read is lost."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    spoil(path, flip_body(4))
+    with Store.open(path) as kb:
+        with pytest.raises(DamagedVersion) as refused:
+            kb.gc()
+        assert refused.value.seq == 4
+    with closing(open_raw(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM body_packs").fetchone() == (2,)
+        assert connection.execute("SELECT min(id) FROM bodies").fetchone() == (4,)
+    assert readable(path) == [1, 2, 3]
+
+
 def test_what_was_written_over_is_not_missed(tmp_path: Path) -> None:
     """Where a later patch replaced all that the lost one brought, the documents from there on prove themselves."""
     path = tmp_path / "kb.db"
