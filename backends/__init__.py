@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from backends.contract import Backend
-from backends.errors import StoreNotFound
+from backends.errors import BackendError, StoreNotFound
 
 __all__ = ["OPEN_MODE", "SCHEMES", "Backend", "backup_store", "create_backend", "open_backend", "restore_store"]
 
@@ -78,7 +78,7 @@ def backup_store(location: str | os.PathLike[str], target: Path, check: Callable
     """Copy a store that is one file into a new file, as it is at one moment; see `backends.sqlite.backup`.
 
     Raises:
-        StoreNotFound: The store is not one file.
+        BackendError: The store is not one file.
     """
     return _file_module(location).backup(os.fspath(location), target, check)
 
@@ -89,7 +89,7 @@ def restore_store(
     """Put a copy of a backup in the place of a store that is one file; see `backends.sqlite.backup`.
 
     Raises:
-        StoreNotFound: The store is not one file.
+        BackendError: The store is not one file.
     """
     return _file_module(location).restore(os.fspath(location), source, kept, check)
 
@@ -97,7 +97,7 @@ def restore_store(
 def _file_module(location: str | os.PathLike[str]) -> _FileModule:
     module = _module(location)
     if not hasattr(module, "backup"):
-        raise StoreNotFound(
+        raise BackendError(
             "this store is not one file, and a backup is one",
             hint="copy such a store with: kbstore clone SOURCE TARGET",
         )

@@ -46,7 +46,8 @@ def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str
 
     Raises:
         StoreExists: The target exists.
-        StoreNotFound: There is no store, or it is not one file (on a bucket): copy that with ``kbstore clone``.
+        StoreNotFound: There is no store.
+        BackendError: It is not one file (on a bucket): copy that with ``kbstore clone``.
         StoreUnavailable: The target cannot be written, for example since the disk is full.
         CorruptStore: With `verify`: the copy is not whole, so no file was made.
     """
@@ -75,7 +76,8 @@ def restore_backup(
     Raises:
         ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
         StoreUnavailable: The store is open elsewhere; nothing was changed.
-        StoreNotFound: There is no backup at `source`, or the store is not one file.
+        StoreNotFound: There is no backup at `source`.
+        BackendError: The store is not one file.
         CorruptStore: The backup is damaged; nothing was changed.
     """
     looked = _Look(verify)

@@ -316,6 +316,7 @@ class WorkingCopy:
         if (made := self._landed_before("", write_id)) is not None:
             return made
         status = None
+        self.store.version(revision)  # whatever the file holds, there must be one
         if not force:
             status = self.status()
             self.refuse_uncommitted(status, force_helps=False)

@@ -232,7 +232,8 @@ def _new_client(options: Options) -> Any:
         # What a ValueError says repeats the endpoint, which may hold a secret where the environment names it.
         why = str(fault) if isinstance(fault, BotoCoreError) else "the endpoint is not of the form https://host:port"
         raise StoreUnavailable(
-            f"no connection to {options.place} can be set up: {why}", hint="look at the endpoint, region and profile"
+            f"no connection to {options.place} can be set up: {why}",
+            hint="look at the credentials, endpoint, region and profile",
         ) from None
 
 

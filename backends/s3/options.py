@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from backends.errors import StoreNotFound, StoreUnavailable
+from backends.errors import BackendError, StoreNotFound, StoreUnavailable
 from backends.hosts import INSECURE, is_local
 
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
@@ -26,6 +26,8 @@ _CHECKSUMS = ("header", "trailer", "off")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _LONGEST_PREFIX = 400
 _NOT_IN_URL = ("bucket", "prefix", "insecure")
+
+_HOW_TO_WRITE = "write s3://bucket/prefix?region=...&endpoint=...; docs/s3.md lists the options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def parse_location(location: str) -> Options:
 
     Raises:
         StoreNotFound: It is no such URL.
+        BackendError: An option of it is wrong.
     """
     try:
         parts = urlsplit(location)
@@ -143,22 +146,22 @@ def parse_location(location: str) -> Options:
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds or name in _NOT_IN_URL:
             near = get_close_matches(name, kinds.keys() - {*_NOT_IN_URL}, n=1)
-            raise _wrong(location, "it has an unknown option" + (f"; did you mean {near[0]}?" if near else ""))
+            raise _wrong_option(location, "it has an unknown option" + (f"; did you mean {near[0]}?" if near else ""))
         values[name] = _value(location, name, kinds[name], text)
     _check_endpoint(location, str(values.get("endpoint", "")))
     options = Options(bucket, f"{prefix}/" if prefix else "", **values)  # type: ignore[arg-type]
     if options.sse and options.sse not in _SSE:
-        raise _wrong(options.place, f"sse is one of {', '.join(_SSE)}")
+        raise _wrong_option(options.place, f"sse is one of {', '.join(_SSE)}")
     if options.kms_key and not options.sse.startswith("aws:kms"):
-        raise _wrong(options.place, "kms_key needs sse=aws:kms")
+        raise _wrong_option(options.place, "kms_key needs sse=aws:kms")
     if options.storage_class.upper() in _ARCHIVED:
-        raise _wrong(
+        raise _wrong_option(
             options.place, f"objects with storage_class={options.storage_class} cannot be read before they are restored"
         )
     if options.checksums not in _CHECKSUMS:
-        raise _wrong(options.place, f"checksums is one of {', '.join(_CHECKSUMS)}")
+        raise _wrong_option(options.place, f"checksums is one of {', '.join(_CHECKSUMS)}")
     if options.addressing not in ("auto", "path", "virtual"):
-        raise _wrong(options.place, "addressing is auto, path or virtual")
+        raise _wrong_option(options.place, "addressing is auto, path or virtual")
     return options
 
 
@@ -173,7 +176,7 @@ def _value(location: str, name: str, kind: object, text: str) -> object:
             return number
     except (ValueError, KeyError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise _wrong(location, f"the option {name} is not {wanted.get(kind, 'of its kind')}") from None  # type: ignore[call-overload]
+        raise _wrong_option(location, f"the option {name} is not {wanted.get(kind, 'of its kind')}") from None  # type: ignore[call-overload]
     return text
 
 
@@ -186,9 +189,9 @@ def _check_endpoint(location: str, endpoint: str) -> None:
     except ValueError:
         odd = "?"
     if "@" in endpoint:
-        raise _wrong(location, "its endpoint holds a user; credentials come by the AWS chain only")
+        raise _wrong_option(location, "its endpoint holds a user; credentials come by the AWS chain only")
     if odd or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _wrong(location, "its endpoint is not of the form https://host:port")
+        raise _wrong_option(location, "its endpoint is not of the form https://host:port")
 
 
 def _no_bucket_name(location: str, bucket: str) -> StoreNotFound:
@@ -232,7 +235,9 @@ def _shown(value: object) -> str:
 
 
 def _wrong(location: str, why: str) -> StoreNotFound:
-    return StoreNotFound(
-        f"{location} is not the location of a store: {why}",
-        hint="write s3://bucket/prefix?region=...&endpoint=...; docs/s3.md lists the options",
-    )
+    return StoreNotFound(f"{location} is not the location of a store: {why}", hint=_HOW_TO_WRITE)
+
+
+def _wrong_option(location: str, why: str) -> BackendError:
+    """The store may well be there."""
+    return BackendError(f"the store {location} cannot be opened as its URL says: {why}", hint=_HOW_TO_WRITE)

@@ -49,6 +49,8 @@ def report(fault: BaseException) -> int:
 def _lines(fault: BaseException) -> Iterator[str]:
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         yield "error: interrupted"
+    elif isinstance(fault, click.exceptions.NoArgsIsHelpError):
+        yield fault.format_message()
     elif isinstance(fault, click.ClickException):
         yield f"error: {fault.format_message()}"
         context = fault.ctx if isinstance(fault, click.UsageError) else None

@@ -62,7 +62,7 @@ def test_an_open_store_is_not_replaced(kb: Shell) -> None:
 def test_what_is_not_a_file_is_cloned(kb: Shell, place: str) -> None:
     """A store on a bucket has no backup file; the hint names the command that copies it."""
     for command in (("backup", "x.db"), ("restore-backup", "x.db")):
-        assert "hint: copy such a store with: kbstore clone" in kb.fails(10, "--store", place, *command).err
+        assert "hint: copy such a store with: kbstore clone" in kb.fails(3, "--store", place, *command).err
 
 
 def test_a_damaged_backup_changes_nothing(kb: Shell, tmp_path: Path) -> None:

@@ -648,3 +648,9 @@ def test_a_conflict_on_a_named_base_leads_on(kb: Shell) -> None:
     kb.ok("commit", "-m", "x", "--base", "v1")
     entry = kb.read()["problems"]["p1"]
     assert (entry["title"], entry["votes"]) == ("Login fails on Mondays", 9)
+
+
+def test_a_version_that_is_not_there_is_said_before_the_file_is_looked_at(kb: Shell) -> None:
+    """Committing the edit would not help."""
+    kb.write({"problems": {}})
+    assert "there is no version 'v99'" in kb.fails(3, "restore", "v99").err

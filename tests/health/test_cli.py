@@ -77,6 +77,12 @@ def test_a_wrong_command_line_is_unknown(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_no_command_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help is no error."""
+    assert run([]) == 3
+    assert capsys.readouterr().err.startswith("Usage: health")
+
+
 def test_it_is_a_command_of_kbstore(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`kbstore health` is found by its entry point, takes kbstore's --store, and keeps the exit codes."""
     from kbstore.cli.main import run as run_kbstore

@@ -206,9 +206,10 @@ def test_a_time_that_cannot_be_used_is_not_told(fake_s3: FakeS3, place: str, hea
 @pytest.mark.parametrize("name", ["secret", "bukket", "insecur", "insecure", "prefi"])
 def test_no_option_is_suggested_that_a_url_may_not_have(name: str) -> None:
     """Bucket and prefix stand elsewhere in it, and whether TLS may be left out is not for a URL to say."""
-    with pytest.raises(StoreNotFound) as refused:
+    with pytest.raises(BackendError) as refused:
         parse_location(f"s3://bucket/kb?{name}=1")
+    assert not isinstance(refused.value, StoreNotFound)  # it may well be there
     said = str(refused.value)
     assert not any(word in said for word in ("mean bucket", "mean prefix", "mean insecure"))
-    with pytest.raises(StoreNotFound, match="did you mean region"):
+    with pytest.raises(BackendError, match="did you mean region"):
         parse_location("s3://bucket/kb?regio=1")

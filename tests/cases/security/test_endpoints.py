@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from backends.errors import BackendError
 from backends.hosts import INSECURE, is_local
 from kbstore import Store
-from kbstore.errors import StoreNotFound, StoreUnavailable
+from kbstore.errors import StoreUnavailable
 from tests.cases.support import Desk
 
 # 192.0.2.0/24 is for documentation: nobody is there.
@@ -52,7 +53,7 @@ def test_a_program_may_allow_it() -> None:
 
 def test_a_url_cannot_allow_it() -> None:
     """A location may come from anywhere, so it has no such option."""
-    with pytest.raises(StoreNotFound, match="unknown option"):
+    with pytest.raises(BackendError, match="unknown option"):
         Store.open(f"{ELSEWHERE}&insecure=true")
 
 
