@@ -137,4 +137,4 @@ def test_a_damaged_store_is_pulled_from_by_salvage(kb: Shell) -> None:
     assert "; kbstore import DIR/events.jsonl then takes the versions before the damage" in told
     kb.ok("salvage", "rescued", "--store", str(replaced))
     assert kb.ok("import", "rescued/events.jsonl").lines[0].startswith("1 version imported (3 known already)")
-    assert "line 5 and the 1 line behind it were left out" in kb.ok("import", "rescued/events.jsonl").err
+    assert "line 5 and 1 line behind it were left out" in kb.ok("import", "rescued/events.jsonl").err
