@@ -15,7 +15,7 @@ import pytest
 
 from backends import backup_store, create_backend, open_backend, restore_store
 from backends.contract import Record
-from backends.errors import CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
+from backends.errors import BackendError, CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
 from backends.sqlite import drafts, file
 from backends.sqlite.drafts import DRAFT, drafting
 from tests.backends.samples import fill
@@ -448,7 +448,7 @@ def test_a_writer_that_waits_for_a_restore_is_told(store: Path, tmp_path: Path) 
 
 def test_a_store_that_is_not_a_file_has_no_backup_file() -> None:
     """A store in memory or on a bucket is copied with clone."""
-    with pytest.raises(StoreNotFound, match="not one file") as told:
+    with pytest.raises(BackendError, match="not one file") as told:
         backup_store("s3://bucket/prefix", Path("x"))
     assert "clone" in str(told.value.hint)
 
