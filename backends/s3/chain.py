@@ -57,11 +57,12 @@ class Chain:
         elif behind is not None and behind[1] != run.mark:
             self._replaced(slot)
 
-    def _replaced(self, slot: int) -> None:
+    def _replaced(self, slot: int, *, gone: bool = False) -> None:
         self.wrong = f"slot {slot} of log {self._log} was replaced: the slot behind it was written behind another one"
         if slot in self._mine:
             self.lost = True
-            self.wrong = f"slot {slot} of log {self._log}, which this process wrote, was replaced by another writer"
+            what = "is gone" if gone else "was replaced by another writer"
+            self.wrong = f"slot {slot} of log {self._log}, which this process wrote, {what}"
 
     def wrote(self, slot: int) -> None:
         """Take note of a slot that this process created."""
@@ -97,7 +98,7 @@ class Chain:
         read = self._client.get_many([Want(self._key(slot), 0, container.HEAD_BYTES) for slot in doubtful])
         for slot, got in zip(doubtful, read, strict=True):
             if got is None or len(got.data) < container.HEAD_BYTES or container.mark_of(got.data) != self.mark(slot):
-                self._replaced(slot)
+                self._replaced(slot, gone=got is None)
         with self._lock:
             self._unproved.difference_update(mine)
         for slot in mine:

@@ -631,7 +631,8 @@ class Log:
         """Take in the packs and slots that there are, also behind some that are gone.
 
         A pack that is gone is made up for by smaller ones, and by slots, when it is read. Nothing is kept of a pack but
-        the record that it begins with: if it is gone, the one behind the last that was found before it.
+        the record that it begins with: if it is gone, the one behind the last that was found before it. Behind the last
+        pack that can be read nothing tells which records the slots hold but the slots.
         """
         self._recalling = False
         there = {PackId(self.name, tier, at) for tier, at, _ in listed_packs(self._client, self.name) if at is not None}
@@ -654,8 +655,8 @@ class Log:
         wanted = [PackId(self.name, "h", at) for at in range(large)]
         wanted += [PackId(self.name, "a", at) for at in range(large * _EACH, newest // SMALL)]
         firsts: list[int] = []
-        following = 1
-        for pack in wanted:
+        following, sound = 1, 0
+        for count, pack in enumerate(wanted, 1):
             first = following
             possible = [pack, *_smaller(pack), *([pack._replace(tier="b")] if pack.tier == "h" else [])]
             self._bad.update(one for one in possible if one not in there)
@@ -663,8 +664,11 @@ class Log:
                 run = self._read_pack(part)
                 if run is not None:
                     first = run.first if part.slots[0] == pack.slots[0] else first
-                    following = run.last + 1
+                    following, sound = run.last + 1, count
             firsts.append(first)
+        if not sound:
+            return
+        large, firsts, newest = min(large, sound), firsts[:sound], wanted[sound - 1].slots[-1]
         self.hint = Hint(newest, tuple(firsts[:large]), tuple(firsts[large:]), following)
         if newest > self._known.slot:
             self._known = Tail(newest, following - 1)

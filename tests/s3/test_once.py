@@ -43,7 +43,7 @@ def test_a_blob_that_is_there_and_damaged(protected: bool) -> None:
         blob = next(key for key in bucket.objects if key.startswith("blob/"))
         kept = bucket.objects[blob]
         kb.commit({})
-        bucket.remove(*[key for key in bucket.objects if key.startswith("log/") and key[-1] in "23"])
+    bucket.remove(*[key for key in bucket.objects if key.startswith("log/") and key[-1] in "23"])
     bucket.remove(*[key for key in bucket.objects if key.startswith("hint/")])
     bucket.objects[blob] = (kept[0][:-1], kept[1])
     bucket.judge = allows if protected else None
