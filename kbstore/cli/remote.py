@@ -57,7 +57,7 @@ def clone_command(session: Session, source: str, target: str, bare: bool, accept
     session.needs_no_project = True
     model = project_at(lasting(source))
     with Store.open(store_at(source), read_only=True) as store, Progress("clone") as progress:
-        remote = _remembered(source, store)
+        remote = _as_text(_remembered(source, store))
         fresh = None if bare else _folder_to_fill(target, remote)
         place = store_at(target)
         if fresh is not None:
@@ -74,6 +74,16 @@ def _remembered(location: str, store: Store) -> str:
     if is_url(location) and not location.lower().startswith("sqlite:"):
         return location
     return os.path.abspath(store.location if is_url(location) else location)  # noqa: PTH100 - as the user sees it
+
+
+def _as_text(location: str) -> str:
+    """A location that a configuration can hold; empty, with a note, if its name is bytes that are no text."""
+    try:
+        location.encode()
+    except UnicodeEncodeError:
+        note(f"the source is not remembered: {visible(location)} is not text in UTF-8")
+        return ""
+    return location
 
 
 def _folder_to_fill(target: str, remote: str) -> Path | None:

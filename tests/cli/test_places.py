@@ -108,8 +108,10 @@ def test_a_folder_whose_name_is_not_text(shell: Shell, tmp_path: Path) -> None:
     shell.ok(*at, "init", "kb.json")
     shell.ok(*at, "backup", str(folder / "kept.db"))
     assert os.fsencode(shell.ok(*at, "backup", "two.db", "--json").object["path"]) == b"two.db"
-    for command in (["status"], ["export", "--sqlite", "t.db"], ["clone", ".kbstore", "c"]):
+    for command in (["status"], ["export", "--sqlite", "t.db"]):
         shell.ok(*at, *command)
+    assert "the source is not remembered" in shell.ok(*at, "clone", ".kbstore", "c").err
+    assert json.loads((folder / "c" / "kb.json").read_bytes()) == DOCUMENT
     found = shell.ok(*at, "status", "--json").object["file"]
     assert os.fsencode(found) == os.fsencode(folder) + b"/kb.json"
     restored = shell.ok(*at, "restore-backup", "kept.db", "--json").object["replaced"]
