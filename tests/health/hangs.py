@@ -132,7 +132,7 @@ def returns_nothing(ctx: Context) -> Any:
 
 def closes_everything(ctx: Context) -> Result:
     """Closes every file of its process, also those that are not its own."""
-    os.closerange(3, 100)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # reports go by a number that whoever started it has chosen
     time.sleep(3600)
     return Result.healthy("never")
 
