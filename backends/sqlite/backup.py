@@ -125,7 +125,7 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
             with translating(str(target)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
                 copy.execute("PRAGMA synchronous=FULL")
                 reader.connection.backup(copy)
-                # A count of its own: no log of the store that it was copied from may ever pass for the copy's.
+                # A mark of its own: no log of the store that it was copied from may ever pass for the copy's.
                 (number,) = copy.execute("SELECT random() & 1073741823").fetchone()
                 copy.execute(f"PRAGMA user_version={number:d}")
             draft.chmod(mode)

@@ -1,8 +1,8 @@
 """Tells whether a rollback journal belongs to the file that it is beside.
 
 A program that changed the journal mode and was killed leaves one, and SQLite writes the pages that it kept over
-whatever file has the name by then. The first page that it kept has the count of writes (see `foreign_log`) of the file
-that it was made for. A program that set that count and was killed in the middle is refused as well.
+whatever file has the name by then. The first page that it kept has the mark of the last write (see `foreign_log`) of
+the file that it was made for. A program that set that number and was killed in the middle is refused as well.
 """
 
 import os

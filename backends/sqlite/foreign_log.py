@@ -1,11 +1,11 @@
 """Tells whether a write-ahead log belongs to the file that it is beside.
 
 SQLite takes any log of the right name for the file's own, and writes it over the file. So a backup that is moved over
-a store, beside the log of a process that was killed, would be destroyed. Each write transaction therefore counts up a
-number in the file's first page (``user_version``, random at creation), so the log holds that page for each of them.
-The log begins where the file ends: its first number is one more than the file's. Where a part of the log was written
-back already, the file's number is one of those in the log. Another program may set that number, and be the first
-to write into the log; then the versions in both decide (see `log_proof`).
+a store, beside the log of a process that was killed, would be destroyed. Each write transaction therefore leaves a
+mark in the file's first page (``user_version``), so the log holds that page for each of them. A mark is random, and
+shows which one it follows. The log begins where the file ends: its first mark follows the file's. If a part of the log
+was written back already, the file's mark is one of those in the log. Another program may set that number, or write
+pages without the first one; then what is in both decides (see `log_proof`).
 
 The log is read directly, since it carries no locks; the file is read through SQLite only.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from backends.errors import StoreUnavailable
 from backends.sqlite.log_proof import proves_to_follow
-from backends.sqlite.plain import next_number, uri_of
+from backends.sqlite.plain import follows, next_number, uri_of
 
 _HEADER = struct.Struct(">8x I 4x 8s 8x")
 """Of the log: page size, salts."""
@@ -41,16 +41,17 @@ _proven: dict[str, tuple[int, ...]] = {}
 
 
 class _Mark(NamedTuple):
-    """What a first page says: the count of writes, and of changes of the schema."""
+    """What a first page says: the mark of the last write, and the count of changes of the schema."""
 
     number: int
     schema: int
 
 
 def mark_write(connection: sqlite3.Connection) -> None:
-    """Count a write transaction in the first page, inside that transaction."""
+    """Mark a write transaction in the first page, inside that transaction."""
     (number,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version={next_number(number):d}")
+    (chance,) = connection.execute("SELECT random()").fetchone()
+    connection.execute(f"PRAGMA user_version={next_number(number, chance):d}")
 
 
 def refuse_foreign_log(path: Path, log: str) -> None:
@@ -90,14 +91,21 @@ def unproven(path: Path, log: str) -> StoreUnavailable:
 
 
 def number_of(path: Path) -> int | None:
-    """The count of writes in the file itself, without its logs; None if that cannot be read."""
+    """The mark of the last write in the file itself, without its logs; None if that cannot be read."""
     mark = _mark_of(path)
     return mark.number if mark is not None else None
 
 
 def holds_write(path: Path, log: str, number: int) -> bool:
-    """Tell whether a file or its log has the write transaction of this number."""
-    return number_of(path) == number or any(mark.number == number for mark in _marks_in(log, committed=True))
+    """Tell whether a file, or its log in a transaction that is there to its end, has the mark of a write."""
+    if number_of(path) == number:
+        return True
+    last = None
+    for found, ends in _frames_in(log):
+        last = found or last
+        if ends and last is not None and last.number == number:
+            return True
+    return False
 
 
 def _pair(path: Path, log: str) -> tuple[int, ...] | None:
@@ -124,23 +132,22 @@ def _mark_of(path: Path) -> _Mark | None:
 
 
 def _continues(log: str, mark: _Mark) -> bool:
-    first = True
-    for found in _marks_in(log):
-        # Another program that changes the schema does not count, so its page looks like the first one of ours; and a
-        # file of the same number whose schema is newer than the log's was changed since, elsewhere.
+    first, changes = True, False
+    for found, ends in _frames_in(log):
+        changes |= ends
+        if found is None:
+            continue
+        # Another program that changes the schema does not mark that, so its page looks like the first one of ours; and
+        # a file of the same mark whose schema is newer than the log's was changed since, elsewhere.
         same = found.number == mark.number and found.schema >= mark.schema
-        if same or (first and found == (next_number(mark.number), mark.schema)):
+        if same or (first and follows(found.number, mark.number) and found.schema == mark.schema):
             return True
         first = False
-    return first  # a log without a first page changes nothing that counts
+    return first and not changes  # a log of other pages alone has no mark that shows where it belongs
 
 
-def _marks_in(log: str, *, committed: bool = False) -> Iterator[_Mark]:
-    """The marks of the first pages in a log, in order of writing.
-
-    Args:
-        log: The log.
-        committed: Only those of transactions that are there to their end.
+def _frames_in(log: str) -> Iterator[tuple[_Mark | None, bool]]:
+    """The frames of a log in order of writing: the mark, if it is a first page, and whether it ends a transaction.
 
     The layout is https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
     """
@@ -151,16 +158,11 @@ def _marks_in(log: str, *, committed: bool = False) -> Iterator[_Mark]:
                 return
             page_bytes, salts = _HEADER.unpack(header)
             size = os.fstat(file.fileno()).st_size
-            waiting = None
             while len(frame := file.read(_FRAME.size)) == _FRAME.size:
                 page, commits, frame_salts, schema, number = _FRAME.unpack(frame)
                 if frame_salts != salts:
                     return  # the rest is of an earlier log
-                if page == 1:
-                    waiting = _Mark(number, schema)
                 end = file.seek(page_bytes + _FRAME_HEADER_BYTES - _FRAME.size, 1)
-                if waiting is not None and (not committed or (commits and end <= size)):
-                    yield waiting
-                    waiting = None
+                yield _Mark(number, schema) if page == 1 else None, bool(commits) and end <= size
     except OSError:
         return

@@ -1,19 +1,22 @@
-"""Proves, from the versions in both, that a write-ahead log continues the file that it is beside.
+"""Proves, from what is in both, that a write-ahead log continues the file that it is beside.
 
-Another program may have set the number that `foreign_log` goes by, as the first to write into the log. No version is
-missing between file and log if the first transaction in the log that adds records is one of ours, which counts that
-number up by one, and adds those of one slot to all that the file has. A log that adds none must change no page but the
-first, which has no data in it. Both are tried on a private copy, which must be a whole database in the end.
+Another program may have set the mark that `foreign_log` goes by, as the first to write into the log, or have written
+none. No version is missing between file and log if the first transaction in the log that adds records is one of ours,
+whose mark follows that number, and adds those of one slot to all that the file has. A log that adds none must leave
+every row of ours as it is, and change the first page alone, or pages other than that. Both are tried on a private copy,
+which must be a whole database in the end.
 """
 
 import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from backends.sqlite.plain import harden, next_number, uri_of
+from backends.sqlite import schema
+from backends.sqlite.plain import follows, harden, uri_of
 from backends.sqlite.private_copy import copy_parts, private_folder
 
 _HEADER_BYTES = 32
@@ -57,6 +60,7 @@ def _follows(copy: Path) -> bool:
     log = Path(f"{copy}-wal")
     whole = log.replace(copy.with_name("whole"))
     mark, known = _state(copy, "mode=ro&immutable=1")
+    rows = _digest_of_rows(copy, "mode=ro&immutable=1")
     grown = False
     pages: set[int] = set()
     with whole.open("rb") as source, log.open("wb", buffering=0) as target:
@@ -69,10 +73,12 @@ def _follows(copy: Path) -> bool:
             (number, schema), (mark, found) = mark, _state(copy, "mode=ro")
             if found != known:
                 one_slot = len({(ident >> 32, slot) for ident, slot, _ in found - known}) == 1
-                if not (known < found and one_slot and mark == (next_number(number), schema)):
+                if not (known < found and one_slot and follows(mark[0], number) and mark[1] == schema):
                     return False
                 grown = True
-    return (grown or pages == {1}) and _is_whole(copy) and known <= _state(copy, "mode=ro")[1]
+    if not grown and ((1 in pages and len(pages) > 1) or _digest_of_rows(copy, "mode=ro") != rows):
+        return False
+    return _is_whole(copy) and known <= _state(copy, "mode=ro")[1]
 
 
 def _transactions(source: BinaryIO, whole: Path) -> Iterator[tuple[bytes, set[int]]]:
@@ -92,11 +98,21 @@ def _transactions(source: BinaryIO, whole: Path) -> Iterator[tuple[bytes, set[in
 
 
 def _state(copy: Path, options: str) -> tuple[tuple[int, int], _Records]:
-    """The counts of writes and of changes of the schema, and the records, of a copy with the log that is beside it."""
+    """The mark of the last write and the count of changes of the schema, and the records: of a copy with its log."""
     with closing(_opened(copy, options)) as connection:
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         (schema,) = connection.execute("PRAGMA schema_version").fetchone()
         return (number, schema), set(connection.execute("SELECT id, slot, digest FROM records"))
+
+
+def _digest_of_rows(copy: Path, options: str) -> bytes:
+    """A digest of every row in the tables of a store."""
+    digest = blake2b()
+    with closing(_opened(copy, options)) as connection:
+        for table in sorted(schema.TABLES):
+            for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):  # noqa: S608 - the names are ours
+                digest.update(repr(row).encode())
+    return digest.digest()
 
 
 def _is_whole(copy: Path) -> bool:

@@ -3,10 +3,13 @@
 import os
 import sqlite3
 import sys
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
-_NUMBERS = 1 << 31
+_LINK_BITS = 16
+_LINK_MASK = (1 << _LINK_BITS) - 1
+_RANDOM_MASK = 0x7FFF
 _LIMITS = (
     (sqlite3.SQLITE_LIMIT_ATTACHED, 0),  # raised for a moment by `collect`, whose VACUUM attaches a file
     (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000),
@@ -26,9 +29,26 @@ def uri_of(path: Path, options: str) -> str:
     return f"file:{quote(os.fsencode(os.sep + name.lstrip(os.sep))) if os.sep == '/' else name}?{options}"
 
 
-def next_number(number: int) -> int:
-    """Return what the count of writes in ``user_version`` is after one more."""
-    return (number + 1) % _NUMBERS
+def next_number(number: int, chance: int) -> int:
+    """Return a mark for the write transaction that comes after one with this mark.
+
+    A part of it is random, and a part is made of the mark before: so copies of one file that are written apart have
+    different marks from their first transaction on, and a mark still shows which one it follows.
+
+    Args:
+        number: The mark before.
+        chance: A random number.
+    """
+    return (chance & _RANDOM_MASK) << _LINK_BITS | _link(number)
+
+
+def follows(number: int, before: int) -> bool:
+    """Tell whether a mark is one that `next_number` may have made for the transaction after another."""
+    return number & _LINK_MASK == _link(before)
+
+
+def _link(number: int) -> int:
+    return zlib.crc32(number.to_bytes(4, "big", signed=True)) & _LINK_MASK
 
 
 def harden(connection: sqlite3.Connection) -> None:

@@ -517,14 +517,50 @@ def test_a_removed_index_of_the_log_is_named(store: Path) -> None:
     assert slots(store) == 4
 
 
-def test_two_lines_of_one_store_are_told_apart(store: Path, tmp_path: Path) -> None:
-    """A backup that was worked on elsewhere is not taken for the file that a log belongs to."""
-    backup = backup_store(store, tmp_path / "backup.db")
-    with closing(open_backend(backup)) as backend:
-        fill(backend, 2, first=4)
+@pytest.mark.parametrize("how", ["backup_store", "cp"])
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_two_lines_of_one_store_are_told_apart(store: Path, tmp_path: Path, how: str, writes: int) -> None:
+    """A copy that was worked on elsewhere is not taken for the file that a log belongs to, however long both are."""
+    copy = tmp_path / "copy.db"
+    if how == "cp":
+        shutil.copy(store, copy)
+    else:
+        backup_store(store, copy)
+    with closing(open_backend(copy)) as backend:
+        for slot in range(4, 4 + writes):
+            backend.append("main", slot, [Record(b"other")], write_id=f"o{slot}")
     killed(store)
-    backup.replace(store)
+    copy.replace(store)
     refused(store)
+
+
+_TOOL = """BEGIN;
+CREATE TABLE zz(a INTEGER PRIMARY KEY, b);
+INSERT INTO zz VALUES(1, 'old'), (2, hex(zeroblob(900)));
+COMMIT"""
+
+
+@pytest.mark.parametrize("beside", ["its file", "another file"])
+def test_a_log_of_another_tool_alone_is_taken_in_if_it_belongs(store: Path, tmp_path: Path, beside: str) -> None:
+    """The log has no first page, so nothing in it shows which file it belongs to."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.executescript(_TOOL)
+    copy = tmp_path / "copy.db"
+    shutil.copy(store, copy)
+    with closing(open_backend(store)) as backend:
+        fill(backend, 40, first=4)
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("VACUUM")  # the same rows on other pages
+    killed(store, "UPDATE zz SET b='new' || substr(b, 4)")
+    if beside == "another file":
+        copy.replace(store)
+        refused(store)
+        return
+    with closing(open_backend(store)) as backend:
+        assert [damage for damage in backend.check() if not damage.note] == []
+        assert backend.tail("main").slot == 43
+    with closing(sqlite3.connect(store)) as other:
+        assert other.execute("SELECT b FROM zz WHERE a=1").fetchone() == ("new",)
 
 
 def test_a_kill_between_keeping_and_replacing_leaves_a_store_that_opens(store: Path) -> None:
