@@ -7,6 +7,7 @@ themselves come from the built wheel in `make test`, else from the checkout.
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = os.environ.get("KBSTORE_LONG") == "1"
+_ROOM_BYTES = 2 << 30
 KEPT = {"KBSTORE_SHARED", "KBSTORE_LONG", "KBSTORE_WHEEL"}
 
 # After PYTHONPATH (the wheel) and before site-packages: `tests` is found here and nowhere else.
@@ -72,8 +74,25 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
 
 
+def memory_folder() -> Path | None:
+    """A folder in memory that has room for the files of a test run, and can hold programs; None if there is none."""
+    folder = Path("/dev/shm")
+    if not (sys.platform == "linux" and os.access(folder, os.W_OK)):
+        return None
+    found = os.statvfs(folder)
+    roomy = found.f_bavail * found.f_frsize >= _ROOM_BYTES
+    return folder if roomy and not found.f_flag & os.ST_NOEXEC else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse to test the checkout where the wheel was promised."""
+    """Put files into memory, and refuse to test the checkout if the wheel was promised.
+
+    Thousands of stores are made, each flushed several times: on a disk the run waits for that most of the time.
+    `make test-long` and a TMPDIR that is set keep the disk. Workers inherit the choice.
+    """
+    if not LONG and "TMPDIR" not in os.environ and (folder := memory_folder()) is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
     import kbstore
 
     wheel = os.environ.get("KBSTORE_WHEEL")

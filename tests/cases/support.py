@@ -1,4 +1,4 @@
-"""Folders with a knowledge base, and the real command line in processes of its own, as a person runs it."""
+"""Folders with a knowledge base, and the command line as a person runs it."""
 
 import json
 import os
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import kbstore
+from health.cli.main import run as health_run
+from kbstore.cli.main import run as kbstore_run
+from migrator.cli.main import run as migrator_run
+from tests.commands import run_here
 
 PROGRAM = [sys.executable, "-c", "from kbstore.cli import main; main()"]
 
@@ -42,28 +46,37 @@ class Desk:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ended:
-        """Run one command line."""
-        home = self.folder.parent / "home"
-        home.mkdir(exist_ok=True)
+        """Run one command line here, in this process, which saves half a second."""
+        return _ended(
+            *_decoded(run_here(kbstore_run, arguments, self.folder, stdin=stdin.encode(), env=self._variables(env)))
+        )
+
+    def apart(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
+        """Run one command line in a process of its own, for what only that can show."""
         found = subprocess.run(
             [*PROGRAM, *arguments],
-            input=stdin,
             text=True,
             capture_output=True,
             cwd=self.folder,
             timeout=60,
             check=False,
-            env=os.environ
-            | {
-                "PYTHONPATH": str(Path(kbstore.__file__).parent.parent),
-                "KBSTORE_AUTHOR": self.author,
-                "HOME": str(home),
-                "XDG_STATE_HOME": str(home / "state"),
-            }
-            | dict(env or {}),
+            env=os.environ | self._variables(env) | {"PYTHONPATH": str(Path(kbstore.__file__).parent.parent)},
         )
-        assert "Traceback" not in found.stderr, found.stderr
-        return Ended(found.returncode, found.stdout, found.stderr)
+        return _ended(found.returncode, found.stdout, found.stderr)
+
+    def health(self, *arguments: str, **env: str) -> Ended:
+        """Run one command line of health."""
+        return _ended(*_decoded(run_here(health_run, arguments, self.folder, env=self._variables(env))))
+
+    def migrator(self, *arguments: str) -> Ended:
+        """Run one command line of migrator."""
+        return _ended(*_decoded(run_here(migrator_run, arguments, self.folder, env=self._variables({}))))
+
+    def _variables(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        home = self.folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        own = {"KBSTORE_AUTHOR": self.author, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+        return own | dict(more or {})
 
     def ok(self, *arguments: str, stdin: str = "") -> Ended:
         """Run one that ends well."""
@@ -92,3 +105,13 @@ def two_desks(folder: Path, document: Any) -> tuple[Desk, Desk]:
     ann.ok("init", "kb.json")
     bob.ok("--store", str(ann.folder / ".kbstore" / "kb.db"), "init", "kb.json")
     return ann, bob
+
+
+def _decoded(found: tuple[int, bytes, str]) -> tuple[int, str, str]:
+    code, out, err = found
+    return code, out.decode(), err
+
+
+def _ended(code: int, out: str, err: str) -> Ended:
+    assert "Traceback" not in err, err
+    return Ended(code, out, err)

@@ -1,12 +1,10 @@
 """Runs command lines: in this process, as nearly all tests do, or in one of their own."""
 
-import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 import kbstore
 from kbstore.cli.main import run
+from tests.commands import run_here
 
 PROGRAM = [sys.executable, "-c", "from kbstore.cli import main; main()"]
 DOCUMENT = {
@@ -68,16 +67,7 @@ class Shell:
         self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, terminal: bool = False
     ) -> Result:
         """Run one command line here, in this process, and as if at a terminal where that is wanted."""
-        out, err = _stream(terminal), _stream(terminal)
-        with self._monkeypatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
-            patched.chdir(self.folder)
-            patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            for name, text in (env or {}).items():
-                patched.setenv(name, text)
-            code = run(arguments)
-        for stream in (out, err):
-            stream.flush()
-        return Result(code, out.buffer.getvalue(), err.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        return Result(*run_here(run, arguments, self.folder, stdin=stdin, env=env, terminal=terminal))
 
     def ok(self, *arguments: str, **options: Any) -> Result:
         """Run one that ends well."""
@@ -124,18 +114,3 @@ class Shell:
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a process of its own needs to find this kbstore."""
     return os.environ | {"PYTHONPATH": str(Path(kbstore.__file__).parent.parent)} | dict(more or {})
-
-
-class _Stream(io.TextIOWrapper):
-    """A stream that remembers; it can pass for a terminal."""
-
-    terminal = False
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-
-def _stream(terminal: bool) -> _Stream:
-    stream = _Stream(io.BytesIO(), encoding="utf-8")
-    stream.terminal = terminal
-    return stream

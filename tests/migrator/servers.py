@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 START_S = 60
+_LONGEST = 60
 
 
 def postgresql_binaries() -> Path:
@@ -120,8 +121,9 @@ def mariadb_is_expected() -> bool:
 
 @contextmanager
 def _folder(prefix: str) -> Iterator[Path]:
-    """A short path: that of a Unix socket may have 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    """A folder with a short path: that of a Unix socket may have 107 bytes."""
+    usual = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=usual if len(usual) < _LONGEST else "/tmp"))
     try:
         yield folder
     finally:

