@@ -67,9 +67,10 @@ def refusal(status: int, code: str, **headers: str) -> Answer:
 
 @dataclass
 class FakeS3:
-    """Listens on a port of its own; a thread for each connection.
+    """Objects, and habits of the server that answers for them.
 
     Attributes:
+        shared: The server; None for one of its own, on a port of its own, with a thread for each connection.
         tls: Speak TLS with this, from the start.
         ca: File of the certificate that its clients are to trust.
         objects: What is stored, by bucket and key.
@@ -86,6 +87,7 @@ class FakeS3:
         asked: How often which method was used.
     """
 
+    shared: "Server | None" = None
     tls: ssl.SSLContext | None = None
     ca: str = ""
     objects: dict[tuple[str, str], Stored] = field(default_factory=dict)
@@ -103,16 +105,15 @@ class FakeS3:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._server = _Server(self)
-        scheme = "https" if self.tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        self._own = None if self.shared else Server(self.tls)
+        server = self.shared or self._own
+        assert server is not None
+        server.fake, self.url = self, server.url
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        """End the server, unless it is shared."""
+        if self._own is not None:
+            self._own.close()
 
     def place(self, path: str, **options: object) -> str:
         """The URL of a store on it, ``bucket/prefix`` and options."""
@@ -245,17 +246,35 @@ class FakeS3:
         return Answer(200, text.encode(), {"Content-Type": "application/xml"})
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Listens on a port of its own; a thread for each connection.
+
+    Args:
+        tls: Speak TLS with this, from the start.
+
+    Attributes:
+        fake: Answers the requests that begin from now on.
+    """
+
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
+    fake: FakeS3
 
-    def __init__(self, fake: FakeS3) -> None:
-        self.fake = fake
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        if fake.tls is not None:
+        if tls is not None:
             # The handshake is left to the thread of the connection.
-            self.socket = fake.tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a client that goes away is none of the test's business
@@ -265,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    server: _Server
+    server: Server
 
     def handle_expect_100(self) -> bool:
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -273,10 +292,11 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _serve(self) -> None:
+        fake = self.server.fake
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = _content(self.rfile, headers)
         problem = None
-        if headers.get("x-amz-content-sha256", "").startswith(_STREAMED) and not self.server.fake.frames:
+        if headers.get("x-amz-content-sha256", "").startswith(_STREAMED) and not fake.frames:
             trailer: dict[str, str] = {}
             body = _unframed(BytesIO(body), trailer)
             headers.update(trailer)
@@ -288,9 +308,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        answer = problem or self.server.fake.answer(Ask(self.command, bucket, key, query, headers, body))
+        answer = problem or fake.answer(Ask(self.command, bucket, key, query, headers, body))
         self.send_response_only(answer.status)
-        told = {"Date": format_datetime(self.server.fake.now(), usegmt=True), **answer.headers}
+        told = {"Date": format_datetime(fake.now(), usegmt=True), **answer.headers}
         for name, value in told.items():
             self.send_header(name, value)
         if answer.status not in (204, 304):

@@ -5,9 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
-from examples.s3.server import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, raw_client, seaweed
+from examples.s3.server import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, seaweed
+from examples.s3.server import raw_client as new_raw_client
 
 __all__ = [
     "ACCESS_KEY",
@@ -20,6 +22,9 @@ __all__ = [
     "seaweed",
     "use_credentials",
 ]
+
+raw_client = cache(new_raw_client)
+"""A plain boto3 client of a server: see `examples.s3.server`. One for each, since making it takes 0.1 s."""
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
