@@ -257,7 +257,7 @@ def read_small(file: Path) -> bytes:
 def _small(source: IO[bytes]) -> bytes:
     data = source.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
-        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_BYTES >> 20} MiB")
+        raise OSError(errno.EOVERFLOW, f"it is larger than {LARGEST_BYTES >> 20} MiB")
     return data
 
 

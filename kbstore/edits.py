@@ -71,8 +71,8 @@ class Budget:
         self.work_left -= amount
         if self.work_left < 0:
             raise PatchError(
-                "this patch shifts too many array elements, or moves too much, to be applied in reasonable time",
-                hint="commit the changed document, or replace the array as a whole",
+                f"this patch moves or copies more than {self._limits[1]:,} array elements, or as much in long values",
+                hint="commit the changed document instead of a patch, or split the patch into several",
             )
 
 

@@ -37,7 +37,7 @@ def check_setting(name: str, value: Sequence[str] | None) -> None:
         if value is not None and not (0 < len(value) <= _MOST_NAMES and all(value) and len(set(value)) == len(value)):
             raise KBStoreError(
                 f"{', '.join(map(shorten, value)) or 'nothing'!r} cannot identify elements",
-                hint="name one member, or several that differ, with commas between them: city,hall",
+                hint=f"name 1 to {_MOST_NAMES} members that differ, with commas between them: city,hall",
             )
         return
     if name != COLLECTION:

@@ -247,7 +247,7 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
         if before is not None and not stat.S_ISREG(before.st_mode):
             raise WorkFileError(f"{path} is not a file and cannot be replaced by one")
         if before is not None and not os.access(target, os.W_OK):
-            raise WorkFileError(f"{path} is write-protected; it was not changed", hint=f"chmod u+w {path}")
+            raise WorkFileError(f"{path} is write-protected; it was not changed", hint=_writable_by(path, before))
         temporary, descriptor = _open_beside(target, mode)
         ours = os.fstat(descriptor)
         exchanged = exchanged_name(temporary)
@@ -290,6 +290,12 @@ def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: s
 
 def _changed(path: Path) -> FileChanged:
     return FileChanged(f"{path} was changed by another program meanwhile; it was not overwritten", hint=RUN_AGAIN)
+
+
+def _writable_by(path: Path, status: os.stat_result) -> str:
+    if hasattr(os, "geteuid") and os.geteuid() not in (0, status.st_uid):
+        return f"it belongs to another user (uid {status.st_uid}): ask its owner, or work in a folder of your own"
+    return f"chmod u+w {path}"
 
 
 def _status(path: Path) -> os.stat_result | None:

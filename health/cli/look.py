@@ -40,7 +40,7 @@ def check_command(
     deadline: float | None,
     no_record: bool,
 ) -> None:
-    r"""Run all checks, or those named, and what they need.
+    """Run all checks, or those named, and what they need.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def check_command(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 @click.pass_context
 def list_command(ctx: click.Context, as_json: bool) -> None:
-    r"""List all checks: built-in ones, and those of plug-ins.
+    """List all checks: built-in ones, and those of plug-ins.
 
     \b
     Example:
@@ -86,7 +86,7 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def explain_command(ctx: click.Context, name: str) -> None:
-    r"""Say what a check looks at, when it fails, what to do then, and what helped before.
+    """Say what a check looks at, when it fails, what to do then, and what helped before.
 
     \b
     Example:

@@ -84,7 +84,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @shared_options
 def commands() -> None:
-    r"""Checks of a knowledge base, its backend and its database.
+    """Checks of a knowledge base, its backend and its database.
 
     \b
     Exit codes: 0 healthy, 1 degraded, 2 unhealthy, 3 it could not be found out (also a wrong command line).

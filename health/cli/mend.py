@@ -19,7 +19,7 @@ from kbstore.render.escape import visible
 @click.option("--dry-run", is_flag=True, help="Only say what would be run.")
 @click.pass_context
 def fix_command(ctx: click.Context, name: str, dry_run: bool) -> None:
-    r"""Run the remedy of a check, where that is allowed, and check again.
+    """Run the remedy of a check, where that is allowed, and check again.
 
     \b
     Example:
@@ -50,7 +50,7 @@ def fix_command(ctx: click.Context, name: str, dry_run: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def drill_command(ctx: click.Context, revision: str | None, as_json: bool) -> None:
-    r"""Restore a version to a scratch place and see that it is what was committed.
+    """Restore a version to a scratch place and see that it is what was committed.
 
     \b
     Example:

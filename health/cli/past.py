@@ -23,7 +23,7 @@ from kbstore.render.escape import visible
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one result a line.")
 @click.pass_context
 def history_command(ctx: click.Context, name: str | None, days: float, as_json: bool) -> None:
-    r"""Show the last days as a strip for each check; of one check also when it changed, and notes.
+    """Show the last days as a strip for each check; of one check also when it changed, and notes.
 
     \b
     Example:
@@ -56,7 +56,7 @@ def history_command(ctx: click.Context, name: str | None, days: float, as_json: 
 @click.argument("text")
 @click.pass_context
 def note_command(ctx: click.Context, name: str, text: str) -> None:
-    r"""Write down what fixed a check; it is shown when the check fails again.
+    """Write down what fixed a check; it is shown when the check fails again.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def note_command(ctx: click.Context, name: str, text: str) -> None:
 @click.option("--reason", required=True, metavar="TEXT", help="Why; who is on duty next sees it.")
 @click.pass_context
 def silence_command(ctx: click.Context, name: str, span: str, reason: str) -> None:
-    r"""Send no alerts about a check for a while. It is still watched, and its results are still kept.
+    """Send no alerts about a check for a while. It is still watched, and its results are still kept.
 
     \b
     Example:

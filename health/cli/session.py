@@ -91,9 +91,11 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], No
     return callback
 
 
-def _allow_insecure(_: click.Context, __: click.Parameter, value: bool) -> None:
+def _allow_insecure(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        os.environ[INSECURE] = "*"  # for the worker as well
+        os.environ[INSECURE] = "*"
+        # A worker that was started before has the environment as it was.
+        session_of(ctx).early = None
 
 
 def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:

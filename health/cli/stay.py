@@ -19,7 +19,7 @@ from kbstore.render.escape import visible
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="End after N rounds.")
 @click.pass_context
 def watch_command(ctx: click.Context, interval: float | None, rounds: int | None) -> None:
-    r"""Check again and again, and send alerts on what changes for good.
+    """Check again and again, and send alerts on what changes for good.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def watch_command(ctx: click.Context, interval: float | None, rounds: int | None
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 takes a free one.")
 @click.pass_context
 def serve_command(ctx: click.Context, host: str | None, port: int | None) -> None:
-    r"""Answer over HTTP: /livez, /readyz, /health and /metrics.
+    """Answer over HTTP: /livez, /readyz, /health and /metrics.
 
     Without a token everybody sees one word: how it is. Set serve.token in the configuration, and who sends it as
     "Authorization: Bearer TOKEN" sees everything.
@@ -61,11 +61,12 @@ def serve_command(ctx: click.Context, host: str | None, port: int | None) -> Non
         raise HealthError(f"health serve needs {fault.name}", hint="pip install 'kbstore[health]'") from None
     settings = session_of(ctx).settings()
     address = host if host is not None else settings.serve.host
+    port = settings.serve.port if port is None else port
     board = Board(lambda: Engine(settings), lambda text: click.echo(visible(text), err=True))
     try:
-        listener = listen(address, settings.serve.port if port is None else port)
+        listener = listen(address, port)
     except OSError as fault:
-        text = f"cannot listen on {address}: {fault.strerror or fault}"
+        text = f"cannot listen on {address}, port {port}: {fault.strerror or fault}"
         raise HealthError(text, hint="choose another with --host and --port") from None
     signal.signal(signal.SIGTERM, _end)
     with listener:

@@ -500,6 +500,9 @@ def test_a_write_protected_file_is_left_alone(kb: Shell, monkeypatch: pytest.Mon
     before = kb.file.read_bytes()
     monkeypatch.setattr("kbstore.workfile.os.access", lambda path, mode: Path(path) != kb.file)  # root may write all
     assert "write-protected" in kb.fails(3, "checkout", "v1").err
+    assert f"hint: chmod u+w {kb.file}" in kb.fails(3, "checkout", "v1").err
+    monkeypatch.setattr("kbstore.workfile.os.geteuid", lambda: kb.file.stat().st_uid + 1)
+    assert f"belongs to another user (uid {kb.file.stat().st_uid})" in kb.fails(3, "checkout", "v1").err
     assert kb.file.read_bytes() == before
 
 

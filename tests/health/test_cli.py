@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.hosts import INSECURE
 from health.cli.main import COMMANDS, run
 from tests.health.support import command, demo_store
 
@@ -102,9 +103,22 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         text = capsys.readouterr().out
         assert "Example:" in text
         assert f"health {name}" in text
+        assert "\\b" not in text
     assert run(["--help"]) == 0
     told = capsys.readouterr().out
     assert all(re.search(rf"^  {name}\b", told, re.MULTILINE) for name in COMMANDS)
+
+
+def test_insecure_reaches_the_worker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was started before the option was read has another environment, so it is not used."""
+
+    class Early:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError("used")
+
+    monkeypatch.setenv(INSECURE, "")
+    assert run(["check", "store.reachable"], early=Early()) == 3  # type: ignore[arg-type]
+    assert run(["check", "store.reachable", "--insecure"], early=Early()) != 3  # type: ignore[arg-type]
 
 
 def test_list_and_explain(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,5 +135,5 @@ def test_a_port_that_is_taken(server: Server, folder: Path) -> None:
     call = [sys.executable, "-c", "from health.cli import main; main()", "serve", "--port", str(server.port)]
     done = subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "error: cannot listen on 127.0.0.1" in done.stderr
+    assert f"error: cannot listen on 127.0.0.1, port {server.port}: " in done.stderr
     assert "hint: choose another with --host and --port" in done.stderr
