@@ -4,12 +4,11 @@ A backup that was never restored is a hope. The drill writes a whole version, pi
 reads it back and compares its state hash with the one in the version's event.
 """
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from backends.folders import temporary_folder
 from health.context import Context
 from kbstore.clock import format_time
 
@@ -67,8 +66,8 @@ def drill(ctx: Context, revision: str | None = None) -> Drill:
             revision = f"v{seq}"
         version = store.version(revision)
         try:
-            with tempfile.TemporaryDirectory(prefix="health-drill-") as place:
-                file = Path(place, "restored.json")
+            with temporary_folder() as folder:
+                file = folder / "restored.json"
                 file.write_bytes(dumps(store.checkout(version)))
                 found = root_of(loads(file.read_bytes())).address.hex()
                 size = file.stat().st_size

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from backends.folders import temporary_folder
 from migrator.clock import Clock
 from migrator.context import Context, live_catalog
 from migrator.engines import Engine, Limits
@@ -154,9 +154,7 @@ class Work:
             return [Result(item.migration.name, _not_executed(engine, item), "not_executed") for item in items]
         if engine.rehearsal == "transaction":
             return self.runner().rehearse(items, records, direction)
-        from tempfile import TemporaryDirectory
-
-        with TemporaryDirectory(prefix="migrator") as folder, engine.copy(Path(folder)) as copy:
+        with temporary_folder() as folder, engine.copy(folder) as copy:
             history = History(copy, self.clock, self.history.who)
             history.create()
             copy.changed_by_others()

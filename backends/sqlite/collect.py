@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from backends.contract import TRUTH, Collection
+from backends.folders import remove_left_folders
 from backends.sqlite import chunks, file
 from backends.sqlite.caches import remove_snapshot, unreadable
 from backends.sqlite.connection import Connection
@@ -50,6 +51,7 @@ def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[i
     if dry_run:
         return Collection(len(plan.snapshots), dropped_bytes, plan.bodies, plan.chunks, before, None)
     remove_left_drafts(owner.real.parent)
+    remove_left_folders()
     dropped = 0
     for ident, _ in plan.snapshots:
         dropped += owner.write(partial(remove_snapshot, ident=ident))

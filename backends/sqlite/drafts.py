@@ -11,18 +11,15 @@ import errno
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from backends.folders import folder_lock
 from backends.sqlite.plain import family
 
 DRAFT = ".new"
 _LEFT = re.compile(r"\..+\.\d+-\d+\.new(-wal|-shm|-journal)?|\.kb\.db\.\d+\.probe", re.DOTALL)
 _KEPT = re.compile(r"(.+)\.replaced-.+", re.DOTALL)
-_TRIES = 6000
-_PAUSE_S = 0.005
-"""Who removes what was left, or writes the knowledge base's file there, has the lock for less than all tries."""
 
 
 @contextlib.contextmanager
@@ -34,7 +31,7 @@ def drafting(target: Path) -> Iterator[Path]:
     """
     draft = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}{DRAFT}")
     remove_left_drafts(target.parent)
-    with _folder_lock(target.parent, alone=False) as locked:
+    with folder_lock(target.parent, alone=False) as locked:
         if locked is False:
             raise OSError(errno.EAGAIN, "another program keeps its folder locked")
         try:
@@ -48,7 +45,7 @@ def drafting(target: Path) -> Iterator[Path]:
 
 def remove_left_drafts(folder: Path) -> None:
     """Remove drafts and second names that nobody needs, unless somebody makes one in this folder now."""
-    with _folder_lock(folder, alone=True) as alone:
+    with folder_lock(folder, alone=True) as alone:
         if alone:
             for left in folder.iterdir():
                 if _LEFT.fullmatch(left.name) or _is_second(left):
@@ -82,35 +79,3 @@ def _is_same(name: Path, other: Path) -> bool:
         return os.path.samestat(name.lstat(), other.lstat())
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _folder_lock(folder: Path, *, alone: bool) -> Iterator[bool | None]:
-    """Lock a folder, and tell whether that worked; None where there are no such locks.
-
-    It is no lock of SQLite's, and no file of a store is opened.
-    """
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):
-        yield None
-        return
-    try:
-        had: bool | None = False
-        for attempt in range(1 if alone else _TRIES):
-            if attempt:
-                time.sleep(_PAUSE_S)
-            try:
-                fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-                had = True
-                break
-            except BlockingIOError:
-                continue
-            except OSError:
-                had = None  # a file system without such locks: nobody gets them here
-                break
-        yield had
-    finally:
-        os.close(handle)

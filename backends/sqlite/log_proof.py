@@ -15,9 +15,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from backends.folders import temporary_folder
 from backends.sqlite import schema
 from backends.sqlite.plain import follows, harden, uri_of
-from backends.sqlite.private_copy import copy_parts, private_folder
+from backends.sqlite.private_copy import copy_parts
 
 _HEADER_BYTES = 32
 _FRAME = struct.Struct(">I I 8s 8x")
@@ -33,7 +34,7 @@ def proves_to_follow(path: Path, log: str) -> bool:
     False also if it cannot be tried: no room for the copy, or a file that is being replaced.
     """
     try:
-        with private_folder() as folder:
+        with temporary_folder() as folder:
             return _copied(path, log, folder) and _follows(folder / path.name)
     except (OSError, sqlite3.Error):
         return False

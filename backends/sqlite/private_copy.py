@@ -1,24 +1,9 @@
-"""Copies files of a store into a private folder, where what SQLite does to them is nobody's business."""
+"""Copies files of a store into another folder, where what SQLite does to them is nobody's business."""
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder for temporary files, which is removed in the end with all that is in it.
-
-    Removed by this call only: a child of a fork, which may end meanwhile, lets it be.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="kbstore-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_parts(parts: Iterable[Path], folder: Path) -> None:

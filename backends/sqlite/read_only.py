@@ -11,11 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from backends.errors import CorruptStore, StoreUnavailable
+from backends.folders import temporary_folder
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, is_full
 from backends.sqlite.foreign_journal import refuse_foreign_journal
 from backends.sqlite.foreign_log import refuse_foreign_log
-from backends.sqlite.private_copy import copy_parts, private_folder
+from backends.sqlite.private_copy import copy_parts
 
 _BLOCKED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _COPIES = 5
@@ -88,32 +89,38 @@ class ReadOnlyConnection:
 
         The copy has no name any more when this returns, so it ends with the process, however that ends.
         """
-        with private_folder() as folder:
-            copy = folder / real.name
-            for attempt in range(_COPIES):
-                if attempt:
-                    time.sleep(_PAUSE_S * attempt)
-                self.seen = before = signature(real)
-                parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
-                for old in folder.iterdir():
-                    old.unlink()
-                try:
-                    copy_parts(parts, folder)
-                except OSError as error:
-                    if signature(real) == before:
-                        raise StoreUnavailable(
-                            f"{path} has a log that must be read from a copy, and the copy cannot be made: {error}",
-                            hint="free room for temporary files, or open the store once as a user who may write it",
-                        ) from error
-                if signature(real) != before:
-                    continue  # a writer was at work, so the parts need not fit together
-                try:
-                    with file.opening(path):
-                        _bring_in(path, copy)
-                        return _probed(path, copy, "mode=ro&immutable=1")
-                except CorruptStore:
-                    if attempt == _COPIES - 1:
-                        raise
+        try:
+            with temporary_folder() as folder:
+                return self._copied(path, real, folder)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{path} has a log that must be read from a copy, and the copy cannot be made: {error}",
+                hint="open the store once as a user who may write it, or free room for temporary files (TMPDIR)",
+            ) from error
+
+    def _copied(self, path: Path, real: Path, folder: Path) -> sqlite3.Connection:
+        copy = folder / real.name
+        for attempt in range(_COPIES):
+            if attempt:
+                time.sleep(_PAUSE_S * attempt)
+            self.seen = before = signature(real)
+            parts = [real, *(Path(p) for p in (file.log_of(real), file.journal_of(real)) if file.waiting_bytes(p))]
+            for old in folder.iterdir():
+                old.unlink()
+            try:
+                copy_parts(parts, folder)
+            except OSError:
+                if signature(real) == before:
+                    raise
+            if signature(real) != before:
+                continue  # a writer was at work, so the parts need not fit together
+            try:
+                with file.opening(path):
+                    _bring_in(path, copy)
+                    return _probed(path, copy, "mode=ro&immutable=1")
+            except CorruptStore:
+                if attempt == _COPIES - 1:
+                    raise
         raise StoreUnavailable(
             f"{path} is being written, and cannot be copied meanwhile", hint="wait a moment, then open it again"
         )

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from backends import backup_store, create_backend, open_backend, restore_store
+from backends import backup_store, create_backend, folders, open_backend, restore_store
 from backends.contract import Record
 from backends.errors import BackendError, CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
-from backends.sqlite import drafts, file
+from backends.sqlite import file
 from backends.sqlite.drafts import DRAFT, drafting
 from tests.backends.samples import fill
 
@@ -654,7 +654,7 @@ def test_a_kept_store_that_another_program_removes_is_missed(
 
 def test_no_draft_is_made_without_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has the folder's lock alone takes each draft for left: nobody makes one then."""
-    monkeypatch.setattr(drafts, "_TRIES", 2)
+    monkeypatch.setattr(folders, "_TRIES", 2)
     handle = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
