@@ -11,6 +11,7 @@ import pytest
 
 from kbstore import OutcomeUnknown, Store, dumps
 from tests.cli.support import DOCUMENT, Shell
+from tests.conftest import LONG
 
 LINES = b"".join(
     json.dumps(
@@ -425,7 +426,10 @@ def test_real_histories_come_in_whole(shell: Shell, shared: Path, name: str) -> 
     assert len(rows) == len(lines) == {"mime-db": 234, "kev": 77}[name]
     assert [row["message"] for row in rows] == [line["message"] for line in lines]
     with Store.open(shell.folder / "real.db", read_only=True) as kb:
+        # Reading each of them takes as long as all the rest: `make test` reads every tenth, and the newest.
         for seq, line in enumerate(lines, 1):
+            if not LONG and seq % 10 and seq < len(lines):
+                continue
             assert dumps(kb.checkout(seq)) == dumps(line["document"])
     told = shell.ok("checkout", f"v{len(lines) // 2}", "-o", "-", "--store", "real.db").raw
     assert dumps(json.loads(told)) == dumps(lines[len(lines) // 2 - 1]["document"])

@@ -12,20 +12,29 @@ from typing import Any
 
 import pytest
 
+from health.cli.main import run
 from kbstore import Store
 from migrator import DatabaseMigrator
-from tests.health.support import ROOT, command, demo_store
+from tests.commands import run_here
+from tests.health.support import ROOT, demo_store
 from tests.s3.servers import MotoServer, raw_client, use_credentials
 
-PATIENT = "[thresholds]\ns3_p95_degraded_s = 60\ns3_p95_unhealthy_s = 60\ndb_degraded_s = 60\n"
+CHECKS = (
+    *("clock", "db.connect", "migrations.ahead", "migrations.checksum", "migrations.dirty", "migrations.pending"),
+    *("s3.bucket", "s3.conditional", "s3.latency", "sqlite.wal", "store.chain", "store.disk", "store.head"),
+    *("store.log_readable", "store.reachable", "store.size", "store.snapshot", "store.write_probe"),
+)
+PATIENT = "[thresholds]\ns3_p95_degraded_s = 60\ns3_p95_unhealthy_s = 60\ndb_degraded_s = 60\n" + "".join(
+    f'[checks."{name}"]\ntimeout = 60\n' for name in CHECKS
+)
 """The machine that runs the tests may be busy; how quick things are is not what is tested here."""
 
 
 def check(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and report of ``health check`` in a folder."""
-    done = command("check", *arguments, "--format", "json", cwd=folder)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    code, out, err = run_here(run, ["check", *arguments, "--format", "json"], folder)
+    assert out, err
+    return code, json.loads(out)
 
 
 def bad(report: dict[str, Any]) -> dict[str, str]:

@@ -22,8 +22,8 @@ from kbstore.errors import ConflictError, StoreUnavailable
 from tests.conftest import LONG, takes_long
 from tests.s3.proxy import Faults, Proxy
 
-RUNS = 1000 if LONG else 50
-_BATCH = 10
+RUNS = 1000 if LONG else 20
+_BATCH = 10 if LONG else 5
 ACTS = 3 if LONG else 2
 BATCH = 3
 PATIENCE_S = 0.3

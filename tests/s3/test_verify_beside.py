@@ -8,11 +8,12 @@ import pytest
 
 from backends.s3 import S3Backend
 from kbstore import Store
+from tests.conftest import LONG
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_care import noise, store_on
 from tests.store.support import eager_snapshots, replacing
 
-ROUNDS = 6
+ROUNDS = 6 if LONG else 3
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_what_happens_between_two_requests_is_no_damage(bucket: Bucket, act: Cal
         assert (report.problems, report.caches) == ([], []), at
         assert report.versions >= 35
         calls = count[0]
-        at += 1 if at < 20 else 5
+        at += 1 if LONG else 3 if at < 20 else 8
     assert calls > 40
 
 

@@ -1,5 +1,6 @@
 """Revisions: every way to name a version names exactly one, or says which it could be."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,12 +14,12 @@ from tests.store.support import START, Ticks, replacing
 
 
 @pytest.fixture
-def kb(location: str) -> Store:
+def kb(location: str) -> Iterator[Store]:
     """Ten versions, a day apart, the first at noon of 27 January 2025."""
-    store = Store.create(location, {"n": 1}, clock=Ticks(step=timedelta(days=1)))
-    for n in range(2, 11):
-        store.commit(patch=replacing("/n", n), message=f"to {n}")
-    return store
+    with Store.create(location, {"n": 1}, clock=Ticks(step=timedelta(days=1))) as store:
+        for n in range(2, 11):
+            store.commit(patch=replacing("/n", n), message=f"to {n}")
+        yield store
 
 
 @pytest.mark.parametrize(
