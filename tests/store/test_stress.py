@@ -17,7 +17,7 @@ from pathlib import Path
 
 import kbstore
 from kbstore import Store
-from tests.conftest import LONG, takes_long
+from tests.conftest import LONG, takes_longest
 
 SCRIPT = Path(__file__).with_name("stressing.py")
 SECONDS = 600 if LONG else 60
@@ -268,7 +268,7 @@ def plain_sqlite(stress: Stress, dice: random.Random) -> None:
         stress.wrong.append(f"false damage by SQLite: {out}")
 
 
-@takes_long
+@takes_longest
 def test_nothing_acknowledged_is_lost_under_stress(tmp_path: Path) -> None:
     """Writers with several handles, threads and forks, killed and stopped at random, beside care, checks and tools."""
     folders = [tmp_path / name for name in ("store", "notes", "scratch")]
