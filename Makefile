@@ -5,8 +5,10 @@ BIN := .venv/bin
 SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '*.sql' -o -name 'py.typed') README.md
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
+SAMPLE ?= 300
+SEED ?= 1
 
-.PHONY: help venv demo test test-long s3rver cases lint audit format bench bench-s3 clean
+.PHONY: help venv demo test test-long s3rver cases lint audit format bench bench-s3 mutants clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
@@ -19,6 +21,7 @@ help:
 	@echo "make format     ruff format"
 	@echo "make bench      the figures of the README, measured here"
 	@echo "make bench-s3   requests and round trips of a store on S3"
+	@echo "make mutants    changes of the code that no test notices (SAMPLE=$(SAMPLE) SEED=$(SEED))"
 	@echo "make clean      remove what these made"
 
 venv: .venv/.made
@@ -77,6 +80,13 @@ bench: .venv/.made
 
 bench-s3: .venv/.made
 	@$(BIN)/python -m benchmarks.s3
+
+.venv/.mutants: .venv/.made
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[mutants]'
+	@touch $@
+
+mutants: .venv/.mutants
+	@$(BIN)/python -m tools.mutants --sample $(SAMPLE) --seed $(SEED) --jobs $(JOBS)
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
