@@ -5,6 +5,7 @@ newest 20 are kept, of 256 MB together at most, but the newest in any case.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,8 @@ _COPIES = 20
 _BYTES = 256 << 20
 _MODE = 0o600
 _NOTE = ".note"
+
+Proved = Callable[[FileState | None, str], bool]
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,8 +109,13 @@ class LostFiles:
             raise KBStoreError(f"there is no copy {number} in {self._folder}", hint="kbstore lost lists all copies")
         return kept[number - 1]
 
-    def restore(self, kept: Kept, project: Project | None) -> None:
+    def restore(self, kept: Kept, project: Project | None, proved: Proved) -> None:
         """Put a copy back into its file, with the version that it was taken from; what is there now is kept first.
+
+        Args:
+            kept: The copy.
+            project: Where the file is remembered.
+            proved: Whether the store has what the file holds; told what is remembered of it, and the digest.
 
         Raises:
             WorkFileError: The file is outside of the folder (which may come from a stranger), or cannot be written.
@@ -125,7 +133,7 @@ class LostFiles:
             now = WorkFile(kept.file).raw()
             unchanged = sha256(now).hexdigest()
             state = project.state_of(kept.file) if project is not None else None
-            if state is None or state.digest != unchanged or state.dirty:
+            if not proved(state, unchanged):
                 self.keep(kept.file, now, state)
         replace_file(kept.file, data, _MODE, unchanged=unchanged)
         if project is not None and note.state is not None:

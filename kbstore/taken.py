@@ -68,6 +68,31 @@ def remembered(store: Store, state: FileState) -> Version | None:
     return version if version.id == state.id else None
 
 
+def proved(store: Store, state: FileState | None, digest: str) -> bool:
+    """Return whether what a file holds is a version that can be read here, so that nothing is lost with the file.
+
+    Args:
+        store: The store.
+        state: What is remembered of the file.
+        digest: What it holds now.
+
+    Cost: reads the version.
+    """
+    if state is None or state.digest != digest or state.dirty:
+        return False
+    try:
+        if state.branch != store.branch:
+            if state.branch not in store.branches():
+                return False
+            store = Store(store.backend, branch=state.branch)
+        version = remembered(store, state)
+        if version is not None and version.seq:
+            store.checkout(version)
+    except KBStoreError:
+        return False
+    return version is not None
+
+
 def named_base(store: Store, revision: str, name: str = "") -> Version:
     """Return a version of the open branch that a change was made from.
 
@@ -117,5 +142,6 @@ def _refuse(store: Store, name: str, state: FileState) -> Version:
         )
     raise BaseUnknown(
         f"{name} was taken from {base}, which this store does not contain; its newest version is {store.head().name}",
-        hint="kbstore diff REV compares the file with a version; kbstore commit --base REV commits what differs",
+        hint="kbstore diff REV compares the file with a version; kbstore commit --base REV commits what differs; "
+        "kbstore checkout HEAD --force writes the newest version into the file, and keeps a copy",
     )

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from kbstore.canonical import JSON
 from kbstore.filelock import locked
-from kbstore.lost import LostFiles
+from kbstore.lost import LostFiles, Proved
 from kbstore.project import FileState, Project, ProjectError
 from kbstore.version import Version
 from kbstore.workfile import NO_FILE, FileChanged, FileContent, WorkFile, WorkFileError, WrittenFile
@@ -38,6 +38,7 @@ class TrackedFile:
         mode: What a new file gets.
         on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
             before, once for each content that is read. Without it only those are accepted.
+        proved: Whether the store has what the file holds; told what is remembered of it, and the digest.
 
     Attributes:
         kept: True once a copy was kept of what a forced write replaced.
@@ -45,13 +46,21 @@ class TrackedFile:
     """
 
     def __init__(
-        self, file: WorkFile, project: Project | None, branch: str, *, mode: int, on_rounded: Rounded | None
+        self,
+        file: WorkFile,
+        project: Project | None,
+        branch: str,
+        *,
+        mode: int,
+        on_rounded: Rounded | None,
+        proved: Proved,
     ) -> None:
         self.file = file
         self._project = project
         self._branch = branch
         self._mode = mode
         self._on_rounded = on_rounded
+        self._proved = proved
         self._rounded: frozenset[str] = frozenset()
         self._told = ""  # digest of the content that `on_rounded` was called for last
         self.kept = False
@@ -176,13 +185,13 @@ class TrackedFile:
         )
 
     def _keep(self) -> str:
-        """Keep what the file holds if that is in no version, as far as is remembered; gives its digest."""
+        """Keep what the file holds, unless the store has it; gives its digest."""
         if not self.file.exists():
             return NO_FILE
         data = self.file.raw()
         digest = sha256(data).hexdigest()
         state = self._settled(digest)
-        if state is None or state.digest != digest or state.dirty:
+        if not self._proved(state, digest):
             folder = self._project.root if self._project is not None else self.file.path.absolute().parent
             LostFiles(folder).keep(self.file.path, data, state)
             self.kept = True

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import orjson
@@ -34,7 +35,7 @@ from kbstore.project import FileState, Project, ProjectError
 from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
 from kbstore.scanner import locate_inexact
 from kbstore.store import Store
-from kbstore.taken import BaseUnknown, find_base, named_base, remembered
+from kbstore.taken import BaseUnknown, find_base, named_base, proved, remembered
 from kbstore.trackedfile import Rounded, TrackedFile
 from kbstore.tree.build import root_of
 from kbstore.valuediff import patch_of
@@ -76,7 +77,9 @@ class WorkingCopy:
         self.notes: list[str] = []
         self._project = project
         self._branch = project.config.branch if project is not None else store.branch
-        self._tracked = TrackedFile(file, project, store.branch, mode=mode, on_rounded=on_rounded)
+        self._tracked = TrackedFile(
+            file, project, store.branch, mode=mode, on_rounded=on_rounded, proved=partial(proved, store)
+        )
         self._own = own
 
     @property
@@ -684,8 +687,21 @@ class WorkingCopy:
         made = self._made_of(content, state) if store is None or store is self.store else None
         if made is not None and state is not None and made.parents[:1] == (state.id,):
             return made
+        store = store or self.store
         try:
-            return find_base(store or self.store, self.file.path.name, state, content)
+            base = find_base(store, self.file.path.name, state, content)
         except BaseUnknown as fault:
             fault.hint = fault.hint if self._own else _OTHER_NAME
             raise
+        if state is not None and state.id and base.id != state.id and remembered(store, state) is None:
+            self._note_other_base(state, base)
+        return base
+
+    def _note_other_base(self, state: FileState, base: Version) -> None:
+        """Note that the file was taken from a version that is not here, and that another one serves as its base."""
+        told = (
+            f"{self.file.path.name} was taken from {state.name or f'v{state.seq}'}, which this store does not contain; "
+            f"{base.name} has the same content, so it counts as taken from that"
+        )
+        if told not in self.notes:
+            self.notes.append(told)

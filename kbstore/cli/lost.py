@@ -1,5 +1,6 @@
 """`kbstore lost`: lists what was overwritten by force, and brings it back."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -7,9 +8,12 @@ import click
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import note, say, say_json, write_bytes
 from kbstore.cli.session import Session, shown_path
+from kbstore.errors import KBStoreError
 from kbstore.filelock import locked
 from kbstore.lost import LostFiles
+from kbstore.project import FileState
 from kbstore.render.escape import visible
+from kbstore.taken import proved
 
 
 @command("lost")
@@ -34,7 +38,7 @@ def lost_command(session: Session, number: int | None, restore: bool, as_json: b
     if restore:
         kept = lost.number(number or 1)
         with locked(kept.file):
-            lost.restore(kept, session.found)
+            lost.restore(kept, session.found, partial(_proved, session))
         if as_json:
             say_json({"file": str(kept.file), "base": kept.base, "restored": True})
         else:
@@ -52,3 +56,12 @@ def lost_command(session: Session, number: int | None, restore: bool, as_json: b
             else:
                 taken = f", taken from {visible(kept.base)}" if kept.base else ""
                 say(f"{at}  {kept.time}  {shown_path(kept.file)}  {kept.size_bytes:,} bytes{taken}")
+
+
+def _proved(session: Session, state: FileState | None, digest: str) -> bool:
+    """Whether the store has what a file holds; not if it cannot be read."""
+    try:
+        with session.read() as store:
+            return proved(store, state, digest)
+    except KBStoreError:
+        return False

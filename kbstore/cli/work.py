@@ -69,6 +69,7 @@ def status_command(session: Session, as_json: bool) -> None:
     with session.read() as store:
         copy = session.copy(store)
         status = copy.status()
+        warn(visible(line) for line in copy.notes)
         if as_json:
             say_json(_status_fields(status, copy.file.path, store))
             return

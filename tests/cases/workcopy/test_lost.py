@@ -2,6 +2,8 @@
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,50 @@ def test_what_is_in_a_version_is_not_kept(desk: Desk) -> None:
     assert desk.run("lost", "1").code == 3
 
 
+@pytest.mark.parametrize("way", ["checkout", "lost"])
+@pytest.mark.parametrize("gone", ["backup", "store", "patch"])
+def test_what_no_version_here_has_any_more_is_kept(desk: Desk, gone: str, way: str) -> None:
+    """Nothing was changed in the file, but the store was exchanged, lost or damaged since: then the file is all."""
+    desk.write({"early": 1})
+    desk.ok("checkout", "v1", "--force")  # which makes a copy to bring back
+    desk.ok("backup", "b.db")
+    mine = {**FIRST, "late": 1}
+    desk.write(mine)
+    desk.ok("commit", "-m", "late")
+    assert desk.ok("checkout", "HEAD", "--force").code == 0  # of this store, so nothing is kept
+    store = desk.folder / ".kbstore" / "kb.db"
+    if gone == "patch":
+        with closing(sqlite3.connect(store)) as connection:
+            connection.executescript("DROP TRIGGER bodies_update; UPDATE bodies SET body=x'00' WHERE id=2")
+        desk.ok("checkout", "v1", "--force") if way == "checkout" else desk.ok("lost", "--restore")
+    else:
+        store.unlink()
+        if gone == "backup":
+            desk.ok("restore-backup", "b.db")
+        if way == "lost":
+            desk.ok("lost", "--restore")
+        else:
+            desk.run("checkout", "HEAD", "--force")
+    if gone == "store" and way == "checkout":
+        assert desk.read() == mine  # there was nothing to write
+    else:
+        assert json.loads(desk.ok("lost", "1").out) == mine
+
+
+@pytest.mark.parametrize("command", [("status",), ("commit", "-m", "more")])
+def test_another_base_is_named(desk: Desk, command: tuple[str, ...]) -> None:
+    """If the file's version is gone, and another one has its content, that is said: the next commit builds on it."""
+    desk.ok("backup", "b.db")
+    for number in (5, 1):
+        patch = json.dumps([{"op": "replace", "path": "/p/a/n", "value": number}])
+        desk.ok("apply", "-", "-m", "n", stdin=patch)
+    desk.ok("restore-backup", "b.db")
+    told = desk.ok(*command).err
+    assert "kb.json was taken from v3_" in told
+    assert "which this store does not contain; v1_" in told
+    assert "which this store does not contain" not in desk.ok("status").err
+
+
 def test_old_copies_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest 20 stay, of a size together, and the newest one whatever its size."""
     lost = LostFiles(tmp_path)
@@ -78,8 +124,8 @@ def test_a_copy_is_put_back_only_inside_of_the_folder(tmp_path: Path) -> None:
     inside, *others = lost.copies()
     for kept in others:
         with pytest.raises(WorkFileError, match="outside of"):
-            lost.restore(kept, None)
-    lost.restore(inside, None)
+            lost.restore(kept, None, lambda state, digest: False)
+    lost.restore(inside, None, lambda state, digest: False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
     assert (inner / "inside").read_bytes() == b"{}"
 
