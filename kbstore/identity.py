@@ -33,6 +33,11 @@ _MOST_CANDIDATES = 8
 _LONGEST_VALUE = 64
 
 
+def may_be_edited(names: Names) -> bool:
+    """Return whether these members may well be edited, so that an element with another key can be the same one."""
+    return len(names) == 1 and names[0] in WEAK_NAMES
+
+
 def key_of(element: JSON, names: Names) -> Key | None:
     """Return an element's key; None if a member is missing, or is neither a string nor an integer."""
     if type(element) is not dict:

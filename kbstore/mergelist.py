@@ -12,7 +12,7 @@ from kbstore.align import align
 from kbstore.canonical import JSON, MISSING, encode
 from kbstore.hunks import Splice
 from kbstore.identity import Key, Names, element_token, find_names, keys_of
-from kbstore.pairing import pair_elements
+from kbstore.pairing import pair_elements, renamed_elements
 from kbstore.pointer import escape_token
 
 _MOST_PAIRS = 1_000_000
@@ -116,13 +116,12 @@ class ListMerge:
         gone = base.values.keys() - ours.values.keys() - theirs.values.keys()
         if self._names is None or not gone:
             return
-        mine, others = self._new_rests(base, ours), self._new_rests(base, theirs)
+        mine, others = self._renamed(base, ours), self._renamed(base, theirs)
         for mark in base.marks:
-            rest = self._rest(base.values[mark]) if mark in gone and not _is_loose(mark) else None
-            if rest is not None and mine.get(rest) != others.get(rest):
+            if mark in gone and mine.get(mark) != others.get(mark):
                 token = escape_token(element_token(self._names, mark))  # type: ignore[arg-type]
                 new = [
-                    side.values[marks[rest]] if rest in marks else MISSING
+                    side.values[marks[mark]] if mark in marks else MISSING
                     for side, marks in ((ours, mine), (theirs, others))
                 ]
                 self._note(f"{self._place}/{token}", base.values[mark], *new)
@@ -134,24 +133,35 @@ class ListMerge:
             gone = (base.values.keys() & other.values.keys()) - side.values.keys()
             if not gone:
                 continue
-            rests = self._new_rests(base, side)
+            renamed = self._renamed(base, side)
             loose = any(_is_loose(mark) for mark in side.values.keys() - base.values.keys())
             before, now = _order_around(base, common), _order_around(other, common)
             same_order = [mark for mark in before if mark in common] == [mark for mark in now if mark in common]
             for mark in gone:
-                replaced = loose if _is_loose(mark) else self._rest(base.values[mark]) in rests
+                replaced = loose if _is_loose(mark) else mark in renamed
                 if replaced and not (same_order and before[mark] == now[mark]):
                     self._note_orders([base, ours, theirs])
                     return
 
-    def _new_rests(self, base: _Side, side: _Side) -> dict[bytes, Hashable]:
-        """What the elements that only this side has hold apart from their key."""
+    def _renamed(self, base: _Side, side: _Side) -> dict[Hashable, Hashable]:
+        """Elements to which this side gave another key, each with what it is known by now.
+
+        Nothing else was changed in them, or they are alike and their key is one that may be edited.
+        """
         rests = {}
         for mark in side.values.keys() - base.values.keys():
             rest = None if _is_loose(mark) else self._rest(side.values[mark])
             if rest is not None:
                 rests[rest] = mark
-        return rests
+        found: dict[Hashable, Hashable] = {}
+        for runs in zip(_between_gaps(base.marks), _between_gaps(side.marks), strict=True):
+            old, new = ([form.values[mark] for mark in run] for form, run in zip((base, side), runs, strict=True))
+            found.update((runs[0][i], runs[1][j]) for i, j in renamed_elements(old, new, self._names))
+        for mark in base.values.keys() - side.values.keys():
+            rest = None if _is_loose(mark) else self._rest(base.values[mark])
+            if rest is not None and rest in rests:
+                found[mark] = rests[rest]
+        return found
 
     def _note_orders(self, sides: Sequence[_Side], among: Container[Hashable] | None = None) -> None:
         """Note that both sides changed the order, with the order on each."""

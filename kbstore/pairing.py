@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from kbstore.align import align
 from kbstore.canonical import JSON, encode
-from kbstore.identity import WEAK_NAMES, Names, find_names, keys_of
+from kbstore.identity import Names, find_names, keys_of, may_be_edited
 
 _MOST_COMPARISONS = 900
 """Elements of a gap are compared pair by pair only where there are no more pairs than this."""
@@ -79,6 +79,21 @@ def pair_elements(
     return found
 
 
+def renamed_elements(old: Sequence[JSON], new: Sequence[JSON], names: Names | None) -> list[tuple[int, int]]:
+    """Return the indexes, in both lists, of the elements whose key was edited, as `pair_elements` tells them.
+
+    Args:
+        old: As for `pair_elements`.
+        new: Likewise.
+        names: The members that identify them; None, or members that are never edited, give nothing.
+    """
+    if names is None or not may_be_edited(names):
+        return []
+    keys, others = keys_of(names, old, new)
+    pairs = [(i, j) for kind, i, j in pair_elements(old, new, names) if kind == "="]
+    return [(i, j) for i, j in pairs if keys[i] is not None and keys[i] != others[j]]
+
+
 def marks(names: Names | None, *sides: Sequence[JSON]) -> list[list[Hashable]]:
     """Return what each element of several lists is matched by: its key, or the canonical bytes of its content."""
     if names is None and all(set(map(type, side)) == {str} for side in sides):
@@ -103,7 +118,7 @@ def _unpaired(
     olds, news = range(*gone), range(*come)
     if names is None:
         return [*olds], [*news]
-    weak = len(names) == 1 and names[0] in WEAK_NAMES
+    weak = may_be_edited(names)
     in_old, in_new = (set(old_marks), set(new_marks)) if weak else (set(), set())
     return (
         [i for i in olds if type(old_marks[i]) is bytes or (weak and old_marks[i] not in in_new)],

@@ -1,8 +1,8 @@
 """Takes over single places of an edited document, and leaves the others as they were.
 
 A pointer means the edited document. Through an array it leads by identity: an index is that of an element there, and
-its counterpart in the old document is the element with the same key, wherever that is. An element without a key has one
-only if all others of the array are where they were.
+its counterpart in the old document is the element with the same key, wherever that is, or the one whose key was edited.
+An element without a key has one only if all others of the array are where they were.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from kbstore.canonical import JSON
 from kbstore.errors import PointerError
 from kbstore.identity import Identities, Key, find_names, keys_of, parse_token
+from kbstore.pairing import renamed_elements
 from kbstore.pointer import format_pointer, parse_pointer
 
 _FOUND: Identities = {}
@@ -78,6 +79,10 @@ class _Place:
             before, after = self._without_key(old, new, (old_keys, new_keys), at, depth)
         else:
             before, after = self._find(old_keys, new_keys, wanted, depth)
+            if before is None or after is None:
+                for pair in renamed_elements(old, new, names):
+                    if before == pair[0] or after == pair[1]:
+                        before, after = pair
         result = list(old)
         if before is not None and after is not None:
             result[before] = self.taken(old[before], new[after], depth + 1)

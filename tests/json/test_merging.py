@@ -18,6 +18,7 @@ VALUES = st.sampled_from(["a", "b", None, True])
 ELEMENTS = st.builds(lambda key, value: {"id": key, "v": value}, st.integers(0, 9), VALUES)
 ARRAYS = st.lists(ELEMENTS, max_size=9, unique_by=lambda element: element["id"])
 NOTE = {"t": "y", "who": "w", "done": False}
+SLUG = {"slug": "p", "t": "x", "u": "y", "v": "z"}
 LOOSE = st.lists(st.integers(0, 2) | ELEMENTS, max_size=6)
 
 
@@ -128,6 +129,16 @@ def test_elements_are_merged_one_by_one(base: list[Any], ours: list[Any], theirs
         ([{"id": "p", "t": "x"}, {"id": "z"}], [{"id": "q", "t": "x"}, {"id": "z"}],
          [{"id": "q", "t": "x"}, {"id": "z"}], []),
         ([{"id": "p", "t": "x"}, {"id": "z"}], [{"id": "q", "t": "x"}, {"id": "z"}], [{"id": "z"}], ["/[id=p]"]),
+        # A slug was edited along with the rest, as a difference tells it: the element is still the same one.
+        ([SLUG, {"slug": "z"}], [SLUG | {"slug": "q", "t": "new"}, {"slug": "z"}], [{"slug": "z"}], ["/[slug=p]"]),
+        ([SLUG, {"slug": "z"}], [{"slug": "z"}], [SLUG | {"slug": "q", "t": "new"}, {"slug": "z"}], ["/[slug=p]"]),
+        ([SLUG, {"slug": "z"}], [SLUG | {"slug": "q", "t": "new"}, {"slug": "z"}],
+         [SLUG | {"slug": "r", "u": "new"}, {"slug": "z"}], ["/[slug=p]"]),
+        ([SLUG, {"slug": "z"}], [SLUG | {"slug": "q", "t": "new"}, {"slug": "z"}],
+         [SLUG | {"slug": "q", "u": "new"}, {"slug": "z"}], ["/[slug=q]"]),
+        ([SLUG, {"slug": "z"}], [SLUG | {"slug": "q", "t": "new"}, {"slug": "z"}], [{"slug": "z"}, SLUG], [""]),
+        # One that is not like it is another one.
+        ([SLUG, {"slug": "z"}], [{"slug": "q", "t": "new"}, {"slug": "z"}], [{"slug": "z"}], []),
         # Both changed the order: each pair as the one gave it that changed it, unless these contradict each other.
         ([{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}], [{"id": 2}, {"id": 1}, {"id": 3}, {"id": 4}],
          [{"id": 1}, {"id": 2}, {"id": 4}, {"id": 3}], []),

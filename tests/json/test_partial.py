@@ -13,6 +13,8 @@ from kbstore.pointer import format_pointer
 from tests.json.values import NAMES, SCALARS, exactly
 
 LOGIN, MAIL, VPN = {"id": "login", "n": 1}, {"id": "mail", "n": 1}, {"id": "vpn", "n": 1}
+LIST, VIEW, NEW = ({"slug": slug, "t": slug, "of": slug, "by": slug, "n": 1} for slug in ("list", "view", "new"))
+LISTS = LIST | {"slug": "lists", "n": 2}
 TREES = st.dictionaries(NAMES, st.dictionaries(NAMES, SCALARS, max_size=3) | SCALARS, max_size=4)
 
 
@@ -56,6 +58,10 @@ def test_what_is_taken_is_the_place_alone(old: Any, new: Any, data: st.DataObjec
         ([LOGIN, {"n": 1}, MAIL], [{**LOGIN, "n": 2}, {"n": 3}, MAIL], "/1", [LOGIN, {"n": 3}, MAIL]),
         # An id that was changed in place is no second element.
         ([LOGIN, MAIL], [LOGIN, {"id": "post", "n": 1}], "/1", [LOGIN, {"id": "post", "n": 1}]),
+        # Nor is a slug that was edited, by whatever it is named.
+        ([LIST, VIEW], [NEW, LISTS, VIEW], "/lists", [LISTS, VIEW]),
+        ([LIST, VIEW], [NEW, LISTS, VIEW], "/list", [LISTS, VIEW]),
+        ([LIST, VIEW], [NEW, LISTS, VIEW], "/1/n", [{**LIST, "n": 2}, VIEW]),
         ({"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 2}}, "/a/b", {"a": {"b": 2, "c": 1}}),
         ({"[id=x]": 1, "1": 1}, {"[id=x]": 2, "1": 2}, "/[id=x]", {"[id=x]": 2, "1": 1}),
     ],
