@@ -7,11 +7,12 @@ from kbstore.cli.output import brief, note, on_terminal, paint
 from kbstore.diff import Diff
 from kbstore.event import encode_body
 from kbstore.render.escape import visible
-from kbstore.render.source import entry_counts
+from kbstore.render.source import entry_counts, is_outside
 from kbstore.store import Store
 from kbstore.version import Version
 
 _NAMED = 10
+_OUTSIDE = "changes outside of the entries"
 _NO_PATCH = sha256(encode_body([])).hexdigest()
 _MOST_ODD = 20
 _MESSAGE_LINES = 100
@@ -53,12 +54,16 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
 
 
 def counts(diff: Diff) -> str:
-    """How many entries were added, removed, modified and moved."""
-    return entry_counts(diff) or ("changes outside of the entries" if diff else "no changes")
+    """How many entries were added, removed, modified and moved, and whether anything changed outside of them."""
+    told = [entry_counts(diff), _OUTSIDE if is_outside(diff) else ""]
+    return ", ".join(filter(None, told)) or "no changes"
 
 
 def named(diff: Diff) -> str:
-    """How many entries were added, modified, removed and moved, and the first of each: ``2 modified: login, vpn``."""
+    """How many entries were added, modified, removed and moved, and the first of each: ``2 modified: login, vpn``.
+
+    Also whether anything changed outside of the entries.
+    """
     told = [
         f"{len(ids)} {word}: {', '.join(map(brief, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
         for ids, word in (
@@ -71,7 +76,9 @@ def named(diff: Diff) -> str:
     ]
     if len(diff.moved) > 1:
         told.append(f"the order of {diff.reordered:,} entries changed")
-    return "; ".join(told) if told else "the order of members changed" if diff.turned else counts(diff)
+    if is_outside(diff):
+        told.append(_OUTSIDE)
+    return "; ".join(told) or ("the order of members changed" if diff.turned else "no changes")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -145,6 +145,14 @@ def entry_counts(diff: Differences) -> str:
     return ", ".join(told)
 
 
+def is_outside(diff: Differences) -> bool:
+    """Return whether anything changed outside of all entries."""
+    depth = len(diff.collection)
+    parts = (part for change in diff.changes() for part in _spread(change, diff.collection))
+    paths = (parse_pointer(part.pointer) for part in parts)
+    return any(len(path) <= depth or path[:depth] != diff.collection for path in paths)
+
+
 def groups(diff: Differences) -> list[Group]:
     """The changes by entry: first what lies outside of all entries, then the entries in the order of the changes.
 

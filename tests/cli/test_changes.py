@@ -110,6 +110,21 @@ def test_status_tells_changes_by_entry(kb: Shell) -> None:
     assert lines[1:] == ["uncommitted: 1 added, 1 removed, 1 modified", "  + p5", "  ~ p2", "  - p1"]
 
 
+def test_changes_outside_of_the_entries_are_named(kb: Shell) -> None:
+    """Whether entries changed as well or not, before the commit and by it."""
+    kb.write(kb.read() | {"name": "desk"})
+    assert kb.ok("status").lines[1:] == ["uncommitted: changes outside of the entries"]
+    kb.edit("p2", votes=6)
+    assert kb.ok("status").lines[1:] == ["uncommitted: 1 modified, changes outside of the entries", "  ~ p2"]
+    assert kb.ok("commit", "-m", "x").err == "1 modified: p2; changes outside of the entries\n"
+    kb.write({"problems": kb.read()["problems"]})
+    assert kb.ok("commit", "-m", "y").err == "changes outside of the entries\n"
+    kb.write({})
+    assert kb.ok("commit", "-m", "z").err == "3 removed: p1, p2, p4\n"
+    kb.write({"name": "desk", "problems": {"p1": {}}})
+    assert kb.ok("commit", "-m", "z").err == "1 added: p1; changes outside of the entries\n"
+
+
 def test_status_of_a_long_list_is_cut(kb: Shell) -> None:
     """Twenty entries of a kind are named, the rest are counted."""
     document = kb.read()
