@@ -81,6 +81,7 @@ def diff_command(
         if html_file is not None and files is None:
             _refuse_revision(store, html_file, ctx)
         diff = _diff(session, store, places, ctx) if files is None else _of_files(session, store, files, places)
+        differs = exit_code and bool(diff or diff.turned)
         if as_json:
             say(json_text(diff.json()))
         elif patch:
@@ -108,7 +109,7 @@ def diff_command(
             else:
                 text = diff.text(color=wants_color(), width=width())
             page(text.rstrip("\n").split("\n") if text.strip() else [])
-    if exit_code and diff:
+    if differs:
         ctx.exit(DIFFERENCES)
 
 

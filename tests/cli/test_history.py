@@ -132,6 +132,10 @@ def test_diff_exit_code(kb: Shell) -> None:
     assert kb.run("diff", "v1", "v2", "--exit-code").code == 1
     assert kb.run("diff", "v1", "v1", "--exit-code").code == 0
     assert kb.run("diff", "v1", "v2").code == 0
+    kb.write(dict(reversed(kb.read().items())))
+    kb.ok("commit", "-m", "Another order", "--keep-order-changes")
+    for form in ("--name-only", "--json", "--patch", "--stat"):
+        assert kb.run("diff", "v3", "v4", "--exit-code", form).code == 1
 
 
 def test_diff_patch_leads_from_one_to_the_other(kb: Shell) -> None:
