@@ -142,7 +142,10 @@ class TrackedFile:
                 except FileChanged:
                     if not (force and left):
                         raise
-            self._save(self._known(version, written.digest, dirty))
+            with suppress(
+                WorkFileError, ProjectError
+            ):  # what was announced is remembered, and the file says that it came
+                self._save(self._known(version, written.digest, dirty))
             self.taken = written.rounded - accepted if force else frozenset()
 
     def stay(self, version: Version, content: FileContent, state: FileState | None, *, dirty: bool = False) -> None:

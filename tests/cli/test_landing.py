@@ -153,6 +153,26 @@ def test_a_fault_at_each_step(kb: Shell, monkeypatch: pytest.MonkeyPatch, name: 
     assert 13 in codes
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "after"])
+def test_a_checkout_that_fails_at_a_step(kb: Shell, monkeypatch: pytest.MonkeyPatch, behind: bool) -> None:
+    """Exit 3 only if the file is as it was; a version that it holds is known to be there, whatever failed behind it."""
+    before = kb.file.read_bytes()
+    codes = []
+    for at in rounds(kb):
+        with monkeypatch.context() as patched:
+            stopped = Stopped(patched, at, fail, behind=behind)
+            result = kb.run("checkout", "v1")
+        codes.append(result.code)
+        written = kb.file.read_bytes() != before
+        assert written == (result.code == 0 or "kb.json was written" in result.err), (at, result)
+        lines = kb.ok("status").lines
+        assert lines[0].startswith(f"kb.json: at {'v1' if written else 'v3'}_")
+        assert lines[-1] == "nothing changed"
+        if stopped.count < at:
+            break
+    assert 3 in codes
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_kill_at_each_step(kb: Shell, name: str) -> None:
     """The same command after it ends well, has landed once, and no file is half or forgotten."""
