@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
+from backends.advice import advice
 from kbstore.canonical import encode
 from kbstore.errors import CorruptStore, KBStoreError
 from kbstore.event import Event, event_id, plain_body
@@ -71,17 +72,21 @@ def salvage(
     Raises:
         KBStoreError: The folder cannot be written, or something is in it.
     """
+    begun = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise KBStoreError(f"there is something in {folder} already", hint="name a folder that is empty or new")
         store.backend.recall()
+        begun = True
         with ExitStack() as stack:
             writing = _Writing(store, folder, stack, documents=documents, mode=mode)
             writing.done.report = verify_store(store, progress=progress, witness=writing)
             writing.finish()
     except OSError as fault:
-        raise KBStoreError(f"cannot write {fault.filename or folder}: {fault.strerror}") from fault
+        stays = f"salvage takes a new folder, and what it has written stays in {folder}" if begun else None
+        hint = "; ".join(filter(None, (advice(fault), stays)))
+        raise KBStoreError(f"cannot write {fault.filename or folder}: {fault.strerror}", hint=hint or None) from fault
     return writing.done
 
 

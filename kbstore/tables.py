@@ -8,6 +8,7 @@ nothing is ever read back from it.
 Columns have no type, so SQLite changes no value: "007" stays a text, 9007199254740993 an integer and 1.0 a real number.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,8 +81,10 @@ def export_tables(
         _remove_logs(path)
         part.replace(path)
     except (OSError, sqlite3.Error) as fault:
-        reason = fault.strerror if isinstance(fault, OSError) else fault
-        raise KBStoreError(f"cannot write {path}: {reason}") from fault
+        full = getattr(fault, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else fault
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        raise KBStoreError(f"cannot write {path}: {reason}") from cause
     finally:
         part.unlink(missing_ok=True)
     return made

@@ -341,6 +341,20 @@ def test_tables_of_collections(shell: Shell, document: object, options: list[str
     assert counts == tables
 
 
+def test_a_full_disk_is_named_by_the_export(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do about it, and no half file."""
+
+    def fill(*_: object) -> None:
+        with closing(sqlite3.connect(":memory:")) as base:
+            base.execute("PRAGMA max_page_count = 1")
+            base.execute("CREATE TABLE x (y)")
+
+    monkeypatch.setattr("kbstore.tables._fill", fill)
+    told = kb.fails(3, "export", "--sqlite", "kb.sqlite").err.splitlines()
+    assert told == ["error: cannot write kb.sqlite: No space left on device", "hint: free disk space, then try again"]
+    assert [path.name for path in kb.folder.iterdir() if "sqlite" in path.name] == []
+
+
 @pytest.mark.parametrize(
     "command",
     [["export", "--sqlite"], ["export", "-o"], ["diff", "v1", "--html"], ["checkout", "v1", "--force", "-o"]],

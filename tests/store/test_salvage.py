@@ -1,5 +1,6 @@
 """What `salvage` writes of a damaged store is proved, is all that can be, and comes into a new store again."""
 
+import errno
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     furnish(path)
     with Store.open(path) as kb, pytest.raises(KBStoreError, match="there is something in"):
         salvage(kb, tmp_path)
+
+
+def test_a_disk_that_fills_up_is_named_with_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written stays, so the same folder is not taken again."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+
+    def write(*_: object, **__: object) -> None:
+        (tmp_path / "out" / "documents").mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kbstore.salvage.verify_store", write)
+    with Store.open(path) as kb, pytest.raises(KBStoreError, match="No space left on device") as refused:
+        salvage(kb, tmp_path / "out")
+    told = f"salvage takes a new folder, and what it has written stays in {tmp_path / 'out'}"
+    assert refused.value.hint == f"free disk space, then try again; {told}"
 
 
 def test_documents_may_be_left_out(tmp_path: Path) -> None:
