@@ -21,6 +21,7 @@ _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
 _WORD = re.compile(rb"true|false|null")
 _LONGEST_INT_DIGITS = 20
 _SHOWN_BYTES = 24
+_AS_STRING = "keep such a number as a string"
 _Accept: TypeAlias = Callable[[str], bool]
 """Says of a literal that would be rounded whether reading goes on."""
 
@@ -196,15 +197,15 @@ def _check_number(data: bytes, number: re.Match[bytes], accept: _Accept) -> int 
             return _Fault(
                 number.start(),
                 f"the integer {shorten(text.decode())} is outside [-2^63, 2^64-1]",
-                "keep such a number as a string",
+                _AS_STRING,
             )
     elif isinf(float(text)):
-        return _Fault(number.start(), f"the number {shorten(text.decode())} is too large for a double")
+        return _Fault(number.start(), f"the number {shorten(text.decode())} is too large for a double", _AS_STRING)
     elif not is_exact(literal := text.decode()) and not accept(literal):
         return _Fault(
             number.start(),
             f"the number {shorten(literal)} would be rounded to {float(text)!r}",
-            "keep such a number as a string, or round it: --lossy of kbstore init, commit, diff, status, apply, import",
+            f"{_AS_STRING}, or round it: --lossy of kbstore init, commit, diff, status, apply, import",
         )
     return number.end()
 

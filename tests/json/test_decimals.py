@@ -52,6 +52,14 @@ def test_a_number_that_would_be_rounded_is_refused(literal: str, around: str) ->
         loads(text, lossy={"0.5"})
 
 
+@pytest.mark.parametrize("literal", ["1e400", "-1E400", "18446744073709551616", "1" * 5000])
+def test_a_number_out_of_range_may_be_a_string(literal: str) -> None:
+    """There is nothing to round it to."""
+    with pytest.raises(InvalidJSON) as refused:
+        loads(literal)
+    assert refused.value.hint == "keep such a number as a string"
+
+
 def test_one_rounded_number_among_many_is_found() -> None:
     """Literals are judged many at a time, wherever the odd one stands and however the others are printed."""
     many = ["1.234567890123456E10", "1e-07", "2.50", "0.1"] * 1500
