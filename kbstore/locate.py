@@ -10,6 +10,7 @@ brackets ``,``, ``]``, ``=`` and ``%`` are percent-encoded.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ Stored = bytes | Ref
 
 _SHOWN_CANDIDATES = 5
 _KEPT_OUTLINES = 16
+_SAMPLED = 1_000
+"""So many elements say which member identifies those of a long array: a change in it should not cost all of it."""
 
 
 class Locator:
@@ -132,6 +135,12 @@ class Locator:
             return None
         value = None if root is None or path is None else find(root, path, self._source)
         return value.address if isinstance(value, Ref) else value
+
+    def sample(self, root: Ref, path: Sequence[str]) -> list[Any]:
+        """Return the first elements of an array in a state, of long ones the members that may identify them."""
+        array = find(root, tuple(path), self._source)
+        elements = _elements_of(array, self._source) if array is not None and _is_array(array) else iter(())
+        return [self._members(element, (*STRONG_NAMES, *WEAK_NAMES)) for element in islice(elements, _SAMPLED)]
 
     def _keys(self, pointer: str, array: Stored) -> tuple[Names, list[Key | None]] | None:
         names = self._names(pointer, array)

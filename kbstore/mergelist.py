@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kbstore.align import align
 from kbstore.canonical import JSON, MISSING, encode
 from kbstore.hunks import Splice
-from kbstore.identity import Key, Names, element_token, find_names, keys_of
+from kbstore.identity import Key, Names, element_token, keys_of
 from kbstore.pairing import pair_elements, renamed_elements
 from kbstore.pointer import escape_token
 
@@ -64,7 +64,7 @@ class ListMerge:
 
     Args:
         place: Its address.
-        names: The members that identify its elements, if a setting names them; else they are found.
+        names: The members that identify its elements; None if nothing does.
         value: Merges one value: its address, and its base, our and their form.
         note: Told of a conflict, likewise.
     """
@@ -84,13 +84,12 @@ class ListMerge:
     def merged(self, base: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any]:
         """Merge three forms, all of them different or alike in any way; sparse ones into a sparse one."""
         forms = (base, ours, theirs)
-        self._names = self._names or find_names(*map(_plain, forms))
         olds, mine, others = (_Side(*both) for both in zip(forms, keys_of(self._names, *forms), strict=True))
         if mine.loose != olds.loose and others.loose != olds.loose:
             if self._names is None or not any(len(side.loose) < len(side.marks) for side in (olds, mine, others)):
                 return self._by_place(*forms)
             if not _one_change(olds, mine, others):
-                self._note(self._place, *map(_plain, forms))
+                self._note(self._place, *map(without_gaps, forms))
                 return theirs
         self._note_renamed(olds, mine, others)
         self._note_replaced(olds, mine, others)
@@ -372,7 +371,8 @@ def _pairs(old: list[JSON], new: list[JSON]) -> list[tuple[str, int, int]]:
     return [(pair.kind, pair.i, pair.j) for pair in pair_elements(old, new, find=False)]
 
 
-def _plain(elements: Sequence[Any]) -> list[JSON]:
+def without_gaps(elements: Sequence[Any]) -> list[JSON]:
+    """Return the elements that a sparse form holds."""
     return [element for element in elements if type(element) is not Gap]
 
 

@@ -10,15 +10,15 @@ took a value away to put it elsewhere, each in another place: it would be there 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from kbstore.canonical import JSON, MISSING, copy_of, encode
 from kbstore.conflicts import MOVED, conflict_at
 from kbstore.errors import Conflict
 from kbstore.hunks import Difference, Hunk, Splice, grouped
-from kbstore.identity import Identities
-from kbstore.mergelist import ListMerge, chunks, sparse
+from kbstore.identity import Identities, find_names
+from kbstore.mergelist import ListMerge, chunks, sparse, without_gaps
 from kbstore.pairing import differs
 from kbstore.pointer import escape_token, format_pointer
 
@@ -40,15 +40,22 @@ class Merged(NamedTuple):
     conflicts: list[Conflict]
 
 
-def merge(ours: Sequence[Difference], theirs: Sequence[Difference], identities: Identities) -> Merged:
+def merge(
+    ours: Sequence[Difference],
+    theirs: Sequence[Difference],
+    identities: Identities,
+    read_elements: Callable[[tuple[str, ...]], Sequence[JSON]] | None = None,
+) -> Merged:
     """Merge what two sides changed in one state.
 
     Args:
         ours: What differs from the common state to ours, in order of path.
         theirs: What differs from the common state to theirs.
         identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        read_elements: Gives elements of an array of the common state, by its path, if the differences have only regions
+            of it: in them alone a member may look like an id that is none in the array.
     """
-    merging = _Merging(identities)
+    merging = _Merging(identities, read_elements)
     hunks: list[Difference] = []
     for path, mine, others in _places(ours, theirs):
         if not others:
@@ -115,9 +122,12 @@ def _spliced(elements: Sequence[JSON], splices: Sequence[Splice]) -> list[JSON]:
 class _Merging:
     """Merges values, and notes the conflicts."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(
+        self, identities: Identities, read_elements: Callable[[tuple[str, ...]], Sequence[JSON]] | None
+    ) -> None:
         self.conflicts: list[Conflict] = []
         self._identities = identities
+        self._read_elements = read_elements
         self._gone: list[tuple[str, JSON]] = []
         self._put: set[bytes] = set()
 
@@ -226,8 +236,13 @@ class _Merging:
 
     def _splices(self, path: tuple[str, ...], ours: list[Splice], theirs: list[Splice]) -> Iterator[Splice]:
         """Merge the regions of one array; what lies between them is not looked at."""
-        base, mine, others = sparse(ours, theirs)
-        merged = self._lists(format_pointer(path), base, mine, others)
+        base, mine, others = forms = sparse(ours, theirs)
+        pointer = format_pointer(path)
+        names = self._identities.get(pointer)
+        if names is None:
+            known = self._read_elements(path) if self._read_elements is not None else ()
+            names = find_names(known, *map(without_gaps, forms))
+        merged = ListMerge(pointer, names, self.value, self._note).merged(base, mine, others)
         at = to = 0
         for (gap, old), (_, new) in zip(chunks(others), chunks(merged), strict=True):
             at, to = at + gap, to + gap
@@ -236,7 +251,8 @@ class _Merging:
             at, to = at + len(old), to + len(new)
 
     def _lists(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> list[JSON]:
-        return ListMerge(place, self._identities.get(place), self.value, self._note).merged(base, ours, theirs)
+        names = self._identities.get(place) or find_names(base, ours, theirs)
+        return ListMerge(place, names, self.value, self._note).merged(base, ours, theirs)
 
     def _note(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> None:
         self.conflicts.append(conflict_at(place, base, ours, theirs))

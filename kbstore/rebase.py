@@ -1,6 +1,7 @@
 """Carry changes over to a newer state by merging values, if their positions alone do not allow it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from kbstore.canonical import MISSING
@@ -56,7 +57,8 @@ def rebased(
             found = [*_replaced(changes_of(theirs, identities), wanted, source, locator)]
             hunks: list[Difference] = []
         else:
-            hunks, found = merge(compare(base, wanted, source), theirs, identities)
+            sample = partial(locator.sample, base) if base is not None else None
+            hunks, found = merge(compare(base, wanted, source), theirs, identities, sample)
             found += _reads(operations, base, wanted, head, source, locator)
         for conflict in found:
             conflicts.setdefault(conflict.pointer, conflict)

@@ -36,6 +36,21 @@ def putting(pointer: str, value: Any) -> list[dict[str, Any]]:
     return [{"op": "add", "path": pointer, "value": value}]
 
 
+@pytest.mark.parametrize("rounds", [2, 150])
+@pytest.mark.parametrize("name", ["name", "id"])
+def test_what_identifies_elements_is_told_by_the_whole_array(name: str, rounds: int) -> None:
+    """In what both changed of a long log its authors differ, but they identify nothing: two entries are two."""
+    log = [{name: who, "text": "began"} for who in ("ann", "bob")] * rounds
+    ours, theirs = ({name: "ann", "text": text} for text in ("ours", "theirs"))
+    with Store.create("memory:", log) as kb:
+        kb.commit([*log, theirs])
+        beside(kb).commit([*log, ours], base="v1")
+        assert kb.checkout() == [*log, theirs, ours]
+        with pytest.raises(ConflictError) as refused:
+            beside(kb).commit([*log, theirs], base="v1")  # it may be meant once or twice
+        assert refused.value.conflicts[0].pointer == f"/{len(log)}"
+
+
 def test_a_stale_document_keeps_what_others_wrote(location: str) -> None:
     """A document taken at v1 and committed at v4 changes only what its author changed."""
     with Store.create(location, articles(20)) as kb:
