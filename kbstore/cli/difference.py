@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from kbstore.canonical import MISSING
 from kbstore.cli.exits import DIFFERENCES
 from kbstore.cli.options import as_json_option, command, complete_revision, lossy_option
 from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
 from kbstore.cli.outputs import PAGE, output_file
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
-from kbstore.errors import RevisionError
+from kbstore.errors import PointerError, RevisionError
 from kbstore.pointer import parse_pointer
 from kbstore.render.escape import visible
 from kbstore.revision import parse_range
@@ -146,8 +147,8 @@ def _store_of(session: Session, file: Path) -> Store:
 def _of_files(session: Session, store: Store, files: tuple[Path, Path], places: tuple[str, ...]) -> Diff:
     pointer = places[2] if len(places) > 2 else ""
     diff = store.diff("v1", pointer=pointer, document=session.document(files[1]))
-    if pointer and not diff:
-        store.get(pointer, "v1")  # refuses a slip of the pen, as below
+    if pointer and not diff and store.get(pointer, "v1", default=MISSING) is MISSING:
+        raise PointerError(f"there is nothing at {pointer!r} in {files[0]} and {files[1]}", pointer=pointer)
     diff.old_name, diff.new_name = map(str, files)
     diff.base = None
     return diff

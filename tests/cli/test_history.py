@@ -169,7 +169,8 @@ def test_diff_of_two_files(shell: Shell) -> None:
     assert tests == ["/problems/p1/votes"]  # it has to refuse another document by itself
     assert shell.run("diff", *both, "--exit-code").code == 1
     assert shell.ok("diff", "a.json", "a.json", "--patch").out == "[]\n"
-    assert "nothing at '/nope'" in shell.fails(3, "diff", *both, "/nope").err
+    told = shell.fails(3, "diff", *both, "/nope").err
+    assert told == f"error: there is nothing at '/nope' in a.json and {shell.folder / 'b.json'}\n"
     shell.fails(10, "diff", "a.json", "c.json")
     (shell.folder / "c.json").write_text("null")
     assert shell.ok("diff", "c.json", "a.json", "--patch", "--bare").out.startswith('[\n  {\n    "op": "replace"')
