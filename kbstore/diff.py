@@ -6,7 +6,7 @@ from typing import Any
 
 from kbstore import render
 from kbstore.entries import Entries, entries_of
-from kbstore.guarded import ReadElement, guarded_patch
+from kbstore.guarded import ReadElement, ReadElements, guarded_patch
 from kbstore.identity import Identities, short_token
 from kbstore.pointer import format_pointer
 from kbstore.valuediff import Change, Hunk, Splice, changes, inverse, patch_of
@@ -23,6 +23,7 @@ class Diff:
         identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
         read_entry: Gives an entry that the hunks do not hold whole, before and after: see `sides`.
         read_element: Gives the old elements above a pointer that was asked for: see `kbstore.guarded`.
+        read_elements: Gives the first elements of an old array of which the hunks have regions: likewise.
         base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
         read_turned: Gives the pointers of the objects whose members are in another order, for sides that are equal.
         place: The pointer that was asked for and its address, as tokens; the hunks are at or below that pointer.
@@ -45,6 +46,7 @@ class Diff:
         identities: Identities | None = None,
         read_entry: Callable[[str], tuple[Any, Any] | None] | None = None,
         read_element: ReadElement | None = None,
+        read_elements: ReadElements | None = None,
         base: str | None = None,
         read_turned: Callable[[], list[str]] | None = None,
         place: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
@@ -56,6 +58,7 @@ class Diff:
         self._identities = identities or {}
         self._read_entry = read_entry
         self._read_element = read_element
+        self._read_elements = read_elements
         self.base = base
         self._read_turned = read_turned
         self._place = place
@@ -71,7 +74,7 @@ class Diff:
     @cached_property
     def guarded_patch(self) -> list[dict[str, Any]]:
         """The same with tests of what it removes and replaces, so that another version refuses it."""
-        return guarded_patch(self.hunks, self._identities, self._read_element)
+        return guarded_patch(self.hunks, self._identities, self._read_element, self._read_elements)
 
     @cached_property
     def inverse(self) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ at that place. So the element is tested too: by the members that identify it, or
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from kbstore.canonical import JSON, MISSING
@@ -16,10 +17,16 @@ from kbstore.valuediff import patch_of
 Tokens = tuple[str, ...]
 ReadElement = Callable[[Tokens], Any]
 """Gives the old array element at a place, `MISSING` if that is not the place of an element."""
+ReadElements = Callable[[Tokens], Sequence[JSON]]
+"""Gives the first elements of an old array, by its place: they say whether a member that tells the elements of a region
+apart tells all of them apart."""
 
 
 def guarded_patch(
-    hunks: Sequence[Difference], identities: Identities, read_element: ReadElement | None = None
+    hunks: Sequence[Difference],
+    identities: Identities,
+    read_element: ReadElement | None = None,
+    read_elements: ReadElements | None = None,
 ) -> list[dict[str, JSON]]:
     """Return the JSON Patch that makes these differences, with its tests.
 
@@ -27,11 +34,13 @@ def guarded_patch(
         hunks: As for `patch_of`.
         identities: As for `patch_of`.
         read_element: Gives the elements that the paths of the hunks lead through; None if they lead through none.
+        read_elements: As told above; None if the hunks hold whole arrays.
     """
+    sample: ReadElements = cache(read_elements) if read_elements is not None else lambda _: ()
     operations: list[dict[str, JSON]] = []
     tested: set[str] = set()
     for part in _parts(hunks):
-        old = _Old(part, identities)
+        old = _Old(part, identities, sample(part.path) if isinstance(part, Splice) else ())
         for operation in patch_of([part], identities):
             path = parse_pointer(operation["path"])
             for end in range(1, len(path)):
@@ -40,7 +49,7 @@ def guarded_patch(
                     tested.add(pointer)
                     if end <= len(part.path):
                         element = read_element(path[:end]) if read_element is not None else MISSING
-                        operations.extend(_element_tests(pointer, [element], 0, identities))
+                        operations.extend(_element_tests(pointer, [element], 0, identities, sample(path[: end - 1])))
                     else:
                         operations.extend(old.element_tests(path[:end]))
             value = old.value(path) if operation["op"] != "add" else MISSING
@@ -59,9 +68,10 @@ def _parts(hunks: Sequence[Difference]) -> Iterator[Difference]:
 class _Old:
     """The old side of a difference, by pointer."""
 
-    def __init__(self, part: Difference, identities: Identities) -> None:
+    def __init__(self, part: Difference, identities: Identities, beside: Sequence[JSON]) -> None:
         self._part = part
         self._identities = identities
+        self._beside = beside
 
     def value(self, path: Tokens) -> JSON:
         """Return the old value; `MISSING` if there is none."""
@@ -81,7 +91,8 @@ class _Old:
         """Give what tells the element at a place from others; nothing if it is not the place of an element."""
         siblings, start = self._siblings(path[:-1])
         if siblings is not None:
-            yield from _element_tests(format_pointer(path), siblings, int(path[-1]) - start, self._identities)
+            beside = self._beside if siblings is self._part.old else ()
+            yield from _element_tests(format_pointer(path), siblings, int(path[-1]) - start, self._identities, beside)
 
     def _siblings(self, path: Tokens) -> tuple[Sequence[JSON] | None, int]:
         if isinstance(self._part, Splice) and path == self._part.path:
@@ -91,13 +102,13 @@ class _Old:
 
 
 def _element_tests(
-    pointer: str, siblings: Sequence[JSON], at: int, identities: Identities
+    pointer: str, siblings: Sequence[JSON], at: int, identities: Identities, beside: Sequence[JSON]
 ) -> Iterator[dict[str, JSON]]:
     element = siblings[at]
     if element is MISSING:
         return
-    names = identities.get(pointer.rpartition("/")[0]) or find_names(siblings)
-    key = keys_of(names, siblings)[0][at]
+    names = identities.get(pointer.rpartition("/")[0]) or find_names(beside, siblings)
+    key = keys_of(names, siblings, beside)[0][at]
     if names is None or key is None:
         yield _test(pointer, element)
         return

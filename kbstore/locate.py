@@ -136,9 +136,9 @@ class Locator:
         value = None if root is None or path is None else find(root, path, self._source)
         return value.address if isinstance(value, Ref) else value
 
-    def sample(self, root: Ref, path: Sequence[str]) -> list[Any]:
+    def sample(self, root: Ref | None, path: Sequence[str]) -> list[Any]:
         """Return the first elements of an array in a state, of long ones the members that may identify them."""
-        array = find(root, tuple(path), self._source)
+        array = find(root, tuple(path), self._source) if root is not None else None
         elements = _elements_of(array, self._source) if array is not None and _is_array(array) else iter(())
         return [self._members(element, (*STRONG_NAMES, *WEAK_NAMES)) for element in islice(elements, _SAMPLED)]
 

@@ -402,6 +402,9 @@ class Reader:
             def read_element(place: tuple[str, ...]) -> Any:
                 return self._refolded(lambda: _element(roots()[0], place, self._nodes))
 
+            def read_elements(place: tuple[str, ...]) -> Sequence[Any]:
+                return self._refolded(lambda: locator.sample(roots()[0], place))
+
             def read_turned() -> list[str]:
                 if old_entry is None or new_entry is None or self.same_order(*versions):
                     return []
@@ -418,6 +421,7 @@ class Reader:
                 identities=identities,
                 read_entry=read_entry,
                 read_element=read_element if path else None,
+                read_elements=read_elements,
                 base=old_entry.id if old_entry is not None else "v0",
                 read_turned=read_turned if given is None else None,
                 place=(places[at], address if len(address) == len(places[at]) else places[at]),

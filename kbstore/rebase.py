@@ -57,8 +57,7 @@ def rebased(
             found = [*_replaced(changes_of(theirs, identities), wanted, source, locator)]
             hunks: list[Difference] = []
         else:
-            sample = partial(locator.sample, base) if base is not None else None
-            hunks, found = merge(compare(base, wanted, source), theirs, identities, sample)
+            hunks, found = merge(compare(base, wanted, source), theirs, identities, partial(locator.sample, base))
             found += _reads(operations, base, wanted, head, source, locator)
         for conflict in found:
             conflicts.setdefault(conflict.pointer, conflict)

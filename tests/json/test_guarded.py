@@ -88,6 +88,18 @@ def test_a_pointer_through_an_array(size: int) -> None:
             ]
 
 
+@pytest.mark.parametrize("pointer", ["", "/50", "/50/reply"])
+def test_what_is_an_id_in_a_part_alone_is_not_enough(pointer: str) -> None:
+    """An entry of a long log, of which its author is in many others, is tested as a whole."""
+    log: list[dict[str, Any]] = [{"name": who, "text": f"entry {n}"} for n, who in enumerate(["ann", "bob"] * 150)]
+    with Store.create("memory:", log) as store:
+        store.commit([{**entry, "reply": "yes"} if n == 50 else entry for n, entry in enumerate(log)], base="v1")
+        patch = store.diff("v1", "v2", pointer).guarded_patch
+    assert patch[0] == {"op": "test", "path": "/50", "value": log[50]}
+    with pytest.raises(PatchError):
+        apply_patch([*log[:2], *log], patch)
+
+
 def test_both_forms_of_a_patch_are_read() -> None:
     """Operations alone are left to who applies them; an object has them beside the version that they were made from."""
     assert read_patch(b" [1]") == (b" [1]", None, "")
