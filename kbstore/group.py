@@ -118,6 +118,7 @@ class GroupWriter(Writer):
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
         order_chunks: dict[bytes, Chunk] = {}
         waiting = list(members)
+        current = False  # whether the head was looked for in this call
         for _ in attempts(_TRIES):
             head = self.known_head()
             root, parent = self.state(head).root, head.entry
@@ -137,9 +138,10 @@ class GroupWriter(Writer):
                     root, parent = state.root, made[-1][0]
                     fresh.append((member, [Record(entry.header, proposal.body) for entry, proposal in made]))
             if not fresh or parent is None:
-                if self.head().seq == head.seq:
+                if current or self.head().seq == head.seq:
                     return
-                continue  # what changes nothing here may change what others wrote
+                current = True  # what changes nothing here may change what others wrote before this call
+                continue
             writes = [(member.write_id, len(records)) for member, records in fresh]
             try:
                 self._backend.append(

@@ -57,6 +57,7 @@ class OrderIndex:
         self._line = line
         self._spans: list[_Span] = []
         self._written = 0
+        self._made: dict[tuple[str, int], _Block] = {}
 
     def root(self, seq: int) -> str | None:
         """Return the root (hex) of the rules of members' order at a version; None if there are none."""
@@ -97,13 +98,15 @@ class OrderIndex:
         if number - self._written < _WORTH_WRITING:
             return
         newest = (number - 1) // BLOCK_EVENTS
+        made: dict[tuple[str, int], _Block] = {}
         for at in range(max(newest - 1, 0), newest + 1):
             end = min((at + 1) * BLOCK_EVENTS, number)
-            block = self._block(segment.log, end)
+            block = self._made.get((segment.log, at)) or self._block(segment.log, end)
             if block is None or block.upto < end:
-                data = orjson.dumps(self._extended(segment, at, block, end)._asdict())
-                self._backend.put_note(NAME + segment.log, at, data)
-        self._written = number
+                block = self._extended(segment, at, block, end)
+                self._backend.put_note(NAME + segment.log, at, orjson.dumps(block._asdict()))
+            made[segment.log, at] = block
+        self._written, self._made = number, made
 
     def _extended(self, segment: Segment, at: int, block: _Block | None, end: int) -> _Block:
         start = at * BLOCK_EVENTS

@@ -25,6 +25,8 @@ _LARGEST_BLOCK_BYTES = 1 << 26
 """A block that is larger is read from its patches, as one that is damaged."""
 _WORTH_KEEPING = 2048
 _NEAR_EVENTS = 4 * BLOCK_EVENTS
+_FEW_BLOCKS = 8
+"""So many are built without a look whether they are there, which costs as much as it saves."""
 _MOVING = frozenset({"add", "remove", "move", "copy"})
 
 
@@ -113,7 +115,9 @@ class Touched:
         end = (last - segment.offset) // BLOCK_EVENTS
         if begin >= end:
             return
-        there = dict(self._backend.notes(NAME + segment.log, begin, end - 1))
+        # Behind blocks that were built here are rarely any of others, which come out the same.
+        alone = begin == self._built.get(segment.log) and end - begin <= _FEW_BLOCKS
+        there = {} if alone else dict(self._backend.notes(NAME + segment.log, begin, end - 1))
         for number in range(begin, end):
             if number not in there:
                 self._put(segment.log, number, building=True)

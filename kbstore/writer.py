@@ -205,6 +205,7 @@ class Writer:
         searched = self.known_head().slot
         ours: Footprint | None = None
         checked = base.seq if base is not None and not merged else -1
+        current = False  # whether the head was looked for in this call
         for _ in attempts(_TRIES):
             head = self.known_head()
             if base is not None and head.seq < base.seq:
@@ -234,9 +235,10 @@ class Writer:
                 continue
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
-                if self.head().seq == head.seq:
+                if current or self.head().seq == head.seq:
                     return entries
-                continue  # what changes nothing here may change what others wrote
+                current = True  # what changes nothing here may change what others wrote before this call
+                continue
             records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
             needed = [*chunks, *order_chunks.values()]
             try:

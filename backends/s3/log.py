@@ -36,10 +36,9 @@ _A_RACE_S = 3.0
 """A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
 
 
-_LOOKS = frozenset({32, 64, 128, 256, 512})
-"""After so many losses in a row it is worth a LIST to see how far the others are, however young their slots."""
-_FAR = 64
-"""Who is not farther behind is in the race, and may win the next slot; each slot in between is read either way."""
+_OVERTAKEN = 4
+"""After so many losses in a row a writer reads on to the head: taking one slot at a time it falls ever farther back."""
+_READ_ON, _ROUNDS = 3, 8
 
 
 class Log:
@@ -168,11 +167,22 @@ class Log:
         self._losses += 1
         self._behind = there.age_s > _A_RACE_S
         self.load([slot], begun={slot: there.data})
-        if not self._behind and self._losses in _LOOKS:
-            newest, whole = self._jump(slot)
-            self._behind = not whole
-            if whole and newest > slot + _FAR:
-                self.slot(newest)
+        if not self._behind and self._losses >= _OVERTAKEN:
+            self._behind = not self._reach_head()
+
+    def _reach_head(self) -> bool:
+        """Read on until a slot is not there; False if that takes so long that a listing is the quicker way.
+
+        To lose a slot takes two round trips and to win one takes one, so others move on meanwhile. Only a writer that
+        is at the head when they take a breath wins.
+        """
+        low = self._known.slot
+        for _ in range(_ROUNDS):
+            window = range(low + 1, low + 1 + _READ_ON)
+            if window[-1] not in self._probe(window):
+                return True
+            low = window[-1]
+        return False
 
     def landed(self, run: Run) -> None:
         """Take in a slot that we created."""

@@ -185,6 +185,8 @@ def test_warm_commits() -> None:
         assert [r.operation for r in slots] == ["PUT"] * 2000
         assert len([r for r in requests if r.key.startswith("log/") and r.operation == "LIST"]) <= 2000 / 256
         assert len(requests) - len(slots) <= 0.1 * 2000
+        notes = [r.operation for r in requests if r.key.startswith("note/")]
+        assert notes.count("GET") <= 10  # where this writer continues an index, it does not ask for what it wrote
 
 
 def test_nothing_depends_on_hints_and_packs(bucket: Bucket) -> None:
