@@ -177,6 +177,8 @@ def _packs(client: Client, log: str, packs: list[tuple[str, int | None, str]], r
             try:
                 ident = PackId(log, tier, index)
                 run = whole(lambda _: b"", lambda data, i=ident: decode_pack(i, data), got.data)  # type: ignore[misc]
+                if len(got.data) != run.size:
+                    raise CorruptStore(f"{key} has {len(got.data)} bytes, not {run.size}")
                 told: _Records = {}
                 _read_all(client, run, told)
                 _compare(run, told, records, tier)

@@ -6,6 +6,7 @@ way to connect, made on first use, after a fork and under a lock, since importin
 """
 
 import os
+import re
 import sys
 import threading
 from base64 import b64encode
@@ -58,6 +59,9 @@ _NO_TIME = (TypeError, ValueError, OverflowError, OSError)
 """What a time that nobody can use is refused with."""
 _TASKS = 8
 _NOT_MODIFIED = 304
+_RANGE = re.compile("bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})")
+_OF_ANSWERS = ("botocore", "urllib3", "http", "ssl", "xml")
+"""Packages that read answers: an error of theirs is one of the answer, whatever its class."""
 _RANGE_NOT_SATISFIABLE = 416
 _PRECONDITION_FAILED = 412
 
@@ -510,9 +514,14 @@ class Client:
                 raise TooLong(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
             if "LastModified" not in answer:
                 raise NotS3("an object without LastModified")
-            size = answer["ContentLength"]
+            if answer["ResponseMetadata"]["HTTPStatusCode"] not in (200, 206):
+                raise NotS3("an object without content")
+            size = len(data)
             if "ContentRange" in answer:
-                size = int(answer["ContentRange"].rpartition("/")[2])
+                told = _RANGE.fullmatch(answer["ContentRange"])
+                if told is None or int(told[1]) != start:
+                    raise NotS3("a range that was not asked for")
+                size = int(told[2])
                 if stop is not None:
                     data = data[: stop - start]
             elif "Range" in asked:
@@ -558,6 +567,10 @@ class Client:
             self._hear(answer)
             if "IsTruncated" not in answer:
                 raise NotS3("a listing without an end")
+            named = [(one.get("Key"), one.get("Size")) for one in answer.get("Contents", ())]
+            named += [(one.get("Prefix"), 0) for one in answer.get("CommonPrefixes", ())]
+            if not all(isinstance(size, int) and str(name).startswith(asked["Prefix"]) for name, size in named):
+                raise NotS3("a listing of other keys")
             return answer
 
         return self.attempt("LIST", prefix, call)
@@ -634,7 +647,7 @@ class Client:
             return Refused(301, "PermanentRedirect", False, fault)
         except Exception as fault:
             # These reach us while an answer is read; anything else is a fault of ours.
-            if type(fault).__module__.startswith(("urllib3", "http.", "ssl", "botocore.parsers")):
+            if _raised_in(fault).partition(".")[0] in _OF_ANSWERS:
                 return refused_by(fault, handled)
             raise
         finally:
@@ -698,6 +711,14 @@ class Patience:
             return False
         self._chance.sleep(seconds)
         return True
+
+
+def _raised_in(fault: Exception) -> str:
+    """The module that raised an error."""
+    trace = fault.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
 
 
 def _named(key: str) -> str:

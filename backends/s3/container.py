@@ -13,7 +13,7 @@ object is often enough.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,6 +24,7 @@ from backends.packing import digest
 _HEAD = struct.Struct(">8sI8s")
 HEAD_BYTES = _HEAD.size
 _LARGEST_DESCRIPTION = 1 << 28
+_NO_COUNT = 1 << 53
 
 
 class Part(NamedTuple):
@@ -105,11 +106,28 @@ def unpack(kind: bytes, data: bytes, where: str) -> Contents:
         description = orjson.loads(described)
         parts = []
         for name, size, hexed, detail in description.pop("parts"):
+            count(size)
             parts.append(Part(name, end, size, bytes.fromhex(hexed), detail))
             end += size
     except (ValueError, TypeError, KeyError, AttributeError) as fault:
         raise CorruptStore(f"{where} is malformed: {fault}", hint="run: kbstore verify") from None
     return Contents(description, parts, end)
+
+
+def count(value: Any) -> int:
+    """Return what a description gives as a count, a length or an offset, if it can be one.
+
+    Raises:
+        ValueError: It is not a whole number, or negative.
+    """
+    if type(value) is not int or not 0 <= value < _NO_COUNT:
+        raise ValueError("a count is not one")
+    return value
+
+
+def counts(values: Iterable[Any]) -> list[int]:
+    """Return several as a list; see `count`."""
+    return [count(value) for value in values]
 
 
 def mark_of(data: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from backends import packing
 from backends.errors import CorruptStore
 from backends.s3 import container, keys
-from backends.s3.slots import Bodies, ChunkPiece, Piece, Place, Run, dumps_compact, loads_compact
+from backends.s3.slots import Bodies, ChunkPiece, Piece, Place, Run, dumps_compact, loads_compact, piece_at
 
 KIND = b"pack1"
 SMALL: Final = 32
@@ -123,13 +123,17 @@ def decode_pack(ident: PackId, data: bytes) -> Run:
         if (told["log"], told["tier"], told["index"]) != tuple(ident):
             raise CorruptStore(f"{where} holds another pack", hint="run: kbstore gc")
         inside = loads_compact(container.part_in(contents.parts[0], data, where))
-        places = [Place(s, f, n, tuple((str(i), int(c)) for i, c in w)) for s, f, n, w in inside["slots"]]
+        places = [
+            Place(container.count(s), container.count(f), container.count(n), _writes(w))
+            for s, f, n, w in inside["slots"]
+        ]
+        header_sizes, body_sizes = container.counts(inside["headers"]), container.counts(inside["bodies"])
         headers: list[bytes] = []
         rest = contents.parts[1:]
         if ident.tier != "b":
-            raw = packing.decompress(container.part_in(rest[0], data, where), size=sum(inside["headers"]))
+            raw = packing.decompress(container.part_in(rest[0], data, where), size=sum(header_sizes))
             start = 0
-            for size in inside["headers"]:
+            for size in header_sizes:
                 headers.append(raw[start : start + size])
                 start += size
             rest = rest[1:]
@@ -142,13 +146,12 @@ def decode_pack(ident: PackId, data: bytes) -> Run:
             skip = 2 if part.name == "b" else 1
             piece = Piece(ident.key, part.start, part.size, part.digest)
             if len(detail) > skip:
-                key, start, size, hexed = detail[skip:]
-                piece = Piece(key, start, size, bytes.fromhex(hexed))
+                piece = piece_at(*detail[skip:])
             if part.name == "b":
-                bodies.append(Bodies(detail[0], detail[1], piece))
+                bodies.append(Bodies(container.count(detail[0]), container.count(detail[1]), piece))
             else:
-                chunks.append(ChunkPiece(detail[0], piece))
-        run = Run(ident.log, places, headers, inside["bodies"], bodies, chunks, data, ident.key, contents.size, leads)
+                chunks.append(ChunkPiece(container.count(detail[0]), piece))
+        run = Run(ident.log, places, headers, body_sizes, bodies, chunks, data, ident.key, contents.size, leads)
         _check(run, ident, where)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
         raise CorruptStore(f"{where} is malformed: {fault!r}", hint="run: kbstore gc") from None
@@ -166,6 +169,10 @@ def _check(run: Run, ident: PackId, where: str) -> None:
         sound = sound and len(run.headers) == count
     if not sound:
         raise CorruptStore(f"the counts of {where} do not agree", hint="run: kbstore gc")
+
+
+def _writes(told: Any) -> tuple[tuple[str, int], ...]:
+    return tuple((str(ident), container.count(records)) for ident, records in told)
 
 
 def _reference(piece: Piece) -> list[Any]:

@@ -184,10 +184,10 @@ def decode_slot(log: str, slot: int, data: bytes) -> Run:
         told = contents.description
         if told["log"] != log or told["slot"] != slot:
             raise CorruptStore(f"{where} holds slot {told['slot']} of log {told['log']}", hint="run: kbstore verify")
-        sizes: list[int] = told["headers"]
-        first: int = told["first"]
+        sizes = container.counts(told["headers"])
+        first = container.count(told["first"])
         headers = _undone(container.part_in(contents.parts[0], data, where), sizes, where)
-        writes = tuple((str(ident), int(count)) for ident, count in told["writes"])
+        writes = tuple((str(ident), container.count(records)) for ident, records in told["writes"])
         bodies: list[Bodies] = []
         chunks: list[ChunkPiece] = []
         leads = None
@@ -199,21 +199,34 @@ def decode_slot(log: str, slot: int, data: bytes) -> Run:
                 leads = piece
                 continue
             if len(detail) > 1:
-                piece = Piece(keys_blob(detail[1]), detail[2], detail[3], bytes.fromhex(detail[4]))
+                piece = piece_at(keys_blob(detail[1]), *detail[2:])
+            count = container.count(detail[0])
             if part.name == "b":
-                bodies.append(Bodies(number, detail[0], piece))
-                number += detail[0]
+                bodies.append(Bodies(number, count, piece))
+                number += count
             else:
-                chunks.append(ChunkPiece(detail[0], piece))
+                chunks.append(ChunkPiece(count, piece))
         counted = sum(count for _, count in writes)
-        if not sizes or counted != len(sizes) or number != first + len(sizes) or len(told["bodies"]) != len(sizes):
+        bodies_sizes = container.counts(told["bodies"])
+        if not sizes or counted != len(sizes) or number != first + len(sizes) or len(bodies_sizes) != len(sizes):
             raise CorruptStore(f"the counts of {where} do not agree", hint="run: kbstore verify")
         place = Place(slot, first, len(sizes), writes)
         before = str(told["before"])
         mark = container.mark_of(data)
-        return Run(log, [place], headers, told["bodies"], bodies, chunks, data, key, contents.size, leads, mark, before)
+        return Run(log, [place], headers, bodies_sizes, bodies, chunks, data, key, contents.size, leads, mark, before)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as fault:
         raise CorruptStore(f"{where} is malformed: {fault!r}", hint="run: kbstore verify") from None
+
+
+def piece_at(key: str, start: Any, size: Any, hexed: str) -> Piece:
+    """A piece of another object, as a description refers to it.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    if not isinstance(key, str):
+        raise TypeError("a key is not a text")
+    return Piece(key, container.count(start), container.count(size), bytes.fromhex(hexed))
 
 
 def leads_of(addresses: Iterable[bytes]) -> bytes:

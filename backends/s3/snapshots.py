@@ -17,7 +17,7 @@ from backends.s3.chunks import Chunks, Shelf, piece_of
 from backends.s3.client import Client, Listed, Want
 from backends.s3.keys import SnapshotName
 from backends.s3.objects import checked
-from backends.s3.slots import ChunkPiece, Piece, leads_of
+from backends.s3.slots import ChunkPiece, Piece, leads_of, piece_at
 
 KIND = b"snap1"
 _ONE_OBJECT_BYTES = 512 * 1024
@@ -283,9 +283,8 @@ def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[lis
             directory, *outside = part.detail
             piece = Piece(key, part.start, part.size, part.digest)
             if outside:
-                other, start, size, hexed = outside
-                piece = Piece(other, start, size, bytes.fromhex(hexed))
-            pieces.append(ChunkPiece(directory, piece))
+                piece = piece_at(*outside)
+            pieces.append(ChunkPiece(container.count(directory), piece))
     except container.Incomplete:
         raise CorruptStore(f"{where} is cut off", hint="run: kbstore gc") from None
     except (KeyError, TypeError, ValueError, IndexError) as fault:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from backends.s3.client import Got, Request
+from backends.contract import Tail
+from backends.s3.client import Request
 from backends.s3.refusals import Refused
 from kbstore import Store
 from tests.s3.fakes import Bucket, backend_on
@@ -95,15 +96,17 @@ def test_a_writer_that_others_overtake_stays_at_the_head(rivals: Any, monkeypatc
 
 def test_what_changes_nothing_does_not_wait_for_a_pause(rivals: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While others commit all the time: it is compared with the head as it was found in this call."""
-    quick, slow, requests = rivals
-    client, original = slow.backend.client, slow.backend.client._get
+    quick, slow, _ = rivals
+    looks = itertools.count(1)
+    original = slow.backend.tail
 
-    def get(key: str, start: int, stop: int | None) -> Got | Refused:
-        if len(requests) < 100 and key.startswith("log/"):
-            quick.commit(patch=replacing("/quick", len(requests)))
-        return original(key, start, stop)
+    def tail(log: str, *, fresh: bool = True) -> Tail:
+        found = original(log, fresh=fresh)
+        if fresh and (n := next(looks)) <= 50:
+            quick.commit(patch=replacing("/quick", n))
+        return found
 
-    monkeypatch.setattr(client, "_get", get)
+    monkeypatch.setattr(slow.backend, "tail", tail)
     before = slow.head().seq
     assert slow.commit(patch=replacing("/slow", 0)).seq >= before
-    assert len(requests) < 60
+    assert next(looks) <= 5

@@ -1,6 +1,7 @@
 """Refusals of servers, proxies and emulators: each is named as what it is, and is final or repeated rightly."""
 
 import re
+from email.utils import format_datetime
 
 import pytest
 
@@ -10,7 +11,7 @@ from backends.s3.client import Client
 from backends.s3.options import parse_location
 from backends.s3.refusals import Refused, is_transient, may_have_landed
 from kbstore import Store
-from tests.s3.fakeserver import Answer, Ask, FakeS3
+from tests.s3.fakeserver import Answer, Ask, FakeS3, refusal
 
 REFUSALS = [
     (501, "NotImplemented", "the server of s3://bkt/kb does not know how to write events"),
@@ -213,3 +214,51 @@ def test_no_option_is_suggested_that_a_url_may_not_have(name: str) -> None:
     assert not any(word in said for word in ("mean bucket", "mean prefix", "mean insecure"))
     with pytest.raises(BackendError, match="did you mean region"):
         parse_location("s3://bucket/kb?regio=1")
+
+
+ONE = "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>{size}</Size></Contents>"
+
+
+def listing(inside: str) -> Answer:
+    """A listing of this."""
+    text = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{inside}'
+    return Answer(200, f"{text}</ListBucketResult>".encode(), {"Content-Type": "application/xml"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("GET", {"Content-Range": "bytes 0-9/*"}),
+        ("GET", {"Content-Range": "junk"}),
+        ("GET", {"Content-Range": "bytes 3-9/10"}),
+        ("GET", 204),
+        ("GET", "x-amz-checksum-crc32"),
+        ("LIST", listing("<Contents><Size>4</Size></Contents>")),
+        ("LIST", listing("<Contents><Key>kb/log/4main000000000000/000000000001</Key></Contents>")),
+        ("LIST", listing(ONE.format(key="kb/x", size="many"))),
+        ("LIST", listing(ONE.format(key="elsewhere", size=1))),
+        ("LIST", listing("<CommonPrefixes></CommonPrefixes>")),
+    ],
+)
+def test_an_answer_that_is_nearly_right(
+    place: str, fake_s3: FakeS3, monkeypatch: pytest.MonkeyPatch, kind: str, answer: object
+) -> None:
+    """It is no answer of S3, and neither an absence nor an error of Python."""
+    monkeypatch.setattr("backends.s3.client.Patience.wait", lambda *_: False)
+
+    def instead(ask: Ask) -> Answer | None:
+        if kind == "LIST":
+            return answer if not ask.key and isinstance(answer, Answer) else None
+        held = fake_s3.objects.get((ask.bucket, ask.key))
+        if ask.method != "GET" or "/log/" not in ask.key or held is None:
+            return None
+        data, written = held
+        told = {"ETag": '"x"', "Last-Modified": format_datetime(written, usegmt=True)}
+        if isinstance(answer, dict):
+            return Answer(206, data, {**told, **answer})
+        return Answer(204, b"", told) if answer == 204 else refusal(404, "NoSuchKey", **{str(answer): "AAAAAA=="})
+
+    with Store.open(place) as kb:
+        fake_s3.before = instead
+        with pytest.raises(StoreUnavailable, match=r"does not speak S3|gave no answer"):
+            kb.gc() if kind == "LIST" else kb.checkout()
