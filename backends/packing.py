@@ -82,7 +82,13 @@ def directory_of(chunks: Sequence[Chunk]) -> bytes:
 
 
 def addresses_in(directory: bytes) -> tuple[bytes, ...]:
-    """The addresses in a directory, in the order of writing."""
+    """The addresses in a directory, in the order of writing.
+
+    Raises:
+        CorruptStore: It is something else: any type may stand in a column of SQLite.
+    """
+    if type(directory) is not bytes:
+        raise CorruptStore("the directory of a pack is not what it should be", hint="run: kbstore verify")
     return struct.unpack_from(f"{_ADDRESS_BYTES}s" * (len(directory) // _ENTRY_BYTES), directory)
 
 

@@ -7,6 +7,7 @@ A block answers for each of its versions alone: it holds the root that was in fo
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 import orjson
 
 from backends.contract import Backend
@@ -33,7 +34,7 @@ class _Span(NamedTuple):
     root: str | None
 
 
-class _Block(NamedTuple):
+class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a block says; numbers are those of records in its log."""
 
     before: str | None
@@ -104,7 +105,7 @@ class OrderIndex:
             block = self._made.get((segment.log, at)) or self._block(segment.log, end)
             if block is None or block.upto < end:
                 block = self._extended(segment, at, block, end)
-                self._backend.put_note(NAME + segment.log, at, orjson.dumps(block._asdict()))
+                self._backend.put_note(NAME + segment.log, at, orjson.dumps(msgspec.structs.asdict(block)))
             made[segment.log, at] = block
         self._written, self._made = number, made
 
@@ -121,9 +122,8 @@ class OrderIndex:
         at = (number - 1) // BLOCK_EVENTS
         for _, data in self._backend.notes(NAME + log, at, at):
             try:
-                fields = orjson.loads(data)
-                return _Block(fields["before"], [(n, root) for n, root in fields["events"]], fields["upto"])
-            except (ValueError, KeyError, TypeError):
+                return msgspec.json.decode(data, type=_Block)
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 return None
         return None
 

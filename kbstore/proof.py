@@ -91,6 +91,8 @@ class Prover:
         ids: The id of each event that was proved, or that the event after it names.
         states: The state that each event that was proved names.
         parents: The parents of each of these events by id. Of one whose header is lost it is the version before it.
+        roots: The tree of each version that a branch was started from.
+        times: The time of each of these versions: what is committed on the branch is not older.
     """
 
     def __init__(self, backend: Backend, ends: Ends, refs: RefState, suspect: Callable[[Place], bool]) -> None:
@@ -105,6 +107,7 @@ class Prover:
         starts = map(self.lineage.start, self.lineage)
         # Where branches start: kept in memory, since snapshots that hold such a state may go at any time.
         self.roots: dict[Place, Ref | None] = dict.fromkeys(start for start in starts if start is not None)
+        self.times: dict[Place, str] = {}
 
     def segments(self, branch: str) -> tuple[Segment, ...]:
         """The segments of a branch's line, of which only the last is its own; costs their number."""
@@ -150,6 +153,7 @@ class _Walk:
         if start is not None:
             self._parent = prover.ids.get(start, "")
             self._root = prover.roots[start]
+            self._time = prover.times.get(start, "")
             self._lost = self._root is None
         else:
             self._parent = None
@@ -186,6 +190,7 @@ class _Walk:
         self._advance(found, event if event is None or event.seq == found.seq else found.event, body)
         if place in self._prover.roots:
             self._prover.roots[place] = found.root
+            self._prover.times[place] = self._time
         return found
 
     def unknown(self, number: int, fault: Exception) -> Proved:

@@ -322,9 +322,24 @@ class States:
 
     def _root(self, start: Start) -> Ref | None:
         if start.root is not None:
+            self._compare(start, start.root)
             return self._nodes.root(start.root)
         kept = self._kept.get(start.seq)
         return kept.root if kept is not None else None
+
+    def _compare(self, start: Start, root: bytes) -> None:
+        """See that a snapshot is of the document that its version names; on a server `verify` alone looks."""
+        if self._backend.remote:  # the header may be in an object that nothing else asks for
+            return
+        try:
+            named = self._line.entry(start.seq).event.state
+        except DamagedVersion:
+            return
+        if named != root.hex():
+            raise CorruptStore(
+                f"the snapshot at v{start.seq} is not of the document that v{start.seq} names",
+                hint="kbstore gc drops it",
+            )
 
     def _folded(self, start: Start, event: Event) -> State:
         root = self._root(start)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec.structs import replace
 
 import backends
-from backends.contract import Backend, Collection
+from backends.contract import Backend, Collection, Snapshot
 from kbstore.bases import Seen
 from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
 from kbstore.clock import Clock, SystemClock, format_time, pause
@@ -22,14 +22,15 @@ from kbstore.clocknotes import clock_notes
 from kbstore.derived import INDEXES
 from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
+from kbstore.event import decode_event
 from kbstore.group import GroupWriter, Member, Queue, fail_all
-from kbstore.log import MAIN_BRANCH, Entry, readable_bodies
+from kbstore.log import MAIN_BRANCH, Entry, readable_bodies, readable_records
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent, decode_ref
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
-from kbstore.snapshots import COMPLETE, usable, worth_keeping
+from kbstore.snapshots import COMPLETE, read_note, usable, worth_keeping
 from kbstore.snapshotter import Snapshotter
 from kbstore.tree.build import root_of
 from kbstore.treepatch import operations_between
@@ -809,7 +810,8 @@ class Store(Reader):
 
     def _kept_snapshots(self, log: str) -> list[int]:
         """Those worth keeping, and any behind a patch that cannot be read: nothing else may lead there."""
-        snapshots = sorted(self._backend.snapshots(log))
+        newest = self._backend.tail(log).number
+        snapshots = [one for one in sorted(self._backend.snapshots(log)) if not self._deceives(log, newest, one)]
         kept = set(worth_keeping(snapshots))
         end = 0
         for snapshot, _, chain in usable(snapshots):
@@ -819,6 +821,17 @@ class Store(Reader):
                     kept.update(s.number for s in chain)
             end = snapshot.number
         return sorted(kept)
+
+    def _deceives(self, log: str, newest: int, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is of another document than its version names, or of no version."""
+        note = read_note(snapshot)
+        if note is None or snapshot.number > newest:
+            return note is not None
+        header = readable_records(self._backend, log, snapshot.number, snapshot.number).get(snapshot.number)
+        try:
+            return header is not None and decode_event(header, "it").state != note.root.hex()
+        except KBStoreError:  # its version is damaged, and may be read by the snapshot alone
+            return False
 
     def _begin(self) -> None:
         """What writing needs to know before the first node is loaded."""

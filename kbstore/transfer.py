@@ -163,15 +163,15 @@ def _import_lines(
                 continue
             value = read_line(number, line)
             this = kind_of(number, value)
+            branch = _branch_of(number, value)
             if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
                 if batch:
                     done += _take(store, kind, batch, batches.next(), accept_future)
                     batch = []
-                stopped = value.get("branch", MAIN_BRANCH)
-                done += Imported(stopped_at=number, left_out=1) + _take_rest(store, stopped, numbered, accept_future)
+                done += Imported(stopped_at=number, left_out=1) + _take_rest(store, branch, numbered, accept_future)
                 break
-            if this == "event" and value.get("branch", MAIN_BRANCH) != MAIN_BRANCH:
-                this = f"event {value['branch']}"
+            if this == "event" and branch != MAIN_BRANCH:
+                this = f"event {branch}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
                 done += _take(store, kind, batch, batches.next(), accept_future)
                 if landed is not None and kind == "document":
@@ -186,6 +186,14 @@ def _import_lines(
     if batch:
         done += _take(store, kind, batch, batches.next(), accept_future)
     return done
+
+
+def _branch_of(number: int, value: dict[str, Any]) -> str:
+    """The branch on which the event of a line is, be it there or not; the main one by default."""
+    branch = value.get("branch", MAIN_BRANCH) if "event" in value else MAIN_BRANCH
+    if not isinstance(branch, str):
+        raise ImportFailed(f"line {number}: branch: it is not a name", line=number)
+    return branch
 
 
 class _BatchIds:
@@ -292,7 +300,7 @@ def _take_rest(store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes
             continue
         value = read_line(number, line)
         kind = kind_of(number, value)
-        branch = value.get("branch", MAIN_BRANCH)
+        branch = _branch_of(number, value)
         lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
         ended |= {branch} if kind == "event" and lost else set()
         if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):

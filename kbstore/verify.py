@@ -36,6 +36,7 @@ _RECORD = re.compile(r"(?P<body>\bthe body of )?\brecord (?P<number>\d+) of log 
 """How backends name a record."""
 _ROW = re.compile(r"\b(?:record|bodies|row) \d+")
 """How they name what no person can look for; the name of an object in a bucket is kept."""
+_DECEIVES = "(kbstore gc drops it)"
 _BESIDE = "its header and its patch are as they were written, but something that is stored beside them is not"
 
 
@@ -65,8 +66,8 @@ class Report:
         head: Id of the newest event of the branch that was open; empty where there is none.
         problems: What is wrong with the history, one sentence each; a damaged version is named in one of them, with the
             versions that cannot be read because of it. Empty means that it is whole.
-        caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them. (An index that
-            can be read and deceives is a problem: answers depend on it.)
+        caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them. (An index
+            or snapshot that can be read and deceives is a problem: answers depend on it.)
         pinned: True if a head was given, and is an ancestor of the newest event of the open branch.
         pinned_id: The whole id of that head; empty if it was not found.
         behind: How many versions it is behind the newest one.
@@ -411,13 +412,20 @@ def _check_snapshots(backend: Backend, ends: Ends, states: Mapping[Place, str], 
         there = backend.snapshots(log)
         whole = {u.snapshot for u in usable(there)}  # no reader uses the others
         for snapshot in there:
-            if snapshot.number > end:
-                continue  # taken meanwhile, of a version that was not checked
-            note = read_note(snapshot)
             where = f"the snapshot of {names.record(log, snapshot.number)}"
+            if snapshot.number > end:
+                if (
+                    snapshot.number > backend.tail(log).number
+                ):  # else taken meanwhile, of a version that was not checked
+                    report.problems.append(f"{where} is of a version that is not there {_DECEIVES}")
+                continue
+            note = read_note(snapshot)
             state = states.get((log, snapshot.number))
-            if note is None or (state is not None and state != note.root.hex()):
-                report.caches.append(f"{where} is not of the document that this version names")
+            if note is not None and state is not None and state != note.root.hex():
+                report.problems.append(f"{where} is not of the document that this version names {_DECEIVES}")
+                continue
+            if note is None:
+                report.caches.append(f"{where} cannot be read")
                 continue
             if snapshot not in whole:
                 continue

@@ -6,24 +6,26 @@ Eight bytes of a SHA-256: enough to find damage; the ids of events and addresses
 import functools
 import sqlite3
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 from backends import packing
 from backends.errors import CorruptStore
 from backends.sqlite.faults import RESTORE_HINT
 
 _P = ParamSpec("_P")
+_EQUALS_NONE = cast(bytes, "not a digest")
+"""No column equals it, whoever wrote it: texts come as bytes."""
 
 
 def never_raising(function: Callable[_P, bytes]) -> Callable[_P, bytes]:
-    """A flipped bit may turn a number into a string: then the answer is a digest that equals none."""
+    """Any type and number may stand in a column: then the answer is a digest that equals none."""
 
     @functools.wraps(function)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
         try:
             return function(*args, **kwargs)
-        except TypeError:
-            return b"not a digest"
+        except (TypeError, ValueError, OverflowError):
+            return _EQUALS_NONE
 
     return guarded
 

@@ -11,8 +11,10 @@ import zstandard
 from backends import packing
 from backends.errors import CorruptStore
 from kbstore import Store
+from kbstore.canonical import encode
 from kbstore.errors import TooLarge
 from kbstore.lines import ImportFailed, unpacked
+from kbstore.transfer import import_lines
 from kbstore.tree.limit import VARIABLE
 from tests.cases.security.forge import Forge, copied, event, long_value, rewritten, sha
 from tests.cases.security.support import acts
@@ -198,3 +200,17 @@ def test_a_value_that_stands_in_many_operations_is_counted_each_time(tmp_path: P
         forge.record("main", event(body, root.hex()), body)
     for act in acts(tmp_path, _stored("tests.db")):
         assert act.bounded, act
+
+
+@pytest.mark.parametrize("branch", [[], {}, 5, None])
+@pytest.mark.parametrize("patch", [None, []])
+def test_a_line_on_what_is_no_branch_is_refused(branch: object, patch: object) -> None:
+    """By its number, wherever it stands: first, or behind a version that is lost."""
+    lost = {"event": {}, "id": "x", "patch": None}
+    line = {"event": {}, "id": "x", "patch": patch, "branch": branch}
+    for lines in ([line], [lost, line]):
+        with Store.create("memory:") as kb, pytest.raises(ImportFailed, match="it is not a name") as caught:
+            import_lines(kb, [encode(each) for each in lines])
+        assert caught.value.line == len(lines)
+    with Store.create("memory:") as kb:
+        assert import_lines(kb, [encode({"document": 1, "branch": branch})]).versions == 1

@@ -113,3 +113,30 @@ def test_indexes_of_authors_are_computed_anew() -> None:
         kb.backend.put_note("who/main", number, orjson.dumps(fields | {"authors": fields["authors"][1:]}))
         (problem,) = kb.verify().problems
         assert "log --author" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("order/main", {"before": None, "events": [], "upto": "x"}),
+        ("order/main", {"before": 5, "events": [], "upto": 100}),
+        ("order/main", {"before": None, "events": [["a", "b"]], "upto": 100}),
+        ("order/main", {"before": [], "events": [], "upto": 10**18}),
+        ("touched/main", {"/p/k0": 5}),
+        ("touched/main", {"/p/k0": ["x"]}),
+        ("touched/main", {"/p/k0": None}),
+    ],
+)
+def test_an_index_of_another_kind_is_a_problem_and_read_anew(store: Path, name: str, odd: object) -> None:
+    """It has the right digest, and is not what an index holds: answers are right all the same."""
+    with Store.open(store, read_only=True) as kb:
+        right = _answers(kb)
+    data = orjson.dumps(odd)
+    _forge(store, name, lambda _: data if name == "order/main" else zstandard.ZstdCompressor().compress(data))
+    with Store.open(store, read_only=True) as kb:
+        assert _answers(kb) == right
+        assert len(kb.verify().problems) == 1
+
+
+def _answers(kb: Store) -> list[object]:
+    return [orjson.dumps(kb.checkout("v60")), kb.get("/p/k0", "v60"), [version.seq for version in kb.log(path="/p/k0")]]

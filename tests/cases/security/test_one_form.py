@@ -110,6 +110,24 @@ def test_a_patch_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
             read(kb)
 
 
+def test_a_branch_does_not_begin_before_its_start(tmp_path: Path) -> None:
+    """Its first version is not older than the one that it was started from: `verify` and a clone refuse it alike."""
+    path = tmp_path / "kb.db"
+    with Store.create(path, {"n": 1}, clock=Ticks()) as kb:
+        kb.create_branch("dev")
+    with Store.open(path, branch="dev", clock=Ticks()) as kb:
+        kb.commit({"n": 2})
+    logs, _ = copied(path)
+    (own,) = set(logs) - {"main", "refs"}
+    ((header, body),) = logs[own]
+    older = encode({**json.loads(header), "time": "2001-01-01T00:00:00.000000Z"})
+    with Store.open(rewritten(tmp_path / "forged.db", logs | {own: [(older, body)]}), read_only=True) as kb:
+        (problem,) = kb.verify().problems
+        assert "v2 of branch dev is damaged: it is older than the version before it" in problem
+        with pytest.raises(KBStoreError, match="older"):
+            clone_into(kb, str(tmp_path / "clone.db"))
+
+
 def test_the_right_form_is_taken(tmp_path: Path) -> None:
     """By both."""
     path, said = _store(tmp_path, None, BODY)
