@@ -244,21 +244,32 @@ def _is_shared_place(place: Path, file: Path) -> bool:
     return place != file and bool(place.stat().st_mode & stat.S_ISVTX)
 
 
-def read_small(file: Path) -> bytes:
+def read_small(file: Path, most_bytes: int = LARGEST_BYTES) -> bytes:
     """Read a configuration whole, if it is of a size that one may have.
 
     Raises:
-        OSError: It is too large, or cannot be read.
+        OSError: It is too large, is not a file, or cannot be read.
     """
-    with file.open("rb") as source:
-        return _small(source)
+    with _regular(file) as source:
+        return _small(source, most_bytes)
 
 
-def _small(source: IO[bytes]) -> bytes:
-    data = source.read(LARGEST_BYTES + 1)
-    if len(data) > LARGEST_BYTES:
-        raise OSError(errno.EOVERFLOW, f"it is larger than {LARGEST_BYTES >> 20} MiB")
+def _small(source: IO[bytes], most_bytes: int = LARGEST_BYTES) -> bytes:
+    data = source.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EOVERFLOW, f"it is larger than {most_bytes >> 20} MiB")
     return data
+
+
+def _regular(file: Path) -> IO[bytes]:
+    """Open a file that may be anybody's: a pipe in its place would be waited for, and a device may do anything."""
+    if stat.S_ISREG(file.stat().st_mode):
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+        source = os.fdopen(handle, "rb")
+        if stat.S_ISREG(os.fstat(handle).st_mode):  # it may have been exchanged
+            return source
+        source.close()
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _file(environ: Mapping[str, str]) -> Path | None:
@@ -272,7 +283,7 @@ def _read(file: Path | None) -> Trust:
     if file is None:
         return Trust()
     try:
-        with file.open("rb") as source:
+        with _regular(file) as source:
             found = os.fstat(source.fileno())
             if hasattr(os, "geteuid") and (found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH):
                 raise Untrusted(f"{file} is not your own, or everybody may write it", hint="look at it, then remove it")

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from backends.trust import fills_in, read_small, refuse_foreign, refuse_foreign_url
+from backends.trust import fills_in, read_small, refuse_foreign, refuse_foreign_target, refuse_foreign_url
 from health.errors import ConfigError
 from health.settings import Settings, Targets
 
@@ -206,6 +206,9 @@ def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) ->
             raise ConfigError(f"{path} is malformed", hint="run: kbstore status") from None
         if is_url(store):
             refuse_foreign_url(store, path, environ)
+        elif not Path(store).is_absolute():
+            home = Path(os.path.realpath(path.parent)).parent  # several folders may share one by a link
+            refuse_foreign_target(path.parent / store, home, environ)
         own = targets.branch if targets.branch != Targets().branch else branch
         return replace(targets, store=store if is_url(store) else str(path.parent / store), branch=own)
     return targets

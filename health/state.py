@@ -20,6 +20,7 @@ from health.errors import StateError
 from health.model import Outcome, Report, Status
 
 FILE = "health.db"
+_PROJECT = ".kbstore"
 _FORMAT = 1
 _DAY_S = 86_400.0
 _SCHEMA = """
@@ -34,6 +35,7 @@ CREATE TABLE outbox(id INTEGER PRIMARY KEY, sink TEXT, time REAL, body TEXT, tri
  fault TEXT);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT);
 """
+_STATEMENTS = [statement.strip() for statement in _SCHEMA.split(";\n") if statement.strip()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class State:
                     self._connection.execute("ROLLBACK")
                     raise
                 self._connection.execute("COMMIT")
-            except (sqlite3.Error, OSError, UnicodeEncodeError) as fault:
+            except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as fault:  # any type is in any column
                 self._forget()
                 raise StateError(
                     f"the history in {self.folder} cannot be used: {fault}",
@@ -136,24 +138,46 @@ class State:
                 ) from fault
 
     def _open(self) -> sqlite3.Connection:
-        make_private_folder(self.folder)
-        make_private_file(self.folder / FILE)
+        file = self.make_file(FILE)
         connection = sqlite3.connect(
-            self.folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False, cached_statements=64
+            file, timeout=1.0, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";\n"):
+                for statement in _STATEMENTS:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={_FORMAT}")
+            # Whatever else is there would run with our statements: a trigger, a view in the place of a table.
+            found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            if {sql for (sql,) in found} != set(_STATEMENTS):
+                raise StateError(f"{file} was not made by health", hint=f"look at it, then remove it: {file}")
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def make_file(self, name: str) -> Path:
+        """Make a file in the folder, and the folder, if they are not there.
+
+        The folder of a project may come from a stranger, so nothing is written there through a link.
+
+        Raises:
+            StateError: It is a link, or not a file.
+            OSError: It cannot be made.
+        """
+        file = self.folder / name
+        for place in (file, self.folder) if self.folder.parent.name == _PROJECT else (file,):
+            if place.is_symlink():
+                raise StateError(f"{place} is a link, so nothing is written there", hint=f"remove the link {place}")
+        make_private_folder(self.folder)
+        make_private_file(file)
+        if not file.is_file():
+            raise StateError(f"{file} is not a file", hint="look at it, then remove it")
+        return file
 
     def _forget(self) -> None:
         if self._connection is not None:
@@ -174,7 +198,7 @@ class State:
         """What each check asked to remember."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, remembered FROM checks WHERE remembered IS NOT NULL").fetchall()
-        return {name: json.loads(text) for name, text in rows}
+            return {name: json.loads(text) for name, text in rows}
 
     def record(self, report: Report, *, keep_days: float) -> dict[str, datetime]:
         """Add a round, and drop what is older than `keep_days`; returns since when each check is as it is."""
@@ -189,7 +213,7 @@ class State:
             for table in ("rounds", "results", "outbox"):
                 base.execute(f"DELETE FROM {table} WHERE time < ?", (now - keep_days * _DAY_S,))  # noqa: S608
             rows = base.execute("SELECT name, since FROM checks").fetchall()
-        return {name: _moment(since) for name, since in rows}
+            return {name: _moment(since) for name, since in rows}
 
     @staticmethod
     def _record(base: sqlite3.Connection, outcome: Outcome, now: float) -> None:
@@ -215,10 +239,10 @@ class State:
                 " ORDER BY time DESC, n DESC LIMIT ?3) ORDER BY time, n",
                 (name, since.timestamp() if since is not None else 0.0, limit),
             ).fetchall()
-        return [
-            Past(_moment(time), name_, Status(status), message, reason, took, json.loads(metrics or "{}"))
-            for _, time, name_, status, message, reason, took, metrics in rows
-        ]
+            return [
+                Past(_moment(time), name_, Status(status), message, reason, took, json.loads(metrics or "{}"))
+                for _, time, name_, status, message, reason, took, metrics in rows
+            ]
 
     # ---- what people say ------------------------------------------------------------------------------------------
 
@@ -252,7 +276,7 @@ class State:
         """What is known and told of each check (`health.alerts.Standing`, as a dict)."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, standing FROM checks WHERE standing IS NOT NULL").fetchall()
-        return {name: json.loads(text) for name, text in rows}
+            return {name: json.loads(text) for name, text in rows}
 
     def ran_at(self) -> dict[str, float]:
         """When each check last ran (epoch); being skipped is not running."""
@@ -300,8 +324,8 @@ class State:
         """All alerts in the outbox, delivered or not, oldest first."""
         with self.transaction() as base:
             rows = base.execute("SELECT sink, body, tries, sent, fault FROM outbox ORDER BY id").fetchall()
-        names = ("sink", "body", "tries", "sent", "fault")
-        return [{**dict(zip(names, row, strict=True)), "body": json.loads(row[1])} for row in rows]
+            names = ("sink", "body", "tries", "sent", "fault")
+            return [{**dict(zip(names, row, strict=True)), "body": json.loads(row[1])} for row in rows]
 
     # ---- facts and remedies ---------------------------------------------------------------------------------------
 

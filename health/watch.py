@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from backends.private import make_private_file, make_private_folder
 from health import remedy
 from health.alerts import FAILED, Alert, Standing, step
 from health.engine import Engine
@@ -178,9 +177,7 @@ class Watch:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            make_private_folder(self._state.folder)
-            make_private_file(self._state.folder / _LOCK)
-            file = (self._state.folder / _LOCK).open("a")
+            file = self._state.make_file(_LOCK).open("a", opener=_not_through_a_link)
         except OSError as fault:
             raise StateError(f"{self._state.folder}: {fault.strerror}") from None
         with file:
@@ -197,6 +194,10 @@ class Watch:
 
     def _tell(self, text: str) -> None:
         self._say(self._engine.scrubber.text(text))
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _line(report: Report) -> str:

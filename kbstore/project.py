@@ -32,6 +32,8 @@ from kbstore.workfile import OPEN_MODE, WorkFileError, mode_like, replace_file
 
 FOLDER = ".kbstore"
 CONFIG_FORMAT = 1
+LARGEST_STATE_BYTES = 64 << 20
+"""Most that a file in ``.kbstore`` may have; the configuration less."""
 _STORE_NAME = "kb.db"
 _READERS = 0o444
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
@@ -430,7 +432,7 @@ def read_state(path: Path, kind: type[_Kind]) -> _Kind:
         UnsupportedFormat: It was written by a newer version.
     """
     try:
-        data = read_small(path) if kind is Config else path.read_bytes()
+        data = read_small(path) if kind is Config else read_small(path, LARGEST_STATE_BYTES)
     except OSError as fault:
         raise ProjectError(f"cannot read {path}: {fault.strerror}") from fault
     try:

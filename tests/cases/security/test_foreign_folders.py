@@ -3,12 +3,17 @@
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backends import trust
+from health.config import load
+from health.errors import StateError
+from health.state import State
+from kbstore.project import LARGEST_STATE_BYTES, Config, FileState, Project, ProjectError, read_state
 from tests.cases.support import Desk
 
 NOBODY = 65534
@@ -329,3 +334,95 @@ def test_what_is_trusted_is_the_users_own_word(tmp_path: Path) -> None:
     file.chmod(0o666)
     with pytest.raises(trust.Untrusted, match="everybody may write it"):
         trust.load(environ)
+
+
+def test_a_pipe_in_a_project_is_not_waited_for(tmp_path: Path) -> None:
+    """What a project remembers may be lost, so whatever stands in its place counts as lost; so does what is huge."""
+    project = Project.create(tmp_path, Config(file="kb.json"))
+    file = tmp_path / "kb.json"
+    project.remember(file, FileState(1, "0" * 64, "main", "x"))
+    assert project.state_of(file) is not None
+    (known,) = (tmp_path / ".kbstore" / "files").iterdir()
+    known.unlink()
+    os.mkfifo(known)
+    assert project.state_of(file) is None
+    known.unlink()
+    with known.open("wb") as huge:
+        huge.truncate(LARGEST_STATE_BYTES + 1)
+    assert project.state_of(file) is None
+    newest = tmp_path / ".kbstore" / "newest.json"
+    os.mkfifo(newest)
+    with pytest.raises(ProjectError, match="not a regular file"):
+        read_state(newest, FileState)
+
+
+def test_a_pipe_in_place_of_what_is_trusted_is_not_waited_for(tmp_path: Path) -> None:
+    """It is refused by name."""
+    place = tmp_path / "kbstore" / "trust.toml"
+    place.parent.mkdir()
+    os.mkfifo(place)
+    with pytest.raises(trust.Untrusted, match="not a regular file"):
+        trust.load({"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+def test_health_stays_in_the_folder_of_a_project(tmp_path: Path, desk: Desk) -> None:
+    """It opens no store that the configuration leads out to, unless the folder is trusted."""
+    config = desk.folder / ".kbstore" / "config.json"
+    other = Desk(tmp_path / "other")
+    other.write({"a": 1})
+    other.ok("init", "kb.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "store": "../../other/.kbstore/kb.db"}))
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    with pytest.raises(trust.Untrusted, match="leads out of its folder"):
+        load(desk.folder, environ)
+    assert load(desk.folder, environ | {trust.VARIABLE: str(desk.folder)}).targets.store is not None
+
+
+@pytest.mark.parametrize("link", ["health", "health/health.db", "health/watch.lock"])
+def test_health_writes_through_no_link_of_a_project(tmp_path: Path, link: str) -> None:
+    """Neither its history nor the file by which a watch is alone, of which it would lose the content."""
+    folder = tmp_path / ".kbstore"
+    victim = tmp_path / "victim"
+    (folder / link).parent.mkdir(parents=True)
+    victim.mkdir() if link == "health" else victim.write_text("kept")
+    (folder / link).symlink_to(victim)
+    state = State(folder / "health")
+    with pytest.raises(StateError, match="is a link"):
+        state.make_file("watch.lock" if "lock" in link else "health.db")
+    if "lock" not in link:
+        with pytest.raises(StateError, match="is a link"):
+            state.facts()
+    assert not any(victim.iterdir()) if victim.is_dir() else victim.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON rounds BEGIN INSERT INTO notes VALUES('x', 0, 'y'); END",
+        "DROP TABLE notes; CREATE VIEW notes AS WITH RECURSIVE r AS (SELECT 1 UNION ALL SELECT * FROM r) SELECT * FROM r",
+        "DROP TABLE facts; CREATE TABLE facts(name, value, more)",
+    ],
+)
+def test_a_history_of_health_with_another_schema_is_refused(tmp_path: Path, sql: str) -> None:
+    """Nothing of it runs."""
+    State(tmp_path / "health").facts()
+    connection = sqlite3.connect(tmp_path / "health" / "health.db")
+    connection.executescript(sql)
+    connection.close()
+    with pytest.raises(StateError, match="was not made by health"):
+        State(tmp_path / "health").notes()
+
+
+def test_a_history_of_health_with_odd_values_is_an_error_with_one_sentence(tmp_path: Path) -> None:
+    """Any type may stand in any column."""
+    state = State(tmp_path / "health")
+    state.facts()
+    connection = sqlite3.connect(tmp_path / "health" / "health.db")
+    connection.execute("INSERT INTO facts VALUES('a', x'00')")
+    connection.execute("INSERT INTO notes VALUES('a', 'soon', 1)")
+    connection.execute("INSERT INTO results VALUES(1e300, 'a', 'nobody', '', '', 1, '{')")
+    connection.commit()
+    connection.close()
+    for read in (state.facts, state.notes, state.history):
+        with pytest.raises(StateError):
+            read()
