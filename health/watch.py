@@ -177,7 +177,7 @@ class Watch:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            file = self._state.make_file(_LOCK).open("a", opener=_not_through_a_link)
+            file = open(self._state.make_file(_LOCK), "a", encoding="utf-8", opener=_not_through_a_link)  # noqa: SIM115
         except OSError as fault:
             raise StateError(f"{self._state.folder}: {fault.strerror}") from None
         with file:

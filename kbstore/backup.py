@@ -130,12 +130,12 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
         with Store.open(old, read_only=True) as before, Store.open(new, read_only=True) as after:
             there = set(after.branches())
             for name in before.branches():
-                branch = Store(before.backend, branch=name)
+                branch = before.on(name)
                 line = branch.line
                 start, (_, end) = line.segments[-1].offset, line.tail()
                 newest = common = start
                 if name in there:
-                    other = Store(after.backend, branch=name).line
+                    other = after.on(name).line
                     _, newest = other.tail()
                     common = max(start, _common(line, other, min(end, newest)))
                 shared += common - start

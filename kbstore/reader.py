@@ -71,11 +71,11 @@ class Reader:
         odd_refs: What the last list of tags or branches passed over, one sentence each: no kbstore wrote it.
     """
 
-    def __init__(self, backend: Backend, branch: str, collection: str | None) -> None:
+    def __init__(self, backend: Backend, branch: str, collection: str | None, refs: Refs | None = None) -> None:
         self._backend = backend
         self._collection = None if collection is None else parse_pointer(collection)
         self._guard = Guard(self._renew)
-        self._refs = Refs(backend)
+        self._refs = refs or Refs(backend)
         self._identities = KnownIdentities(self._refs)
         self.branch = branch
         self.damage: list[str] = []

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -77,6 +78,7 @@ class RefState:
         identities: Members that identify the elements of an array, by its pointer, as settings name them.
         collection: Pointer to the container of the entries, as a setting names it.
         odd: Changes that no kbstore makes, which are passed over: a sentence each.
+        logs: The logs of these branches.
     """
 
     slot: int = 0
@@ -86,11 +88,13 @@ class RefState:
     identities: dict[str, Names] = field(default_factory=dict)
     collection: str | None = None
     odd: list[str] = field(default_factory=list)
+    logs: set[str] = field(default_factory=set)
 
     def take(self, event: RefEvent) -> None:
         """Fold one more event."""
         if event.kind == "branch":
             self.branches[event.name] = event
+            self.logs.add(event.log or "")
         elif event.kind == "tag":
             self.tags[event.name] = event
             if event.target is None:
@@ -119,6 +123,7 @@ class Refs:
         self._given = state is not None
         self._state = state or RefState()
         self._looked = False
+        self._lock = Lock()
 
     def read(self) -> RefState:
         """The newest tags and branches; reads only what was added since the last call."""
@@ -126,8 +131,9 @@ class Refs:
         self._looked = True
         if self._given:
             return state
-        for record in self._records(state.slot + 1):
-            self._take(record, state)
+        with self._lock:  # handles on other branches share this, each with a lock of its own
+            for record in self._records(state.slot + 1):
+                self._take(record, state)
         return state
 
     @staticmethod
@@ -245,8 +251,9 @@ class Refs:
         """
         segments: list[Segment] = []
         last: int | None = None
+        branches = self.read().branches
         while branch != MAIN_BRANCH:
-            start = self.read().branches.get(branch)
+            start = branches.get(branch)
             if start is None or start.log is None:
                 raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
             if last is None or start.version < last:
@@ -295,7 +302,7 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
         return
     if event.name in before.tags:
         raise CorruptStore(f"the name {event.name!r} is taken")
-    if _BRANCH_LOG.fullmatch(event.log or "") is None or event.log in {b.log for b in before.branches.values()}:
+    if _BRANCH_LOG.fullmatch(event.log or "") is None or event.log in before.logs:
         raise CorruptStore(f"the branch {event.name!r} has no log of its own")
 
 

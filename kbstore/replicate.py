@@ -145,7 +145,7 @@ def _merge(
         event = record.event
         if event.kind == "branch" and (event.name, event.target) in starts:
             try:
-                here, other = _branch(source, event.name), _branch(target, event.name)
+                here, other = source.on(event.name), target.on(event.name)
                 _refuse_parted(here, other, event.name, event.version + 1, here.head().seq)
             except ConflictError:
                 if not force and record.origin in shared:
@@ -158,12 +158,8 @@ def _merge(
 
 
 def _copy_branch(source: Store, target: Store, branch: str, progress: Progress | None, accept_future: bool) -> int:
-    here = _branch(source, branch)
-    return _copy_line(here, _branch(target, branch), here.head().seq, progress, accept_future)
-
-
-def _branch(store: Store, branch: str) -> Store:
-    return Store(store.backend, branch=branch)
+    here = source.on(branch)
+    return _copy_line(here, target.on(branch), here.head().seq, progress, accept_future)
 
 
 def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:

@@ -27,7 +27,7 @@ from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry, readable_bodies, readable_records
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
-from kbstore.refs import RefEvent, decode_ref
+from kbstore.refs import RefEvent, Refs, decode_ref
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
 from kbstore.snapshots import COMPLETE, read_note, usable, worth_keeping
@@ -58,12 +58,20 @@ class Store(Reader):
         clock: Clock | None = None,
         author: str = "",
         collection: str | None = None,
+        refs: Refs | None = None,
     ) -> None:
-        super().__init__(backend, branch, collection)
+        super().__init__(backend, branch, collection, refs)
         self._clock = clock or SystemClock()
         self._author = author
         self._queue = Queue()
         self._write_branch()
+
+    def on(self, branch: str) -> "Store":
+        """Return a handle of the same store on another branch, for tools that go through many.
+
+        It shares what was read of tags and branches, so that a thousand branches are not read a thousand times.
+        """
+        return Store(self._backend, branch=branch, refs=self._refs)
 
     def _write_branch(self) -> None:
         self._snapshotter = Snapshotter(self._backend, self._line, self._nodes, self._touched, self._orders)

@@ -242,30 +242,25 @@ def export_all(store: "Store") -> Iterator[bytes]:
     Args:
         store: The store, open on its main branch.
     """
-    from kbstore.store import Store
-
     changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
     yield from export_events(store)
     for record in changes:
         event = decode_ref(record.header, record.number)
         yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
         if event.kind == "branch":
-            branch = Store(store.backend, branch=event.name)
-            yield from export_events(branch, event.version + 1, branch=event.name)
+            yield from export_events(store.on(event.name), event.version + 1, branch=event.name)
 
 
 def _take(
     store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
 ) -> Imported:
-    from kbstore.store import Store
-
     if kind == "document":
         return _take_documents(store, batch, write_id)
     if kind == "ref":
         return Imported(refs=_take_refs(store, batch))
     branch = kind.removeprefix("event").lstrip()
     try:
-        return _take_events(Store(store.backend, branch=branch) if branch else store, batch, accept_future)
+        return _take_events(store.on(branch) if branch else store, batch, accept_future)
     except RevisionError as fault:
         raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
 

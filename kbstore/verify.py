@@ -121,7 +121,7 @@ def verify_store(
     backend = store.backend
     report = Report()
     ends = ends_of(backend)
-    suspicions = _Suspicions(backend, report)
+    suspicions = _Suspicions(backend, ends, report)
     refs, records = readable_refs(backend, ends.refs)
     names = _Names()
     derived = Derived(backend)
@@ -259,7 +259,7 @@ class _Suspicions:
     All else that it says goes into the report at once.
     """
 
-    def __init__(self, backend: Backend, report: Report) -> None:
+    def __init__(self, backend: Backend, ends: Ends, report: Report) -> None:
         self._headers: set[Place] = set()
         self._by_place: dict[Place, list[str]] = defaultdict(list)
         for damage in backend.check():
@@ -271,7 +271,10 @@ class _Suspicions:
                 report.problems.append(damage.what)
             else:
                 log, first, last = damage.records
-                for number in range(first, last + 1):
+                end = ends.refs if log == REFS_LOG else ends.logs.get(log, 0)
+                if last > end:  # a row of no record, or of one that was written meanwhile
+                    report.problems.append(damage.what)
+                for number in range(max(first, 1), min(last, end) + 1):
                     self._by_place[log, number].append(damage.what)
                     if damage.headers:
                         self._headers.add((log, number))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -214,3 +215,14 @@ def test_a_line_on_what_is_no_branch_is_refused(branch: object, patch: object) -
         assert caught.value.line == len(lines)
     with Store.create("memory:") as kb:
         assert import_lines(kb, [encode({"document": 1, "branch": branch})]).versions == 1
+
+
+def test_a_row_that_is_about_billions_of_records_is_one_problem(tmp_path: Path) -> None:
+    """`verify` looks at the records that there are."""
+    with Store.create(tmp_path / "kb.db", {"a": 1}):
+        pass
+    connection = sqlite3.connect(tmp_path / "kb.db", isolation_level=None)
+    connection.execute("INSERT INTO body_packs VALUES(?, 1, NULL, x'00', x'00')", (1 << 31,))
+    connection.close()
+    (found,) = acts(tmp_path, [["--store", "kb.db", "verify"]])
+    assert (found.code, found.bounded) == (3, True), found

@@ -399,7 +399,7 @@ def test_health_writes_through_no_link_of_a_project(tmp_path: Path, link: str) -
     "sql",
     [
         "CREATE TRIGGER t AFTER INSERT ON rounds BEGIN INSERT INTO notes VALUES('x', 0, 'y'); END",
-        "DROP TABLE notes; CREATE VIEW notes AS WITH RECURSIVE r AS (SELECT 1 UNION ALL SELECT * FROM r) SELECT * FROM r",
+        "DROP TABLE notes; CREATE VIEW notes AS WITH RECURSIVE r AS (SELECT 1 UNION SELECT * FROM r) SELECT * FROM r",
         "DROP TABLE facts; CREATE TABLE facts(name, value, more)",
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from backends.memory import MemoryBackend, MemoryStore
 from kbstore import CorruptStore, KBStoreError, RevisionError, Store, lineage
+from kbstore import refs as module
 from kbstore.refs import RefEvent, Refs, RefState
 from kbstore.replicate import clone_into
 from kbstore.transfer import export_all, import_lines
@@ -224,3 +225,28 @@ def test_own_changes_pass_the_same_check(plain: tuple[Path, str]) -> None:
         assert kb.verify().ok
         assert kb.tags() == {}
         assert kb.odd_refs == ()
+
+
+def test_many_branches_are_read_once(plain: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change of tags and branches is decoded a few times by an export, an import and a clone."""
+    count = 60
+    with Store.open(plain[0]) as kb:
+        for n in range(count):
+            kb.create_branch(f"n{n}", "v1")
+    decoded, decode = 0, module.decode_ref
+
+    def counted(header: bytes, number: int) -> RefEvent:
+        nonlocal decoded
+        decoded += 1
+        return decode(header, number)
+
+    monkeypatch.setattr(module, "decode_ref", counted)
+    with Store.open(plain[0], read_only=True) as kb:
+        lines = list(export_all(kb))
+        assert decoded <= 2 * count
+        clone_into(kb, "memory:")
+        assert decoded <= 8 * count
+    with Store.create("memory:") as kb:
+        decoded = 0
+        assert import_lines(kb, lines).refs == count
+        assert decoded <= 4 * count
