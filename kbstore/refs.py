@@ -282,6 +282,8 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
         timed = False
     if not timed:
         raise CorruptStore(f"its time {event.time[:40]!r} is not in the form of kbstore")
+    if event.origin is not None and _ID.fullmatch(event.origin) is None:
+        raise CorruptStore(f"its origin {event.origin[:40]!r} is not the id of a change")
     if event.kind == "setting":
         check_setting(event.name, event.value)
         if (event.target, event.version, event.branch, event.log) != (None, 0, MAIN_BRANCH, None):

@@ -79,6 +79,7 @@ def _odd(ident: str) -> dict[str, bytes]:
         "a setting of two pointers": ref(kind="setting", name="collection", value=["/a", "/b"]),
         "an identity of nothing": ref(kind="setting", name="identity:/a", value=[]),
         "a pointer that is none": ref(kind="setting", name="identity:a", value=["id"]),
+        "an origin that is no id": ref(**(tag | {"origin": "main"})),
         "another format": ref(**(tag | {"format": 2})),
         "blanks": ref(**tag).replace(b":", b": "),
         "a member more": ref(**(tag | {"more": 1})),

@@ -9,7 +9,7 @@ from backends.s3 import bounded, cache, client
 from backends.sqlite.plain import harden
 from health import callcheck, slowness
 from health.settings import Settings
-from kbstore import edits, lines, pointer, revision, settings, touched, verify
+from kbstore import edits, lines, pointer, project, revision, settings, touched, verify
 from kbstore.tree import limit
 from tests.conftest import ROOT
 
@@ -32,6 +32,7 @@ def _rows() -> dict[str, str]:
     copied, shifted = replayed.bytes_left / fresh.bytes_left, replayed.work_left / fresh.work_left
     return {
         "a configuration (`config.json`, `health.toml`, `pyproject.toml`, `trust.toml`)": _size(trust.LARGEST_BYTES),
+        "what `.kbstore` remembers of a file, and of the newest versions": _size(project.LARGEST_STATE_BYTES),
         "nesting of JSON": f"{pointer.MAX_DEPTH} levels",
         "operations of a patch": f"{edits.MAX_OPERATIONS:,}",
         "tokens of all pointers of a patch": f"{edits.MAX_TOKENS:,}",
