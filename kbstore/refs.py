@@ -251,7 +251,7 @@ class Refs:
         """
         segments: list[Segment] = []
         last: int | None = None
-        branches = self.read().branches
+        branches = self.read().branches if branch != MAIN_BRANCH else {}  # the main one needs none of them
         while branch != MAIN_BRANCH:
             start = branches.get(branch)
             if start is None or start.log is None:
