@@ -8,7 +8,8 @@ from typing import NamedTuple
 import backends
 from kbstore.clock import Clock, SystemClock
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError
-from kbstore.log import Line
+from kbstore.log import MAIN_BRANCH, MAIN_LOG, Line
+from kbstore.refs import Refs
 from kbstore.replicate import sound_events
 from kbstore.store import Store
 
@@ -128,14 +129,14 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
     continues, damaged = True, False
     try:
         with Store.open(old, read_only=True) as before, Store.open(new, read_only=True) as after:
-            there = set(after.branches())
-            for name in before.branches():
+            there = _branches(after)
+            for log, name in _branches(before).items():
                 branch = before.on(name)
                 line = branch.line
                 start, (_, end) = line.segments[-1].offset, line.tail()
                 newest = common = start
-                if name in there:
-                    other = after.on(name).line
+                if log in there:
+                    other = after.on(there[log]).line
                     _, newest = other.tail()
                     common = max(start, _common(line, other, min(end, newest)))
                 shared += common - start
@@ -145,6 +146,12 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
     except KBStoreError:
         return None
     return _Compared(shared, only_in_old, continues, damaged)
+
+
+def _branches(store: Store) -> dict[str, str]:
+    """The name of each branch by its log, of those that were removed too."""
+    lines = Refs(store.backend).read().lines
+    return {MAIN_LOG: MAIN_BRANCH} | {start.log or "": name for name, start in lines.items()}
 
 
 def _opens(location: Path) -> bool:

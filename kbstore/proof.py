@@ -88,6 +88,7 @@ class Prover:
         suspect: Whether the header of a record may have been changed where it stands.
 
     Attributes:
+        refs: Tags and branches.
         ids: The id of each event that was proved, or that the event after it names.
         states: The state that each event that was proved names.
         parents: The parents of each of these events by id. Of one whose header is lost it is the version before it.
@@ -99,7 +100,8 @@ class Prover:
         self._backend = backend
         self._ends = ends
         self._refs = Refs(backend, refs)
-        self.lineage = Lineage(refs.branches)
+        self.refs = refs
+        self.lineage = Lineage(refs.lines)
         self.suspect = suspect
         self.ids: dict[Place, str] = {}
         self.states: dict[Place, str] = {}

@@ -476,6 +476,12 @@ class Reader:
             self.odd_refs = tuple(state.odd)
             return sorted({MAIN_BRANCH, *state.branches})
 
+    def branch_now(self, name: str) -> str | None:
+        """Return what the branch that has or had this name is called now; None if there is none, or it was removed."""
+        with self._lock:
+            now = self._refs.read().now(name)
+            return now if now is not None and (now == MAIN_BRANCH or now in self._refs.known().branches) else None
+
     def _forget_states(self) -> None:
         self._states.forget()
 

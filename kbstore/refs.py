@@ -37,10 +37,11 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         seq: 1, 2, ... along this log.
         time: When: RFC 3339, UTC, microseconds.
         author: Who.
-        target: Id of the event that it names, or that a branch starts from; None removes a tag.
+        target: Id of the event that it names, or that a branch starts from; None removes a tag or branch.
         version: That event's seq.
-        branch: The branch on whose line it stands.
+        branch: The branch on whose line it stands, by the name that it has then (see `RefState.removed`).
         log: The log that a new branch keeps its own events in.
+        old: The name that a branch had before; it starts nothing.
         value: What a setting is set to (see `kbstore.settings`); None removes it.
         origin: Id of the event that this one repeats on top of another log; None for one that was made here first.
         format: Version of this layout.
@@ -57,6 +58,7 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     branch: str = MAIN_BRANCH
     log: str | None = None
     value: tuple[str, ...] | None = None
+    old: str | None = None
     origin: str | None = None
     format: int = 0
 
@@ -64,6 +66,11 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         """The record's canonical bytes."""
         fields: dict[str, Any] = msgspec.structs.asdict(self)
         return encode({k: v for k, v in fields.items() if v is not None})
+
+    @property
+    def starts(self) -> bool:
+        """Whether it starts a branch."""
+        return self.kind == "branch" and self.target is not None and self.old is None
 
 
 @dataclass(slots=True)
@@ -75,16 +82,21 @@ class RefState:
         parent: Id of the newest ref event.
         tags: Name to the event that set it.
         branches: Name to the event that started it; ``main`` is not among them.
+        removed: The same of branches that were removed: what others start from is read through them, and their versions
+            have ids. Such a branch is called ``~`` and its log, which is no name that a person can give.
+        became: What became of a name that a branch had: the name that it got, or that of a removed branch.
         identities: Members that identify the elements of an array, by its pointer, as settings name them.
         collection: Pointer to the container of the entries, as a setting names it.
         odd: Changes that no kbstore makes, which are passed over: a sentence each.
-        logs: The logs of these branches.
+        logs: The logs of all branches, those that were removed too.
     """
 
     slot: int = 0
     parent: str | None = None
     tags: dict[str, RefEvent] = field(default_factory=dict)
     branches: dict[str, RefEvent] = field(default_factory=dict)
+    removed: dict[str, RefEvent] = field(default_factory=dict)
+    became: dict[str, str] = field(default_factory=dict)
     identities: dict[str, Names] = field(default_factory=dict)
     collection: str | None = None
     odd: list[str] = field(default_factory=list)
@@ -92,9 +104,14 @@ class RefState:
 
     def take(self, event: RefEvent) -> None:
         """Fold one more event."""
-        if event.kind == "branch":
-            self.branches[event.name] = event
+        if event.starts:
+            # What identifies a branch in every store, whatever it is called there.
+            self.branches[event.name] = msgspec.structs.replace(event, origin=event.origin or event_id(event.encode()))
             self.logs.add(event.log or "")
+        elif event.kind == "branch" and event.old is not None:
+            self._rename(event.old, event.name, self.branches)
+        elif event.kind == "branch":
+            self._rename(event.name, f"~{self.branches[event.name].log}", self.removed)
         elif event.kind == "tag":
             self.tags[event.name] = event
             if event.target is None:
@@ -105,6 +122,45 @@ class RefState:
             self.identities[pointer] = event.value
         else:
             self.identities.pop(pointer, None)
+
+    @property
+    def lines(self) -> dict[str, RefEvent]:
+        """All branches, those that were removed too."""
+        return self.branches | self.removed
+
+    def start(self, branch: str) -> RefEvent | None:
+        """Return the event that started a branch, be it removed or not; None if there is no such branch."""
+        return self.branches.get(branch) or self.removed.get(branch)
+
+    def has_line(self, branch: str) -> bool:
+        """Whether there is a branch of this name, be it removed or not."""
+        return branch == MAIN_BRANCH or self.start(branch) is not None
+
+    def named(self, log: str) -> str:
+        """Return the name of the branch that has this log."""
+        return next((name for name, start in self.lines.items() if start.log == log), MAIN_BRANCH)
+
+    def now(self, branch: str) -> str | None:
+        """Return the name of the branch that has, or had last, a name; None if there never was one."""
+        seen = set()
+        while branch != MAIN_BRANCH and branch not in self.branches and branch in self.became and branch not in seen:
+            seen.add(branch)
+            branch = self.became[branch]
+        return branch if self.has_line(branch) else None
+
+    def called(self, branch: str) -> str:
+        """Return what a person is told of a branch: its name, or the one that it had."""
+        start = self.removed.get(branch)
+        return f"{start.old} (removed)" if start is not None else branch
+
+    def _rename(self, old: str, new: str, table: dict[str, RefEvent]) -> None:
+        start = self.branches.pop(old)
+        table[new] = msgspec.structs.replace(start, name=new, old=old if table is self.removed else None)
+        self.became[old] = new
+        for names in (self.branches, self.removed, self.tags):
+            for name, event in names.items():
+                if event.branch == old:
+                    names[name] = msgspec.structs.replace(event, branch=new)
 
 
 _decode = msgspec.json.Decoder(RefEvent).decode
@@ -191,6 +247,8 @@ class Refs:
                     f"the name {change.name!r} is taken", hint="use --force to move the tag" if movable else None
                 )
             event = msgspec.structs.replace(change, seq=state.slot + 1, parent=state.parent, format=REF_FORMAT)
+            if event.kind == "branch" and not event.starts and (gone := event.old or event.name) not in state.branches:
+                raise no_branch(gone, state)
             check_ref(event, event.encode(), state)
             try:
                 self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)
@@ -251,16 +309,31 @@ class Refs:
         """
         segments: list[Segment] = []
         last: int | None = None
-        branches = self.read().branches if branch != MAIN_BRANCH else {}  # the main one needs none of them
+        state = self.read() if branch != MAIN_BRANCH else self._state
         while branch != MAIN_BRANCH:
-            start = branches.get(branch)
+            start = state.start(branch)
             if start is None or start.log is None:
-                raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
+                raise no_branch(branch, state)
             if last is None or start.version < last:
                 segments.append(Segment(start.log, start.version, last))
                 last = start.version
             branch = start.branch
         return (Segment(MAIN_LOG, 0, last), *reversed(segments))
+
+
+def no_branch(name: str, state: RefState) -> RevisionError:
+    """Return the error for a branch that is not there, which says what became of it."""
+    now = state.now(name)
+    if now is None:
+        what, hint = "", "list them with: kbstore branch"
+    elif now in state.removed:
+        what = "; it was removed"
+        hint = (
+            f"start it again where it ended: kbstore branch {name}; or leave it: kbstore branch --switch {MAIN_BRANCH}"
+        )
+    else:
+        what, hint = f"; it is called {now!r} now", f"work on it: kbstore branch --switch {now}"
+    return RevisionError(f"there is no branch {name!r}{what}", hint=hint)
 
 
 def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
@@ -286,17 +359,20 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
         raise CorruptStore(f"its origin {event.origin[:40]!r} is not the id of a change")
     if event.kind == "setting":
         check_setting(event.name, event.value)
-        if (event.target, event.version, event.branch, event.log) != (None, 0, MAIN_BRANCH, None):
+        if (event.target, event.version, event.branch, event.log, event.old) != (None, 0, MAIN_BRANCH, None, None):
             raise CorruptStore(f"the setting {event.name!r} names a version")
         return
     check_name(event.name)
+    if event.kind == "branch" and not event.starts:
+        _check_change_of_branch(event, before)
+        return
     if event.name == MAIN_BRANCH or event.name in before.branches:
         raise CorruptStore(f"the name {event.name!r} is taken")
     named = event.target is not None and _ID.fullmatch(event.target) is not None and event.version > 0
     removed = event.kind == "tag" and (event.target, event.version) == (None, 0)
-    if event.value is not None or not (named or removed):
+    if event.value is not None or event.old is not None or not (named or removed):
         raise CorruptStore(f"the {event.kind} {event.name!r} names no version")
-    if event.branch != MAIN_BRANCH and event.branch not in before.branches:
+    if not before.has_line(event.branch):
         raise CorruptStore(f"the {event.kind} {event.name!r} is on the branch {event.branch!r}, which is not there")
     if event.kind == "tag":
         if event.log is not None:
@@ -306,6 +382,19 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
         raise CorruptStore(f"the name {event.name!r} is taken")
     if _BRANCH_LOG.fullmatch(event.log or "") is None or event.log in before.logs:
         raise CorruptStore(f"the branch {event.name!r} has no log of its own")
+
+
+def _check_change_of_branch(event: RefEvent, before: RefState) -> None:
+    """Refuse what neither removes a branch that is there nor gives it a name that is free."""
+    gone = event.old if event.old is not None else event.name
+    start = before.branches.get(gone)
+    if start is None:
+        raise CorruptStore(f"the branch {gone!r} is not there")
+    if event.old is not None and (event.name == MAIN_BRANCH or event.name in before.branches | before.tags):
+        raise CorruptStore(f"the name {event.name!r} is taken")
+    named = (start.target, start.version) if event.old is not None else (None, 0)
+    if (event.target, event.version, event.branch, event.log, event.value) != (*named, MAIN_BRANCH, None, None):
+        raise CorruptStore(f"it changes the branch {gone!r}, and says what only the start of a branch does")
 
 
 def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, bytes]]:

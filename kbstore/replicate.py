@@ -15,12 +15,12 @@ from shlex import quote
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
-from kbstore.event import encode_body, plain_body, store_values
+from kbstore.event import encode_body, event_id, plain_body, store_values
 from kbstore.log import MAIN_BRANCH, REFS_LOG
 from kbstore.orders import stored_order
 from kbstore.patch import parse_patch
 from kbstore.project import open_or_create
-from kbstore.refmerge import Merge, Parted, RefRecord, Step, Value, merge_refs
+from kbstore.refmerge import Merge, Parted, RefRecord, Step, Value, counterpart, fold, merge_refs
 from kbstore.refs import Refs, decode_ref
 from kbstore.store import Store
 from kbstore.tree.node import Ref
@@ -97,16 +97,19 @@ def _replicate(source: Store, target: Store, progress: Progress | None, force: b
     records, there = _refs(source), _refs(target)
     newest = source.head().seq
     _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
+    ours, theirs = fold(records), fold(there)
     merge = _merge(source, target, records, there, force=force)
     versions = _copy_line(source, target, newest, progress, accept_future)
-    shared = {event.name for event, _ in there if event.kind == "branch"} - merge.left_out
-    for event, _ in records:
-        if event.kind == "branch" and event.name in shared:
-            versions += _copy_branch(source, target, event.name, progress, accept_future)
+    for name, start in ours.lines.items():  # of a branch that was removed as well: its versions have ids, and tags
+        other = counterpart(start, theirs)
+        if other is not None and merge.left_out.isdisjoint({name, other}):
+            versions += _copy_branch(source, target, name, other, progress, accept_future)
+    names = {start.origin: name for name, start in ours.lines.items()}
     for after, step in enumerate(merge.steps, len(there)):
         _take_ref(target, step, after)
-        if step.event.kind == "branch":
-            versions += _copy_branch(source, target, step.event.name, progress, accept_future)
+        origin = step.event.origin or (event_id(step.header) if step.header is not None else "")
+        if step.event.starts and origin in names:
+            versions += _copy_branch(source, target, names[origin], step.event.name, progress, accept_future)
     return Copied(versions, len(merge.steps), tuple(sorted(merge.left_out)))
 
 
@@ -138,28 +141,38 @@ def _merge(
     Raises:
         ConflictError: Not forced, and some were changed on both sides.
     """
-    starts = {(event.name, event.target) for event, _ in there if event.kind == "branch"}
-    shared = {record.origin for record in there}
-    apart = set()
-    for record in records:
-        event = record.event
-        if event.kind == "branch" and (event.name, event.target) in starts:
-            try:
-                here, other = source.on(event.name), target.on(event.name)
-                _refuse_parted(here, other, event.name, event.version + 1, here.head().seq)
-            except ConflictError:
-                if not force and record.origin in shared:
-                    raise
-                apart.add(event.name)
-    merge = merge_refs(records, there, force=force, apart=frozenset(apart))
+    ours, theirs = fold(records), fold(there)
+    apart, kept = set(), set()
+    for name, start in ours.lines.items():
+        if (other := counterpart(start, theirs)) is None:
+            continue
+        here, beside = _branch(source, name), _branch(target, other)
+        try:
+            _refuse_parted(here, beside, ours.called(name), start.version + 1, here.head().seq)
+        except ConflictError:
+            if not force and start.origin == theirs.lines[other].origin:
+                raise
+            apart |= {name, other}
+        if name in ours.removed and other in theirs.branches and beside.head().seq > here.head().seq:
+            kept.add(theirs.branches[other].origin)  # until the source has all that it holds
+    merge = merge_refs(records, there, force=force, apart=frozenset(apart), kept=frozenset(kept))
     if merge.parted and not force:
         raise _other_refs(source, target, merge.parted)
     return merge
 
 
-def _copy_branch(source: Store, target: Store, branch: str, progress: Progress | None, accept_future: bool) -> int:
-    here = source.on(branch)
-    return _copy_line(here, target.on(branch), here.head().seq, progress, accept_future)
+def _copy_branch(
+    source: Store, target: Store, name: str, other: str, progress: Progress | None, accept_future: bool
+) -> int:
+    here = _branch(source, name)
+    return _copy_line(here, _branch(target, other), here.head().seq, progress, accept_future)
+
+
+def _branch(store: Store, branch: str) -> Store:
+    try:
+        return store.on(branch)
+    except RevisionError as fault:  # it was there when branches were looked at
+        raise SlotTaken(str(fault)) from fault
 
 
 def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:

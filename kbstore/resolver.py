@@ -1,7 +1,7 @@
 """Resolves revisions against a line: from what people write to one version."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from kbstore.errors import CorruptStore, RevisionError
@@ -59,6 +59,8 @@ class Resolver:
             found.append((line, self._head(line)))
         if revision.id_prefix is not None:
             found.extend((self._line, e) for e in self._by_id(revision.id_prefix))
+            if not found:
+                found.extend(self._on_other_lines(revision.id_prefix))
         if not found:
             raise RevisionError(
                 f"there is no version, tag or branch {revision.text!r}",
@@ -108,6 +110,14 @@ class Resolver:
 
     def _by_id(self, prefix: str) -> list[Entry]:
         return [e for e in self._line.entries() if e.id.startswith(prefix)]
+
+    def _on_other_lines(self, prefix: str) -> Iterator[tuple[Line, Entry]]:
+        """Versions of other branches, those that were removed too, each once."""
+        for name in (MAIN_BRANCH, *self._refs.read().lines):
+            line = self._line_of(name)
+            if line.log != self._line.log:
+                own = line.entries(line.segments[-1].offset + 1)
+                yield from ((line, entry) for entry in own if entry.id.startswith(prefix))
 
     def named_by(self, tag: RefEvent) -> tuple[Line, Entry]:
         """The version that a tag names, and its line."""

@@ -18,7 +18,7 @@ from backends.advice import advice
 from kbstore.canonical import encode
 from kbstore.errors import CorruptStore, KBStoreError
 from kbstore.event import Event, event_id, plain_body
-from kbstore.log import MAIN_BRANCH, Line, Segment
+from kbstore.log import MAIN_BRANCH, MAIN_LOG, Line, Segment
 from kbstore.orderindex import OrderIndex
 from kbstore.orders import Orders
 from kbstore.proof import Proved
@@ -104,17 +104,19 @@ class _Writing:
         self._documents = documents
         self._mode = mode
         self._nodes = Nodes(store.backend)
-        self._waiting: dict[str, IO[bytes]] = {}
+        self._waiting: dict[str, tuple[str, IO[bytes]]] = {}
         self._changes: list[bytes] = []
         self._lost = 0
         self._branch = MAIN_BRANCH
+        self._log = MAIN_LOG
         self._orders = store.orders
         self._order: str | None = None
 
     def branch(self, name: str, segments: tuple[Segment, ...]) -> None:
         """Begin with a branch: its lines wait in a file of their own."""
         file = SpooledTemporaryFile(_COPY_BYTES, dir=str(self._folder))  # noqa: SIM115 - the stack closes it
-        self._waiting[name] = self._stack.enter_context(file)
+        self._log = segments[-1].log
+        self._waiting[self._log] = name, self._stack.enter_context(file)
         self._branch, self._lost, self._order = name, 0, None
         index = OrderIndex(self._store.backend, Line(self._store.backend, segments))
         self._orders = Orders(index, self._nodes)
@@ -126,7 +128,7 @@ class _Writing:
         if proved.header is None or proved.event is None:
             self._lost += 1
         else:
-            self._waiting[self._branch].write(self._line(proved, proved.header, proved.event))
+            self._waiting[self._log][1].write(self._line(proved, proved.header, proved.event))
             self.done.events += 1
             self._lost = 0
             self._order = proved.event.order or self._order
@@ -176,26 +178,31 @@ class _Writing:
             order = b'"order":null,'
             with suppress(CorruptStore):
                 order = b'"order":%s,' % encode(self._orders.patch(self._order, event.order))
-        where = b"" if self._branch == MAIN_BRANCH else b'"branch":%s,' % encode(self._branch)
+        where = _where(self._branch)
         lost = b'"lost":%d,' % self._lost if self._lost else b""
         line = b'{%s"event":%s,"id":"%s",%s%s"patch":%s}\n'
         return line % (where, header, event_id(header).encode(), lost, order, encode(patch))
 
     def _in_order(self) -> Iterator[bytes]:
         """The main line, then each change of a tag or branch, and behind the start of a branch its own versions."""
-        yield from self._taken(MAIN_BRANCH)
+        yield from self._taken(MAIN_LOG, MAIN_BRANCH)
         for number, header in enumerate(self._changes, 1):
             yield b'{"id":"%s","ref":%s}\n' % (event_id(header).encode(), header)
             event = decode_ref(header, number)
-            if event.kind == "branch":
-                yield from self._taken(event.name)
-        for branch in list(self._waiting):  # whose start is lost
-            yield from self._taken(branch)
+            if event.starts:
+                yield from self._taken(event.log or "", event.name)
+        for log, (branch, _) in list(self._waiting.items()):  # whose start is lost
+            yield from self._taken(log, branch)
 
-    def _taken(self, branch: str) -> Iterator[bytes]:
-        waiting = self._waiting.pop(branch, None)
+    def _taken(self, log: str, called: str) -> Iterator[bytes]:
+        """The lines of a branch, with the name that it has where they are read."""
+        branch, waiting = self._waiting.pop(log, ("", None))
         if waiting is not None:
             waiting.seek(0)
+            if branch != called:
+                begin = len(_where(branch))
+                yield from (b"{" + _where(called) + line[begin + 1 :] for line in waiting)
+                return
             while data := waiting.read(_COPY_BYTES):
                 yield data
 
@@ -205,3 +212,8 @@ class _Writing:
 
     def _create(self, path: Path) -> IO[bytes]:
         return open(path, "xb", opener=lambda name, flags: os.open(name, flags, self._mode))
+
+
+def _where(branch: str) -> bytes:
+    """The member of a line that says on which branch its event is."""
+    return b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)

@@ -27,7 +27,7 @@ from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, Entry, readable_bodies, readable_records
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
-from kbstore.refs import RefEvent, Refs, decode_ref
+from kbstore.refs import RefEvent, Refs, decode_ref, no_branch
 from kbstore.revision import check_name
 from kbstore.settings import check_setting
 from kbstore.snapshots import COMPLETE, read_note, usable, worth_keeping
@@ -476,7 +476,9 @@ class Store(Reader):
         """
         with self._lock:
             self._refuse_read_only()
-            self._check_target(decode_ref(header, 0))
+            event = decode_ref(header, 0)
+            if event.seq > self._refs.known().slot:  # else a branch may have another name by now
+                self._check_target(event)
             return self._refs.graft(header, self._clock.token())
 
     def _check_target(self, event: RefEvent) -> None:
@@ -485,7 +487,7 @@ class Store(Reader):
         Raises:
             CorruptStore: It is not.
         """
-        if event.target is None:
+        if event.target is None or event.old is not None:
             return
         try:
             there: str | None = self._line_of(event.branch).entry(event.version).id
@@ -645,7 +647,7 @@ class Store(Reader):
                 raise RevisionError("v0 is the empty beginning and cannot be tagged")
             there = self._refs.read().tags.get(name)
             if there is None or there.target != entry.id:
-                change = self._ref("tag", name, entry, author, branch=line.branch)
+                change = self._ref("tag", name, entry, author, branch=self._refs.read().named(line.log))
                 self._refs.append(change, write_id or self._clock.token(), must_be_new=not force)
             return self._version(entry, line)
 
@@ -683,8 +685,87 @@ class Store(Reader):
             if entry is None:
                 raise RevisionError("a branch starts at a version, and this store has none yet")
             log = "b" + self._clock.token()[1:]
-            change = self._ref("branch", name, entry, author, branch=line.branch, log=log)
+            change = self._ref("branch", name, entry, author, branch=self._refs.read().named(line.log), log=log)
             self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+
+    def delete_branch(self, name: str, *, force: bool = False, author: str = "", write_id: str | None = None) -> None:
+        """Remove a branch. Its versions stay: each can be read by its id, and tags on them stay as well.
+
+        Args:
+            name: The branch.
+            force: Remove it although it has versions that are on no other branch.
+            author: Who; the store's default author if it is empty.
+            write_id: As for `commit`.
+
+        Raises:
+            RevisionError: There is no such branch, it is the main one or the one that is open, or not forced and it has
+                versions that are on no other branch.
+        """
+        with self._lock:
+            self._refuse_read_only()
+            if self._landed_ref("branch", name, write_id) is not None:
+                return
+            start = self._branch_to_change(name, "removed")
+            if start.log == self._line.log:
+                raise RevisionError(
+                    f"the branch {name!r} is the one that is open, so it is not removed",
+                    hint=f"work on another one first: kbstore branch --switch {MAIN_BRANCH}",
+                )
+            if not force and (alone := self._only_on(name)):
+                what = "1 version that is" if alone == 1 else f"{alone:,} versions that are"
+                raise RevisionError(
+                    f"the branch {name!r} has {what} on no other branch",
+                    hint="--force removes the branch; what it holds can still be read by the ids of its versions",
+                )
+            change = self._ref("branch", name, None, author)
+            self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
+
+    def rename_branch(self, old: str, new: str, *, author: str = "", write_id: str | None = None) -> None:
+        """Give a branch another name, for every writer and every clone.
+
+        Args:
+            old: Its name.
+            new: The name that it gets.
+            author: Who; the store's default author if it is empty.
+            write_id: As for `commit`.
+
+        Raises:
+            RevisionError: There is no such branch, it is the main one, or the new name is malformed or taken.
+        """
+        with self._lock:
+            self._refuse_read_only()
+            check_name(new)
+            if new == MAIN_BRANCH:
+                raise RevisionError(f"the name {new!r} is taken")
+            if self._landed_ref("branch", new, write_id) is not None:
+                return
+            start = self._branch_to_change(old, "renamed")
+            change = replace(
+                self._ref("branch", new, None, author), old=old, target=start.target, version=start.version
+            )
+            self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+            self._refs.read()
+            if start.log == self._line.log:
+                self.branch = new
+
+    def _branch_to_change(self, name: str, what: str) -> RefEvent:
+        state = self._refs.read()
+        if name == MAIN_BRANCH:
+            raise RevisionError(f"the main branch cannot be {what}")
+        if name not in state.branches:
+            raise no_branch(name, state)
+        return state.branches[name]
+
+    def _only_on(self, name: str) -> int:
+        """How many versions of a branch are on no other one."""
+        own = self._line_of(name).segments[-1]
+        number = self._backend.tail(own.log).number
+        shared = 0
+        for other in self._refs.read().branches:
+            for segment in self._line_of(other).segments if other != name else ():
+                if segment.log == own.log:
+                    shared = max(shared, (segment.last or 0) - segment.offset)
+        return number - min(shared, number)
 
     def set(self, name: str, value: Sequence[str] | None, *, author: str = "", write_id: str | None = None) -> None:
         """Change a setting, for every writer and every clone; None removes it.

@@ -126,9 +126,10 @@ def _with_content(
 
 def _contains(store: Store, state: FileState) -> bool:
     """Whether the branch that a file follows is in this store, with the version that the file was taken from."""
-    if state.branch == store.branch or state.branch not in store.branches():
+    branch = store.branch_now(state.branch)
+    if branch is None or branch == store.branch:
         return False
-    return remembered(Store(store.backend, branch=state.branch), state) is not None
+    return remembered(Store(store.backend, branch=branch), state) is not None
 
 
 def _refuse(store: Store, name: str, state: FileState) -> Version:

@@ -27,7 +27,7 @@ from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_li
 from kbstore.log import MAIN_BRANCH, REFS_LOG
 from kbstore.orders import stored_order
 from kbstore.patch import Operation, parse_patch
-from kbstore.refs import RefEvent, decode_ref
+from kbstore.refs import RefEvent, Refs, decode_ref
 from kbstore.writer import Foreign
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def _import_lines(
     size = 0
     kind = ""
     batches = _BatchIds(write_id)
+    started: _Started = {}
     try:
         numbered = enumerate(lines, 1)
         for number, line in numbered:
@@ -166,14 +167,16 @@ def _import_lines(
             branch = _branch_of(number, value)
             if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
                 if batch:
-                    done += _take(store, kind, batch, batches.next(), accept_future)
+                    done += _take(store, kind, batch, batches.next(), accept_future, started)
                     batch = []
-                done += Imported(stopped_at=number, left_out=1) + _take_rest(store, branch, numbered, accept_future)
+                done += Imported(stopped_at=number, left_out=1) + _take_rest(
+                    store, branch, numbered, accept_future, started
+                )
                 break
             if this == "event" and branch != MAIN_BRANCH:
                 this = f"event {branch}"
             if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
-                done += _take(store, kind, batch, batches.next(), accept_future)
+                done += _take(store, kind, batch, batches.next(), accept_future, started)
                 if landed is not None and kind == "document":
                     landed(done)
                 batch, size = [], 0
@@ -184,7 +187,7 @@ def _import_lines(
     except READ_FAULTS as fault:
         raise cut_short(fault) from fault
     if batch:
-        done += _take(store, kind, batch, batches.next(), accept_future)
+        done += _take(store, kind, batch, batches.next(), accept_future, started)
     return done
 
 
@@ -243,32 +246,49 @@ def export_all(store: "Store") -> Iterator[bytes]:
         store: The store, open on its main branch.
     """
     changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
+    refs = Refs(store.backend).read()
+    names = {start.log: name for name, start in refs.lines.items()}  # which may not be those of their start
     yield from export_events(store)
     for record in changes:
         event = decode_ref(record.header, record.number)
         yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
-        if event.kind == "branch":
-            yield from export_events(store.on(event.name), event.version + 1, branch=event.name)
+        if event.starts and event.log in names:
+            branch = store.on(names[event.log])
+            yield from export_events(branch, event.version + 1, branch=event.name)
+
+
+_Started = dict[str, str]
+"""What identifies the branches that lines have started, by the names that lines give them; others have them here."""
 
 
 def _take(
-    store: "Store", kind: str, batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
+    store: "Store",
+    kind: str,
+    batch: list[tuple[int, dict[str, Any]]],
+    write_id: str | None,
+    accept_future: bool,
+    started: _Started,
 ) -> Imported:
     if kind == "document":
         return _take_documents(store, batch, write_id)
     if kind == "ref":
-        return Imported(refs=_take_refs(store, batch))
+        return Imported(refs=_take_refs(store, batch, started))
     branch = kind.removeprefix("event").lstrip()
+    if branch in started:
+        lines = Refs(store.backend).read().lines
+        branch = next((name for name, start in lines.items() if start.origin == started[branch]), branch)
     try:
         return _take_events(store.on(branch) if branch else store, batch, accept_future)
     except RevisionError as fault:
         raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
 
 
-def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
+def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]], started: _Started) -> int:
     added = 0
     for number, value in batch:
-        header, _ = _checked_ref(number, value)
+        header, event = _checked_ref(number, value)
+        if event.starts:
+            started[event.name] = event.origin or event_id(header)
         try:
             added += store.graft_ref(header)
         except KBStoreError as fault:
@@ -276,7 +296,9 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]]) -> int:
     return added
 
 
-def _take_rest(store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes]], accept_future: bool) -> Imported:
+def _take_rest(
+    store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes]], accept_future: bool, started: _Started
+) -> Imported:
     """Take what is behind a lost event and needs none that is lost: tags, settings, branches and their versions.
 
     Args:
@@ -284,6 +306,7 @@ def _take_rest(store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes
         stopped: The branch on which an event is lost.
         numbered: The lines behind it, by number.
         accept_future: As for `import_lines`.
+        started: The branches that earlier lines have started.
     """
     done = Imported()
     ended = {stopped}
@@ -299,21 +322,23 @@ def _take_rest(store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes
         lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
         ended |= {branch} if kind == "event" and lost else set()
         if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):
-            done += _take(store, f"event {where}", batch, None, accept_future)
+            done += _take(store, f"event {where}", batch, None, accept_future, started)
             batch = []
         if kind == "event" and branch not in ended:
             where = branch
             batch.append((number, value))
         elif kind == "ref":
-            done += _take_behind(store, number, value, ended, known)
+            done += _take_behind(store, number, value, ended, known, started)
         else:
             done += Imported(left_out=1)
     if batch:
-        done += _take(store, f"event {where}", batch, None, accept_future)
+        done += _take(store, f"event {where}", batch, None, accept_future, started)
     return done
 
 
-def _take_behind(store: "Store", number: int, value: dict[str, Any], ended: set[str], known: set[str]) -> Imported:
+def _take_behind(
+    store: "Store", number: int, value: dict[str, Any], ended: set[str], known: set[str], started: _Started
+) -> Imported:
     """Make a change of a tag, branch or setting anew, if the version that it names is here; else leave it out by name.
 
     Args:
@@ -322,9 +347,12 @@ def _take_behind(store: "Store", number: int, value: dict[str, Any], ended: set[
         value: What it holds.
         ended: Branches that no version is taken for any more; one that is left out is added.
         known: Ids of the changes that are here.
+        started: Gets the branch that is started.
     """
     header, event = _checked_ref(number, value)
     ident = event.origin or event_id(header)
+    if event.starts:
+        started[event.name] = ident
     if ident in known:
         return Imported()
     try:
@@ -333,9 +361,10 @@ def _take_behind(store: "Store", number: int, value: dict[str, Any], ended: set[
     except CorruptStore:
         if event.kind == "branch":
             ended.add(event.name)
-        what = (
-            f"the {event.kind} {event.name!r} was left out: v{event.version} of {event.branch}, which it names, is lost"
-        )
+        lost = f"v{event.version} of {event.branch}, which it names, is lost"
+        if event.kind == "branch" and not event.starts:
+            lost = f"the start of {(event.old or event.name)!r} is lost"
+        what = f"the {event.kind} {event.name!r} was left out: {lost}"
         return Imported(left_out=1, notes=(what,))
     known.add(ident)
     return Imported(refs=1)

@@ -129,9 +129,9 @@ def verify_store(
     total = sum(ends.logs.values())
     lineage = prover.lineage
     for branch in lineage:
-        damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {branch}")
+        damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {refs.called(branch)}")
         log, offset = lineage.own(branch)
-        names.add(log, branch, offset)
+        names.add(log, refs.called(branch), offset)
         derived.branch(lineage.start(branch))
         if witness is not None:
             witness.branch(branch, prover.segments(branch))
@@ -360,6 +360,7 @@ def _check_refs(
     parent: str | None = None
     state = RefState()
     ids: list[str] = []
+    names = {start.log: name for name, start in prover.refs.lines.items()}
     for number in range(1, last + 1):
         header = records.get(number)
         try:
@@ -377,11 +378,16 @@ def _check_refs(
         ids.append(parent)
         try:
             check_ref(event, header, state)
+            start = state.start(event.branch)  # by the name that it had then
             state.take(event)
         except KBStoreError as fault:
             report.problems.append(f"{name_change(number)}: {fault}")
         else:
-            if event.target is not None and not _is_there(event, prover):
+            if (
+                event.target is not None
+                and event.old is None
+                and not _is_there(event, names.get(start.log, "") if start is not None else MAIN_BRANCH, prover)
+            ):
                 report.problems.append(
                     f"the {event.kind} {event.name!r} names the event {event.target}, which is not v{event.version} of "
                     f"{event.branch}"
@@ -391,10 +397,10 @@ def _check_refs(
     return unreadable, ids
 
 
-def _is_there(event: RefEvent, prover: Prover) -> bool:
-    """Whether the version that a tag or branch names is there, on the branch that it says."""
+def _is_there(event: RefEvent, branch: str, prover: Prover) -> bool:
+    """Whether the version that a tag or branch names is there, on a branch that has this name now."""
     try:
-        place = prover.lineage.place(event.branch, event.version)
+        place = prover.lineage.place(branch, event.version)
     except RevisionError:
         return False
     return prover.ids.get(place) == event.target

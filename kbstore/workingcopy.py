@@ -86,7 +86,7 @@ class WorkingCopy:
     def follows(self) -> str:
         """The branch of the version that the file was taken from."""
         state = self._tracked.state()
-        return state.branch if state is not None and state.branch in self.store.branches() else self._branch
+        return (self.store.branch_now(state.branch) if state is not None else None) or self._branch
 
     @property
     def elsewhere(self) -> bool:
@@ -680,7 +680,7 @@ class WorkingCopy:
     def _is_known(self, state: FileState) -> bool:
         """Whether a file's base is a version of this store, as far as its open branch tells."""
         if state.branch != self.store.branch:
-            return state.branch in self.store.branches()
+            return self.store.branch_now(state.branch) is not None
         return remembered(self.store, state) is not None
 
     def _base(self, content: FileContent, state: FileState | None, store: Store | None = None) -> Version:

@@ -9,11 +9,15 @@ from kbstore.cli.output import note, say, say_json
 from kbstore.cli.pending import settled
 from kbstore.cli.session import Session
 from kbstore.cli.shown import first_line, note_odd
-from kbstore.errors import KBStoreError
+from kbstore.errors import KBStoreError, RevisionError
+from kbstore.log import MAIN_BRANCH
 from kbstore.render.escape import visible
 from kbstore.render.graphemes import cells
+from kbstore.store import Store
 from kbstore.taken import BaseUnknown
 from kbstore.version import Version
+from kbstore.workfile import WorkFile
+from kbstore.workingcopy import WorkingCopy
 
 
 @command("tag")
@@ -93,6 +97,11 @@ def _tag_fields(tag: str, version: Version) -> dict[str, object]:
 @click.argument("name", required=False, shell_complete=complete_revision)
 @click.argument("revision", required=False, metavar="[REV]", shell_complete=complete_revision)
 @click.option("--switch", is_flag=True, help="Let the file follow the branch NAME.")
+@click.option("-d", "--delete", metavar="NAME", shell_complete=complete_revision, help="Remove the branch NAME.")
+@click.option(
+    "-m", "--rename", nargs=2, metavar="OLD NEW", shell_complete=complete_revision, help="Call the branch OLD NEW."
+)
+@click.option("--force", is_flag=True, help="Remove a branch with versions that are on no other one.")
 @author_option
 @write_id_option
 @as_json_option
@@ -102,20 +111,34 @@ def branch_command(
     name: str | None,
     revision: str | None,
     switch: bool,
+    delete: str | None,
+    rename: tuple[str, str] | None,
+    force: bool,
     author: str | None,
     write_id: str | None,
     as_json: bool,
 ) -> None:
-    """List branches, start one, or let the file follow one.
+    """List, start, rename, remove or follow branches.
 
-    Every command takes --branch NAME to work on another branch than the file's.
+    Every command takes --branch NAME to work on another branch than the file's. The versions of a branch that was
+    removed stay, and can be read by their ids.
 
     \b
     Example:
       kbstore branch
       kbstore branch draft v3
       kbstore branch --switch draft
+      kbstore branch -m draft release
+      kbstore branch -d release
     """
+    session.any_branch = True
+    if delete is not None or rename is not None:
+        if name is not None or switch or (delete is not None and rename is not None):
+            raise click.UsageError("-d and -m take their names, and nothing else")
+        _change(session, delete, rename, force, author, write_id, as_json)
+        return
+    if force:
+        raise click.UsageError("--force needs -d")
     if name is None:
         if switch:
             raise click.UsageError("--switch needs the name of a branch")
@@ -136,6 +159,55 @@ def branch_command(
         store.create_branch(name, "HEAD" if revision is None else revision, write_id=ident)
         session.landed = f"the branch {name} was started"
         _tell_branch(name, f"started the branch {visible(name)}", switch, as_json)
+
+
+def _change(
+    session: Session,
+    delete: str | None,
+    rename: tuple[str, str] | None,
+    force: bool,
+    author: str | None,
+    write_id: str | None,
+    as_json: bool,
+) -> None:
+    """Remove a branch, or give it another name."""
+    if rename is not None and force:
+        raise click.UsageError("--force needs -d")
+    with session.open(author=author) as store, settled(session, store, write_id) as ident:
+        if delete is not None:
+            _refuse_followed(session, store, delete)
+            store.delete_branch(delete, force=force, write_id=ident)
+            session.landed = f"the branch {delete} was removed"
+            if as_json:
+                say_json({"branch": delete, "removed": True})
+            else:
+                note(f"removed the branch {visible(delete)}; its versions can be read by their ids")
+        elif rename is not None:
+            old, new = rename
+            store.rename_branch(old, new, write_id=ident)
+            session.landed = f"the branch {old} is called {new} now"
+            session.follow_renamed(old, new)
+            if as_json:
+                say_json({"branch": new, "old": old})
+            else:
+                note(f"the branch {visible(old)} is called {visible(new)} now")
+
+
+def _refuse_followed(session: Session, store: Store, branch: str) -> None:
+    """Refuse to remove the branch that the file follows, or new commands work on, whatever --branch says.
+
+    Raises:
+        RevisionError: It is that one.
+    """
+    project = session.project
+    if project is None or branch not in store.branches():
+        return
+    own = project.file is not None and WorkingCopy(store, WorkFile(project.file), project).follows == branch
+    if own or project.config.branch == branch:
+        raise RevisionError(
+            f"the branch {branch!r} is the one that the file follows, so it is not removed",
+            hint=f"work on another one first: kbstore branch --switch {MAIN_BRANCH}",
+        )
 
 
 def _tell_branch(name: str, told: str, switch: bool, as_json: bool) -> None:

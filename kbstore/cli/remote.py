@@ -241,7 +241,8 @@ def _copy(session: Session, store: Store) -> WorkingCopy | None:
     if session.file is None or not session.file.exists():
         return None
     try:
-        own = Store(store.backend, branch=session.branch, collection=session.collection)
+        branch = store.branch_now(session.branch) or session.branch
+        own = Store(store.backend, branch=branch, collection=session.collection)
     except RevisionError:
         return None
     return session.copy(own)

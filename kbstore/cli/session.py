@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from backends.trust import Untrusted, refuse_foreign, refuse_foreign_target, refuse_foreign_url
 from kbstore import newest
@@ -16,8 +17,10 @@ from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
 from kbstore.cli.output import warn
 from kbstore.cli.rounding import warn_rounded
-from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, StoreNotFound
+from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, RevisionError, StoreNotFound
+from kbstore.log import MAIN_BRANCH
 from kbstore.project import FOLDER, Project, is_url, project_of
+from kbstore.refs import Refs
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.workfile import WorkFile, mode_like
@@ -38,6 +41,7 @@ class Session:
         as_json: True if ``--json`` was given.
         lossy: True if ``--lossy`` was given.
         needs_no_project: True if the command line names all that the command works on.
+        any_branch: True if the command works without the branch that the file follows.
         is_older: True if the store was found to be older than it was.
         landed: What the command has done by now that stays, as "v4_... was committed"; empty while it has done nothing.
         way_on: What to do if the command fails after that.
@@ -51,6 +55,7 @@ class Session:
         self.lossy = False
         self.is_older = False
         self.needs_no_project = False
+        self.any_branch = False
         self._accept = False
         self.landed = ""
         self.way_on = ""
@@ -143,9 +148,7 @@ class Session:
             author: What ``--author`` said.
             accept: Take a store that is older than it was as it is; it is refused otherwise.
         """
-        with Store.open(
-            self.location, branch=self.branch, author=self.author(author), collection=self.collection
-        ) as store:
+        with self._opened(author=self.author(author)) as store:
             project = self._keeps_newest()
             if project is not None and not accept:
                 newest.refuse_older(project, store)
@@ -156,9 +159,9 @@ class Session:
     def read(self) -> Iterator[Store]:
         """Open the store, to be read; it may be on read-only media, or on a full disk."""
         try:
-            store = Store.open(self.location, branch=self.branch, collection=self.collection)
+            store = self._opened()
         except (DiskFull, ReadOnlyStore):
-            store = Store.open(self.location, read_only=True, branch=self.branch, collection=self.collection)
+            store = self._opened(read_only=True)
         with store:
             project = self._keeps_newest()
             if project is not None:
@@ -168,6 +171,42 @@ class Session:
                         warn([newest.told(mark, store)])
                     newest.remember(project, store)
             yield store
+
+    def _opened(self, *, read_only: bool = False, author: str = "") -> Store:
+        """Open the store; a branch of the configuration that others renamed is followed.
+
+        Raises:
+            RevisionError: There is no such branch. If others removed the one that the file follows, that is passed over
+                for a command that can do without (`any_branch`).
+        """
+        fields: dict[str, Any] = {"read_only": read_only, "author": author, "collection": self.collection}
+        try:
+            return Store.open(self.location, branch=self.branch, **fields)
+        except RevisionError:
+            project = self.project
+            if self.branch_option is not None or project is None:
+                raise
+            with Store.open(self.location, read_only=True) as store:
+                state = Refs(store.backend).read()
+            now = state.now(self.branch) or MAIN_BRANCH
+            if now in state.branches:
+                warn([visible(f"the branch {self.branch} is called {now} now")])
+                with suppress(KBStoreError):  # a read-only folder costs this note, and no more
+                    self.follow_renamed(self.branch, now)
+            elif not self.any_branch:
+                raise
+            return Store.open(self.location, branch=now, **fields)
+
+    def follow_renamed(self, old: str, new: str) -> None:
+        """Note the new name of a branch if the project or its file follow it."""
+        project = self.project
+        if project is None:
+            return
+        if project.config.branch == old:
+            project.change(branch=new)
+        state = project.state_of(project.file) if project.file is not None else None
+        if project.file is not None and state is not None and state.branch == old:
+            project.remember(project.file, replace(state, branch=new))
 
     def remember_newest(self, store: Store) -> None:
         """Remember the newest version after a write, as long as the command may still be repeated."""

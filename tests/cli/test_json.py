@@ -44,6 +44,8 @@ SHAPES = {
     "tag -d NAME": ["tag", "removed"],
     "branch": ["branch", "current"],
     "branch NAME": ["branch", "current"],
+    "branch -m OLD NEW": ["branch", "old"],
+    "branch -d NAME": ["branch", "removed"],
     "import": ["versions", "known", "refs", "left_out", "head", "id"],
     "export --sqlite": ["file", "tables"],
     "config": ["setting", "pointer", "value"],
@@ -74,6 +76,8 @@ COMMANDS = {
     "tag -d NAME": ["tag", "-d", "stable"],
     "branch": ["branch"],
     "branch NAME": ["branch", "side"],
+    "branch -m OLD NEW": ["branch", "-m", "other", "new"],
+    "branch -d NAME": ["branch", "-d", "other"],
     "import": ["import", "-"],
     "export --sqlite": ["export", "--sqlite", "kb.sqlite"],
     "verify": ["verify"],
@@ -101,6 +105,7 @@ THEIRS = json.dumps(
 def test_objects_have_these_members(kb: Shell, name: str) -> None:
     """Each line is an object with `schema_version` 1 and these members, in this order; nothing else is on stdout."""
     kb.ok("tag", "stable", "v2")
+    kb.ok("branch", "other", "v2")
     (kb.folder / "new").mkdir()
     (kb.folder / "new" / "kb.json").write_text("{}")
     if name == "restore-backup":
@@ -155,6 +160,7 @@ def test_json_and_other_forms_are_not_mixed(kb: Shell) -> None:
     for arguments in COMMANDS.values():
         if arguments[0] in ("log", "show", "diff", "get", "status", "verify", "branch", "tag"):
             kb.run("tag", "stable", "v2", "--force")
+            kb.run("branch", "other", "v2")
             assert kb.ok(*arguments, "--json").err == ""
 
 

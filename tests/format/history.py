@@ -64,6 +64,9 @@ def build(location: str | Path) -> Store:
     dev = Store(kb.backend, branch="dev", clock=Ticks(prefix=7), author="dev@example.com")
     dev.commit(patch=[{"op": "replace", "path": "/meta/version", "value": -0.5}], message="on a branch")
     kb.restore("v2", message="back")
+    kb.create_branch("draft", "v1")
+    kb.rename_branch("draft", "old")
+    kb.delete_branch("old")
     return kb
 
 

@@ -245,7 +245,7 @@ REFS: dict[str, tuple[dict[str, Any], str]] = {
     "a tag of a version below": (TAG | {"version": -1}, "the tag 't' names no version"),
     "a tag whose target is no id": (TAG | {"target": "zz"}, "the tag 't' names no version"),
     "a tag that is removed at a version": (TAG | {"target": None}, "the tag 't' names no version"),
-    "a branch of nothing": (BRANCH | {"target": None, "version": 0}, "the branch 'dev' names no version"),
+    "a branch of nothing": (BRANCH | {"target": None}, "the branch 'dev' is not there"),
     "a tag on no branch": (TAG | {"branch": "dev"}, "the tag 't' is on the branch 'dev', which is not there"),
     "a tag with a log": (TAG | {"log": LOG}, "the tag 't' has a log"),
     "a branch without a log": (BRANCH | {"log": None}, "the branch 'dev' has no log of its own"),
