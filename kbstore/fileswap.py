@@ -73,6 +73,15 @@ def exchange(temporary: Path, target: Path, digest: str) -> None:
     raise Displaced
 
 
+def swap(one: Path, other: Path) -> bool:
+    """Exchange two files in one step; False if this system or file system cannot do that.
+
+    Raises:
+        FileNotFoundError: One of them is not there.
+    """
+    return rename(one, other, _EXCHANGE)
+
+
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal."""
     return sha256(path.read_bytes()).hexdigest()

@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 from kbstore.canonical import encode
 from kbstore.errors import KBStoreError
+from kbstore.lost import LostFiles
+from kbstore.outputfile import Replaceable, new_file
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.store import Store
 from kbstore.version import Version
@@ -46,7 +48,7 @@ def export_tables(
     revision: "str | Version" = "HEAD",
     *,
     mode: int = OPEN_MODE,
-    force: bool = False,
+    lost: LostFiles | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Make a SQLite database of a version and of the history up to it.
@@ -56,7 +58,7 @@ def export_tables(
         path: The file to make; an earlier export is replaced when the new one is whole.
         revision: The version.
         mode: What the file gets, further narrowed by the user's mask.
-        force: Replace a file that no export made, too.
+        lost: Replace a file that no export made, too, and keep a copy of it there.
         progress: Told how many of how many tables are done.
 
     Returns:
@@ -67,27 +69,21 @@ def export_tables(
     """
     import sqlite3
 
-    if not force:
+    if lost is None:
         _refuse_other_files(path)
     version = store.version(revision)
     document = store.checkout(version)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replaceable = Replaceable(lambda found: application_of(found) == _APPLICATION_ID, lost)
     try:
-        part.unlink(missing_ok=True)
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
-        pointer = store.collection(version)
-        entries = parse_pointer(pointer) if pointer is not None else None
-        made = _fill(part, document, entries, _history(store, version), progress)
-        _remove_logs(path)
-        part.replace(path)
+        with new_file(path, mode, replaceable, logs=_LOGS) as (part, _):
+            pointer = store.collection(version)
+            entries = parse_pointer(pointer) if pointer is not None else None
+            return _fill(part, document, entries, _history(store, version), progress)
     except (OSError, sqlite3.Error) as fault:
         full = getattr(fault, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else fault
         reason = cause.strerror if isinstance(cause, OSError) else cause
         raise KBStoreError(f"cannot write {path}: {reason}") from cause
-    finally:
-        part.unlink(missing_ok=True)
-    return made
 
 
 def _refuse_other_files(path: Path) -> None:
@@ -105,12 +101,6 @@ def _refuse_other_files(path: Path) -> None:
             f"{path} is not an earlier export, so it is not overwritten",
             hint="choose another name, or use --force to lose what it holds",
         )
-
-
-def _remove_logs(path: Path) -> None:
-    """Remove what is left beside the file of an earlier database there: SQLite would write it into the new one."""
-    for end in _LOGS:
-        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def application_of(path: Path) -> int | None:

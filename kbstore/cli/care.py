@@ -13,7 +13,6 @@ from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
-from kbstore.lost import LostFiles
 from kbstore.project import FOLDER
 from kbstore.render.escape import visible
 from kbstore.store import Store
@@ -180,7 +179,7 @@ def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) ->
         done = store.gc(dry_run=dry_run, indexes=indexes)
         if not dry_run:
             _remove_temporary(session)
-    lost = LostFiles(session.found.root).copies() if session.found is not None else []
+    lost = session.lost.copies() if session.found is not None else []
     if as_json:
         say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})
         return

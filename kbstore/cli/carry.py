@@ -1,6 +1,5 @@
 """Commands that carry histories in and out: import, export."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from kbstore.cli.options import (
     write_id_option,
 )
 from kbstore.cli.output import Progress, note, say, say_json, warn, write_bytes
-from kbstore.cli.outputs import EXPORT, output_file
+from kbstore.cli.outputs import EXPORT, output_file, write_output
 from kbstore.cli.pending import settled
 from kbstore.cli.rounding import rounded_lines
 from kbstore.cli.session import Session, shown_path
@@ -36,8 +35,6 @@ from kbstore.workfile import WorkFileError, mode_like
 
 if TYPE_CHECKING:
     from kbstore.transfer import Imported
-
-_WRITE_BYTES = 1 << 20
 
 
 @command("import")
@@ -247,7 +244,7 @@ def export_command(
                     target,
                     "HEAD" if revisions is None else revisions,
                     mode=session.mode(store),
-                    force=force,
+                    lost=session.lost if force else None,
                     progress=progress.reach,
                 )
             if as_json:
@@ -264,7 +261,8 @@ def export_command(
         else:
             lines = export_events(store, *_range(store, revisions))
         if output is not None and output != "-":
-            _write(output_file(session, store, output, mark=EXPORT, force=force), lines, session.mode(store))
+            path = output_file(session, store, output, mark=EXPORT, force=force)
+            write_output(session, path, lines, mark=EXPORT, mode=session.mode(store), force=force)
             note(f"wrote {visible(output)}")
             return
         for line in lines:
@@ -279,19 +277,3 @@ def _range(store: Store, revisions: str | None) -> tuple[int, int | None]:
         seq = store.version(revisions).seq
         return seq, seq
     return store.version(both[0]).seq + 1, store.version(both[1]).seq
-
-
-def _write(path: Path, lines: Iterator[bytes], mode: int) -> None:
-    """Write lines to a new file, which has its name once it is whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(part, "xb", _WRITE_BYTES, opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException as fault:
-        part.unlink(missing_ok=True)
-        if isinstance(fault, OSError):
-            raise KBStoreError(f"cannot write {path}: {fault.strerror}") from fault
-        raise

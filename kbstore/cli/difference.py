@@ -10,7 +10,7 @@ from kbstore.canonical import MISSING
 from kbstore.cli.exits import DIFFERENCES
 from kbstore.cli.options import as_json_option, command, complete_revision, lossy_option
 from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
-from kbstore.cli.outputs import PAGE, output_file
+from kbstore.cli.outputs import PAGE, output_file, write_output
 from kbstore.cli.session import Session
 from kbstore.diff import Diff
 from kbstore.errors import PointerError, RevisionError
@@ -92,11 +92,8 @@ def diff_command(
             if html_file == "-":
                 write_bytes(page_bytes)
             else:
-                from kbstore.workfile import replace_file
-
-                replace_file(
-                    output_file(session, store, html_file, mark=PAGE, force=force), page_bytes, session.mode(store)
-                )
+                path = output_file(session, store, html_file, mark=PAGE, force=force)
+                write_output(session, path, [page_bytes], mark=PAGE, mode=session.mode(store), force=force)
                 note(f"wrote {visible(html_file)}")
         else:
             if stat:

@@ -1,7 +1,6 @@
 """`kbstore lost`: lists what was overwritten by force, and brings it back."""
 
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -10,7 +9,6 @@ from kbstore.cli.output import note, say, say_json, write_bytes
 from kbstore.cli.session import Session, shown_path
 from kbstore.errors import KBStoreError
 from kbstore.filelock import locked
-from kbstore.lost import LostFiles
 from kbstore.project import FileState
 from kbstore.render.escape import visible
 from kbstore.taken import proved
@@ -34,7 +32,7 @@ def lost_command(session: Session, number: int | None, restore: bool, as_json: b
       kbstore lost 2 > old.json
       kbstore lost --restore
     """
-    lost = LostFiles(session.found.root if session.found is not None else Path.cwd())
+    lost = session.lost
     if restore:
         kept = lost.number(number or 1)
         with locked(kept.file):

@@ -7,6 +7,7 @@ Replaced without being told to: a file that begins as kbstore's own output of th
 import os
 import re
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kbstore.workfile import WorkFileError
 EXPORT = re.compile(rb'\{("branch":"[^"]*",|"lost":\d+,)*"event":\{|\{"id":"[0-9a-f]{64}","ref":\{')
 PAGE = re.compile(rb'<!doctype html>[^\0]{0,200}<meta name="generator" content="kbstore">')
 _BEGINNING = 1024
+_WRITE_BYTES = 1 << 20
 _OTHER_NAME = "choose another name"
 _FORCED = "choose another name, or use --force to lose what it holds"
 
@@ -68,6 +70,34 @@ def output_file(
     if mark is not None and not force and not _begins(path, mark):
         raise _refused(f"{name} is not an earlier file of this kind", _FORCED)
     return path
+
+
+def write_output(
+    session: Session, path: Path, parts: Iterable[bytes], *, mark: re.Pattern[bytes], mode: int, force: bool
+) -> None:
+    """Write a file that `output_file` admits; it has its name once it is whole.
+
+    Args:
+        session: Knows where copies are kept of what force replaces.
+        path: The file.
+        parts: What is to be in it.
+        mark: What an earlier output of this form begins with.
+        mode: What the file gets.
+        force: Replace a file that has not this mark.
+
+    Raises:
+        KBStoreError: It cannot be written; nothing was changed.
+    """
+    from kbstore.outputfile import Replaceable, new_file
+
+    replaceable = Replaceable(lambda found: _begins(found, mark), session.lost if force else None)
+    try:
+        with new_file(path, mode, replaceable) as (_, descriptor):
+            with open(descriptor, "wb", _WRITE_BYTES, closefd=False) as file:
+                file.writelines(parts)
+            os.fsync(descriptor)
+    except OSError as fault:
+        raise KBStoreError(f"cannot write {path}: {fault.strerror}") from fault
 
 
 def output_folder(session: Session, store: Store, name: str) -> Path:

@@ -19,6 +19,7 @@ from kbstore.cli.output import warn
 from kbstore.cli.rounding import warn_rounded
 from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, RevisionError, StoreNotFound
 from kbstore.log import MAIN_BRANCH
+from kbstore.lost import LostFiles
 from kbstore.project import FOLDER, Project, is_url, project_of
 from kbstore.refs import Refs
 from kbstore.render.escape import visible
@@ -129,6 +130,11 @@ class Session:
         if is_url(project.config.remote):
             refuse_foreign_url(project.config.remote, project.root / FOLDER / "config.json", os.environ)
         return project.config.remote
+
+    @property
+    def lost(self) -> LostFiles:
+        """The copies of what commands overwrote by force here."""
+        return LostFiles(self.found.root if self.found is not None else Path.cwd())
 
     @property
     def collection(self) -> str | None:

@@ -5,12 +5,15 @@ import os
 import shutil
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from kbstore import KnowledgeBaseVersioner, Store
+from kbstore.lost import LostFiles
+from kbstore.outputfile import Replaceable, new_file
+from kbstore.workfile import WorkFileError
 from tests.cli.support import Shell
 
 COMMANDS = {
@@ -106,3 +109,52 @@ def test_exports_of_a_branch_and_of_nothing_are_exports(desk: Shell) -> None:
         desk.ok("export", *revisions, "-o", "out.jsonl")
     shutil.copy(desk.folder / "out.jsonl", desk.folder / "copy.jsonl")
     desk.ok("export", "-o", "copy.jsonl")
+
+
+@pytest.mark.parametrize("form", COMMANDS)
+def test_what_force_replaces_is_kept(desk: Shell, form: str) -> None:
+    """Somebody's notes are listed and printed by `kbstore lost`; an earlier output of the same form is not kept."""
+    for _ in range(2):
+        desk.ok(*COMMANDS[form], "out", "--force")
+    assert desk.ok("lost").out == ""
+    (desk.folder / "out").write_bytes(b"my notes")
+    desk.ok(*COMMANDS[form], "out", "--force")
+    assert desk.ok("lost", "1").raw == b"my notes"
+    desk.ok("lost", "--restore")
+    assert (desk.folder / "out").read_bytes() == b"my notes"
+    assert [path.name for path in desk.folder.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_the_log_of_a_replaced_database_is_kept(desk: Shell) -> None:
+    """What somebody's database had written last may stand in the log beside it."""
+    (desk.folder / "out-wal").write_bytes(b"their pages")
+    desk.fails(3, "export", "--sqlite", "out")
+    desk.ok("export", "--sqlite", "out", "--force")
+    assert desk.ok("lost", "1").raw == b"their pages"
+    assert not (desk.folder / "out-wal").exists()
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+@pytest.mark.parametrize("force", [True, False])
+def test_a_file_that_is_saved_while_an_output_is_made_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swaps: bool, force: bool
+) -> None:
+    """At its name, or among the copies: whatever was there when the command looked first."""
+    if not swaps:
+        monkeypatch.setattr("kbstore.fileswap._call", lambda: None)
+    lost = LostFiles(tmp_path)
+    path = tmp_path / "out"
+    for before in (None, b"", b"OURS old"):
+        if before is not None:
+            path.write_bytes(before)
+        replaceable = Replaceable(lambda found: found.read_bytes().startswith(b"OURS"), lost if force else None)
+        with suppress(WorkFileError), new_file(path, 0o666, replaceable) as (part, _):
+            part.write_bytes(b"OURS new")
+            path.write_bytes(b"their save")
+        if force:
+            assert path.read_bytes() == b"OURS new"
+            assert lost.copies()[0].path.read_bytes() == b"their save"
+        else:
+            assert path.read_bytes() == b"their save"
+        path.unlink()
+        assert [one.name for one in tmp_path.iterdir() if one.name != ".kbstore"] == []
