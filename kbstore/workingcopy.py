@@ -262,6 +262,7 @@ class WorkingCopy:
 
         Raises:
             UncommittedChanges: The file holds some.
+            BaseUnknown: The file follows another branch than the project, whose branch is open.
             KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
             OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
@@ -270,7 +271,7 @@ class WorkingCopy:
         if not self._pending(digest):
             check_patch(self.store, write_id, patch, *([base] if base is not None else []))
         if self.elsewhere:
-            self._note_elsewhere()
+            self._note_elsewhere("apply")
             return self.store.commit(
                 patch=patch, message=message, author=author, tags=tags, base=base, rebase=rebase, write_id=write_id
             )
@@ -309,12 +310,13 @@ class WorkingCopy:
 
         Raises:
             UncommittedChanges: The file holds some, and it was not forced.
+            BaseUnknown: As for `apply`.
             KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
         """
         check_restore(self.store, write_id, revision)
         if self.elsewhere:
-            self._note_elsewhere()
+            self._note_elsewhere("restore")
             return self.store.restore(revision, message=message, author=author, tags=tags, write_id=write_id)
         if (made := self._landed_before("", write_id)) is not None:
             return made
@@ -597,10 +599,20 @@ class WorkingCopy:
     def _note_left(self) -> None:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
-    def _note_elsewhere(self) -> None:
-        self.notes.append(
-            f"this is branch {self.store.branch}; {self.file.path.name} follows {self.follows} and was left as it is"
-        )
+    def _note_elsewhere(self, command: str) -> None:
+        """Note that the file is left alone; or refuse, if nobody asked for the open branch.
+
+        Raises:
+            BaseUnknown: The open branch is the project's, and the file follows another one.
+        """
+        name, branch = self.file.path.name, self.store.branch
+        if branch == self._branch:
+            raise BaseUnknown(
+                f"{name} follows {self.follows}, and this would work on {branch}",
+                hint=f"kbstore --branch {self.follows} {command} works there; to leave that branch: kbstore checkout "
+                f"--branch {branch}",
+            )
+        self.notes.append(f"this is branch {branch}; {name} follows {self.follows} and was left as it is")
 
     def _write(
         self,

@@ -32,6 +32,7 @@ from kbstore.store import Store
 from kbstore.taken import BaseUnknown
 from kbstore.version import Version
 from kbstore.workfile import WorkFileError, mode_like
+from kbstore.workingcopy import WorkingCopy
 
 if TYPE_CHECKING:
     from kbstore.transfer import Imported
@@ -65,6 +66,8 @@ def import_command(
     lines_of = _lines(source, lossy=session.lossy)
     with lines_of as lines, _store(session, author, source, empty=lines is None) as (store, project, is_new):
         copy = session.copy(store) if session.file is not None and session.file.exists() else None
+        if copy is not None and copy.elsewhere and session.branch_option is None:
+            raise _elsewhere(copy)
         if copy is not None:
             with suppress(BaseUnknown, InvalidJSON):  # what is imported may contain it; it may be edited just now
                 copy.status()
@@ -91,6 +94,15 @@ def import_command(
             if project is not None:
                 note(f"started {shown_path(project.location)}")
             _tell(done, store.head(), as_json)
+
+
+def _elsewhere(copy: WorkingCopy) -> BaseUnknown:
+    branch = copy.store.branch
+    return BaseUnknown(
+        f"{copy.file.path.name} follows {copy.follows}, and this would import into {branch}",
+        hint=f"kbstore --branch {branch} import does that; to let the file follow it: "
+        f"kbstore checkout --branch {branch}",
+    )
 
 
 def _tell(done: "Imported", head: Version, as_json: bool) -> None:

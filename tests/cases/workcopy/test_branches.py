@@ -191,3 +191,34 @@ def test_a_commit_never_lands_on_a_branch_that_the_file_does_not_follow(both: Bo
     assert both.main.store.head().seq == both.draft.store.head().seq == 1
     assert both.main.commit(message="meant", base="v1").seq == 2
     assert both.main.follows == "main"
+
+
+def test_a_patch_never_lands_on_a_branch_that_the_file_does_not_follow(both: Both) -> None:
+    """Nor does a restore, unless --branch asks for another branch than the project's; each is told both ways out."""
+    both.draft.take("HEAD")
+    for name, act in (
+        ("apply", lambda: both.main.apply(PATCH, message="slip")),
+        ("restore", lambda: both.main.restore("v1")),
+    ):
+        with pytest.raises(BaseUnknown, match=r"kb\.json follows draft, and this would work on main") as refused:
+            act()
+        assert f"--branch draft {name} works there" in (refused.value.hint or "")
+        assert "kbstore checkout --branch main" in (refused.value.hint or "")
+    assert both.main.store.head().seq == both.draft.store.head().seq == 1
+    both.main.take("HEAD")
+    assert both.main.apply(PATCH, message="meant").seq == 2
+
+
+def test_an_import_never_lands_on_a_branch_that_the_file_does_not_follow(tmp_path: Path) -> None:
+    """Unless --branch names it."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.ok("branch", "draft")
+    desk.write({"p": {}})
+    desk.ok("--branch", "draft", "commit", "-m", "draft")
+    line = json.dumps({"document": {"p": {"z": {"n": 1}}}, "message": "m"})
+    ended = desk.run("import", "-", stdin=line)
+    assert (ended.code, "kb.json follows draft, and this would import into main" in ended.err) == (3, True)
+    desk.ok("--branch", "main", "import", "-", stdin=line)
+    assert desk.read() == {"p": {}}
