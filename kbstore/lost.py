@@ -28,10 +28,11 @@ Proved = Callable[[FileState | None, str], bool]
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a copy: the file's path, the time, and the file's memory then."""
+    """What is known of a copy: the file's path (its bytes in hexadecimal if they are no text), the time, its memory."""
 
     file: str
     time: str
+    hex: str = ""
     state: FileState | None = None
 
 
@@ -82,7 +83,9 @@ class LostFiles:
             raise WorkFileError(f"cannot make the folder {self._folder}: {fault.strerror}") from fault
         time = format_time(SystemClock().now())
         name = "".join(sign for sign in time if sign.isdigit())
-        note = _Note(os.path.relpath(os.path.realpath(file), os.path.realpath(self._root)), time, state)
+        place = os.path.relpath(os.path.realpath(file), os.path.realpath(self._root))
+        text = place.encode(errors="backslashreplace").decode()
+        note = _Note(text, time, os.fsencode(place).hex() if text != place else "", state)
         write_state(self._folder / f"{name}{_NOTE}", print_state(note), _MODE)
         write_state(self._folder / name, data, _MODE, unchanged=NO_FILE)
         self._drop_old()
@@ -92,10 +95,11 @@ class LostFiles:
         found = []
         for path in sorted(self._folder.glob(f"*{_NOTE}"), reverse=True):
             copy = path.with_suffix("")
-            with suppress(OSError, ProjectError):
+            with suppress(OSError, ProjectError, ValueError):
                 note = read_state(path, _Note)
                 base = note.state.name if note.state is not None else ""
-                found.append(Kept(copy, self._root / note.file, note.time, copy.stat().st_size, base))
+                file = os.fsdecode(bytes.fromhex(note.hex)) or note.file
+                found.append(Kept(copy, self._root / file, note.time, copy.stat().st_size, base))
         return found
 
     def number(self, number: int) -> Kept:

@@ -242,6 +242,7 @@ class Project:
             raise WorkFileError(f"there is no file {old}", hint=f"write the newest version: kbstore checkout -o {new}")
         if not target.is_relative_to(home):
             raise WorkFileError(f"{new} is outside of {self.root}", hint="choose a place in that folder")
+        _refuse_bytes(os.fspath(target.relative_to(home)))
         taken = WorkFileError(f"{new} is there already", hint="choose another name")
         if os.path.lexists(target):
             raise taken

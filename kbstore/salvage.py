@@ -157,7 +157,7 @@ class _Writing:
         done, report = self.done, self.done.report
         told = {
             "schema_version": 1,
-            "store": self._store.location,
+            "store": self._store.location.encode(errors="backslashreplace").decode(),
             "head": report.head,
             "versions": report.versions,
             "events": done.events,

@@ -176,7 +176,7 @@ def _place(store: Store, content: bytes) -> Path | None:
     if not Path(home).is_absolute():
         return None
     context = click.get_current_context()
-    place = store.location if is_url(store.location) else os.path.realpath(store.location)
+    place = ascii(store.location if is_url(store.location) else os.path.realpath(store.location))
     asked = sorted((name, repr(value)) for name, value in context.params.items() if name not in _NOT_ITS_OWN)
     told = [place, store.branch, str(context.info_name), *(list(one) for one in asked), sha256(content).hexdigest()]
     return Path(home) / "kbstore" / sha256(encode(told)).hexdigest()[:32]

@@ -124,6 +124,29 @@ def test_a_folder_whose_name_is_not_text(shell: Shell, tmp_path: Path) -> None:
     odd = os.fsdecode(b"k\xe9.json")
     shell.file.rename(shell.folder / odd)
     assert "is not text in UTF-8" in shell.fails(3, "init", odd).err
+
+
+def test_commands_work_in_a_folder_whose_name_is_no_text(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And write files of such names; what they overwrite by force comes back. The file itself is given no such name."""
+    folder = shell.folder / os.fsdecode(b"d\xff")
+    folder.mkdir()
+    kb = Shell(folder, monkeypatch)
+    kb.write({"n": 1})
+    kb.ok("init", "kb.json")
+    kb.write({"n": 2})
+    kb.ok("commit", "-m", "2")
+    assert kb.ok("status", "--json").object["clean"]
+    odd = os.fsdecode(b"o\xff")
+    (folder / odd).write_text("mine")
+    for command in (["checkout", "v1", "-o", odd], ["export", "-o", odd], ["diff", "v1", "v2", "--html", odd]):
+        kb.ok(*command, "--force")
+    assert len(kb.ok("lost").lines) == 3
+    assert kb.ok("lost", "3").out == "mine"
+    kb.ok("lost", "3", "--restore")
+    assert (folder / odd).read_text() == "mine"
+    kb.ok("salvage", os.fsdecode(b"s\xff"))
+    assert "is not text in UTF-8" in kb.fails(3, "mv", "kb.json", odd + ".json").err
+    assert kb.read() == {"n": 2}
     assert not (shell.folder / ".kbstore").exists()
 
 
