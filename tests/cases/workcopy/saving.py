@@ -37,7 +37,7 @@ def save(file: Path, document: Any, *, in_place: bool) -> None:
 
 def found(file: Path, store: Store) -> list[str]:
     """Return where the work is: in the file, in versions, among what was kept."""
-    places = ["file"] if file.exists() and WORK in file.read_text() else []
+    places = [path.name for path in file.parent.glob("*.json") if WORK in path.read_text()]
     places += [
         version.name
         for branch in store.branches()

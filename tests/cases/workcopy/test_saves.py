@@ -31,7 +31,8 @@ class Begun:
         self.store = Store.create("memory:", FIRST, author="me")
         self.file = WorkFile(folder / "kb.json")
         self.file.path.write_text(json.dumps(FIRST))
-        self.copy = WorkingCopy(self.store, self.file, Project.create(folder, Config(file="kb.json")))
+        self.project = Project.create(folder, Config(file="kb.json"))
+        self.copy = WorkingCopy(self.store, self.file, self.project)
         self.copy.apply(encode([{"op": "add", "path": "/p/d", "value": {"title": "D"}}]), message="2")
         self.others()
 
@@ -56,6 +57,8 @@ COMMANDS: dict[str, tuple[Callable[[Begun], Any], Callable[[Begun], Any]]] = {
     "commit of the newest": (_newest, lambda begun: begun.copy.commit(message="mine")),
     "apply": (lambda _: None, lambda begun: begun.copy.apply(encode(PATCH), message="patch")),
     "restore": (lambda _: None, lambda begun: begun.copy.restore("v1")),
+    "update": (Begun.edit, lambda begun: begun.copy.update()),
+    "mv": (lambda _: None, lambda begun: begun.project.move(begun.file.path, begun.file.path.with_name("new.json"))),
     "checkout": (lambda _: None, lambda begun: begun.copy.take("v1")),
     "checkout into a new file": (lambda begun: begun.file.path.unlink(), lambda begun: begun.copy.take("v1")),
     "import and pull": (lambda _: None, lambda begun: begun.copy.catch_up()),
@@ -110,6 +113,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         "import lines",
         "pull ../other/.kbstore/kb.db",
         "commit -m x",
+        "update",
+        "mv kb.json new.json",
+        "clone ../other .",
     ],
 )
 def test_a_save_at_any_call_of_a_process_is_found_again(tmp_path: Path, desk: Desk, command: str) -> None:
@@ -119,8 +125,11 @@ def test_a_save_at_any_call_of_a_process_is_found_again(tmp_path: Path, desk: De
     def fresh() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(begun, folder)
-        if command.startswith("commit"):
+        if command.startswith(("commit", "update")):
             (folder / "kb.json").write_text(json.dumps(MINE))
+        if command.startswith("clone"):  # into an empty folder
+            shutil.rmtree(folder)
+            folder.mkdir()
 
     fresh()
     calls = list(calls_of(folder, command.split()))
@@ -131,7 +140,8 @@ def test_a_save_at_any_call_of_a_process_is_found_again(tmp_path: Path, desk: De
         shutil.rmtree(tmp_path / "state", ignore_errors=True)
         saved = lambda: save(folder / "kb.json", SAVED, in_place=at % 2 == 0)  # noqa: B023, E731 - called at once
         run_stopped(folder, command.split(), name, number, saved)
-        with Store.open(folder / ".kbstore" / "kb.db") as store:
+        place = folder / ".kbstore" / "kb.db"  # which a clone that was refused did not make
+        with Store.open(place) if place.exists() else Store.create("memory:") as store:
             assert found(folder / "kb.json", store), f"{command}: a save at {name} {number} is lost"
 
 
