@@ -148,10 +148,9 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
     return _Compared(shared, only_in_old, continues, damaged)
 
 
-def _branches(store: Store) -> dict[str, str]:
+def _branches(store: Store) -> dict[str | None, str]:
     """The name of each branch by its log, of those that were removed too."""
-    lines = Refs(store.backend).read().lines
-    return {MAIN_LOG: MAIN_BRANCH} | {start.log or "": name for name, start in lines.items()}
+    return {MAIN_LOG: MAIN_BRANCH} | Refs(store.backend).read().logs
 
 
 def _opens(location: Path) -> bool:

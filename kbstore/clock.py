@@ -3,11 +3,13 @@
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from kbstore.errors import KBStoreError
 
+MOST_AHEAD = timedelta(hours=24)
+"""A clock may be wrong by so much; what is dated later is not taken in from elsewhere, and noted where it is."""
 _AWARE = "give a datetime with a time zone, as datetime(2025, 1, 27, 12, tzinfo=UTC)"
 
 

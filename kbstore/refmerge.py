@@ -187,9 +187,8 @@ def counterpart(start: RefEvent, there: RefState) -> str | None:
         start: The event that started it, as `RefState` has it.
         there: The others.
     """
-    same = [name for name, other in there.lines.items() if other.origin == start.origin]
-    if same:
-        return same[0]
+    if start.origin in there.origins:
+        return there.origins[start.origin]
     other = there.branches.get(start.name)
     return start.name if other is not None and other.target == start.target else None
 

@@ -84,11 +84,12 @@ class RefState:
         branches: Name to the event that started it; ``main`` is not among them.
         removed: The same of branches that were removed: what others start from is read through them, and their versions
             have ids. Such a branch is called ``~`` and its log, which is no name that a person can give.
+        logs: Name of the branch that has a log, be it removed or not.
+        origins: The same by what identifies a branch in every store: the id of the event that started it first.
         became: What became of a name that a branch had: the name that it got, or that of a removed branch.
         identities: Members that identify the elements of an array, by its pointer, as settings name them.
         collection: Pointer to the container of the entries, as a setting names it.
         odd: Changes that no kbstore makes, which are passed over: a sentence each.
-        logs: The logs of all branches, those that were removed too.
     """
 
     slot: int = 0
@@ -96,18 +97,19 @@ class RefState:
     tags: dict[str, RefEvent] = field(default_factory=dict)
     branches: dict[str, RefEvent] = field(default_factory=dict)
     removed: dict[str, RefEvent] = field(default_factory=dict)
+    logs: dict[str | None, str] = field(default_factory=dict)
+    origins: dict[str | None, str] = field(default_factory=dict)
     became: dict[str, str] = field(default_factory=dict)
     identities: dict[str, Names] = field(default_factory=dict)
     collection: str | None = None
     odd: list[str] = field(default_factory=list)
-    logs: set[str] = field(default_factory=set)
 
     def take(self, event: RefEvent) -> None:
         """Fold one more event."""
         if event.starts:
-            # What identifies a branch in every store, whatever it is called there.
-            self.branches[event.name] = msgspec.structs.replace(event, origin=event.origin or event_id(event.encode()))
-            self.logs.add(event.log or "")
+            start = msgspec.structs.replace(event, origin=event.origin or event_id(event.encode()))
+            self.branches[event.name] = start
+            self.logs[start.log] = self.origins[start.origin] = event.name
         elif event.kind == "branch" and event.old is not None:
             self._rename(event.old, event.name, self.branches)
         elif event.kind == "branch":
@@ -138,7 +140,7 @@ class RefState:
 
     def named(self, log: str) -> str:
         """Return the name of the branch that has this log."""
-        return next((name for name, start in self.lines.items() if start.log == log), MAIN_BRANCH)
+        return self.logs.get(log, MAIN_BRANCH)
 
     def now(self, branch: str) -> str | None:
         """Return the name of the branch that has, or had last, a name; None if there never was one."""
@@ -156,7 +158,7 @@ class RefState:
     def _rename(self, old: str, new: str, table: dict[str, RefEvent]) -> None:
         start = self.branches.pop(old)
         table[new] = msgspec.structs.replace(start, name=new, old=old if table is self.removed else None)
-        self.became[old] = new
+        self.became[old] = self.logs[start.log] = self.origins[start.origin] = new
         for names in (self.branches, self.removed, self.tags):
             for name, event in names.items():
                 if event.branch == old:

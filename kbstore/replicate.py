@@ -104,12 +104,11 @@ def _replicate(source: Store, target: Store, progress: Progress | None, force: b
         other = counterpart(start, theirs)
         if other is not None and merge.left_out.isdisjoint({name, other}):
             versions += _copy_branch(source, target, name, other, progress, accept_future)
-    names = {start.origin: name for name, start in ours.lines.items()}
     for after, step in enumerate(merge.steps, len(there)):
         _take_ref(target, step, after)
         origin = step.event.origin or (event_id(step.header) if step.header is not None else "")
-        if step.event.starts and origin in names:
-            versions += _copy_branch(source, target, names[origin], step.event.name, progress, accept_future)
+        if step.event.starts and origin in ours.origins:
+            versions += _copy_branch(source, target, ours.origins[origin], step.event.name, progress, accept_future)
     return Copied(versions, len(merge.steps), tuple(sorted(merge.left_out)))
 
 

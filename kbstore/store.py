@@ -22,9 +22,9 @@ from kbstore.clocknotes import clock_notes
 from kbstore.derived import INDEXES
 from kbstore.document import Base, Document, with_base
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
-from kbstore.event import decode_event
+from kbstore.event import decode_event, event_id
 from kbstore.group import GroupWriter, Member, Queue, fail_all
-from kbstore.log import MAIN_BRANCH, Entry, readable_bodies, readable_records
+from kbstore.log import MAIN_BRANCH, REFS_LOG, Entry, readable_bodies, readable_records
 from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
 from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent, Refs, decode_ref, no_branch
@@ -461,11 +461,31 @@ class Store(Reader):
 
         def graft() -> None:
             self._begin()
+            self._check_merged(events)
             self._writer.graft(events, self._clock.token(), accept_future=accept_future)
 
         with self._lock:
             self._refolded(graft, damaged=False)
             self._saw(self._line, self._writer.known_head().entry)
+
+    def _check_merged(self, events: Sequence[Foreign]) -> None:
+        """See that the versions that merges from elsewhere name as their second parent are here, on whatever branch.
+
+        Raises:
+            CorruptStore: One is not.
+        """
+        if not any(foreign.event.parents[1:] for foreign in events):
+            return
+        logs = [log for log in self._backend.logs() if log != REFS_LOG]
+        known = {event_id(record.header) for log in logs for record in self._backend.read(log, 1)}
+        for foreign in events:
+            for parent in foreign.event.parents[1:]:
+                if parent not in known:
+                    raise CorruptStore(
+                        f"{foreign.where} merges the version {parent[:12]}, which is not here",
+                        hint="run: kbstore verify there",
+                    )
+            known.add(event_id(foreign.header))
 
     def graft_ref(self, header: bytes) -> bool:
         """Append a change of a tag or branch that was made elsewhere, as it is; False where it is there already.

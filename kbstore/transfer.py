@@ -247,13 +247,12 @@ def export_all(store: "Store") -> Iterator[bytes]:
     """
     changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
     refs = Refs(store.backend).read()
-    names = {start.log: name for name, start in refs.lines.items()}  # which may not be those of their start
     yield from export_events(store)
     for record in changes:
         event = decode_ref(record.header, record.number)
         yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
-        if event.starts and event.log in names:
-            branch = store.on(names[event.log])
+        if event.starts and event.log in refs.logs:  # by the name that it has now
+            branch = store.on(refs.logs[event.log])
             yield from export_events(branch, event.version + 1, branch=event.name)
 
 
@@ -275,8 +274,7 @@ def _take(
         return Imported(refs=_take_refs(store, batch, started))
     branch = kind.removeprefix("event").lstrip()
     if branch in started:
-        lines = Refs(store.backend).read().lines
-        branch = next((name for name, start in lines.items() if start.origin == started[branch]), branch)
+        branch = Refs(store.backend).read().origins.get(started[branch], branch)
     try:
         return _take_events(store.on(branch) if branch else store, batch, accept_future)
     except RevisionError as fault:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from backends.contract import Backend
 from kbstore.ancestry import distances
+from kbstore.clock import MOST_AHEAD, SystemClock, format_time
 from kbstore.derived import Derived
 from kbstore.errors import CorruptStore, KBStoreError, RevisionError, StoreNotFound, StoreUnavailable
 from kbstore.event import event_id
@@ -127,10 +128,13 @@ def verify_store(
     derived = Derived(backend)
     prover = Prover(backend, ends, refs, suspicions.of_header)
     total = sum(ends.logs.values())
+    merges: list[tuple[str, str]] = []
+    latest = format_time(SystemClock().now() + MOST_AHEAD)
     lineage = prover.lineage
     for branch in lineage:
         damaged = _Damaged("" if branch == MAIN_BRANCH else f" of branch {refs.called(branch)}")
         log, offset = lineage.own(branch)
+        dated = False
         names.add(log, refs.called(branch), offset)
         derived.branch(lineage.start(branch))
         if witness is not None:
@@ -140,6 +144,14 @@ def verify_store(
             if not proved.faults:
                 proved.faults.extend(suspected)
             damaged.add(proved)
+            if proved.event is not None and not proved.faults and proved.event.parents[1:]:
+                merges.append((names.record(log, proved.seq - offset), proved.event.parents[1]))
+            if not (dated or proved.faults or proved.event is None) and proved.event.time > latest:
+                dated = True  # times never go back, so those behind it are, too
+                report.notes.append(
+                    f"{names.record(log, proved.seq - offset)} is dated {proved.event.time}, more than a day ahead of "
+                    f"this machine's clock, and so is every version after it"
+                )
             place = log, proved.seq - offset
             with _surviving(report, f"what indexes say of v{proved.seq}"):
                 derived.version(*place, proved, branches_start=place in prover.roots)
@@ -150,6 +162,12 @@ def verify_store(
             if progress is not None:
                 progress(report.versions, total)
         report.problems.extend(damaged.sentences())
+    here = set(prover.ids.values())
+    report.problems.extend(
+        f"{name} merges the version {parent[:12]}, which is not in this store"
+        for name, parent in merges
+        if parent not in here
+    )
     with _surviving(report, "the log of tags and branches"):
         unreadable, ids = _check_refs(ends.refs, records, prover, report, witness)
         for number in unreadable:
@@ -360,7 +378,6 @@ def _check_refs(
     parent: str | None = None
     state = RefState()
     ids: list[str] = []
-    names = {start.log: name for name, start in prover.refs.lines.items()}
     for number in range(1, last + 1):
         header = records.get(number)
         try:
@@ -383,11 +400,8 @@ def _check_refs(
         except KBStoreError as fault:
             report.problems.append(f"{name_change(number)}: {fault}")
         else:
-            if (
-                event.target is not None
-                and event.old is None
-                and not _is_there(event, names.get(start.log, "") if start is not None else MAIN_BRANCH, prover)
-            ):
+            branch = prover.refs.logs.get(start.log, "") if start is not None else MAIN_BRANCH
+            if event.target is not None and event.old is None and not _is_there(event, branch, prover):
                 report.problems.append(
                     f"the {event.kind} {event.name!r} names the event {event.target}, which is not v{event.version} of "
                     f"{event.branch}"

@@ -12,12 +12,12 @@ Invariants:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
-from kbstore.clock import Clock, attempts, format_time
+from kbstore.clock import MOST_AHEAD, Clock, attempts, format_time
 from kbstore.clocknotes import Dated
 from kbstore.document import Base
 from kbstore.errors import ConflictError, CorruptStore, PatchError, SlotTaken
@@ -36,8 +36,6 @@ from kbstore.tree.nodes import Nodes, unsaved
 from kbstore.tree.read import find
 
 _TRIES = 1000
-_AHEAD = timedelta(hours=24)
-"""A clock may be wrong by so much; what is dated later is not taken in from elsewhere."""
 _SHOWN_POINTERS = 3
 
 
@@ -288,7 +286,7 @@ class Writer:
         chunks: list[Chunk] = []
         order_chunks: dict[bytes, Chunk] = {}
         order = self._orders.draft(head.seq, order_chunks)
-        latest = "" if accept_future else format_time(self._clock.now() + _AHEAD)
+        latest = "" if accept_future else format_time(self._clock.now() + MOST_AHEAD)
         for where, event, header, operations, order_operations in events:
             if faults := header_faults(header, event):
                 raise CorruptStore(f"{where}: {'; '.join(faults)}", hint="run: kbstore verify there")

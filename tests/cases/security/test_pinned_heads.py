@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import Store
+from kbstore import KBStoreError, Store
 from kbstore.canonical import encode
+from kbstore.replicate import replicate
+from kbstore.transfer import export_all, import_lines
 from kbstore.verify import Report
 from tests.cases.security.forge import TIME, copied, event, ref, rewritten
 
@@ -73,7 +75,24 @@ def test_a_pinned_head_is_found_through_a_second_parent(tmp_path: Path, true: tu
     assert not _verified(path, true[1]).merged
     missing = "e" * 64
     (tmp_path / "other").mkdir()
-    assert not _verified(_forged(tmp_path / "other", true, missing), missing).pinned
+    report = _verified(_forged(tmp_path / "other", true, missing), missing)
+    assert not report.pinned
+    assert f"v2 merges the version {missing[:12]}, which is not in this store" in report.problems
+
+
+def test_a_merge_of_what_is_nowhere_is_not_taken_in(tmp_path: Path, true: tuple[Path, str, str]) -> None:
+    """By import, with the line, and by clone; one of a version that is here is taken."""
+    with Store.open(_forged(tmp_path, true, "e" * 64)) as kb:
+        lines = list(export_all(kb))
+        with Store.create("memory:", author="b") as copy:
+            with pytest.raises(KBStoreError, match="line 2 merges the version eeeeeeeeeeee, which is not here"):
+                import_lines(copy, lines)
+            with pytest.raises(KBStoreError, match="v2 merges the version eeeeeeeeeeee"):
+                replicate(kb, copy)
+            assert copy.head().seq == 0
+    (tmp_path / "other").mkdir()
+    with Store.open(_forged(tmp_path / "other", true, true[1])) as kb, Store.create("memory:", author="b") as copy:
+        assert replicate(kb, copy, accept_future=True).versions == 3
 
 
 def test_verify_survives_every_event(tmp_path: Path, true: tuple[Path, str, str]) -> None:

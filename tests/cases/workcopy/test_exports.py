@@ -119,11 +119,16 @@ def test_an_event_of_the_far_future_is_taken_only_if_it_is_accepted(tmp_path: Pa
                 replicate(far, copy)
             assert copy.head().seq == 0
             assert import_lines(copy, lines, accept_future=True).versions == 1
-            assert copy.verify().ok
+            copy.commit({"n": 2})
+            report = copy.verify()
+            assert report.ok
+            (note,) = report.notes
+            assert note.startswith("v1 is dated 9998-12-31T23:59:59.000000Z, more than a day ahead")
         with Store.create(tmp_path / "two.db", author="b") as copy:
             assert replicate(far, copy, accept_future=True).versions == 1
         with Store.create(tmp_path / "three.db", author="b") as copy:
             assert replicate(near, copy).versions == 1
+            assert copy.verify().notes == []
 
 
 def test_the_option_reaches_every_command_that_takes_versions(tmp_path: Path) -> None:
