@@ -15,7 +15,9 @@ import msgspec
 
 from kbstore.clock import SystemClock, format_time
 from kbstore.errors import KBStoreError
+from kbstore.filelock import locked
 from kbstore.project import FOLDER, FileState, Project, ProjectError, print_state, read_state, refuse_link, write_state
+from kbstore.temporary import exchanged_left, remove_left
 from kbstore.workfile import NO_FILE, WorkFile, WorkFileError, replace_file
 
 _FOLDER = "lost"
@@ -151,3 +153,33 @@ class LostFiles:
                 with suppress(OSError):
                     kept.path.unlink(missing_ok=True)
                     kept.path.with_name(f"{kept.path.name}{_NOTE}").unlink(missing_ok=True)
+
+
+def clear_left(root: Path, file: Path | None) -> None:
+    """Remove what killed commands left of the files that they were writing; of the user's, of the tracked one alone.
+
+    What came out of an exchange may be what another program saved: it is kept, unless the file holds the same.
+
+    Args:
+        root: The folder that has ``.kbstore``.
+        file: The knowledge base's file.
+
+    Raises:
+        WorkFileError: It cannot be kept; it is where it was.
+    """
+    folder = root / FOLDER
+    for own in (folder, *(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):
+        remove_left(own)
+    if file is None:
+        return
+    real = Path(os.path.realpath(file))
+    remove_left(real.parent, real.name)
+    if not exchanged_left(real):
+        return
+    with locked(real):
+        for left in exchanged_left(real):
+            data = WorkFile(left).raw()
+            if not real.exists() or WorkFile(real).raw() != data:
+                LostFiles(root).keep(real, data, None)
+            with suppress(OSError):
+                left.unlink()

@@ -15,6 +15,7 @@ _TRIES = 100
 _NAME_LENGTH = 200
 _LEFT = re.compile(r"\.(.+)\.\d+\.\d+\.tmp", re.DOTALL)
 _EXCHANGED = ".swap.tmp"
+_LEFT_EXCHANGED = re.compile(r"\.(.+)\.\d+\.\d+\.swap\.tmp", re.DOTALL)
 
 
 def open_temporary(target: Path, mode: int) -> tuple[Path, int]:
@@ -63,6 +64,19 @@ def remove_left(folder: Path, name: str | None = None) -> None:
         with suppress(OSError), _opened(path) as descriptor:
             if _lock(descriptor) and _is_at(descriptor, path):
                 path.unlink()
+
+
+def exchanged_left(target: Path) -> list[Path]:
+    """Return the temporary files of a file that were about to be exchanged with it.
+
+    Those that are there while nobody writes the file are left of a kill; one may hold what another program saved.
+    """
+    try:
+        there = list(target.parent.iterdir())
+    except OSError:
+        return []
+    name = target.name[:_NAME_LENGTH]
+    return [path for path in there if (own := _LEFT_EXCHANGED.fullmatch(path.name)) and own[1] == name]
 
 
 @contextmanager

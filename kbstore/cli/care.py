@@ -1,9 +1,7 @@
 """Commands that look after a store: verify, gc."""
 
 import dataclasses
-import os
 import re
-from pathlib import Path
 
 import click
 
@@ -13,11 +11,10 @@ from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
-from kbstore.project import FOLDER
+from kbstore.lost import clear_left
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.taken import remembered
-from kbstore.temporary import remove_left
 
 _ID = re.compile(r"[0-9a-fA-F]{16,64}")
 
@@ -151,17 +148,6 @@ def salvage_command(session: Session, target: str, no_documents: bool, as_json: 
     say(f"salvaged {events}{patches}{documents} into {shown_path(target)}")
 
 
-def _remove_temporary(session: Session) -> None:
-    """Remove what killed commands left of the files that they were writing; of the user's, of the tracked one alone."""
-    if session.found is not None:
-        folder = session.found.root / FOLDER
-        for own in (folder, *(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):
-            remove_left(own)
-    if session.file is not None:
-        file = Path(os.path.realpath(session.file))
-        remove_left(file.parent, file.name)
-
-
 @command("gc")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--indexes", is_flag=True, help="Drop indexes too; they are built again when they are asked for.")
@@ -177,8 +163,8 @@ def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) ->
     """
     with session.read() if dry_run else session.open() as store:
         done = store.gc(dry_run=dry_run, indexes=indexes)
-        if not dry_run:
-            _remove_temporary(session)
+        if not dry_run and session.found is not None:
+            clear_left(session.found.root, session.file)
     lost = session.lost.copies() if session.found is not None else []
     if as_json:
         say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})

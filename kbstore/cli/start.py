@@ -14,6 +14,7 @@ from kbstore.cli.output import note, say, say_json, warn
 from kbstore.cli.session import Session, shown_path, store_at, trusted
 from kbstore.errors import StoreNotFound
 from kbstore.filestatus import Status
+from kbstore.lost import clear_left
 from kbstore.newest import forget
 from kbstore.pointer import parse_pointer
 from kbstore.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
@@ -102,6 +103,7 @@ def init_command(
             session.landed = f"{version.name} is in the store"
             session.way_on = "see the state of the file: kbstore status"
         project.save()
+        clear_left(root, file)
         forget(project)
         if session.chosen_store() is not None and is_url(config.store):
             trust_url(config.store, os.environ)  # the user has named it

@@ -77,3 +77,19 @@ def test_gc_removes_what_kills_left(kb: Shell) -> None:
     kb.ok("gc")
     assert not any(path.exists() for path in left)
     assert other.exists()
+
+
+@pytest.mark.parametrize("command", ["gc", "init"])
+def test_a_save_that_a_killed_exchange_has_taken_is_kept(kb: Shell, command: str) -> None:
+    """It may stand under a temporary name if a command was killed right there; what the file holds already goes."""
+    (kb.folder / ".kb.json.77.0.swap.tmp").write_bytes(b"saved by an editor")
+    (kb.folder / ".kb.json.77.1.swap.tmp").write_bytes(kb.file.read_bytes())
+    (kb.folder / ".other.json.77.1.swap.tmp").write_bytes(b"of somebody else")
+    if command == "init":
+        (kb.folder / ".kbstore" / "config.json").unlink()
+        kb.ok("init", "kb.json")
+    else:
+        kb.ok("gc")
+    assert sorted(path.name for path in kb.folder.glob("*.tmp")) == [".other.json.77.1.swap.tmp"]
+    assert len(kb.ok("lost").lines) == 1
+    assert kb.ok("lost", "1").out == "saved by an editor"
