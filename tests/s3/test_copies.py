@@ -53,6 +53,35 @@ def test_a_source_that_is_written_meanwhile(starts_branch: bool) -> None:
     assert cold.branches() == Store(backend_on(here)).branches()
 
 
+def test_changed_branches_go_to_a_bucket_and_back() -> None:
+    """Also if a branch gets another name while it is copied."""
+    here, there = Bucket("here"), Bucket("there")
+    source, target = Store(backend_on(here, new=True), author="s"), Store(backend_on(there, new=True), author="t")
+    source.commit({"n": 0})
+    for name in ("old", "gone"):
+        source.create_branch(name)
+        put(Store(backend_on(here), branch=name, author="w"), name, 1)
+    replicate(source, target)
+    gone = source.version("gone")
+    put(source, "main", 1)
+    put(Store(backend_on(here), branch="old", author="w"), "more", 2)
+    source.delete_branch("gone", force=True)
+
+    def meanwhile(done: int, count: int) -> None:
+        if "old" in source.branches():
+            Store(backend_on(here), author="w").rename_branch("old", "new")
+
+    replicate(Store(backend_on(here, read_only=True)), target, meanwhile)
+    cold = Store(backend_on(there))
+    assert (cold.branches(), cold.checkout("new")) == (["main", "new"], {"n": 0, "old": 1, "more": 2})
+    assert cold.version(gone.id).id == gone.id
+    cold.rename_branch("new", "newest")
+    replicate(cold, source)
+    assert Store(backend_on(here)).branches() == ["main", "newest"]
+    for bucket in (here, there):
+        assert Store(backend_on(bucket)).verify().problems == []
+
+
 COPY = """
 import os, signal, sys
 import kbstore.replicate
