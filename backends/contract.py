@@ -338,6 +338,10 @@ class Backend(Protocol):
         """Read every byte that is stored and report what is not as written. The caller checks what it means."""
         ...
 
+    def intact(self, log: str, number: int) -> bool:
+        """Whether a record's header is as it was written, by the backend's own checksum; it may look at all writes."""
+        ...
+
     def size_bytes(self) -> int:
         """What the store takes on disk (or in memory) now."""
         ...

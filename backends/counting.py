@@ -200,6 +200,11 @@ class CountingBackend:
         self._count("check")
         yield from self.inner.check()
 
+    def intact(self, log: str, number: int) -> bool:
+        """See `Backend.intact`."""
+        self._count("intact")
+        return self.inner.intact(log, number)
+
     def size_bytes(self) -> int:
         """See `Backend.size_bytes`."""
         self._count("size_bytes")

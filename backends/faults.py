@@ -223,6 +223,11 @@ class FaultyBackend:
         self._maybe_unavailable()
         return self.inner.check()
 
+    def intact(self, log: str, number: int) -> bool:
+        """See `Backend.intact`."""
+        self._maybe_unavailable()
+        return self.inner.intact(log, number)
+
     def size_bytes(self) -> int:
         """See `Backend.size_bytes`."""
         return self.inner.size_bytes()

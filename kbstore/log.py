@@ -17,6 +17,7 @@ from kbstore.event import Event, decode_event, event_id
 MAIN_BRANCH = "main"
 MAIN_LOG = "main"
 REFS_LOG = "refs"
+_CHANGED = "its header is not as it was written"
 
 
 class Entry:
@@ -122,47 +123,64 @@ class Line:
         """The number in the open log of a version that it holds or will hold."""
         return seq - self.segments[-1].offset
 
-    def entries(self, first: int = 1, last: int | None = None, *, newest_first: bool = False) -> Iterator[Entry]:
-        """Versions `first` to `last`, both included; those that do not exist are passed over."""
+    def entries(
+        self, first: int = 1, last: int | None = None, *, newest_first: bool = False, linked: bool = False
+    ) -> Iterator[Entry]:
+        """Versions `first` to `last`, both included; those that do not exist are passed over.
+
+        Args:
+            first: The first.
+            last: The last; the newest by default.
+            newest_first: In which order.
+            linked: Make sure that each header is the one that the next version names: ids, authors and messages are
+                told of it. A state proves itself, so whoever only folds versions needs no more than that one.
+
+        Raises:
+            DamagedVersion: The header of one cannot be read, or is not the one that the next version names.
+        """
+        read = self._linked if linked else self._each
         parts = list(self._parts(first, last))
         for segment, low, high in reversed(parts) if newest_first else parts:
-            for record in self._records(segment, low, high, newest_first=newest_first):
-                yield _entry(segment, record.number, record.header)
+            for found in read(segment, low, high, newest_first=newest_first):
+                if isinstance(found, DamagedVersion):
+                    raise found
+                yield _entry(segment, found.number, found.header)
 
     def readable(self, first: int, last: int, *, newest_first: bool = False) -> Iterator[Entry | DamagedVersion]:
-        """Versions `first` to `last`, which exist; in the place of one whose header cannot be read, what is wrong."""
+        """Versions `first` to `last`, which exist; in the place of one whose header is damaged, what is wrong."""
         parts = list(self._parts(first, last))
         for segment, low, high in reversed(parts) if newest_first else parts:
             end = last - segment.offset if high is None else high
             numbers = range(end, low - 1, -1) if newest_first else range(low, end + 1)
-            while numbers:
-                try:
-                    for record in self._backend.read(segment.log, low, end, newest_first=newest_first):
-                        at = numbers.index(record.number)
-                        yield from (_missing(segment, number) for number in numbers[:at])
-                        numbers = numbers[at + 1 :]
-                        low, end = (low, record.number - 1) if newest_first else (record.number + 1, end)
-                        yield _judged(segment, record)
-                    yield from (_missing(segment, number) for number in numbers)
-                    numbers = numbers[:0]
-                except CorruptStore:  # one by one up to the one that is damaged: a batch fails as a whole
-                    sound = True
-                    while numbers and sound:
-                        number, numbers = numbers[0], numbers[1:]
-                        low, end = (low, number - 1) if newest_first else (number + 1, end)
-                        try:
-                            found = next(iter(self._backend.read(segment.log, number, number)), None)
-                        except CorruptStore:
-                            sound = False
-                            yield DamagedVersion(segment.offset + number, "its header cannot be read")
-                        else:
-                            yield _missing(segment, number) if found is None else _judged(segment, found)
+            for found in self._linked(segment, low, end, newest_first=newest_first):
+                at = numbers.index(_number(segment, found))
+                yield from (_missing(segment, number) for number in numbers[:at])
+                numbers = numbers[at + 1 :]
+                yield found if isinstance(found, DamagedVersion) else _judged(segment, found)
+            yield from (_missing(segment, number) for number in numbers)
 
-    def headers(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Seq and raw header, undecoded, in order of seq."""
-        for segment, low, high in self._parts(first, last):
-            for record in self._backend.read(segment.log, low, high):
-                yield segment.offset + record.number, record.header
+    def refuse_changed(self, seq: int) -> None:
+        """Make sure that the header of a version is the one that the next version names.
+
+        Raises:
+            DamagedVersion: It is not.
+        """
+        if not self._backend.remote:
+            for _ in self.entries(seq, seq, linked=True):
+                pass
+
+    def refuse_damaged_end(self) -> None:
+        """Make sure that the header of the newest version is as it was written, though no other one names it.
+
+        Cost: may look at all write ids.
+
+        Raises:
+            DamagedVersion: It is not.
+        """
+        _, seq = self.tail()
+        segment = self.segments[-1]
+        if seq > segment.offset and not self._backend.intact(segment.log, seq - segment.offset):
+            raise DamagedVersion(seq, _CHANGED)
 
     def entry(self, seq: int) -> Entry:
         """One version.
@@ -201,25 +219,61 @@ class Line:
             if here:
                 yield from read_bodies(self._backend, segment, here)
 
-    def _records(self, segment: Segment, low: int, high: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
-        number = low - 1
-        try:
-            for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
-                number = record.number
-                yield record
+    def _linked(
+        self, segment: Segment, low: int, high: int | None, *, newest_first: bool
+    ) -> Iterator[StoredRecord | DamagedVersion]:
+        """Records `low` to `high`; in the place of one that is not what the record behind it names, what is wrong.
+
+        The one behind `high` is read as well. A bucket's objects prove their bytes by themselves.
+        """
+        if self._backend.remote:
+            yield from self._each(segment, low, high, newest_first=newest_first)
             return
-        except CorruptStore:
-            if high is None:
-                high = self._backend.tail(segment.log).number
-        # One by one, to find which it is: a batch fails as a whole.
-        rest = range(number + 1, high + 1)
-        if newest_first:
-            rest = range(high if number < low else number - 1, low - 1, -1)
-        for number in rest:
+        before: StoredRecord | DamagedVersion | None = None
+        end = None if high is None else high + 1
+        for one in self._each(segment, low, end, newest_first=newest_first):
+            now = one
+            if isinstance(before, StoredRecord) and isinstance(one, StoredRecord):
+                older, newer = (one, before) if newest_first else (before, one)
+                if older.number + 1 == newer.number and event_id(older.header).encode() not in newer.header:
+                    # If the older one is intact, what the newer one says of it is wrong.
+                    wrong = newer if self._backend.intact(segment.log, older.number) else older
+                    judged = _judged(segment, wrong)
+                    if isinstance(judged, Entry):
+                        judged = DamagedVersion(segment.offset + wrong.number, _CHANGED)
+                    before, now = (judged, now) if wrong is before else (before, judged)
+            if before is not None and (high is None or _number(segment, before) <= high):
+                yield before
+            before = now
+        if before is not None and (high is None or _number(segment, before) <= high):
+            yield before
+
+    def _each(
+        self, segment: Segment, low: int, high: int | None, *, newest_first: bool
+    ) -> Iterator[StoredRecord | DamagedVersion]:
+        """Records `low` to `high`; in the place of one that cannot be read, what is wrong."""
+        while high is None or low <= high:
             try:
-                yield from self._backend.read(segment.log, number, number)
-            except CorruptStore as fault:
-                raise DamagedVersion(segment.offset + number, "its header cannot be read") from fault
+                for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+                    low, high = (low, record.number - 1) if newest_first else (record.number + 1, high)
+                    yield record
+                return
+            except CorruptStore:  # one by one up to the one that is damaged: a batch fails as a whole
+                if high is None:
+                    high = self._backend.tail(segment.log).number
+            sound = True
+            while sound and low <= high:
+                number = high if newest_first else low
+                low, high = (low, number - 1) if newest_first else (number + 1, high)
+                try:
+                    found = list(self._backend.read(segment.log, number, number))
+                except CorruptStore as fault:
+                    sound = False
+                    damaged = DamagedVersion(segment.offset + number, "its header cannot be read")
+                    damaged.__cause__ = fault
+                    yield damaged
+                else:
+                    yield from found
 
     def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
         """Segments that hold some of these versions, with the record numbers in each."""
@@ -276,6 +330,10 @@ def readable_bodies(backend: Backend, log: str, numbers: Sequence[int]) -> dict[
             with suppress(CorruptStore):
                 found.update(backend.bodies(log, [number]))
         return found
+
+
+def _number(segment: Segment, found: StoredRecord | DamagedVersion) -> int:
+    return found.number if isinstance(found, StoredRecord) else found.seq - segment.offset
 
 
 def _missing(segment: Segment, number: int) -> DamagedVersion:

@@ -34,7 +34,13 @@ def missing(project: Project, store: Store) -> Mark | None:
 
 
 def told(mark: Mark, store: Store) -> str:
-    """Return the sentence that says so."""
+    """Return the sentence that says so.
+
+    Raises:
+        DamagedVersion: It is there, and damaged.
+    """
+    if mark.seq == store.head().seq:
+        store.line.refuse_damaged_end()
     return (
         f"{mark.name} was in this store, and is not any more; the newest version is {store.head().name}: "
         "the store is an older copy, or another one"

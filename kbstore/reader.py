@@ -141,9 +141,12 @@ class Reader:
 
         Raises:
             RevisionError: There is none, or more than one.
+            DamagedVersion: Its header is not as it was written: its id, author and message are not what was committed.
         """
         with self._lock:
             line, entry = self._resolve(revision)
+            if entry is not None and not isinstance(revision, Version):
+                line.refuse_changed(entry.event.seq)
             return self._version(entry, line)
 
     def log(

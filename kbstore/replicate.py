@@ -224,9 +224,11 @@ def sound_events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign
 
 
 def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
+    if first <= last:
+        source.line.refuse_damaged_end()
     nodes = Nodes(source.backend)
     bodies = source.line.bodies(range(first, last + 1))
-    for entry, order in source.orders.patches(source.line.entries(first, last)):
+    for entry, order in source.orders.patches(source.line.entries(first, last, linked=True)):
         _, body = next(bodies)
         plain = plain_body(body, nodes)
         operations = store_values(parse_patch(plain, owned=True, limit=None))

@@ -225,7 +225,12 @@ def export_events(
         first: The first seq.
         last: The last seq; the head's by default.
         branch: Where an import is to put them.
+
+    Raises:
+        DamagedVersion: The header or patch of one is not as it was written.
     """
+    if last is None:
+        store.line.refuse_damaged_end()
     where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
     for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
         if version.entry is None:

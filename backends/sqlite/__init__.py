@@ -185,6 +185,10 @@ class SQLiteBackend:
                 told.add(damage.what)
                 yield damage
 
+    def intact(self, log: str, number: int) -> bool:
+        """Whether a record's header is as it was written; see `Backend.intact`."""
+        return self._logs.intact(log, number)
+
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""
         return file.total_bytes(self._connection.real)

@@ -186,6 +186,26 @@ class Logs:
 
         return self._connection.read(find)
 
+    def intact(self, log: str, number: int) -> bool:
+        """Whether a header matches its digest, which covers its write id: all of these are looked at for it."""
+        check_log(log)
+
+        def prove(connection: sqlite3.Connection) -> bool:
+            start = self.start_of(connection, log)
+            found = connection.execute(
+                "SELECT slot, size, digest, header FROM records WHERE id=?", ((start or 0) + number,)
+            ).fetchone()
+            if start is None or found is None:
+                return False
+            slot, size, digest, header = found
+            ident = connection.execute(
+                "SELECT typeof(write_id), write_id FROM writes WHERE id=?", (start + number,)
+            ).fetchone()
+            write_id = ident[0][:1] + ident[1] if ident is not None else b""
+            return bool(digest == record_digest(start + number, log.encode(), slot, size, write_id, header))
+
+        return self._connection.read(prove)
+
     def _ordinal(self, connection: sqlite3.Connection, log: str) -> int | None:
         """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
         ordinals = self._ordinals

@@ -46,7 +46,7 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
             raise click.BadParameter(
                 "give an id of 64 hexadecimal digits, or at least its first 16", ctx, param_hint=option
             )
-    with session.read() as store, Progress("verify") as progress:
+    with session.read(judges=True) as store, Progress("verify") as progress:
         report = store.verify(head, refs_head=refs_head, progress=progress.reach)
         others = "" if store.backend.remote else ", a kb.db.replaced-* beside the store"
         missing = "" if session.is_older else _missing_base(session, store)

@@ -17,7 +17,7 @@ from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
 from kbstore.cli.output import warn
 from kbstore.cli.rounding import warn_rounded
-from kbstore.errors import DiskFull, KBStoreError, ReadOnlyStore, RevisionError, StoreNotFound
+from kbstore.errors import DamagedVersion, DiskFull, KBStoreError, ReadOnlyStore, RevisionError, StoreNotFound
 from kbstore.log import MAIN_BRANCH
 from kbstore.lost import LostFiles
 from kbstore.project import FOLDER, Project, is_url, project_of
@@ -162,21 +162,34 @@ class Session:
             yield store
 
     @contextmanager
-    def read(self) -> Iterator[Store]:
-        """Open the store, to be read; it may be on read-only media, or on a full disk."""
+    def read(self, *, judges: bool = False) -> Iterator[Store]:
+        """Open the store, to be read; it may be on read-only media, or on a full disk.
+
+        Args:
+            judges: True for a command that finds out by itself what is damaged.
+
+        Raises:
+            DamagedVersion: In the end, if the newest version is not as it was when it was seen last.
+        """
         try:
             store = self._opened()
         except (DiskFull, ReadOnlyStore):
             store = self._opened(read_only=True)
         with store:
             project = self._keeps_newest()
+            damaged = None
             if project is not None:
                 with suppress(KBStoreError):  # what a damaged store has is for the command to say
                     if (mark := newest.missing(project, store)) is not None:
-                        self.is_older = True
-                        warn([newest.told(mark, store)])
+                        try:
+                            warn([newest.told(mark, store)])
+                            self.is_older = True
+                        except DamagedVersion as fault:
+                            damaged = fault
                     newest.remember(project, store)
             yield store
+            if damaged is not None and not judges:
+                raise damaged
 
     def _opened(self, *, read_only: bool = False, author: str = "") -> Store:
         """Open the store; a branch of the configuration that others renamed is followed.

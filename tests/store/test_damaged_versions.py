@@ -1,7 +1,7 @@
 """A damaged version is named once, by its version, and all that does not need it goes on being read."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ import kbstore
 from backends.contract import Backend, Found
 from kbstore import Store
 from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
+from kbstore.replicate import replicate
 from kbstore.transfer import export_all
 from kbstore.tree.nodes import Nodes
 from kbstore.verify import Report
@@ -219,6 +220,56 @@ def test_log_names_a_damaged_header_in_its_place(tmp_path: Path, kind: str, seq:
         seqs = [version.seq for version in kb.log(since=START, until=START + timedelta(days=1), damaged=found.append)]
         assert seqs == [n for n in range(7, 0, -1) if n != seq]
         assert [fault.seq for fault in found] == [seq]
+
+
+@pytest.mark.parametrize("seq", [1, 4, 7])
+def test_a_changed_header_is_found_when_it_is_read(tmp_path: Path, seq: int) -> None:
+    """No id, author or message is given out that was not committed, whichever way it is read."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    message = "" if seq == 1 else f"change {seq}"
+    spoil(path, f'UPDATE records SET header=replace(header,\'"message":"{message}\',\'"message":"X\') WHERE id={seq}')
+    with Store.open(path) as kb, Store.create("memory:") as other:
+        ways: list[Callable[[], object]] = [lambda: list(export_all(kb)), lambda: replicate(kb, other)]
+        if seq < 7:
+            ways += [lambda: kb.version(seq), lambda: list(kb.log()), lambda: list(kb.log(newest_first=False))]
+        for way in ways:
+            with pytest.raises(DamagedVersion, match=f"version v{seq} is damaged: its header is not as it was") as own:
+                way()
+            assert "kbstore salvage" in (own.value.hint or "")
+        found: list[DamagedVersion] = []
+        assert len(list(kb.log(damaged=found.append))) + len(found) == 7
+        assert [fault.seq for fault in found] == ([seq] if seq < 7 else [])
+        assert len(list(kb.log(limit=2))) == 2
+
+
+def test_a_version_is_not_blamed_for_the_next_one(tmp_path: Path) -> None:
+    """If a header names another version before it, that header is damaged."""
+    path = tmp_path / "kb.db"
+    furnish(path)
+    with Store.open(path) as kb:
+        ident = kb.version("v6").id
+    spoil(path, f"UPDATE records SET header=replace(header,'{ident}','{'0' * 64}') WHERE id=7")
+    with Store.open(path) as kb:
+        assert kb.version("v6").id == ident
+        with pytest.raises(DamagedVersion, match="version v7 is damaged"):
+            list(kb.log())
+
+
+def test_commands_compare_the_newest_header_with_what_the_project_remembers(tmp_path: Path) -> None:
+    """No later version names it; commands that read end with 3, those that write do nothing."""
+    desk = Desk(tmp_path / "desk")
+    desk.write({"a": {"x": 1}})
+    desk.ok("init", "kb.json", "-m", "first words")
+    desk.ok("log")
+    spoil(desk.folder / ".kbstore" / "kb.db", "UPDATE records SET header=replace(header,'words','wards') WHERE id=1")
+    desk.write({"a": {"x": 2}})
+    for command in (("log",), ("show", "HEAD"), ("export",), ("commit", "-m", "second"), ("clone", ".", "c.db")):
+        told = desk.run(*command)
+        assert (told.code, command) == (3, command)
+        assert "version v1 is damaged: its header is not as it was written" in told.err
+    told = desk.run("verify")
+    assert (told.code, "older copy" in told.err) == (3, False)
 
 
 def test_the_command_log_lists_what_can_be_read(tmp_path: Path) -> None:
