@@ -231,11 +231,17 @@ class Connection:
         log = file.log_of(self.real)
         if file.waiting_bytes(log) >= self._log_bytes or self._log != file.log_identity(self.real):
             return False
+        reads = not connection.in_transaction
         try:
+            if reads:
+                connection.execute("BEGIN")  # while this reads, nobody writes the log back beyond it, nor cuts it off
             (number,) = connection.execute("PRAGMA user_version").fetchone()
+            return not holds_write(self.real, log, number)
         except sqlite3.Error as error:
             return is_cut_off(error)
-        return not holds_write(self.real, log, number)
+        finally:
+            if reads and connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def _open(self) -> sqlite3.Connection:
         if self._strange:

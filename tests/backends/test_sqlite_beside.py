@@ -18,6 +18,7 @@ from backends.contract import Record
 from backends.errors import BackendError, CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
 from backends.sqlite import file
 from backends.sqlite.drafts import DRAFT, drafting
+from backends.sqlite.foreign_log import holds_write
 from tests.backends.samples import fill
 
 
@@ -767,3 +768,31 @@ def test_the_files_own_journal_is_taken_in(store: Path) -> None:
     killed_in_a_journal(store)
     assert slots(store) == 3
     assert os.listdir(store.parent) == ["kb.db"]
+
+
+def test_a_log_that_others_write_back_is_not_called_cut_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a handle looks whether its log was cut off, others commit and write the log back: nothing is lost."""
+    log = Path(f"{store}-wal")
+    tried = []
+
+    def beside(path: Path, name: str, number: int) -> bool:
+        if not tried:
+            tried.append(name)
+            fill(other, 1, first=other.tail("main").slot + 1)
+            with closing(sqlite3.connect(store, timeout=0)) as tool:
+                tool.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return holds_write(path, name, number)
+
+    with closing(open_backend(store)) as other:
+        fill(other, 5, first=other.tail("main").slot + 1)
+        backend = open_backend(store)
+        fill(backend, 1, first=backend.tail("main").slot + 1)
+        with closing(sqlite3.connect(store)) as tool:
+            assert tool.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        fill(other, 1, first=other.tail("main").slot + 1)
+        assert log.stat().st_size > 0
+        monkeypatch.setattr("backends.sqlite.connection.holds_write", beside)
+        backend.close()
+        assert tried
+        newest = other.tail("main").slot
+    assert slots(store) == newest
