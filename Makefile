@@ -69,7 +69,9 @@ lint: .venv/.made
 
 audit: .venv/.made
 	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml backends health kbstore migrator
-	@$(BIN)/pip-audit --progress-spinner off --skip-editable
+	@mkdir -p build
+	@$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
+	@$(BIN)/pip-audit --progress-spinner off --strict --disable-pip --no-deps --requirement build/installed.txt
 
 format: .venv/.made
 	@$(BIN)/ruff check --fix .
