@@ -68,6 +68,8 @@ def test_a_cache(objects: dict[str, tuple[bytes, float]], kind: str, path: str, 
     """The store answers as without it."""
     bucket = Bucket()
     bucket.objects = dict(objects)
+    if path.endswith("3/0"):  # the last part has a detail, whatever stands before it
+        path = "parts/-1/3/0"
     for key in [key for key in objects if key.startswith(kind)]:
         bucket.objects[key] = (forged(objects[key][0], {path: value}), 0.0)
     kb = Store(backend_on(bucket, read_only=True))
