@@ -38,14 +38,14 @@ def note_digest(name: str, number: int, data: bytes) -> bytes:
 
 def left_behind(table: str, location: object) -> str:
     """Say of a table of caches that it cannot be read, and how a store without it is made."""
-    return f"the table {table} cannot be read; kbstore clone {location} NEW writes a whole copy without it"
+    return f"the table {table} cannot be read; kbstore clone {location} NEW.db writes a whole copy without it"
 
 
 def unreadable(table: str, location: object) -> CorruptStore:
     """Return the error of a call that cannot do without a table of caches."""
     return CorruptStore(
         f"{location} has a damaged cache, the table {table}, which cannot be made anew in place; nothing is lost",
-        hint=f"kbstore clone {location} NEW writes a whole copy without it; then: kbstore restore-backup NEW",
+        hint=f"kbstore clone {location} NEW.db writes a whole copy without it; then: kbstore restore-backup NEW.db",
     )
 
 

@@ -41,7 +41,7 @@ def test_a_table_of_caches_that_cannot_be_read_is_empty(tmp_path: Path, table: s
             report = kb.verify()
             assert report.ok
             assert report.caches == [
-                f"the table {table} cannot be read; kbstore clone {path} NEW writes a whole copy without it"
+                f"the table {table} cannot be read; kbstore clone {path} NEW.db writes a whole copy without it"
             ]
     with Store.open(path, clock=Ticks(prefix=2), author="ann") as kb:
         for first in range(EVENTS, 2 * EVENTS, 60):
@@ -49,7 +49,7 @@ def test_a_table_of_caches_that_cannot_be_read_is_empty(tmp_path: Path, table: s
         for indexes in (True, False):
             with pytest.raises(CorruptStore, match=f"damaged cache, the table {table},") as refused:
                 kb.gc(indexes=indexes)
-            assert f"kbstore clone {path} NEW" in (refused.value.hint or "")
+            assert f"kbstore clone {path} NEW.db" in (refused.value.hint or "")
     desk = Desk(tmp_path)
     desk.ok("clone", str(path), "whole.db")
     with Store.open(tmp_path / "whole.db") as kb:
