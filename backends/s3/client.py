@@ -639,6 +639,8 @@ class Client:
             code = str(fault.response.get("Error", {}).get("Code", ""))
             return Refused(request.status, code, may_have_landed(request.status, code), fault)
         except (BotoCoreError, HTTPClientError, OSError) as fault:
+            if _ends_a_circle(fault):
+                return Refused(301, "PermanentRedirect", False, fault)
             return refused_by(fault, handled)
         except NotS3 as fault:
             return not_s3(fault, writing=operation == "PUT")
@@ -711,6 +713,16 @@ class Patience:
             return False
         self._chance.sleep(seconds)
         return True
+
+
+def _ends_a_circle(fault: BaseException) -> bool:
+    """Whether redirects led in a circle until the stack was full, which botocore wraps if it happens while it sends."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, RecursionError):
+            return True
+        cause = cause.__context__
+    return False
 
 
 def _raised_in(fault: Exception) -> str:
