@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,13 @@ def memory_folder() -> Path | None:
     found = os.statvfs(folder)
     roomy = found.f_bavail * found.f_frsize >= _ROOM_BYTES
     return folder if roomy and not found.f_flag & os.ST_NOEXEC else None
+
+
+@pytest.fixture(autouse=True)
+def _back_home() -> Iterator[None]:
+    """No test leaves the next one in its folder, which is removed when it has passed."""
+    yield
+    os.chdir(ROOT)
 
 
 def pytest_configure(config: pytest.Config) -> None:
