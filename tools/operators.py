@@ -1,5 +1,6 @@
 """Mutations beside those of cosmic-ray: of guards, of the order of calls, and of durable calls."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,9 +29,9 @@ def is_durable(statement: Any) -> bool:
 class _Statements(Operator):  # type: ignore[misc] # cosmic-ray has no types
     """Mutates one statement of a block."""
 
+    @abstractmethod
     def places(self, block: Any) -> Iterator[int]:
         """The children of a block that are mutated."""
-        raise NotImplementedError
 
     def mutation_positions(self, node: Any) -> Iterable[Position]:
         """See `Operator.mutation_positions`."""

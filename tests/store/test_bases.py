@@ -303,7 +303,7 @@ def test_patches_that_follow_each_other_are_seen(kb: Store, came_between: bool) 
         assert kb.checkout() == {"a": 3, "b": 0, "log": []}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_has_seen_what_its_parents_thread_had(location: str) -> None:
     """In a child a document remembers, and a plain one is based on what was seen before, or on the opening."""
     with Store.create(location, {"a": 0, "b": 0, "c": 0}) as made:

@@ -193,7 +193,7 @@ kb.close()
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes, "PyDLL") or os.name != "posix", reason="nobody forks here")
+@pytest.mark.skipif(not hasattr(ctypes, "PyDLL") or os.name != "posix", reason="this system has no fork")
 def test_a_fork_that_python_does_not_see(tmp_path: Path) -> None:
     """A server that forks in C: the child refuses what it inherited, and leaves it alone as it ends."""
     path = tmp_path / "kb.db"

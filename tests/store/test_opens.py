@@ -144,7 +144,8 @@ def test_python_opens_no_database(recorded: Recorder) -> None:
 
 
 @pytest.mark.skipif(
-    not (shutil.which("strace") or LONG or os.environ.get("CI") == "true"), reason="strace is not installed"
+    not (shutil.which("strace") or LONG or os.environ.get("CI") == "true"),
+    reason="strace is not installed; CI fails without it",
 )
 def test_every_open_of_a_database_is_by_sqlite(recorded: Recorder) -> None:
     """The system sees no open of a database but SQLite's own, which never follow a symbolic link."""

@@ -159,7 +159,7 @@ def test_odd_options_are_refused(tmp_path: Path, options: str) -> None:
     assert not isinstance(caught.value, ConnectionFailed)
 
 
-@pytest.mark.skipif(not mariadb_is_expected(), reason="needs MariaDB")
+@pytest.mark.skipif(not mariadb_is_expected(), reason="MariaDB is not installed; CI fails without it")
 def test_a_server_with_the_right_certificate_is_used(certificates: dict[str, Certificate], tmp_path: Path) -> None:
     """A real server is verified with ssl_ca, by address and by name, and refused if the authority is not its own."""
     right = certificates["right"]

@@ -123,7 +123,7 @@ def test_a_trigger_that_comes_while_a_store_is_open_never_runs(desk: Desk) -> No
         assert store.commit({"a": {"x": 3}}, message="third").seq == 3
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX signals")
 def test_a_signal_ends_a_long_statement(desk: Desk) -> None:
     """Ctrl-C ends a statement that would run for ever, and the store is used again afterwards."""
     with Store.open(desk.folder / ".kbstore" / "kb.db") as store:
@@ -138,7 +138,7 @@ def test_a_signal_ends_a_long_statement(desk: Desk) -> None:
         store.commit({"a": {"x": 2}}, message="second")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX signals")
 def test_a_signals_handler_cannot_use_the_store_within_a_statement(desk: Desk) -> None:
     """SQLite allows no second use of a connection there; the handler is told, and its exception ends the statement."""
     with Store.open(desk.folder / ".kbstore" / "kb.db") as store:

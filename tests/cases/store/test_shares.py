@@ -20,7 +20,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that makes a process see a share."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if sys.platform != "linux" or (compiler is None and os.environ.get("CI") != "true"):
-        pytest.skip("a share is simulated with a C compiler on Linux")
+        pytest.skip("needs Linux and a C compiler, to simulate a share; CI fails without them")
     assert compiler is not None, "CI has a C compiler"
     built = tmp_path_factory.mktemp("share") / "share.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", built, SOURCE, "-ldl"], check=True)
