@@ -36,8 +36,11 @@ _A_RACE_S = 3.0
 """A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
 
 
-_OVERTAKEN = 4
-"""After so many losses in a row a writer reads on to the head: taking one slot at a time it falls ever farther back."""
+_OVERTAKEN = 32
+"""After so many losses in a row a writer reads on to the head: taking one slot at a time it falls ever farther back.
+
+Fewer are usual among writers that all get their turn, and looking ahead would cost them more than it saves.
+"""
 _READ_ON, _ROUNDS = 3, 8
 
 

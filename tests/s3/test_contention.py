@@ -1,4 +1,4 @@
-"""Writers on one branch, on a server behind a lock: no update lost, nobody starved, few requests a version."""
+"""Writers on one branch, on a server behind a lock: no update lost, nobody starved, two requests an attempt at most."""
 
 import itertools
 import threading
@@ -17,6 +17,8 @@ from tests.store.support import replacing
 
 WRITERS = 8
 COMMITS = 50
+ALONE = 1829
+"""Attempts of writers that take one slot at a time, each of which costs two requests; looking ahead is to save some."""
 
 
 def work(bucket: Bucket, name: int, took: dict[int, float], requests: dict[int, list[Request]], begin: object) -> None:
@@ -34,7 +36,7 @@ def work(bucket: Bucket, name: int, took: dict[int, float], requests: dict[int, 
 
 
 def test_eight_writers_on_one_branch(record_property: Callable[[str, object], None]) -> None:
-    """Each writer reads a slot of others once; a lost attempt adds three looks for slots that are not there yet."""
+    """Attempts are PUTs of slots; all other requests but those for caches are what losing one costs."""
     bucket = Bucket()
     Store(backend_on(bucket, new=True), author="x").commit({"n": 0})
     bucket.latency_s = 0.002
@@ -55,10 +57,9 @@ def test_eight_writers_on_one_branch(record_property: Callable[[str, object], No
     assert attempts >= WRITERS * COMMITS
     # With packs, hints and snapshots, which are made by somebody, whoever asks.
     record_property("attempts", attempts)
-    record_property("requests_a_version", round(len(every) / (WRITERS * COMMITS), 3))
-    versions = WRITERS * COMMITS
-    most = attempts + 3 * (attempts - versions) + (WRITERS - 1) * versions
-    assert len(every) <= most, (len(every), attempts)
+    record_property("requests", len(every))
+    assert attempts <= ALONE, (len(every), attempts)
+    assert len(every) <= 2 * ALONE, (len(every), attempts)
     assert max(took.values()) < 5 * sorted(took.values())[WRITERS // 2]
 
 
@@ -83,17 +84,17 @@ def test_a_writer_that_others_overtake_stays_at_the_head(rivals: Any, monkeypatc
 
     def put(key: str, data: bytes, *, absent: bool) -> Refused | None:
         for _ in range(2):
-            if key.startswith("log/") and (n := next(written)) <= 20:
+            if key.startswith("log/") and (n := next(written)) <= 80:
                 quick.commit(patch=replacing("/quick", n))
         return original(key, data, absent=absent)
 
     monkeypatch.setattr(client, "_put", put)
-    assert slow.commit(patch=replacing("/slow", 1)).seq == 22
+    assert slow.commit(patch=replacing("/slow", 1)).seq == 82
     made = [r for r in requests if r.key.startswith("log/")]
-    assert sum(r.operation == "PUT" for r in made) == 11
+    assert sum(r.operation == "PUT" for r in made) == 41
     first = [r.operation for r in made].index("PUT")
     assert [r.operation for r in made[first : first + 6]] == ["PUT", "GET"] * 3
-    assert len(made) <= first + 11 + 20 + 3 * 7  # tries, slots of the other, and looks for one that is not there yet
+    assert len(made) <= first + 41 + 80 + 3 * 9  # tries, slots of the other, and looks for one that is not there yet
 
 
 def test_what_changes_nothing_does_not_wait_for_a_pause(rivals: Any, monkeypatch: pytest.MonkeyPatch) -> None:
