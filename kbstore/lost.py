@@ -26,6 +26,9 @@ _BYTES = 256 << 20
 _MODE = 0o600
 _NOTE = ".note"
 
+FORCED = "choose another name, or use --force, which keeps a copy (kbstore lost)"
+"""What to do about a file that is not replaced without being told to."""
+
 Proved = Callable[[FileState | None, str], bool]
 
 

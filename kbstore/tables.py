@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from kbstore.canonical import encode
 from kbstore.errors import KBStoreError
-from kbstore.lost import LostFiles
+from kbstore.lost import FORCED, LostFiles
 from kbstore.outputfile import Replaceable, new_file
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.store import Store
@@ -99,7 +99,7 @@ def _refuse_other_files(path: Path) -> None:
     if path.stat().st_size and application_of(path) != _APPLICATION_ID:
         raise KBStoreError(
             f"{path} is not an earlier export, so it is not overwritten",
-            hint="choose another name, or use --force to lose what it holds",
+            hint=FORCED,
         )
 
 

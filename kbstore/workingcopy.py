@@ -25,6 +25,7 @@ from kbstore.document import plain
 from kbstore.errors import ConflictError, InvalidJSON, OutcomeUnknown
 from kbstore.filestatus import OtherFile, Status, UncommittedChanges, landed
 from kbstore.hunks import Hunk
+from kbstore.lost import FORCED
 from kbstore.memberorder import in_order_of
 from kbstore.merging import merge
 from kbstore.order.turned import turned
@@ -44,7 +45,6 @@ from kbstore.workfile import OPEN_MODE, EmptyFile, FileChanged, FileContent, Wor
 
 _TRIES = 100
 _SHOWN = 3
-_OTHER_NAME = "choose another name, or use --force to lose what it holds"
 
 
 class WorkingCopy:
@@ -140,7 +140,7 @@ class WorkingCopy:
             yield
         except InvalidJSON as fault:
             if not self._own:
-                fault.hint = _OTHER_NAME
+                fault.hint = FORCED
             elif self.store.head().seq and isinstance(fault, EmptyFile):
                 fault.hint = "write the newest version into it: kbstore checkout HEAD --force"
             elif self.store.head().seq:
@@ -530,12 +530,12 @@ class WorkingCopy:
     def refuse_uncommitted(self, status: Status, *, force_helps: bool = True) -> None:
         """Raise `UncommittedChanges` where the file holds some; `force_helps` says so in the hint."""
         if not status.clean and not self._own:
-            raise UncommittedChanges(f"{self.file.path} holds something that is in no version", hint=_OTHER_NAME)
+            raise UncommittedChanges(f"{self.file.path} holds something that is in no version", hint=FORCED)
         if not status.clean:
-            way_out = "or use --force to lose them" if force_helps else "or lose them: kbstore checkout HEAD --force"
+            away = "use --force" if force_helps else "run kbstore checkout HEAD --force"
             raise UncommittedChanges(
                 f"{self.file.path} has changes that are in no version",
-                hint=f"kbstore diff shows them; commit them, {way_out}",
+                hint=f"kbstore diff shows them; commit them, or {away}, which keeps a copy (kbstore lost)",
             )
 
     # ---- the file after a version has landed ----------------------------------------------------------------------
@@ -703,7 +703,7 @@ class WorkingCopy:
         try:
             base = find_base(store, self.file.path.name, state, content)
         except BaseUnknown as fault:
-            fault.hint = fault.hint if self._own else _OTHER_NAME
+            fault.hint = fault.hint if self._own else FORCED
             raise
         if state is not None and state.id and base.id != state.id and remembered(store, state) is None:
             self._note_other_base(state, base)

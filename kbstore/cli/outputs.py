@@ -14,6 +14,7 @@ from pathlib import Path
 from backends.sqlite.schema import APPLICATION_ID
 from kbstore.cli.session import Session, same_place
 from kbstore.errors import KBStoreError
+from kbstore.lost import FORCED
 from kbstore.project import FOLDER, project_of
 from kbstore.store import Store
 from kbstore.workfile import WorkFileError
@@ -23,7 +24,6 @@ PAGE = re.compile(rb'<!doctype html>[^\0]{0,200}<meta name="generator" content="
 _BEGINNING = 1024
 _WRITE_BYTES = 1 << 20
 _OTHER_NAME = "choose another name"
-_FORCED = "choose another name, or use --force to lose what it holds"
 
 
 def output_file(
@@ -68,7 +68,7 @@ def output_file(
     if _has_a_history(path):
         raise _refused(f"{name} is a knowledge base")
     if mark is not None and not force and not _begins(path, mark):
-        raise _refused(f"{name} is not an earlier file of this kind", _FORCED)
+        raise _refused(f"{name} is not an earlier file of this kind", FORCED)
     return path
 
 

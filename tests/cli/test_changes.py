@@ -403,7 +403,7 @@ def test_a_hint_for_another_place_leads_to_another_place(kb: Shell) -> None:
         name: kb.fails(3, "checkout", "v1", "-o", name).err.splitlines()[-1]
         for name in ("somedir", "notes.txt", "other.json")
     }
-    lose = "hint: choose another name, or use --force to lose what it holds"
+    lose = "hint: choose another name, or use --force, which keeps a copy (kbstore lost)"
     assert told == {"somedir": "hint: choose another name", "notes.txt": lose, "other.json": lose}
     assert "commit them" in kb.fails(3, "checkout", "v1").err
 
