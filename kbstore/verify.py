@@ -74,7 +74,8 @@ class Report:
         behind: How many versions it is behind the newest one.
         merged: True if it is not on the line of the branch, but was merged into it.
         notes: What is no damage, but a person should know.
-        missing: One sentence if a head was given and not found in a history that is sound in itself; else empty.
+        missing: What is said of a head, or of a change of tags and branches, that was given and not found in a history
+            that is sound in itself; else empty.
         refs_head: Id of the newest change of tags, branches and settings; empty if there is none.
         refs_pinned: True if an id of one of these changes was given, and found.
     """
@@ -95,7 +96,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True where nothing of the history is wrong, and the head that was given is in it."""
+        """True where nothing of the history is wrong, and what was given is in it."""
         return not self.problems and not self.missing
 
 
@@ -175,11 +176,6 @@ def verify_store(
         report.refs_head = ids[-1] if ids else ""
         if refs_head is not None:
             report.refs_pinned = len(refs_head) >= _LEAST_DIGITS and any(i.startswith(refs_head.lower()) for i in ids)
-            if not report.refs_pinned:
-                report.problems.append(
-                    f"the change {refs_head} of tags and branches is not in this history: it was rewritten or cut "
-                    f"short since that id was noted"
-                )
     report.problems.extend(suspicions.unsettled())
     with _surviving(report, "the indexes"):
         report.problems.extend(derived.wrong())
@@ -188,8 +184,11 @@ def verify_store(
     for told in (report.problems, report.caches):
         told[:] = map(names.in_words, told)
     report.head = prover.ids.get(_head_of(store.line.segments, ends), "")
+    sound = not report.problems
     if head is not None:
         _find_pinned(head.lower(), store.branch, prover, names.branches, report)
+    if refs_head is not None and not report.refs_pinned:
+        _miss_change(refs_head.lower(), report, sound=sound)
     del report.problems[_MOST_PROBLEMS:]
     return report
 
@@ -236,6 +235,18 @@ def _find_pinned(
             f"this history ends at v{newest} and does not have the event {head}: it is a copy from before that "
             "event, or it was rewritten or cut short since the id was noted"
         )
+
+
+def _miss_change(refs_head: str, report: Report, *, sound: bool) -> None:
+    """Say that the change of tags and branches that was noted elsewhere is not here."""
+    if not sound:
+        report.problems.append(f"the change {refs_head} is not in what can be read of the tags and branches")
+        return
+    missing = (
+        f"the log of tags and branches does not have the change {refs_head}: it is a copy from before that change, or "
+        "it was rewritten or cut short since the id was noted"
+    )
+    report.missing = f"{report.missing}; {missing}" if report.missing else missing
 
 
 class _Names:

@@ -70,16 +70,18 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
             if report.pinned:
                 merged = ", which was merged into it" if report.merged else ""
                 say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")
-            elif report.missing:
+            if report.missing:
                 say(f"missing: {visible(report.missing)}")
-            else:
+            elif not report.pinned:
                 say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
     if missing:
         note(f"warning: {missing}")
     if report.missing:
+        given = {"--head": None if report.pinned else head, "--refs-head": None if report.refs_pinned else refs_head}
+        asked = [f"{option} {ident}" for option, ident in given.items() if ident is not None]
         raise NotWhole(
-            f"the event {head} is not in this history",
-            hint=f"look for a newer copy (a backup, a clone{others}): kbstore verify --head {head} --store COPY",
+            f"not in this history: {', '.join(ident for ident in given.values() if ident is not None)}",
+            hint=f"look for a newer copy (a backup, a clone{others}): kbstore verify {' '.join(asked)} --store COPY",
         )
     if not report.ok:
         raise NotWhole(

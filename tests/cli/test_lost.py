@@ -164,6 +164,24 @@ def test_verify_tells_an_older_copy_from_damage(kb: Shell) -> None:
     kb.ok("verify", "--head", noted)
 
 
+def test_verify_tells_an_older_copy_by_its_tags_too(kb: Shell) -> None:
+    """As by its versions; if both ids were noted, both are said."""
+    kb.ok("backup", "kept.db")
+    kb.ok("commit", "-m", "four", "--allow-empty")
+    kb.ok("tag", "release")
+    noted = kb.run("verify", "--json").object
+    refs = noted["refs_head"]
+    done = kb.fails(3, "verify", "--refs-head", refs, "--store", "kept.db")
+    assert "damaged" not in done.out + done.err
+    assert f"missing: the log of tags and branches does not have the change {refs}" in done.out
+    assert f"kbstore verify --refs-head {refs} --store COPY" in done.err
+    done = kb.fails(3, "verify", "--head", noted["head"], "--refs-head", refs, "--store", "kept.db")
+    assert f"does not have the event {noted['head']}" in done.out
+    assert f"does not have the change {refs}" in done.out
+    assert f"kbstore verify --head {noted['head']} --refs-head {refs} --store COPY" in done.err
+    kb.ok("verify", "--head", noted["head"], "--refs-head", refs)
+
+
 def test_verify_says_that_a_version_is_another_one(kb: Shell) -> None:
     """What the file remembers proves that the history was written anew, or is that of another store."""
     other = kb.folder / "other.db"
