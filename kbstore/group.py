@@ -143,14 +143,12 @@ class GroupWriter(Writer):
                 current = True  # what changes nothing here may change what others wrote before this call
                 continue
             writes = [(member.write_id, len(records)) for member, records in fresh]
+            together = [record for _, records in fresh for record in records]
+            needed = [*(chunk for member, _ in fresh for chunk in chunks[id(member)]), *order_chunks.values()]
             try:
+                self._refuse_unreadable(root, together, needed)
                 self._backend.append(
-                    self._line.log,
-                    head.slot + 1,
-                    [record for _, records in fresh for record in records],
-                    write_id=writes[0][0],
-                    chunks=[*(chunk for member, _ in fresh for chunk in chunks[id(member)]), *order_chunks.values()],
-                    writes=writes,
+                    self._line.log, head.slot + 1, together, write_id=writes[0][0], chunks=needed, writes=writes
                 )
             except SlotTaken:
                 self.head(fresh=False)

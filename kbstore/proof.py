@@ -198,7 +198,8 @@ class _Walk:
     def unknown(self, number: int, fault: Exception) -> Proved:
         """The version of a record that could not be checked; nothing that was known is known behind it."""
         self._root, self._lost, self._guessed, self._parent = None, True, True, ""
-        return Proved(self._offset + number, faults=[f"it cannot be checked: {shorten(repr(fault))}"])
+        said = str(fault) if isinstance(fault, KBStoreError) else repr(fault)
+        return Proved(self._offset + number, faults=[f"it cannot be checked: {shorten(said)}"])
 
     @staticmethod
     def _decoded(found: Proved, header: bytes | None) -> Event | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from itertools import chain
 from typing import Any, NamedTuple
 
 from backends.contract import TRUTH, Backend, Chunk, Record
@@ -239,6 +240,7 @@ class Writer:
                 continue
             records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
             needed = [*chunks, *order_chunks.values()]
+            self._refuse_unreadable(state.root, records, needed)
             try:
                 self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
             except SlotTaken:
@@ -324,6 +326,7 @@ class Writer:
         if parent is None:
             raise CorruptStore("no events were given to be appended")
         needed = [*chunks, *order_chunks.values()]
+        self._refuse_unreadable(root, records, needed)
         self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
         done = sum(len(e.operations) for e in events)
         self._landed(Head(head.slot + 1, parent.event.seq, parent), root, done, entries)
@@ -334,6 +337,10 @@ class Writer:
         self._state = State(head.seq, root)
         self._states.keep(self._state)
         self._snapshotter.committed(self._state, operations, len(entries))
+
+    def _refuse_unreadable(self, root: Ref | None, records: Sequence[Record], chunks: Sequence[Chunk]) -> None:
+        if root is not None:
+            self._nodes.limit.admit_new(root.size, chain((r.body for r in records), (c.data for c in chunks)))
 
     def _prepare(self, proposals: Sequence[Proposal]) -> list[Chunk]:
         chunks: list[Chunk] = []

@@ -4,6 +4,7 @@ A node that stands in many places is stored once, so what a document takes is no
 """
 
 import os
+from collections.abc import Iterable
 
 from backends.contract import Backend
 from kbstore.errors import KBStoreError, TooLarge
@@ -14,6 +15,8 @@ LARGEST_BYTES = 32 << 20
 """What may be read of any store."""
 MOST_EXPANDED = 128
 """A larger value may be at most so many times what its store takes; honest ones are a tenth of that."""
+MOST_EXPANDED_AT_FIRST = MOST_EXPANDED // 2
+"""The same for what is written: `gc` may pack a store more tightly, and what was written is to be read all the same."""
 LARGEST_REMOTE_BYTES = 4 << 30
 """The same where it would cost requests to learn what the store takes."""
 
@@ -41,9 +44,35 @@ class Limit:
         if size_bytes > LARGEST_BYTES and size_bytes > (most := self._most(again=again)):
             raise TooLarge(
                 f"a value takes {size_bytes:,} bytes, and at most {most:,} are read of this store",
-                hint=f"if you trust the store, allow more: {VARIABLE}={size_bytes}",
+                hint=f"if you trust the store, allow more: {VARIABLE}={2 * size_bytes}",
             )
         return size_bytes
+
+    def admit_new(self, size_bytes: int, added: Iterable[bytes]) -> None:
+        """Refuse a document that could not be read once it was written.
+
+        Args:
+            size_bytes: Its size.
+            added: What is written with it, not yet compressed; only looked at for a document of more than
+                `LARGEST_BYTES`.
+
+        Raises:
+            TooLarge: It repeats itself so much that its store would take too little for it.
+        """
+        if size_bytes <= LARGEST_BYTES:
+            return
+        if os.environ.get(VARIABLE) or self._backend.remote:
+            most = self._most(again=False)
+        else:
+            import zstandard
+
+            packed = sum(len(zstandard.compress(data, 1)) for data in added)
+            most = max(LARGEST_BYTES, MOST_EXPANDED_AT_FIRST * (self._backend.size_bytes() + packed))
+        if size_bytes > most:
+            raise TooLarge(
+                f"the document would take {size_bytes:,} bytes, and at most {most:,} would be read of this store",
+                hint=f"for whoever writes or reads it, allow more: {VARIABLE}={2 * size_bytes}",
+            )
 
     def _most(self, *, again: bool) -> int:
         said = os.environ.get(VARIABLE, "")

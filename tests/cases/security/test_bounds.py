@@ -176,6 +176,27 @@ def test_what_is_too_large_may_be_allowed(tmp_path: Path, monkeypatch: pytest.Mo
         assert kb.version("v1").patch
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """A document that repeats itself so much that its store takes nearly nothing is refused by the commit itself."""
+    monkeypatch.setattr("kbstore.tree.limit.LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("kbstore.tree.limit.MOST_EXPANDED_AT_FIRST", 1)
+    with Store.create(tmp_path / "kb.db") as kb:
+        if not first:
+            kb.commit({"a": "z"})
+        with pytest.raises(TooLarge, match="would be read of this store") as caught:
+            kb.commit({"a": "z" * 10_000_000})
+        assert kb.head().seq == (0 if first else 1)
+        assert kb.verify().ok
+        name, _, size = str(caught.value.hint).rpartition(" ")[2].partition("=")
+        monkeypatch.setenv(name, size)
+        landed = kb.commit({"a": "z" * 10_000_000})
+        assert kb.verify().ok
+        assert len(kb.checkout(landed)["a"]) == 10_000_000
+
+
 def test_a_value_nested_too_deep_is_refused(tmp_path: Path) -> None:
     """Six hundred containers, each in a node of its own, are an error with one sentence, for every command."""
     nodes = [b's"%s"' % (b"x" * 3000)]
