@@ -41,8 +41,8 @@ def _rows() -> dict[str, str]:
         "a patch in an event": f"the same limits; if it is replayed, {copied:g} times the copied bytes and "
         f"{shifted:g} times the shifted elements",
         "a document that is read": f"{_size(limit.LARGEST_BYTES)}, or {limit.MOST_EXPANDED} times what its store takes "
-        f"(on S3: {_size(limit.LARGEST_REMOTE_BYTES)}); `{limit.VARIABLE}` allows more; what is committed may be at most "
-        f"{limit.MOST_EXPANDED_AT_FIRST} times, since a store may be packed more tightly later",
+        f"(on S3: {_size(limit.LARGEST_REMOTE_BYTES)}); `{limit.VARIABLE}` allows more; what is committed may be at "
+        f"most {limit.MOST_EXPANDED_AT_FIRST} times, since a store may be packed more tightly later",
         "the same long value again and again in one patch": f"{_size(limit.LARGEST_BYTES)} together",
         "a compressed frame": f"the size that its directory promises; {_size(packing.LARGEST_RAW_BYTES)}, or "
         f"{packing.MOST_EXPANDED} times its length",
