@@ -4,6 +4,7 @@ The oracle merges values by id and knows nothing of positions, patches or trees,
 """
 
 import copy
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -227,25 +228,39 @@ def problems(case: Case, found: Document) -> Iterator[str]:
             if not other.moved and _common(now, side) != _common(side, now):
                 yield f"the order that {writer.name} gave is lost: {now} is not {side}"
         if case.ann.moved and case.bob.moved:
-            order = wanted_order(*sides)
+            order = wanted_order(case, sides[-1])
             if order is None or _common(now, order) != order:
                 yield f"the order of both is lost: {now} is not {order}"
 
 
-def wanted_order(base: list[Any], ann: list[Any], bob: list[Any], *others: list[Any]) -> list[str] | None:
-    """Return the order of the articles that all have: of any two, the order that a writer changed, else the old one.
+def wanted_order(case: Case, *others: list[Any]) -> list[str] | None:
+    """Return the order of the articles that all have: of any two, the order that was given last, else the old one.
 
+    As in `wanted`, Bob's versions come after Ann's, so one of his may take back what his first one and hers both did.
     None if these orders contradict each other.
     """
-    places = [{article["id"]: at for at, article in enumerate(side)} for side in (base, ann, bob, *others)]
-    common = [one for one in places[0] if all(one in side for side in places)]
+    steps = [case.base]
+    if case.as_patch:
+        for patch in case.bob.patches:
+            steps.append(apply_patch(steps[-1], patch))
+    else:
+        steps.append(case.bob.document)
+    his = [_places(held_in(step, case.pointer)) for step in steps]
+    hers = _places(held_in(case.ann.document, case.pointer))
+    common = [one for one in his[0] if all(one in places for places in [hers, *his, *map(_places, others)])]
     before = dict.fromkeys(common, 0)
     for at, one in enumerate(common):
         for other in common[at + 1 :]:
-            was, hers, his = (side[one] < side[other] for side in places[:3])
-            before[other if (hers if hers != was else his) else one] += 1
+            first = hers[one] < hers[other]
+            for old, new in itertools.pairwise(places[one] < places[other] for places in his):
+                first = new if new != old else first
+            before[other if first else one] += 1
     order = sorted(common, key=lambda one: before[one])
     return order if [before[one] for one in order] == [*range(len(order))] else None
+
+
+def _places(articles: list[Any]) -> dict[str, int]:
+    return {article["id"]: at for at, article in enumerate(articles)}
 
 
 def _common(ids: list[str], others: list[str]) -> list[str]:
@@ -260,7 +275,7 @@ def clashes(case: Case) -> bool:
         return True
     sides = [held_in(side, case.pointer) for side in (case.base, case.ann.document, case.bob.document)]
     both_moved = case.ann.moved and case.bob.moved and all(isinstance(side, list) for side in sides)
-    return both_moved and wanted_order(*sides) is None
+    return both_moved and wanted_order(case) is None
 
 
 def outcome(seed: int) -> str:
