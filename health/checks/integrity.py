@@ -14,6 +14,7 @@ from health.model import Result
 
 if TYPE_CHECKING:
     from kbstore.log import Entry, Line
+    from kbstore.snapshots import Note
     from kbstore.store import Store
 
 _VERIFY = "run: kbstore verify"
@@ -103,42 +104,61 @@ def _own_problems(entry: "Entry", body: bytes | None) -> Iterator[str]:
 )
 def snapshot(ctx: Context) -> Result:
     """Each snapshot is of the state that its event names, and one, picked at random, is what replay leads to."""
-    from kbstore.snapshots import read_note
+    from kbstore.errors import CorruptStore, DamagedVersion
 
     with ctx.open_store() as store:
-        found: dict[int, Any] = {}
-        for segment in store.line.segments:
-            for one in store.backend.snapshots(segment.log):
-                seq = segment.offset + one.number
-                if segment.last is not None and seq > segment.last:
-                    continue
-                note = read_note(one)
-                if note is None or store.line.entry(seq).event.state != note.root.hex():
-                    return _cache(f"the snapshot at v{seq} is not of the state that its event names")
+        found = _snapshots(store)
+        while found and None not in found.values():
+            (seq,) = pick(sorted(found), 1, ctx.clock.token())
+            before = max((other for other in found if other < seq), default=0)
+            try:
+                return _compared(store, found, before, seq, ctx.thresholds.snapshot_replay_events)
+            except DamagedVersion:
+                raise
+            except CorruptStore as fault:
+                there, found = found, _snapshots(store)
+                if all(there.get(each) == found.get(each) for each in (before, seq)):
+                    return _cache(f"the snapshot at v{seq} is damaged: {fault}")
+                # Another process dropped one of them while it was read.
+    if not found:
+        return Result.healthy("there are no snapshots; every state is replayed")
+    wrong = min(seq for seq, one in found.items() if one is None)
+    return _cache(f"the snapshot at v{wrong} is not of the state that its event names")
+
+
+def _snapshots(store: "Store") -> "dict[int, Note | None]":
+    """The snapshots that readers use, by version; None for one that is not of its version's document."""
+    from kbstore.snapshots import read_note, usable
+
+    found: dict[int, Note | None] = {}
+    for segment in store.line.segments:
+        there = store.backend.snapshots(segment.log)
+        used = {each.snapshot for each in usable(there)}
+        for one in there:
+            seq = segment.offset + one.number
+            if segment.last is not None and seq > segment.last:
+                continue
+            note = read_note(one)
+            if note is None or store.line.entry(seq).event.state != note.root.hex():
+                found[seq] = None
+            elif one in used:
                 found[seq] = note
-        if not found:
-            return Result.healthy("there are no snapshots; every state is replayed")
-        (seq,) = pick(sorted(found), 1, ctx.clock.token())
-        return _compared(store, seq, found, ctx.thresholds.snapshot_replay_events)
+    return found
 
 
-def _compared(store: "Store", seq: int, notes: dict[int, Any], most_events: int) -> Result:
+def _compared(store: "Store", found: "dict[int, Note | None]", before: int, seq: int, most_events: int) -> Result:
     """Whether the snapshot of a version is whole, and what the events since the one before it lead to."""
-    from kbstore.errors import KBStoreError
     from kbstore.event import decode_body
     from kbstore.tree.draft import Draft
     from kbstore.tree.nodes import Nodes
     from kbstore.tree.read import materialise
 
+    notes = {each: note for each, note in found.items() if note is not None}
     note = notes[seq]
     nodes = Nodes(store.backend)
-    try:
-        root = nodes.root(note.root)
-        if note.size <= _WHOLE_BYTES:
-            materialise(root, nodes)
-    except KBStoreError as fault:
-        return _cache(f"the snapshot at v{seq} is damaged: {fault}")
-    before = max((other for other in notes if other < seq), default=0)
+    root = nodes.root(note.root)
+    if note.size <= _WHOLE_BYTES:
+        materialise(root, nodes)
     if seq - before > most_events:
         return Result.healthy(
             f"{len(notes)} snapshots; that of v{seq} is whole, and too far from the one before to replay"
