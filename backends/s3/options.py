@@ -115,6 +115,8 @@ def parse_location(location: str) -> Options:
         StoreNotFound: It is no such URL.
         BackendError: An option of it is wrong.
     """
+    if not location.isprintable():  # `urlsplit` leaves out some of these characters, which leads to another store
+        raise _wrong("this URL", "it has characters that cannot be printed")
     try:
         parts = urlsplit(location)
     except ValueError:
@@ -135,12 +137,8 @@ def parse_location(location: str) -> Options:
         raise _no_bucket_name(location, bucket)
     prefix = parts.path.strip("/")
     segments = prefix.split("/") if prefix else []
-    if (
-        any(s in ("", ".", "..") for s in segments)
-        or len(prefix.encode()) > _LONGEST_PREFIX
-        or not prefix.isprintable()
-    ):
-        raise _wrong(location, "its prefix has empty, dotted or unprintable segments, or is too long")
+    if any(s in ("", ".", "..") for s in segments) or len(prefix.encode()) > _LONGEST_PREFIX:
+        raise _wrong(location, "its prefix has empty or dotted segments, or is too long")
     values: dict[str, object] = {}
     kinds = {field.name: field.type for field in fields(Options)}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):

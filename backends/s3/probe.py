@@ -91,39 +91,57 @@ def read_marker(client: Client) -> str:
 
 
 def warn_of_outer(client: Client) -> None:
-    """Warn, once a process, of a store whose prefix holds this store's."""
+    """Warn, once a process, of a store whose prefix holds this store's; if nothing tells, that holds nobody up."""
     if client.options.place not in _looked:
         _looked.add(client.options.place)
-        outer, _ = _outer(client)
-        if outer is not None:
-            _log.warning(
-                "the store %s lies within the store %s: give each a prefix of its own", client.options.place, outer
-            )
+        for above in _above(client):
+            got = client.look_at(above + keys.MARKER)
+            if isinstance(got, Got) and _is_marker(got.data):
+                outer = _place_of(client, above)
+                _log.warning(
+                    "the store %s lies within the store %s: give each a prefix of its own", client.options.place, outer
+                )
+                return
 
 
 def _refuse_outer(client: Client) -> None:
-    outer, hidden = _outer(client)
-    if outer is not None:
-        raise StoreExists(
-            f"{client.options.place} lies within the store {outer}", hint="take a prefix beside it, not below it"
-        )
+    """See that no store is at a prefix above this one; if the credentials do not allow to look there, say so."""
+    hidden = None
+    for above in _above(client):
+        outer = _place_of(client, above)
+        got = _looked_at(client, above + keys.MARKER)
+        if isinstance(got, Got):
+            if _is_marker(got.data):
+                raise StoreExists(
+                    f"{client.options.place} lies within the store {outer}",
+                    hint="take a prefix beside it, not below it",
+                )
+        elif got.status in (401, 403):
+            hidden = outer
+        elif got.code != "NoSuchKey":
+            raise client.error(got, f"look for a store at {outer}, which would hold this one")
     if hidden is not None:
         _log.warning("whether there is a store at %s, which would hold this one, may not be read", hidden)
 
 
-def _outer(client: Client) -> tuple[str | None, str | None]:
-    """The place of a store at a prefix above this one, and of one that the credentials do not allow to look for."""
-    segments = client.options.prefix.rstrip("/").split("/")[:-1] if client.options.prefix else None
-    found = hidden = None
-    for count in range(len(segments) + 1 if segments is not None else 0):
-        above = "".join(f"{segment}/" for segment in (segments or [])[:count])
-        got = client.look_at(above + keys.MARKER)
-        place = f"s3://{client.options.bucket}/{above}".rstrip("/")
-        if isinstance(got, Refused):
-            hidden = place if got.status in (401, 403) else hidden
-        elif _is_marker(got.data):
-            found = place
-    return found, hidden
+def _looked_at(client: Client, key: str) -> Got | Refused:
+    """What is there, asked for until the server says it."""
+    with client.one_call() as patience:
+        while True:
+            got = client.look_at(key)
+            if isinstance(got, Got) or not is_transient(got) or not patience.wait(got):
+                return got
+
+
+def _above(client: Client) -> list[str]:
+    """The prefixes above the store's, the shortest first."""
+    segments = client.options.prefix.split("/")[:-1]
+    return ["".join(f"{segment}/" for segment in segments[:count]) for count in range(len(segments))]
+
+
+def _place_of(client: Client, prefix: str) -> str:
+    """The URL of a prefix of the same bucket, without options."""
+    return f"s3://{client.options.bucket}/{prefix}".rstrip("/")
 
 
 def _is_probe(client: Client, key: str) -> bool:

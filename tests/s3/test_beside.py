@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from backends import create_backend, open_backend
-from backends.errors import StoreExists
+from backends.errors import StoreExists, StoreUnavailable
 from backends.s3 import probe
 from kbstore import Store
 from tests.cli.support import Shell
 from tests.s3.fakes import DENIED, Bucket, DictClient, backend_on
+from tests.s3.fakeserver import FakeS3
 from tests.s3.servers import raw_client
 from tests.s3.test_care import WEEK_S, noise
 
@@ -122,6 +123,36 @@ def test_what_may_not_be_looked_at_is_noted(caplog: Any, monkeypatch: pytest.Mon
     with caplog.at_level(logging.WARNING):
         backend_on(Bucket(), new=True).close()
     assert ["may not be read" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "times", "error", "words"),
+    [
+        (503, "SlowDown", 2, StoreExists, "lies within the store s3://bkt$"),
+        (503, "SlowDown", 100, StoreUnavailable, "look for a store at s3://bkt, which would hold this one"),
+        (501, "NotImplemented", 100, StoreUnavailable, "look for a store at s3://bkt, which would hold this one"),
+    ],
+)
+def test_an_outer_store_is_looked_for_until_the_server_answers(
+    fake_s3: FakeS3,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    times: int,
+    error: type[Exception],
+    words: str,
+) -> None:
+    """No answer is not taken for "nothing there". A store that is there is opened without waiting for one."""
+    monkeypatch.setattr(probe, "_looked", set())
+    Store.create(fake_s3.place("bkt/kb"), {"n": 1}, author="a").close()
+    fake_s3.plant("bkt", "kbstore", fake_s3.data("bkt", "kb/kbstore"))
+    fake_s3.refuse(status, code, key="kbstore", times=times)
+    with pytest.raises(error, match=words):
+        Store.create(fake_s3.place("bkt/other", timeout=1), {})
+    assert not fake_s3.keys("bkt", "other")
+    fake_s3.refuse(status, code, key="kbstore")
+    with Store.open(fake_s3.place("bkt/kb"), read_only=True) as kb:
+        assert kb.checkout() == {"n": 1}
 
 
 def test_a_new_store_takes_no_place_of_others(bucket: str, moto_url: str) -> None:

@@ -132,6 +132,13 @@ def test_names_that_no_bucket_has(bucket: str) -> None:
         parse_location(f"s3://{bucket}/kb")
 
 
+@pytest.mark.parametrize("prefix", ["k\udcffb", "k\udcff/kb", "kb\0", "k\tb", "kb\n", "k\u202eb"], ids=ascii)
+def test_prefixes_that_cannot_be_printed(prefix: str) -> None:
+    """Bytes of a command line that are not text, and characters that would be left out: that would be another store."""
+    with pytest.raises(StoreNotFound, match="this URL is not the location of a store: it has characters"):
+        parse_location(f"s3://bucket/{prefix}")
+
+
 @pytest.mark.parametrize("bucket", ["abc", "a" * 63, "my.bucket", "1st-bucket", "my-access-point-x1-s3alias", "1.2.3"])
 def test_names_that_buckets_have(bucket: str) -> None:
     """These are taken as they are."""
