@@ -75,7 +75,8 @@ class Report:
         merged: True if it is not on the line of the branch, but was merged into it.
         notes: What is no damage, but a person should know.
         missing: What is said of a head, or of a change of tags and branches, that was given and not found in a history
-            that is sound in itself; else empty.
+            that is sound in itself; also of a head that is on another branch, whatever is wrong. Else empty.
+        elsewhere: The branch that a head is on which was given, and is not in the history of the open one; else empty.
         refs_head: Id of the newest change of tags, branches and settings; empty if there is none.
         refs_pinned: True if an id of one of these changes was given, and found.
     """
@@ -91,6 +92,7 @@ class Report:
     merged: bool = False
     notes: list[str] = field(default_factory=list)
     missing: str = ""
+    elsewhere: str = ""
     refs_head: str = ""
     refs_pinned: bool = False
 
@@ -222,10 +224,10 @@ def _find_pinned(
         for (log, number), ident in prover.ids.items()
         if ident.startswith(head) and log in branches
     ):
-        other, seq, ident = elsewhere[0]
-        report.problems.append(
-            f"the event {ident} is v{seq} of branch {other}, not in the history of {branch}: {branch} was rewritten "
-            f"since that id was noted, or the id was noted of another branch"
+        report.elsewhere, seq, ident = elsewhere[0]
+        report.missing = (
+            f"the event {ident} is v{seq} of branch {report.elsewhere}, not in the history of {branch}: the id was "
+            f"noted of that branch, or {branch} was rewritten since"
         )
     elif report.problems:
         report.problems.append(f"the event {head} is not in what can be read of this history")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from shlex import quote
 
 import click
 
@@ -11,6 +12,7 @@ from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
+from kbstore.log import MAIN_BRANCH
 from kbstore.lost import clear_left
 from kbstore.render.escape import visible
 from kbstore.store import Store
@@ -24,7 +26,11 @@ class NotWhole(KBStoreError):
 
 
 @command("verify")
-@click.option("--head", metavar="ID", help="An event id that you noted elsewhere; the history must contain it.")
+@click.option(
+    "--head",
+    metavar="ID",
+    help="An event id that you noted elsewhere, or its first 16 digits; the history must contain it.",
+)
 @click.option("--refs-head", metavar="ID", help="The same of tags and branches: the id of a change of them.")
 @as_json_option
 @click.pass_context
@@ -50,6 +56,7 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
         report = store.verify(head, refs_head=refs_head, progress=progress.reach)
         others = "" if store.backend.remote else ", a kb.db.replaced-* beside the store"
         missing = "" if session.is_older else _missing_base(session, store)
+        is_branch = report.elsewhere == MAIN_BRANCH or (report.elsewhere and report.elsewhere in store.branches())
     if as_json:
         say_json({"ok": report.ok, **dataclasses.asdict(report)})
     else:
@@ -65,23 +72,27 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
             say(f"whole: {counted(report.versions, 'version')}, head {report.head or '(none)'}")
             if report.refs_head:
                 say(f"tags and branches: head {report.refs_head}")
-            if report.refs_pinned:
-                say(f"the history of tags and branches contains {refs_head}")
-            if report.pinned:
-                merged = ", which was merged into it" if report.merged else ""
-                say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")
-            if report.missing:
-                say(f"missing: {visible(report.missing)}")
-            elif not report.pinned:
-                say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
+        if report.refs_pinned:
+            say(f"the history of tags and branches contains {refs_head}")
+        if report.pinned:
+            merged = ", which was merged into it" if report.merged else ""
+            say(f"the history contains {report.pinned_id}, {_behind(report.behind)}{merged}")
+        if report.missing:
+            say(f"missing: {visible(report.missing)}")
+        elif not (report.pinned or report.problems):
+            say("versions that were cut off at the end leave no trace: check an id that you noted with --head ID")
     if missing:
         note(f"warning: {missing}")
-    if report.missing:
+    if report.missing and not report.problems:
         given = {"--head": None if report.pinned else head, "--refs-head": None if report.refs_pinned else refs_head}
         asked = [f"{option} {ident}" for option, ident in given.items() if ident is not None]
+        look = f"look for a newer copy (a backup, a clone{others}): kbstore verify {' '.join(asked)} --store COPY"
         raise NotWhole(
             f"not in this history: {', '.join(ident for ident in given.values() if ident is not None)}",
-            hint=f"look for a newer copy (a backup, a clone{others}): kbstore verify {' '.join(asked)} --store COPY",
+            hint=f"if you noted it of {report.elsewhere}: kbstore --branch {quote(report.elsewhere)} verify "
+            f"--head {head}; else {look}"
+            if is_branch
+            else look,
         )
     if not report.ok:
         raise NotWhole(

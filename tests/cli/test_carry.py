@@ -388,6 +388,9 @@ def test_tables_replace_only_earlier_tables(kb: Shell) -> None:
     kb.fails(3, "export", "-o", "nowhere/x.jsonl")
 
 
+_RETITLED = b'[{"op": "replace", "path": "/problems/p1/title", "value": "In draft"}]'
+
+
 # ---- verify and gc ------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +404,44 @@ def test_verify_against_a_head_that_was_noted(kb: Shell) -> None:
     assert "was rewritten or cut short" in result.out
     for text in ("", "v3", head[:8], "g" * 64, "0" * 65):
         assert "16" in kb.fails(2, "verify", "--head", text).err
+
+
+def test_verify_against_a_head_of_another_branch(kb: Shell) -> None:
+    """Nothing is damaged: the branch and version are named, with the command that looks there."""
+    kb.ok("branch", "draft", "v2")
+    kb.ok("--branch", "draft", "apply", "-", "-m", "On draft", stdin=_RETITLED)
+    head = kb.ok("--branch", "draft", "log", "--json", "-n", "1").object["id"]
+    result = kb.fails(3, "verify", "--head", head)
+    assert result.out.startswith("whole: 4 versions")
+    assert f"missing: the event {head} is v3 of branch draft, not in the history of main" in result.out
+    assert "damaged" not in result.out
+    assert "salvage" not in result.err
+    assert f"hint: if you noted it of draft: kbstore --branch draft verify --head {head};" in result.err
+    assert f"the history contains {head}" in kb.ok("--branch", "draft", "verify", "--head", head).out
+    kb.ok("branch", "-d", "draft", "--force")
+    gone = kb.fails(3, "verify", "--head", head)
+    assert "is v3 of branch draft (removed)" in gone.out
+    assert "--branch" not in gone.err
+
+
+def test_verify_of_damage_says_whether_the_noted_head_is_there(kb: Shell) -> None:
+    """Damage is named first, and the id is looked for all the same: here, on another branch, or in nothing readable."""
+    kb.ok("branch", "draft", "v1")
+    kb.ok("--branch", "draft", "apply", "-", "-m", "On draft", stdin=_RETITLED)
+    head = kb.ok("log", "--json", "-n", "1").object["id"]
+    other = kb.ok("--branch", "draft", "log", "--json", "-n", "1").object["id"]
+    store = kb.folder / ".kbstore" / "kb.db"
+    data = bytearray(store.read_bytes())
+    at = data.find(b"Login fails on Mondays")
+    data[at : at + 1] = b"M"
+    store.write_bytes(bytes(data))
+    there = kb.fails(3, "verify", "--head", head)
+    assert there.lines[0].startswith("damaged: version v2 is damaged")
+    assert f"the history contains {head}, which is the newest version" in there.out
+    elsewhere = kb.fails(3, "verify", "--head", other)
+    assert f"missing: the event {other} is v2 of branch draft" in elsewhere.out
+    assert "the history is not whole: 1 problem" in elsewhere.err
+    assert "is not in what can be read" in kb.fails(3, "verify", "--head", "0" * 64).out
 
 
 def test_verify_finds_a_changed_byte(kb: Shell) -> None:

@@ -12,7 +12,7 @@ VERSION = ["seq", "version", "id", "parents", "time", "author", "message", "tags
 TAG = ["tag", "seq", "version", "id"]
 DIFF = ["from", "to", "collection", "added", "removed", "modified", "moved", "changes", "base", "patch"]
 VERIFY = ["ok", "versions", "readable", "head", "problems", "caches", "pinned", "pinned_id", "behind", "merged"]
-VERIFY += ["notes", "missing", "refs_head", "refs_pinned"]
+VERIFY += ["notes", "missing", "elsewhere", "refs_head", "refs_pinned"]
 GC = ["dry_run", "dropped_snapshots", "dropped_bytes", "packed_bodies", "packed_chunks", "size_before_bytes"]
 
 SHAPES = {

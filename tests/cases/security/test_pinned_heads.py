@@ -51,8 +51,8 @@ def test_a_pinned_head_on_another_branch_is_not_in_the_history(tmp_path: Path, t
     assert not report.ok
     assert not report.pinned
     assert report.pinned_id == ""
-    (problem,) = report.problems
-    assert f"{pinned} is v2 of branch wip" in problem
+    assert (report.problems, report.elsewhere) == ([], "wip")
+    assert f"{pinned} is v2 of branch wip" in report.missing
     found = _verified(path, pinned, "wip")
     assert (found.ok, found.pinned, found.pinned_id, found.behind) == (True, True, pinned, 0)
 
