@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _BATCH_EVENTS = 100
 _BATCH_BYTES = 32 << 20
+_EXPORT_AGAIN = "export it from its store again"
 
 
 class _DocumentLine(BaseModel):
@@ -129,8 +130,8 @@ def import_lines(
         lines: JSON lines, of documents or of exported events; blank ones are passed over.
         write_id: Identifies this import: repeated with it, lines that landed do not land again.
         accept_future: As for `Store.graft`.
-        landed: Called after each batch of documents with what was done by then: it stays if the import fails, and only
-            `write_id` keeps it from landing again. Events keep their ids.
+        landed: Called after each batch with what was done by then: it stays if the import fails. Only `write_id` keeps
+            documents from landing again; events keep their ids.
 
     Raises:
         ImportFailed: A line cannot be taken in; all lines before its batch were.
@@ -157,6 +158,13 @@ def _import_lines(
     kind = ""
     batches = _BatchIds(write_id)
     started: _Started = {}
+
+    def add(more: Imported) -> None:
+        nonlocal done
+        done += more
+        if landed is not None:
+            landed(done)
+
     try:
         numbered = enumerate(lines, 1)
         for number, line in numbered:
@@ -167,18 +175,16 @@ def _import_lines(
             branch = _branch_of(number, value)
             if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
                 if batch:
-                    done += _take(store, kind, batch, batches.next(), accept_future, started)
+                    add(_take(store, kind, batch, batches.next(), accept_future, started))
                     batch = []
-                done += Imported(stopped_at=number, left_out=1) + _take_rest(
-                    store, branch, numbered, accept_future, started
-                )
+                add(Imported(stopped_at=number, left_out=1))
+                _take_rest(store, branch, numbered, accept_future, started, add)
                 break
             if this == "event" and branch != MAIN_BRANCH:
                 this = f"event {branch}"
-            if batch and (this != kind or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
-                done += _take(store, kind, batch, batches.next(), accept_future, started)
-                if landed is not None and kind == "document":
-                    landed(done)
+            # Changes of tags and branches land one by one, so that those which landed are counted.
+            if batch and (this != kind or this == "ref" or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
+                add(_take(store, kind, batch, batches.next(), accept_future, started))
                 batch, size = [], 0
             kind = this
             batch.append((number, value))
@@ -187,7 +193,7 @@ def _import_lines(
     except READ_FAULTS as fault:
         raise cut_short(fault) from fault
     if batch:
-        done += _take(store, kind, batch, batches.next(), accept_future, started)
+        add(_take(store, kind, batch, batches.next(), accept_future, started))
     return done
 
 
@@ -295,13 +301,19 @@ def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]], started:
         try:
             added += store.graft_ref(header)
         except KBStoreError as fault:
-            raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=fault.hint) from fault
+            hint = fault.hint or _EXPORT_AGAIN
+            raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=hint) from fault
     return added
 
 
 def _take_rest(
-    store: "Store", stopped: str, numbered: Iterable[tuple[int, bytes]], accept_future: bool, started: _Started
-) -> Imported:
+    store: "Store",
+    stopped: str,
+    numbered: Iterable[tuple[int, bytes]],
+    accept_future: bool,
+    started: _Started,
+    add: Callable[[Imported], None],
+) -> None:
     """Take what is behind a lost event and needs none that is lost: tags, settings, branches and their versions.
 
     Args:
@@ -310,8 +322,8 @@ def _take_rest(
         numbered: The lines behind it, by number.
         accept_future: As for `import_lines`.
         started: The branches that earlier lines have started.
+        add: Is told of what was done.
     """
-    done = Imported()
     ended = {stopped}
     batch: list[tuple[int, dict[str, Any]]] = []
     where = ""
@@ -325,18 +337,17 @@ def _take_rest(
         lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
         ended |= {branch} if kind == "event" and lost else set()
         if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):
-            done += _take(store, f"event {where}", batch, None, accept_future, started)
+            add(_take(store, f"event {where}", batch, None, accept_future, started))
             batch = []
         if kind == "event" and branch not in ended:
             where = branch
             batch.append((number, value))
         elif kind == "ref":
-            done += _take_behind(store, number, value, ended, known, started)
+            add(_take_behind(store, number, value, ended, known, started))
         else:
-            done += Imported(left_out=1)
+            add(Imported(left_out=1))
     if batch:
-        done += _take(store, f"event {where}", batch, None, accept_future, started)
-    return done
+        add(_take(store, f"event {where}", batch, None, accept_future, started))
 
 
 def _take_behind(
@@ -380,7 +391,7 @@ def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
         header = encode(line.ref)
         event = decode_ref(header, number)
         if event_id(header) != line.id or event.encode() != header:
-            raise CorruptStore("it was changed after it was exported")
+            raise CorruptStore("it was changed after it was exported", hint=_EXPORT_AGAIN)
     except ValidationError as fault:
         raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
     except KBStoreError as fault:
@@ -419,7 +430,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]], accept
         try:
             store.graft(fresh, accept_future=accept_future)
         except CorruptStore as fault:
-            raise ImportFailed(str(fault), line=line, hint=fault.hint) from fault
+            raise ImportFailed(str(fault), line=line, hint=fault.hint or _EXPORT_AGAIN) from fault
     return Imported(len(fresh), known)
 
 
@@ -458,9 +469,12 @@ def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, li
         raise ImportFailed(
             f"line {number}: the event does not have the id {line.id!r}; it was changed after it was exported",
             line=number,
+            hint=_EXPORT_AGAIN,
         )
     if sha256(encode_body(operations)).hexdigest() != event.patch:
-        raise ImportFailed(f"line {number}: the patch is not the one that v{event.seq} names", line=number)
+        raise ImportFailed(
+            f"line {number}: the patch is not the one that v{event.seq} names", line=number, hint=_EXPORT_AGAIN
+        )
     return event, header, operations, order
 
 

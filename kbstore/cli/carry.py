@@ -73,7 +73,7 @@ def import_command(
                 copy.status()
 
         def landed(done: "Imported") -> None:
-            session.landed = f"{counted(done.versions, 'version')} imported" if done.versions or done.refs else ""
+            session.landed = _added(done)
 
         with settled(session, store, write_id) as ident:
             try:
@@ -105,14 +105,21 @@ def _elsewhere(copy: WorkingCopy) -> BaseUnknown:
     )
 
 
+def _added(done: "Imported") -> str:
+    """Say what was added; empty if nothing was."""
+    if not (done.versions or done.refs):
+        return ""
+    refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
+    return f"{counted(done.versions, 'version')}{refs} imported"
+
+
 def _tell(done: "Imported", head: Version, as_json: bool) -> None:
     if as_json:
         counts = {"versions": done.versions, "known": done.known, "refs": done.refs, "left_out": done.left_out}
         say_json({**counts, "head": head.name, "id": head.id})
     else:
         known = f" ({done.known:,} known already)" if done.known else ""
-        refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
-        say(f"{counted(done.versions, 'version')}{refs} imported{known}; the newest is {head.name}")
+        say(f"{_added(done) or '0 versions imported'}{known}; the newest is {head.name}")
     if done.left_out:
         behind = f" and {counted(done.left_out - 1, 'line')} behind it were" if done.left_out > 1 else " was"
         note(f"line {done.stopped_at}{behind} left out: an event is lost there")

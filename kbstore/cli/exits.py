@@ -6,7 +6,7 @@ code  meaning
 0     done (also where whoever read the output had enough of it and closed the pipe)
 1     there are differences; only with ``--exit-code``
 2     the command line was not understood
-3     the store, a file or a revision could not be used; nothing was changed (an import or a copy keeps its first part)
+3     the store, a file or a revision could not be used; nothing was changed (a copy keeps its first part)
 10    there is no store here
 11    conflict: others changed the same places
 12    it is not known whether a write landed; the same command again does not land it twice

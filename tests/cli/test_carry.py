@@ -125,12 +125,12 @@ def test_a_changed_tag_or_branch_is_refused(branched: Shell, at: int) -> None:
     line = json.loads(lines[number - 1])
     line["ref"]["name"] = "other"
     changed = [*lines[: number - 1], json.dumps(line).encode() + b"\n", *lines[number:]]
-    told = branched.fails(3, "import", "-", "--store", "copy.db", stdin=b"".join(changed)).err
+    told = branched.fails(13, "import", "-", "--store", "copy.db", stdin=b"".join(changed)).err
     assert f"line {number}, a tag or branch: it was changed after it was exported" in told
     branched.ok("verify", "--store", "copy.db")
     if number < len(lines):
         missing = b"".join(lines[: number - 1] + lines[number:])
-        assert f"line {number}" in branched.fails(3, "import", "-", "--store", "less.db", stdin=missing).err
+        assert f"line {number}" in branched.fails(13, "import", "-", "--store", "less.db", stdin=missing).err
         branched.ok("verify", "--store", "less.db")
 
 
@@ -231,6 +231,39 @@ def test_parted_histories_are_refused(kb: Shell) -> None:
 def test_lines_that_cannot_be_imported(shell: Shell, data: bytes, told: str) -> None:
     """They are refused by number."""
     assert told in shell.fails(3, "import", "-", "--store", "new.db", stdin=data).err
+
+
+def test_an_import_that_stops_says_what_landed(shell: Shell) -> None:
+    """Of documents and of events, with the line that is bad and how to go on; the same command then adds the rest."""
+    documents = [b'{"document": {"n": %d}}\n' % n for n in range(150)]
+    stopped = shell.fails(13, "import", "-", "--store", "a.db", stdin=b"".join([*documents[:120], b"{bad\n"]))
+    assert "error: 100 versions imported, but line 121, column 2: expected a member name" in stopped.err
+    assert "hint: correct that line, then run the same command again: it goes on from there" in stopped.err
+    assert shell.ok("import", "-", "--store", "a.db", stdin=b"".join(documents)).out.startswith("150 versions imported")
+    events = shell.ok("export", "--store", "a.db").raw.splitlines(keepends=True)
+    changed = events[120].replace(b'"value":120', b'"value":7')
+    assert changed != events[120]
+    for bad, told in ((b"{bad\n", "correct that line"), (changed, "export it from its store again")):
+        store = f"{len(bad)}.db"
+        stopped = shell.fails(13, "import", "-", "--store", store, stdin=b"".join([*events[:120], bad]))
+        assert "error: 100 versions imported, but line 121" in stopped.err
+        assert f"hint: {told}, then run the same command again: it goes on from there" in stopped.err
+        again = shell.ok("import", "-", "--store", store, stdin=b"".join(events))
+        assert again.out.startswith("50 versions imported (100 known already)")
+
+
+def test_an_import_that_stops_counts_tags_that_landed(kb: Shell) -> None:
+    """Each change of a tag or branch lands by itself; a line of them that is refused says how many did."""
+    kb.ok("tag", "one")
+    kb.ok("tag", "two", "v2")
+    *lines, last = kb.ok("export").raw.splitlines(keepends=True)
+    bad = last.replace(b'"two"', b'"too"')
+    stopped = kb.fails(13, "import", "-", "--store", "copy.db", stdin=b"".join([*lines, bad]))
+    assert (
+        "error: 3 versions and 1 change of tags and branches imported, but line 5, a tag or branch: it" in stopped.err
+    )
+    again = kb.ok("import", "-", "--store", "copy.db", stdin=b"".join([*lines, last]))
+    assert again.out.startswith("0 versions and 1 change of tags and branches imported (3 known already)")
 
 
 @pytest.mark.parametrize("data", [b"{\n", json.dumps(DOCUMENT, indent=2).encode()])
