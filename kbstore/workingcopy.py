@@ -284,7 +284,11 @@ class WorkingCopy:
             version = self.store.commit(
                 patch=patch, message=message, author=author, tags=tags, base=start, rebase=rebase, write_id=ident
             )
-        return self._followed(version, status) if version.created else version
+        if version.created:
+            return self._followed(version, status)
+        if status.content is None or status.base != version:  # others made the same change, or nothing was changed
+            self._follow(version, status.content)
+        return version
 
     def restore(
         self,

@@ -68,6 +68,22 @@ def test_a_base_is_remembered_by_the_project(copy: WorkingCopy) -> None:
         assert store.get("/problems/p2/votes") == 200
 
 
+def test_a_patch_that_changes_nothing_brings_the_file_up(copy: WorkingCopy) -> None:
+    """A clean file that is behind, or gone, holds the newest version then, as after a patch that makes a version."""
+    same = b'[{"op": "replace", "path": "/title", "value": "help"}]'
+    with Store.open(copy.store.location) as store:
+        store.commit(patch=same, message="theirs")
+    assert copy.apply(same, message="the same").created is False
+    assert copy.file.read()["title"] == "help"
+    status = copy.status()
+    assert (status.clean, status.base.seq, status.behind) == (True, 2, 0)
+    others(copy, "p3", 300)
+    copy.file.path.unlink()
+    assert copy.apply(b"[]", message="nothing").created is False
+    assert copy.file.read()["problems"]["p3"]["votes"] == 300
+    assert copy.store.head().seq == 3
+
+
 def test_the_same_place_is_a_conflict_and_leaves_the_file(copy: WorkingCopy) -> None:
     """Where both changed one value nothing is committed, and the file keeps its author's change."""
     change(copy, "p1", 100)
