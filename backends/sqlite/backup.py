@@ -44,13 +44,14 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
     Raises:
         StoreExists: The target exists.
         StoreUnavailable: It cannot be written.
+        CorruptStore: The store has a trigger that is not ours, or the like: the copy would have it as well.
     """
     path = file.path_of(location)
     target = _named(target)
     if os.path.lexists(target):
         raise StoreExists(f"{target} exists already", hint="name a file that does not exist")
     found = file.look_at(path)
-    reader = ReadOnlyConnection(path, path.resolve())
+    reader = _reader(path)
     with _draft(reader, found, target) as draft:
         if check is not None:
             check(str(draft))
@@ -72,6 +73,7 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
 
     Raises:
         StoreUnavailable: Another process, or another handle of this one, has the store open; nothing was changed.
+        CorruptStore: The backup is damaged, or has a trigger that is not ours; nothing was changed.
     """
     path = Path(os.path.realpath(file.path_of(location)))
     source = _named(source)
@@ -98,11 +100,22 @@ def _named(path: Path) -> Path:
     return file.path_of(str(path))
 
 
+def _reader(path: Path) -> ReadOnlyConnection:
+    """Open a store whose file is to be copied as it is, with all that a writer of the copy would run."""
+    reader = ReadOnlyConnection(path, path.resolve())
+    try:
+        file.refuse_foreign_schema(reader.connection, path, writes=True)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
 def _backup_reader(source: Path) -> ReadOnlyConnection:
     """Open a backup; what is wrong with it is said of the backup, whatever the store is like."""
     try:
         file.look_at(source)
-        return ReadOnlyConnection(source, source.resolve())
+        return _reader(source)
     except StoreNotFound as error:
         raise StoreNotFound(str(error), hint="check the path of the backup; nothing was changed") from error
     except CorruptStore as error:

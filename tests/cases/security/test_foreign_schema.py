@@ -87,6 +87,35 @@ def test_what_would_run_is_refused_by_name(desk: Desk, kind: str) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", TAMPERED)
+def test_what_would_run_is_not_copied(desk: Desk, kind: str) -> None:
+    """A backup would carry it on, and putting one back would bring it in: both are refused by name."""
+    script, name = TAMPERED[kind]
+    desk.ok("backup", "good.db")
+    path = tamper(desk, script)
+    refused = desk.run("backup", "copy.db")
+    assert (refused.code, name in refused.err) == (3, True)
+    assert not (desk.folder / "copy.db").exists()
+    bad = desk.folder / "bad.db"
+    bad.write_bytes(path.read_bytes())
+    path.write_bytes((desk.folder / "good.db").read_bytes())
+    refused = desk.run("restore-backup", "bad.db")
+    assert (refused.code, name in refused.err) == (3, True)
+    assert path.read_bytes() == (desk.folder / "good.db").read_bytes()
+    assert sorted(each.name for each in path.parent.glob("kb.db*")) == ["kb.db"]
+    desk.ok("commit", "--allow-empty", "-m", "second")
+
+
+def test_a_clone_takes_versions_and_no_schema(desk: Desk) -> None:
+    """Each version is proved and written anew, so a store with a trigger can be cloned; what it would run is not."""
+    tamper(desk, TAMPERED["a trigger that writes"][0])
+    desk.ok("clone", ".", "copy.db")
+    desk.ok("verify", "--store", "copy.db")
+    with closing(sqlite3.connect(desk.folder / "copy.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name='helpful'").fetchone() == (0,)
+    assert desk.run("salvage", "rescued").code == 0
+
+
 @pytest.mark.parametrize("mode", ["rw", "ro"])
 def test_a_definition_that_hides_what_it_is_is_refused(desk: Desk, mode: str) -> None:
     """The text of a definition in an odd form is not taken for that of a plain table."""
