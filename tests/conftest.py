@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = os.environ.get("KBSTORE_LONG") == "1"
@@ -38,6 +39,9 @@ settings.register_profile(
 settings.load_profile("long" if LONG else "ci")
 fuzzed = settings(max_examples=10_000 if LONG else 50)
 """For tests that read what a stranger may send: ten times as many examples in the long run."""
+
+LETTERS = st.characters(exclude_categories=["Cs"])
+"""What UTF-8 can write, as `st.text()` draws by itself, which takes seconds in each process to ask the codec for it."""
 
 
 takes_long = pytest.mark.timeout(7200 if LONG else 300)

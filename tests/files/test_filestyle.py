@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kbstore.canonical import loads
 from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
+from tests.conftest import LETTERS
 
 ARTICLE = {
     "title": "Señal \u2014 \U0001f600",
@@ -25,11 +26,11 @@ scalars = (
     | st.booleans()
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text()
+    | st.text(LETTERS)
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(LETTERS, max_size=8), inner, max_size=4),
     max_leaves=20,
 )
 styles = st.builds(

@@ -21,22 +21,22 @@ from kbstore.transfer import export_all
 from kbstore.tree import node
 from kbstore.tree.build import build_value
 from kbstore.tree.node import VALUE, Blob, Ref
-from tests.conftest import ROOT
+from tests.conftest import LETTERS, ROOT
 from tests.format.history import build, document
 from tests.format.reference import canonical, nodes_of
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 
-_TEXTS = st.text(max_size=20) | st.integers(1, 3000).map(lambda n: "é" * n)
+_TEXTS = st.text(LETTERS, max_size=20) | st.integers(1, 3000).map(lambda n: "é" * n)
 _SMALL = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _TEXTS,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_TEXTS, inner, max_size=5),
     max_leaves=8,
 )
 _NUMBERS = st.integers(1, 200)
-_LONG = st.builds(lambda item, n: [item, n] * n, st.text(max_size=60), _NUMBERS) | st.builds(
-    lambda item, n: {f"k{i}": [item, i] for i in range(n)}, st.text(max_size=60), _NUMBERS
+_LONG = st.builds(lambda item, n: [item, n] * n, st.text(LETTERS, max_size=60), _NUMBERS) | st.builds(
+    lambda item, n: {f"k{i}": [item, i] for i in range(n)}, st.text(LETTERS, max_size=60), _NUMBERS
 )
 _VALUES = _SMALL | _LONG | st.lists(_SMALL | _LONG, max_size=4) | st.dictionaries(_TEXTS, _SMALL | _LONG, max_size=4)
 

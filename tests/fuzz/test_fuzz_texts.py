@@ -18,7 +18,7 @@ from kbstore.canonical import dumps, loads
 from kbstore.decimals import is_exact
 from kbstore.pointer import format_pointer, parse_pointer
 from kbstore.revision import check_name, parse_range
-from tests.conftest import fuzzed
+from tests.conftest import LETTERS, fuzzed
 from tests.json.values import NAMES, VALUES, exactly
 from tests.store.support import Ticks
 
@@ -218,7 +218,7 @@ PARTS = st.sampled_from(
         ],
     ]
 )
-REVISIONS = st.lists(PARTS, min_size=1, max_size=3).map("".join) | st.text(max_size=12)
+REVISIONS = st.lists(PARTS, min_size=1, max_size=3).map("".join) | st.text(LETTERS, max_size=12)
 VERSIONS = 30
 
 

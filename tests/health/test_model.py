@@ -8,6 +8,7 @@ from health import Outcome, Report, Result, Status
 from health.callcheck import call
 from health.context import Context
 from health.model import overall
+from tests.conftest import LETTERS
 from tests.health.reports import NOW
 
 RAN = [Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY]
@@ -55,12 +56,12 @@ def test_overall_is_the_worst_effect(pairs: list[tuple[Status, Status]]) -> None
     st.builds(
         Result,
         st.sampled_from(Status),
-        st.text(),
-        st.dictionaries(st.text(), st.one_of(st.text(), st.integers(-(2**53), 2**53), st.none())),
-        st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
-        st.none() | st.text(),
-        st.none() | st.text(),
-        st.none() | st.dictionaries(st.text(), st.integers(-(2**53), 2**53)),
+        st.text(LETTERS),
+        st.dictionaries(st.text(LETTERS), st.one_of(st.text(LETTERS), st.integers(-(2**53), 2**53), st.none())),
+        st.dictionaries(st.text(LETTERS), st.floats(allow_nan=False, allow_infinity=False)),
+        st.none() | st.text(LETTERS),
+        st.none() | st.text(LETTERS),
+        st.none() | st.dictionaries(st.text(LETTERS), st.integers(-(2**53), 2**53)),
     )
 )
 def test_a_result_passes_through_json(result: Result) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kbstore import RevisionError, Store
 from kbstore.revision import parse_range, parse_revision
+from tests.conftest import LETTERS
 from tests.store.support import START, Ticks, replacing
 
 
@@ -226,7 +227,10 @@ def test_a_range_is_after_its_first_and_up_to_its_last(kb: Store) -> None:
     assert list(kb.log("v3", "v3")) == []
 
 
-@given(st.text(max_size=30) | st.from_regex(r"(v|HEAD|@|~|_|\.\.|[0-9a-f]|-|:|T){1,20}", fullmatch=True))
+@given(
+    st.text(LETTERS, max_size=30)
+    | st.from_regex(r"(v|HEAD|@|~|_|\.\.|[0-9a-f]|-|:|T){1,20}", fullmatch=True, alphabet=LETTERS)
+)
 def test_no_text_upsets_the_reading_of_revisions(text: str) -> None:
     """Whatever is asked for is a version, or is refused by a RevisionError."""
     kb = Store.create("memory:", {"n": 1}, clock=Ticks(START))

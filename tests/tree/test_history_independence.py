@@ -18,11 +18,12 @@ from kbstore.tree.draft import Draft
 from kbstore.tree.node import VALUE, Blob, Ref
 from kbstore.tree.nodes import Nodes, unsaved
 from kbstore.tree.read import canonical, find, materialise
+from tests.conftest import LETTERS
 
 _LONG = st.integers(1, 6000).map(lambda n: "x" * n)
 _NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-_SCALARS = st.none() | st.booleans() | _NUMBERS | st.text(max_size=20) | _LONG
-_KEYS = st.text(max_size=8) | st.integers(0, 500).map(lambda n: f"kb-{n}")
+_SCALARS = st.none() | st.booleans() | _NUMBERS | st.text(LETTERS, max_size=20) | _LONG
+_KEYS = st.text(LETTERS, max_size=8) | st.integers(0, 500).map(lambda n: f"kb-{n}")
 _DOCUMENTS = st.recursive(
     _SCALARS, lambda inner: st.lists(inner, max_size=60) | st.dictionaries(_KEYS, inner, max_size=60), max_leaves=120
 )

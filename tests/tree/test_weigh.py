@@ -14,11 +14,12 @@ from kbstore.tree.build import build_value
 from kbstore.tree.draft import Draft
 from kbstore.tree.node import Node, Ref
 from kbstore.tree.weigh import Weights, depth_of
+from tests.conftest import LETTERS
 from tests.json.values import VALUES
 
 _TRICKY = st.text(alphabet='[]{}"\\,:a', max_size=12)
 _NESTED = st.recursive(
-    _TRICKY | st.integers(-9, 9) | st.text(min_size=600, max_size=700),
+    _TRICKY | st.integers(-9, 9) | st.text(LETTERS, min_size=600, max_size=700),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_TRICKY, inner, max_size=5),
     max_leaves=40,
 )
