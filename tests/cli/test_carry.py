@@ -503,7 +503,7 @@ def test_gc_says_first_what_it_would_do(kb: Shell) -> None:
     kb.ok("verify")
 
 
-@pytest.mark.parametrize("name", ["mime-db", "kev"])
+@pytest.mark.parametrize("name", [pytest.param("mime-db", marks=pytest.mark.long), "kev"])
 def test_real_histories_come_in_whole(shell: Shell, shared: Path, name: str) -> None:
     """Every line of a real history is a version that equals its document exactly: 1, 1.0 and true apart."""
     source = shared / "data" / f"{name}.jsonl.xz"

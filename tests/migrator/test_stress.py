@@ -19,7 +19,7 @@ from tests.conftest import LONG, takes_long
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder, events, rows, states
 
-ROUNDS, ROUND_S = (20, 10) if LONG else (1, 6)
+ROUNDS, ROUND_S = (20, 10) if LONG else (1, 4)
 COUNT = 30
 SLOW = (
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)\n"

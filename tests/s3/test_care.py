@@ -39,7 +39,7 @@ def furnished() -> dict[str, tuple[bytes, float]]:
     found = Bucket()
     with Store(backend_on(found, new=True), author="a") as kb:
         kb.commit({"problems": {f"p{n}": {"text": noise(n, 6000), "votes": 0} for n in range(300)}})
-        for n in range(700):
+        for n in range(300):
             kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 300}/votes", "value": n}], message=f"{n}")
         kb.snapshot()
     return found.objects

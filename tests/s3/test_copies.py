@@ -124,6 +124,7 @@ def test_a_copy_to_s3_that_is_killed_goes_on(tmp_path: Path, moto_url: str) -> N
         assert copy.tags()["stable"].seq == 3
 
 
+@pytest.mark.long
 def test_a_whole_real_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_bucket: str, shared: Path) -> None:
     """Imported to a real server and cloned to a file: every id is the same, and every document that is looked at."""
     source = shared / "data" / "mime-db.jsonl.xz"

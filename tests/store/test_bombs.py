@@ -20,7 +20,7 @@ RIGHT = {
 
 
 @takes_long
-@pytest.mark.parametrize("part", range(8 if LONG else 2))
+@pytest.mark.parametrize("part", range(8 if LONG else 1))
 def test_a_hostile_patch_is_refused_or_right(part: int) -> None:
     """Each of them ends within seconds of processor time and 200 MB, with a short error that names the operation."""
     names = sorted({**bombs.BOMBS, **bombs.SMALL_BOMBS})[part::8]

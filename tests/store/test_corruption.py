@@ -28,7 +28,7 @@ def test_a_spoilt_file_is_found_or_tells_the_same(tmp_path: Path, seed: int) -> 
 
     Never another error than ours, never without end, and in bounded memory: see `spoiling.py`.
     """
-    samples = 0 if LONG else 300
+    samples = 0 if LONG else 150
     done = subprocess.run(
         [sys.executable, "-P", str(SCRIPT), str(tmp_path / "kb.db"), str(samples), str(seed)],
         capture_output=True,
