@@ -18,6 +18,7 @@ import pytest
 from health import ConfigError, Engine, Result, Settings, StateError, Status
 from health.context import Context
 from health.explain import explain
+from health.outbox import Outbox
 from health.settings import Remedies, Sink, Targets
 from health.settings import Watch as WatchSettings
 from health.sinks import send
@@ -362,3 +363,25 @@ def marked(pid: int, mark: bytes) -> bool:
         return mark in Path(f"/proc/{pid}/environ").read_bytes() and alive(pid)
     except OSError:
         return False
+
+
+def test_the_lock_of_a_watch_names_its_process(tmp_path: Path) -> None:
+    """As long as the lock is held, so that whoever is refused can look who has it."""
+    watch, engine, _ = watch_of(tmp_path, Patient())
+    with engine, watch._alone():
+        (lock,) = [file for file in (tmp_path / "state").iterdir() if file.read_bytes() == b"%d\n" % os.getpid()]
+    assert lock.is_file()
+
+
+def test_the_heartbeat_waits_between_two_beats(tmp_path: Path) -> None:
+    """One request for each beat, and in between the thread sleeps until it is called."""
+    with Receiver() as receiver:
+        _, engine, _ = watch_of(tmp_path, Patient(), heartbeat_url=receiver.url)
+        with engine:
+            outbox = Outbox(engine, engine.state, lambda text: None)
+            for beats in (1, 2):
+                outbox.beat()
+                wait_for(lambda beats=beats: len(receiver.seen) == beats)
+                assert not outbox._beat.is_set()
+            outbox.close()
+            assert len(receiver.seen) == 2
