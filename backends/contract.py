@@ -236,8 +236,11 @@ class Backend(Protocol):
         """Names of all logs that hold a slot, sorted."""
         ...
 
-    def recall(self) -> None:
-        """Let logs reach as far as caches hold records whose slots are gone, to save what is left."""
+    def recalled(self) -> "Backend":
+        """Return a handle whose logs reach as far as caches hold records whose slots are gone, to save what is left.
+
+        It only reads, and is to be closed before this one. Where no cache holds records it is this handle itself.
+        """
         ...
 
     def read(

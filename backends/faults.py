@@ -143,9 +143,10 @@ class FaultyBackend:
         self._maybe_unavailable()
         return self.inner.logs()
 
-    def recall(self) -> None:
-        """See `Backend.recall`."""
-        self.inner.recall()
+    def recalled(self) -> Backend:
+        """See `Backend.recalled`."""
+        found = self.inner.recalled()
+        return self if found is self.inner else found
 
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 
 from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreExists, StoreNotFound, StoreUnavailable
@@ -180,8 +181,9 @@ class MemoryBackend:
         with self._store.lock:
             return sorted(self._store.logs)
 
-    def recall(self) -> None:
-        """Do nothing: no cache holds records; see `Backend.recall`."""
+    def recalled(self) -> Self:
+        """Return this handle: no cache holds records; see `Backend.recalled`."""
+        return self
 
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import orjson
 
@@ -22,13 +22,11 @@ from kbstore.log import MAIN_BRANCH, MAIN_LOG, Line, Segment
 from kbstore.orderindex import OrderIndex
 from kbstore.orders import Orders
 from kbstore.proof import Proved
+from kbstore.reader import Reader
 from kbstore.refs import decode_ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
 from kbstore.verify import Report, verify_store
-
-if TYPE_CHECKING:
-    from kbstore.reader import Reader
 
 _COPY_BYTES = 1 << 20
 
@@ -53,7 +51,7 @@ class Salvaged:
 
 
 def salvage(
-    store: "Reader",
+    store: Reader,
     folder: Path,
     *,
     documents: bool = True,
@@ -77,9 +75,12 @@ def salvage(
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise KBStoreError(f"there is something in {folder} already", hint="name a folder that is empty or new")
-        store.backend.recall()
         begun = True
         with ExitStack() as stack:
+            recalled = store.backend.recalled()
+            if recalled is not store.backend:
+                stack.callback(recalled.close)
+                store = Reader(recalled, store.branch, None)
             writing = _Writing(store, folder, stack, documents=documents, mode=mode)
             writing.done.report = verify_store(store, progress=progress, witness=writing)
             writing.finish()
@@ -96,7 +97,7 @@ class _Writing:
     Events of branches wait in files of their own until the change that starts the branch was written.
     """
 
-    def __init__(self, store: "Reader", folder: Path, stack: ExitStack, *, documents: bool, mode: int) -> None:
+    def __init__(self, store: Reader, folder: Path, stack: ExitStack, *, documents: bool, mode: int) -> None:
         self.done = Salvaged()
         self._store = store
         self._folder = folder

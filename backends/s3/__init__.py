@@ -235,13 +235,12 @@ class S3Backend:
         kinds = ("log", "pack") if self._recalling else ("log",)
         return sorted(logs_below(self.client, kinds))
 
-    def recall(self) -> None:
-        """Let logs reach as far as caches hold what they have lost; see `Backend.recall`."""
+    def recalled(self) -> "S3Backend":
+        """Return a handle whose logs reach as far as caches hold what they have lost; see `Backend.recalled`."""
         self._check_open()
-        with self._lock:
-            self._recalling = True
-            for log in self._logs.values():
-                log.recall()
+        found = S3Backend(self._options, read_only=True, chance=self._chance, client=self.client, store=self._store)
+        found._recalling = True
+        return found
 
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
@@ -378,7 +377,8 @@ class S3Backend:
                 self._keeper(log.name).close()
         if self._cache is not None:
             self._cache.close()
-        self.client.close()
+        if not self._recalling:  # else the client is that of the handle which gave this one
+            self.client.close()
         for log in logs:
             if log.chain.lost:  # a commit that was acknowledged is gone, and this is the last moment to say so
                 log.chain.require_whole()
@@ -388,9 +388,7 @@ class S3Backend:
     def _log(self, log: str) -> Log:
         with self._lock:
             if log not in self._logs:
-                self._logs[log] = Log(self.client, log, self._chunks.saw)
-                if self._recalling:
-                    self._logs[log].recall()
+                self._logs[log] = Log(self.client, log, self._chunks.saw, recalling=self._recalling)
             return self._logs[log]
 
     def _keeper(self, log: str) -> Keeper:

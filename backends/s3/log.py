@@ -51,13 +51,14 @@ class Log:
         client: Requests.
         name: The log.
         on_run: Told of each slot or pack that was read, so that chunks are found.
+        recalling: Reach as far as slots are listed, and packs hold some that are gone, to save what there is.
 
     Attributes:
         chain: Whether its slots are still what was seen and written here.
         damaged: What is wrong with the newest slot; None if nothing is.
     """
 
-    def __init__(self, client: Client, name: str, on_run: Callable[[Run], None]) -> None:
+    def __init__(self, client: Client, name: str, on_run: Callable[[Run], None], *, recalling: bool = False) -> None:
         self._client = client
         self.name = name
         self._on_run = on_run
@@ -80,7 +81,7 @@ class Log:
         self._bad: set[PackId] = set()
         self._chunky: set[int] = set()
         self.chain = Chain(client, name)
-        self._recalling = False
+        self._recalling = recalling
         self._recalled_to = 0
         self._left: set[int] | None = None
 
@@ -635,10 +636,6 @@ class Log:
     def mark(self, slot: int) -> str:
         """What distinguishes a slot from any other in its place; empty for slot 0."""
         return self.chain.mark(slot) or (self.slot(slot).mark if slot else "")
-
-    def recall(self) -> None:
-        """Let the log reach as far as slots are listed, and packs hold some that are gone, to save what there is."""
-        self._recalling = True
 
     def _recalled(self) -> None:
         """Take in the packs and slots that there are, also behind some that are gone.

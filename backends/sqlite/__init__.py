@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
+from typing import Self
 
 from backends.contract import NOTHING, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
 from backends.errors import StoreNotFound
@@ -114,8 +115,9 @@ class SQLiteBackend:
         """Names of all logs; see `Backend.logs`."""
         return self._logs.names()
 
-    def recall(self) -> None:
-        """Do nothing: no cache holds records; see `Backend.recall`."""
+    def recalled(self) -> Self:
+        """Return this handle: no cache holds records; see `Backend.recalled`."""
+        return self
 
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False

@@ -94,6 +94,18 @@ def test_salvage_reads_packs(bucket: Bucket, tmp_path: Path, after: int, saved: 
     assert [line.partition('"id":"')[2][:64] for line in lines] == expected[:saved]
 
 
+@pytest.mark.parametrize("after", [40, 89])
+def test_a_store_goes_on_after_salvage(bucket: Bucket, tmp_path: Path, after: int) -> None:
+    """What packs recall is for salvage alone: the handle reads and writes as before, also beside it."""
+    lose(bucket, after, "hint/")
+    with Store(backend_on(bucket), author="b") as kb:
+        assert salvage(kb, tmp_path / "saved").events == 96
+        assert kb.head().seq == len(list(kb.log())) == after
+        assert kb.commit(patch=replacing("/n", -1)).seq == after + 1
+        with Store(backend_on(bucket)) as other:
+            assert other.checkout() == {"n": -1}
+
+
 LONG = 1060
 """Slots: in one pair of large packs, 33 small ones, and four that are in none."""
 
