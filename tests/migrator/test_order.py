@@ -91,7 +91,7 @@ def test_a_lost_connection_is_no_failure(
     folder.write(v001_users=f"{ALONE}{USERS};\n{MORE};")
     losing(monkeypatch, "CREATE TABLE more", kind)
     migrator = folder.migrator(sqlite)
-    with pytest.raises(MigrationError) as caught:
+    with pytest.raises(MigrationError, match="statement 2 of 2 failed: the server went away") as caught:
         migrator.up()
     assert states(migrator) == {"001_users.sql": state}
     doubt = "the connection was lost, so the next statement may have taken effect too"

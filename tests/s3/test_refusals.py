@@ -214,7 +214,7 @@ def test_a_time_that_cannot_be_used_is_not_told(fake_s3: FakeS3, place: str, hea
 @pytest.mark.parametrize("name", ["secret", "bukket", "insecur", "insecure", "prefi"])
 def test_no_option_is_suggested_that_a_url_may_not_have(name: str) -> None:
     """Bucket and prefix stand elsewhere in it, and whether TLS may be left out is not for a URL to say."""
-    with pytest.raises(BackendError) as refused:
+    with pytest.raises(BackendError, match="it has an unknown option") as refused:
         parse_location(f"s3://bucket/kb?{name}=1")
     assert not isinstance(refused.value, StoreNotFound)  # it may well be there
     said = str(refused.value)

@@ -212,9 +212,9 @@ def test_a_patch_may_stand_on_nothing(location: str) -> None:
 def test_a_commit_takes_a_document_or_a_patch(location: str) -> None:
     """Neither and both are refused."""
     with Store.create(location, {"a": 1}) as kb:
-        with pytest.raises(KBStoreError):
+        with pytest.raises(PatchError, match="give either a document or a patch"):
             kb.commit()
-        with pytest.raises(KBStoreError):
+        with pytest.raises(PatchError, match="give either a document or a patch"):
             kb.commit({"a": 2}, patch=replacing("/a", 3))
         assert kb.head().seq == 1
 
@@ -358,9 +358,8 @@ def test_commit_many_names_the_change_that_is_refused(
 ) -> None:
     """By its number, counted from 0, where there are several; all or nothing."""
     with Store.create(location, {"n": 0}) as kb:
-        with pytest.raises(KBStoreError) as refused:
+        with pytest.raises(KBStoreError, match=f"^{told}"):
             kb.commit_many(changes, base=base)
-        assert str(refused.value).startswith(told)
         assert kb.head().seq == 1
 
 
@@ -432,14 +431,14 @@ def test_an_injected_clock_makes_history_repeatable(tmp_path: Path) -> None:
 def test_texts_that_json_cannot_hold_are_refused(location: str) -> None:
     """Author, message and labels are texts, without lone surrogates."""
     with Store.create(location, {"n": 0}) as kb:
-        for fields in (
-            {"author": "\udc80"},
-            {"message": "\ud800"},
-            {"tags": ["\udfff"]},
-            {"tags": "t"},
-            {"message": 5},
+        for fields, told in (
+            ({"author": "\udc80"}, "the author holds a lone surrogate"),
+            ({"message": "\ud800"}, "the message holds a lone surrogate"),
+            ({"tags": ["\udfff"]}, "the tag holds a lone surrogate"),
+            ({"tags": "t"}, "tags is one text"),
+            ({"message": 5}, "the message is not text but int"),
         ):
-            with pytest.raises(KBStoreError):
+            with pytest.raises(KBStoreError, match=told):
                 kb.commit({"n": 1}, **fields)
         assert kb.head().seq == 1
 

@@ -13,7 +13,8 @@ import pytest
 import kbstore
 from backends import memory
 from kbstore import CorruptStore, KBStoreError, Store
-from kbstore.transfer import export_events, import_lines
+from kbstore.errors import DamagedVersion
+from kbstore.transfer import ImportFailed, export_events, import_lines
 from tests.backends.test_damage import open_raw
 from tests.conftest import LONG, takes_long
 from tests.store.support import START, Ticks, articles, eager_snapshots, exact, replacing
@@ -117,7 +118,7 @@ def test_a_truncated_history_below_an_open_store_is_told(tmp_path: Path) -> None
             for table in ("records", "bodies", "writes"):
                 connection.execute(f"DELETE FROM {table} WHERE id IN (5, 6)")
         connection.close()
-        with pytest.raises(KBStoreError):
+        with pytest.raises(DamagedVersion, match="version v6 is damaged: its header is missing"):
             kb.commit({"n": 7})
 
 
@@ -192,6 +193,12 @@ def test_a_damaged_snapshot_is_set_aside(tmp_path: Path, monkeypatch: pytest.Mon
         assert (report.problems, report.caches) == ([], [])
 
 
+CHANGED = (
+    "it was changed after it was exported|does not follow v2 of this store|the patch is not the one that v3 names|"
+    "does not lead to the state that it names|version v3 is damaged: its time"
+)
+
+
 def test_an_import_takes_nothing_that_is_not_what_it_claims(location: str) -> None:
     """Each event is computed anew: a changed header, patch, id, order or time is refused by line, and none is added."""
     history("memory://source")
@@ -216,7 +223,7 @@ def test_an_import_takes_nothing_that_is_not_what_it_claims(location: str) -> No
     with Store.create(location) as kb:
         for line, value in bad:
             lines = [*good[: line - 1], kbstore.dumps(value) + b"\n", *good[line:]]
-            with pytest.raises(KBStoreError) as refused:
+            with pytest.raises(ImportFailed, match=CHANGED) as refused:
                 import_lines(kb, lines)
             assert f"line {line}" in str(refused.value) or getattr(refused.value, "line", 0) == line
             assert kb.head().seq == 0

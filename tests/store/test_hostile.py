@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 import kbstore
-from kbstore import KBStoreError, RevisionError, Store, StoreExists, StoreNotFound, StoreUnavailable
+from kbstore import (
+    CorruptStore,
+    KBStoreError,
+    PatchError,
+    RevisionError,
+    Store,
+    StoreExists,
+    StoreNotFound,
+    StoreUnavailable,
+)
 from kbstore.pointer import format_pointer
 from kbstore.transfer import export_events, import_lines
 from tests.conftest import ROOT
@@ -38,10 +47,11 @@ def test_hostile_texts_are_kept_as_they_are(tmp_path: Path) -> None:
         for name in NAMES:
             patch = [{"op": "add", "path": format_pointer(("k", name)), "value": name}]
             if name in SURROGATES:
-                with pytest.raises(KBStoreError):
+                with pytest.raises(PatchError, match="holds a lone surrogate"):
                     kb.commit(patch=patch)
                 for fields in ({"author": name}, {"message": name}, {"tags": [name]}, {"write_id": name}):
-                    with pytest.raises(KBStoreError):
+                    told = "a write id is 1 to 64" if "write_id" in fields else "holds a lone surrogate"
+                    with pytest.raises(KBStoreError, match=told):
                         kb.commit(patch=replacing("/k", {"new": 1}), **fields)  # type: ignore[arg-type]
                 continue
             kept.append(name)
@@ -211,17 +221,28 @@ def gone(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("spoil", [no_store, empty, folder, half, noise, dangling, gone])
+@pytest.mark.parametrize(
+    ("spoil", "fault", "said"),
+    [
+        (no_store, StoreNotFound, "is not a store: it is not an SQLite file"),
+        (empty, CorruptStore, "is empty"),
+        (folder, StoreNotFound, "is a folder, not a store"),
+        (half, CorruptStore, "is damaged: database disk image is malformed"),
+        (noise, CorruptStore, "is damaged: database disk image is malformed"),
+        (dangling, StoreNotFound, "there is no store in"),
+        (gone, StoreNotFound, "there is no store in"),
+    ],
+)
 @pytest.mark.parametrize("read_only", [False, True])
 def test_what_is_no_store_is_told_and_left_alone(
-    tmp_path: Path, spoil: Callable[[Path], None], read_only: bool
+    tmp_path: Path, spoil: Callable[[Path], None], fault: type[KBStoreError], said: str, read_only: bool
 ) -> None:
     """Whatever stands in a store's place, opening it is a clear error with a hint, and changes nothing there."""
     path = tmp_path / "kb.db"
     Store.create(path, articles(30, 20)).close()
     spoil(path)
     before = sorted((p.name, p.read_bytes() if p.is_file() else None) for p in tmp_path.rglob("*"))
-    with pytest.raises(KBStoreError) as told, Store.open(path, read_only=read_only) as kb:
+    with pytest.raises(fault, match=said) as told, Store.open(path, read_only=read_only) as kb:
         kb.checkout()
     assert told.value.hint
     assert "kb.db" in str(told.value)

@@ -391,7 +391,7 @@ def test_a_write_that_finds_itself_in_its_slot_is_done(known: bool) -> None:
 def test_a_write_id_that_cannot_be_kept_is_refused(location: str, write_id: str) -> None:
     """A write id is 1 to 64 characters of text; another is refused before anything is written."""
     with Store.create(location, {"n": 0}) as kb:
-        with pytest.raises(KBStoreError):
+        with pytest.raises(KBStoreError, match="a write id is 1 to 64 characters of text"):
             kb.commit({"n": 1}, write_id=write_id)
         assert kb.head().seq == 1
 

@@ -41,27 +41,27 @@ def test_a_setting_is_an_event(location: str) -> None:
             ("setting", PLACES, None, "ann"),
         ]
         assert kb.verify().ok
-        with pytest.raises(KBStoreError):
+        with pytest.raises(KBStoreError, match="the write id 'once' belongs to another change: the setting"):
             kb.set("collection", ["/other"], write_id="once") or kb.tag("t", write_id="once")
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "told"),
     [
-        ("color", ["red"]),
-        ("collection", ["halls"]),
-        ("collection", ["/a", "/b"]),
-        ("collection", []),
-        ("identity:halls", ["id"]),
-        (PLACES, []),
-        (PLACES, ["id", ""]),
-        (PLACES, ["id", "id"]),
+        ("color", ["red"], "there is no setting 'color'"),
+        ("collection", ["halls"], "the pointer 'halls' does not start with a slash"),
+        ("collection", ["/a", "/b"], "a collection is one pointer"),
+        ("collection", [], "a collection is one pointer"),
+        ("identity:halls", ["id"], "the pointer 'halls' does not start with a slash"),
+        (PLACES, [], "'nothing' cannot identify elements"),
+        (PLACES, ["id", ""], "'id, ' cannot identify elements"),
+        (PLACES, ["id", "id"], "'id, id' cannot identify elements"),
     ],
 )
-def test_what_is_no_setting_is_refused(name: str, value: list[str]) -> None:
+def test_what_is_no_setting_is_refused(name: str, value: list[str], told: str) -> None:
     """Names and values are checked before anything is written."""
     kb = Store.create("memory:", {})
-    with pytest.raises(KBStoreError):
+    with pytest.raises(KBStoreError, match=told):
         kb.set(name, value)
     assert kb.backend.tail(REFS_LOG).number == 0
 

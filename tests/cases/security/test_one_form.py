@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kbstore import KBStoreError, Store
+from kbstore import CorruptStore, KBStoreError, PatchError, Store
 from kbstore.canonical import encode
+from kbstore.errors import DamagedVersion
 from kbstore.replicate import clone_into
 from tests.cases.security.forge import copied, event, rewritten, sha
 from tests.store.support import Ticks
@@ -56,6 +57,30 @@ BODIES: dict[str, bytes] = {
     "a kind that is a list": b'[{"op":["add"],"path":"/n","value":2}]',
     "an object of patches": b'{"op":"add","path":"/n","value":2}',
 }
+ANOTHER_HEADER = "its header is not in canonical form"
+OF_HEADERS = {
+    "a time in seconds": "is not in the form of kbstore",
+    "a time elsewhere": "is not in the form of kbstore",
+    "a time that is none": "its time is 'tomorrow'",
+    "three parents": "v2 merges the version 1+, which is not here",
+    "a short hash": "'00' is not the address of a node",
+}
+"""What is said of those whose form is not the first that is looked at."""
+OF_BODIES = {
+    "no value": "has no member 'value'",
+    "an unknown operation": "'set' is not an operation",
+    "an odd escape of a pointer": "has a ~ that is not followed by 0 or 1",
+    "a pointer that is a list": "'path' is a list, not a string",
+    "a pointer that is an object": "'path' is a dict, not a string",
+    "a pointer that is a number": "'path' is a int, not a string",
+    "a source that is a list": "'from' is a list, not a string",
+    "an operation that is a list": "is of type list, not an object",
+    "an operation that is a text": "is of type str, not an object",
+    "an operation that is nothing": "is of type NoneType, not an object",
+    "a kind that is a list": r"\['add'\] is not an operation",
+    "an object of patches": "a JSON Patch is a list of operations, not a dict",
+}
+"""What is said of those that are not a patch at all."""
 READS: list[Callable[[Store], object]] = [
     lambda kb: kb.checkout(),
     lambda kb: kb.get("/n"),
@@ -83,7 +108,7 @@ def test_a_header_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
     path, _ = _store(tmp_path, HEADERS[name], BODY)
     with Store.open(path, read_only=True) as kb:
         assert len(kb.verify().problems) == 1
-        with pytest.raises(KBStoreError):
+        with pytest.raises(CorruptStore, match=OF_HEADERS.get(name, ANOTHER_HEADER)):
             clone_into(kb, str(tmp_path / "clone.db"))
         if name not in (
             "a time in seconds",
@@ -93,7 +118,7 @@ def test_a_header_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
             "three parents",
             "a short hash",
         ):
-            with pytest.raises(KBStoreError):
+            with pytest.raises(DamagedVersion, match=ANOTHER_HEADER):
                 list(kb.log())
 
 
@@ -103,7 +128,8 @@ def test_a_patch_of_another_form_is_refused(tmp_path: Path, name: str) -> None:
     path, _ = _store(tmp_path, None, BODIES[name])
     with Store.open(path, read_only=True) as kb:
         assert len(kb.verify().problems) == 1
-        with pytest.raises(KBStoreError):
+        told = OF_BODIES.get(name, "version v2 is damaged: its patch is not the one that was committed")
+        with pytest.raises(PatchError if name in OF_BODIES else CorruptStore, match=told):
             clone_into(kb, str(tmp_path / "clone.db"))
     for read in READS:
         with Store.open(path, read_only=True) as kb, suppress(KBStoreError):
