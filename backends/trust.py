@@ -78,8 +78,8 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
     """Add a folder or a URL to what is trusted, or take it away; returns it as it is kept.
 
     Raises:
-        Untrusted: It is not a folder, the file cannot be written, or what is to be taken away is not kept there, or is
-            below a folder that is trusted.
+        Untrusted: It is not a folder or the URL of a store on S3, the file cannot be written, or what is to be taken
+            away is not kept there, or is below a folder that is trusted.
     """
     file = _file(environ)
     if file is None:
@@ -90,6 +90,11 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
     kept = place if is_url else os.path.realpath(place)
     if not remove and not is_url and not Path(kept).is_dir():
         raise Untrusted(f"{place} is not a folder", hint="name the folder that holds the configuration, or a URL")
+    if not remove and is_url and not place.lower().startswith("s3://"):
+        raise Untrusted(
+            f"{place} is not the URL of a store on S3, and no other needs trust",
+            hint="name the URL as the project's configuration has it: s3://BUCKET/PREFIX?endpoint=...",
+        )
     group = urls if is_url else folders
     if remove and kept not in group:
         over = covering(environ, place)

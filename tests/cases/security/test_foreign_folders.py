@@ -318,6 +318,18 @@ def test_only_what_is_trusted_can_be_removed(tmp_path: Path) -> None:
     assert desk.ok("trust").lines == []
 
 
+@pytest.mark.parametrize("url", ["https://kb.example.com", "http://localhost:9000", "ftp://x", "sqlite://kb.db"])
+def test_only_the_url_of_a_store_on_s3_is_trusted(tmp_path: Path, url: str) -> None:
+    """No other is ever asked about, so trusting it would promise what it does not do."""
+    desk = Desk(tmp_path / "desk")
+    refused = desk.run("trust", url)
+    assert (refused.code, refused.err.splitlines()[0]) == (
+        3,
+        f"error: {url} is not the URL of a store on S3, and no other needs trust",
+    )
+    assert desk.ok("trust").lines == []
+
+
 def test_what_is_trusted_is_the_users_own_word(tmp_path: Path) -> None:
     """The file is private, holds odd names, and is not believed if everybody may write it."""
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
