@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from kbstore.canonical import encode
-from kbstore.clock import parse_time
+from kbstore.clock import MOST_AHEAD, SystemClock, format_time, parse_time
 from kbstore.errors import CorruptStore, KBStoreError, OutcomeUnknown, PatchError, RevisionError
 from kbstore.event import Event, decode_event, encode_body, event_id, store_values
 from kbstore.lines import READ_FAULTS, ImportFailed, cut_short, kind_of, read_line
@@ -129,7 +129,7 @@ def import_lines(
         store: Where to.
         lines: JSON lines, of documents or of exported events; blank ones are passed over.
         write_id: Identifies this import: repeated with it, lines that landed do not land again.
-        accept_future: As for `Store.graft`.
+        accept_future: As for `Store.graft`; also of documents, whose version then has this time as `authored` alone.
         landed: Called after each batch with what was done by then: it stays if the import fails. Only `write_id` keeps
             documents from landing again; events keep their ids.
 
@@ -280,7 +280,7 @@ def _take(
     started: _Started,
 ) -> Imported:
     if kind == "document":
-        return _take_documents(store, batch, write_id)
+        return _take_documents(store, batch, write_id, accept_future)
     if kind == "ref":
         return Imported(refs=_take_refs(store, batch, started))
     branch = kind.removeprefix("event").lstrip()
@@ -399,15 +399,24 @@ def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
     return header, event
 
 
-def _take_documents(store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None) -> Imported:
+def _take_documents(
+    store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
+) -> Imported:
     from kbstore.change import Change
 
     changes = []
+    latest = SystemClock().now() + MOST_AHEAD
     for number, value in batch:
         try:
             line = _DocumentLine.model_validate(value)
         except ValidationError as fault:
             raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+        if line.time is not None and line.time > latest and not accept_future:
+            raise ImportFailed(
+                f"line {number} is dated {format_time(line.time)}, more than a day ahead of this machine's clock",
+                line=number,
+                hint="if it is right, use --accept-future: the version has the time of now, and this as 'authored'",
+            )
         changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
     versions = store.commit_many(changes, write_id=write_id)
     return Imported(len(versions), notes=tuple(dict.fromkeys(note for version in versions for note in version.notes)))

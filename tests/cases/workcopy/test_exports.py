@@ -131,6 +131,22 @@ def test_an_event_of_the_far_future_is_taken_only_if_it_is_accepted(tmp_path: Pa
             assert copy.verify().notes == []
 
 
+def test_a_document_of_the_far_future_is_taken_only_if_it_is_accepted() -> None:
+    """Its version then has the time of now, so that later ones do not get that of the document."""
+    lines = [b'{"document": {"n": 1}, "time": "9998-12-31T23:59:59Z"}']
+    near = (datetime.now(UTC) + timedelta(hours=23)).isoformat()
+    with Store.create("memory:", author="a") as kb:
+        with pytest.raises(KBStoreError, match="line 1 is dated 9998-12-31T") as caught:
+            import_lines(kb, lines)
+        assert "--accept-future" in (caught.value.hint or "")
+        assert kb.head().seq == 0
+        assert import_lines(kb, lines, accept_future=True).versions == 1
+        assert kb.head().authored == datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)
+        assert kb.head().time < datetime.now(UTC) + timedelta(hours=1)
+        assert import_lines(kb, [b'{"document": {"n": 2}, "time": "%s"}' % near.encode()]).versions == 1
+        assert kb.verify().notes == []
+
+
 def test_the_option_reaches_every_command_that_takes_versions(tmp_path: Path) -> None:
     """Refused without it and taken with it."""
     Store.create(tmp_path / "far.db", {"n": 1}, author="a", clock=Ticks(FUTURE, timedelta(0))).close()
