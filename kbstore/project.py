@@ -429,7 +429,7 @@ def read_state(path: Path, kind: type[_Kind]) -> _Kind:
     """Return what a file in ``.kbstore`` holds.
 
     Raises:
-        ProjectError: It is not there, or malformed.
+        ProjectError: It is not there or malformed, or it is a configuration with an unknown member.
         UnsupportedFormat: It was written by a newer version.
     """
     try:
@@ -446,5 +446,10 @@ def read_state(path: Path, kind: type[_Kind]) -> _Kind:
     if version > CONFIG_FORMAT:
         raise UnsupportedFormat(
             f"{path} has format {version}; this kbstore reads up to {CONFIG_FORMAT}", hint="install a newer kbstore"
+        )
+    if kind is Config and (unknown := sorted(msgspec.json.decode(data).keys() - set(kind.__struct_fields__))):
+        raise ProjectError(
+            f"{path} has the member {unknown[0]!r}, which kbstore does not know",
+            hint=f"remove it, or correct its name; it may have: {', '.join(kind.__struct_fields__)}",
         )
     return found

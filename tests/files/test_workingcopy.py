@@ -293,6 +293,8 @@ def test_an_imported_history_becomes_that_of_the_first_file(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"format": 1, "fil": "kb.json"}', "the member 'fil', which kbstore does not know"),
+        ('{"format": 99, "fil": "kb.json"}', "has format 99"),
         ('{"store": 3}', r"\$\.store"),
         ("{", "malformed"),
         ("\xff", "malformed"),
