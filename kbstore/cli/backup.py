@@ -8,7 +8,7 @@ import click
 from kbstore.backup import Backup, backup_store, restore_backup
 from kbstore.cli.options import as_json_option, command
 from kbstore.cli.output import note, say, say_json
-from kbstore.cli.session import Session, shown_path
+from kbstore.cli.session import Session, shown_path, store_at
 from kbstore.cli.shown import counted
 from kbstore.errors import KBStoreError
 from kbstore.newest import forget
@@ -48,15 +48,17 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
 def restore_backup_command(session: Session, source: str, verify: bool, force: bool, as_json: bool) -> None:
     """Put a backup in the place of the store.
 
-    The file that it replaces is kept beside it, with the versions that the backup does not have. Close every program
-    that has the store open first. Do not move a backup over kb.db with other tools: SQLite would write an old
-    kb.db-wal over it.
+    FILE may be the folder of a project too: then it is that project's store. The file that it replaces is kept beside
+    it, with the versions that the backup does not have. Close every program that has the store open first. Do not move
+    a backup over kb.db with other tools: SQLite would write an old kb.db-wal over it.
 
     \b
     Example:
       kbstore restore-backup /backups/kb-monday.db
     """
     _refuse_url(source)
+    source = store_at(source) if source else source
+    _refuse_url(source)  # the project's store
     done = restore_backup(session.location, Path(source), verify=verify, force=force)
     session.landed = "the backup is restored"
     if session.project is not None:

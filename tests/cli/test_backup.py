@@ -108,6 +108,18 @@ def test_a_backup_has_a_name(kb: Shell, place: str) -> None:
     assert not list((kb.folder / ".kbstore").glob("*.replaced-*"))
 
 
+def test_a_project_is_put_back_by_its_folder(kb: Shell) -> None:
+    """As for clone and pull, a project's folder is the store in it; one whose store is on a server is cloned."""
+    kb.ok("clone", ".", "copy")
+    kb.edit("p1", votes=50)
+    kb.ok("commit", "-m", "later")
+    assert "1 version is only in that file" in kb.ok("restore-backup", "copy").err
+    assert kb.ok("log", "-n", "1").out.startswith("v3_")
+    config = kb.folder / "copy" / ".kbstore" / "config.json"
+    config.write_text('{"format": 1, "store": "s3://bucket/kb"}')
+    assert "kbstore clone SOURCE TARGET" in kb.fails(3, "restore-backup", "copy").err
+
+
 def test_the_wrong_backup_is_blamed(kb: Shell) -> None:
     """A backup that is missing or damaged is what the hint speaks of, and not the store."""
     kb.file.with_name("empty.db").write_bytes(b"")
