@@ -79,7 +79,8 @@ def status_command(session: Session, as_json: bool) -> None:
         if copy.elsewhere:
             say(f"the file follows {visible(copy.follows)}; commands work on {visible(store.branch)}")
         if status.behind:
-            say(f"{counted(status.behind, 'newer version')}; the newest is {status.head.name}")
+            way = "; kbstore update takes it in" if status.diff is not None and not copy.elsewhere else ""
+            say(f"{counted(status.behind, 'newer version')}; the newest is {status.head.name}{way}")
         if status.diff is None:
             say("the file is not there; kbstore checkout HEAD writes it")
         elif not status.diff:

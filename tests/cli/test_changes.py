@@ -200,7 +200,7 @@ def test_commit_puts_both_changes_together(kb: Shell) -> None:
     """What others committed elsewhere in the document stays, and comes into the file."""
     kb.edit("p2", votes=6)
     committed_elsewhere(kb, "/problems/p1/votes", 40)
-    assert "1 newer version" in kb.ok("status").out
+    assert "; kbstore update takes it in\n" in kb.ok("status").out
     kb.ok("commit", "-m", "mine")
     document = kb.read()["problems"]
     assert (document["p1"]["votes"], document["p2"]["votes"]) == (40, 6)

@@ -253,7 +253,7 @@ def test_a_file_that_somebody_edits_meanwhile_is_left_alone(kb: Shell, monkeypat
     assert result.err == "warning: kb.json has changes that are in no version, and was left as it is\n"
     assert result.out.startswith("v4_")
     assert kb.ok("status").lines[1:] == [
-        "1 newer version; the newest is " + result.out.split()[0],
+        f"1 newer version; the newest is {result.out.split()[0]}; kbstore update takes it in",
         "uncommitted: 1 modified",
         "  ~ p1",
     ]
