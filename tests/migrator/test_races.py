@@ -27,7 +27,7 @@ def counting(folder: Folder, *, slow: str) -> Folder:
 
 
 SLOW = {
-    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)\n"
+    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)\n"
     "INSERT INTO effects (migration) SELECT max(i) * 0 FROM n WHERE i < 0 HAVING max(i) > 0;\n",
     "postgresql": "SELECT pg_sleep(0.05);\n",
     "mariadb": "SELECT sleep(0.05);\n",
