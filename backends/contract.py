@@ -128,6 +128,8 @@ class Collection:
         size_before_bytes: Size of the whole store before.
         size_after_bytes: Size after; None in a plan.
         removed: Names of the objects that go, now or once nobody can be reading them; only if objects have names.
+        kept: Names of the objects that were to go, and that the server refuses to remove.
+        kept_because: Why, of the first of them; else empty.
     """
 
     dropped_snapshots: int
@@ -137,6 +139,8 @@ class Collection:
     size_before_bytes: int
     size_after_bytes: int | None
     removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    kept_because: str = ""
 
 
 class Backend(Protocol):

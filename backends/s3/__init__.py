@@ -338,14 +338,14 @@ class S3Backend:
         plan = collect.plan_collection(self.client, self._snapshots, self._store, logs, keep)
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
-            return collect.result_of(plan, packed, before, None)
-        collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token())
+            return collect.result_of(plan, packed, before, None, {})
+        kept = collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token())
         packed = 0
         for log in logs:
             self._keeper(log).settle()
             self._log(log).tail()
             packed += self._keeper(log).keep_up(keys.NUMBER_LIMIT)
-        return collect.result_of(plan, packed, before, collect.size_bytes(self.client))
+        return collect.result_of(plan, packed, before, collect.size_bytes(self.client), kept)
 
     def check(self) -> Iterator[Damage]:
         """Read every object and report what is not as written; see `Backend.check`."""

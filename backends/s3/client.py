@@ -32,7 +32,9 @@ from backends.s3.refusals import (
     Refused,
     TooLong,
     explain,
+    explain_kept,
     is_expired,
+    is_kept,
     is_settled_soon,
     is_transient,
     is_withheld,
@@ -398,11 +400,33 @@ class Client:
         return self._large if len(data) > _LARGE_BYTES else nullcontext()
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; no error where they are gone."""
-        self.map(
-            lambda key: self._repeat(lambda: self._delete(key), f"remove {_named(key)}", writing=True, absent=True),
-            list(keys),
-        )
+        """Remove objects; no error where they are gone.
+
+        Raises:
+            BackendError: The server does not remove one.
+        """
+        for fault in self.remove(keys).values():
+            raise fault
+
+    def remove(self, keys: Sequence[str]) -> dict[str, BackendError]:
+        """Remove objects; no error where they are gone.
+
+        Returns:
+            Those that the server keeps, each with the reason: a lock, a retention, a policy.
+
+        Raises:
+            StoreUnavailable: The server gives no answer, or refuses the credentials.
+        """
+
+        def one(key: str) -> BackendError | None:
+            def once() -> BackendError | Refused | None:
+                refused = self._delete(key)
+                return explain_kept(self.options, refused, _named(key)) if refused and is_kept(refused) else refused
+
+            return self._repeat(once, f"remove {_named(key)}", writing=True, absent=True)
+
+        told = zip(keys, self.map(one, list(keys)), strict=True)
+        return {key: fault for key, fault in told if fault is not None}
 
     def listing(
         self, prefix: str, *, after: str | None = None, folders: bool = False, limit: int | None = None

@@ -12,7 +12,9 @@ Rules, each with the damage that it prevents:
    snapshot since its data was marked.
 5. Only objects whose key has this store's id, or whose bytes name their key, are removed: a prefix may
    hold other things, and another store.
-6. A snapshot whose data is not all there goes, whoever took it away, and so does what builds on it: it would be chosen
+6. What the server refuses to remove (a lock, a retention, a policy) stays, and stops nothing else. As long as an index
+   stays, its data does, by rule 4.
+7. A snapshot whose data is not all there goes, whoever took it away, and so does what builds on it: it would be chosen
    and missed again and again. Of several snapshots of one record one that is whole stays.
 """
 
@@ -22,6 +24,7 @@ from typing import NamedTuple
 import orjson
 
 from backends.contract import Collection
+from backends.errors import BackendError
 from backends.s3 import keys
 from backends.s3.client import Client, Listed, Want
 from backends.s3.keys import SnapshotName
@@ -35,14 +38,12 @@ class Plan(NamedTuple):
 
     Attributes:
         indexes: Snapshots to drop, by log and key.
-        dropped_bytes: Stored bytes of their chunks.
         trash: Data that is to go once the grace period is over, from now on.
         due: What was planned so earlier and goes now: lists of data, by the key of each.
         probes: What is left of the trials of a server.
     """
 
     indexes: dict[str, dict[str, SnapshotName]]
-    dropped_bytes: int
     trash: list[str]
     due: dict[str, list[str]]
     probes: list[str]
@@ -71,8 +72,7 @@ def plan_collection(
         kept = _kept(found.values(), set(keep.get(log, ())), stored)
         kept_tokens |= kept
         dropped[log] = {key: name for key, name in found.items() if name.token not in kept}
-    gone = [name for found in dropped.values() for name in found.values()]
-    gone_tokens = {name.token for name in gone}
+    gone_tokens = {name.token for found in dropped.values() for name in found.values()}
     marked = _trash(client, store)
     known = {key for _, listed in marked.values() for key in listed}
     trash = [
@@ -81,7 +81,7 @@ def plan_collection(
         if _token(one.key) not in kept_tokens and one.key not in known and _may_go(client, one, gone_tokens)
     ]
     due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
-    return Plan(dropped, sum(name.size_bytes for name in gone), trash, due, _probes(client))
+    return Plan(dropped, trash, due, _probes(client))
 
 
 def _probes(client: Client) -> list[str]:
@@ -103,27 +103,37 @@ def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, 
     return {name.token for name in kept.values()}
 
 
-def run_plan(client: Client, snapshots: Snapshots, plan: Plan, store: str, token: str) -> None:
-    """Do it, and remove what was planned to go long enough ago."""
+def run_plan(client: Client, snapshots: Snapshots, plan: Plan, store: str, token: str) -> dict[str, BackendError]:
+    """Do it, and remove what was planned to go long enough ago.
+
+    Returns:
+        The objects that the server keeps, each with the reason; all else is done.
+    """
+    kept: dict[str, BackendError] = {}
     for log, indexes in plan.indexes.items():
-        snapshots.withdraw(log, indexes)
-    if plan.trash:
-        client.put_new(keys.trash_key(store, token), orjson.dumps(plan.trash))
+        kept |= snapshots.withdraw(log, indexes)
+    named = {name.token for found in plan.indexes.values() for key, name in found.items() if key in kept}
+    trash = [key for key in plan.trash if _token(key) not in named]
+    if trash:
+        client.put_new(keys.trash_key(store, token), orjson.dumps(trash))
     # With a grace of 0 also what was planned just now.
     marked = _trash(client, store)
     due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
     if due:
         used = snapshots.tokens()
         for key, listed in due.items():
-            client.delete([one for one in listed if _token(one) not in used])
-            client.delete([key])
-    client.delete(plan.probes)
+            staying = client.remove([one for one in listed if _token(one) not in used])
+            kept |= staying or client.remove([key])
+    return kept | client.remove(plan.probes)
 
 
-def result_of(plan: Plan, packed: int, before: int, after: int | None) -> Collection:
-    """What was planned or done, as the contract tells it."""
-    dropped = sum(map(len, plan.indexes.values()))
-    return Collection(dropped, plan.dropped_bytes, packed, 0, before, after, plan.removed)
+def result_of(plan: Plan, packed: int, before: int, after: int | None, kept: Mapping[str, BackendError]) -> Collection:
+    """What was planned or done, as the contract tells it; `kept` as `run_plan` gives it."""
+    gone = [name for found in plan.indexes.values() for key, name in found.items() if key not in kept]
+    removed = tuple(name for name in plan.removed if name not in kept)
+    why = next(map(str, kept.values()), "")
+    size = sum(name.size_bytes for name in gone)
+    return Collection(len(gone), size, packed, 0, before, after, removed, tuple(sorted(kept)), why)
 
 
 def _may_go(client: Client, one: Listed, gone: set[str]) -> bool:

@@ -15,6 +15,8 @@ _BY_A_PROXY = frozenset(range(520, 531))
 """Of a proxy that could not reach the server behind it, or got nothing sensible from it (Cloudflare)."""
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504}) | _BY_A_PROXY
 _FORBIDDEN, _NOT_IMPLEMENTED, _NO_ROOM = 403, 501, 507
+_KEEPING = frozenset({400, _FORBIDDEN, 405})
+"""How servers refuse to remove an object that is locked."""
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
 _CHANGED = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 """Bytes that did not arrive as they were sent; a few tries tell whether it was chance."""
@@ -145,6 +147,12 @@ def is_withheld(refused: Refused) -> bool:
     return refused.status == _FORBIDDEN and code not in _WRONG_KEY and code not in _WRONG_TIME
 
 
+def is_kept(refused: Refused) -> bool:
+    """Whether the server keeps an object that was to be removed, for a lock, a retention or a policy."""
+    about_all = refused.code in _WRONG_KEY | _WRONG_TIME | _WRONG_REGION
+    return refused.status in _KEEPING and not about_all and not is_transient(refused)
+
+
 def may_have_landed(status: int, code: str) -> bool:
     """Whether a request that was answered so may have been carried out all the same."""
     return (status >= 500 and status not in (_NOT_IMPLEMENTED, _NO_ROOM) and code not in _FULL) or status == 408
@@ -230,6 +238,15 @@ def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> 
         )
     return StoreUnavailable(
         f"{place} refused to {what} ({code}, HTTP {refused.status})", hint="try again later, or see docs/s3.md"
+    )
+
+
+def explain_kept(options: Options, refused: Refused, name: str) -> BackendError:
+    """The error for an object that the server keeps though it was to be removed."""
+    return ReadOnlyStore(
+        f"the server does not let {name} in {options.place} be removed ({refused.code or refused.status}): "
+        "a policy, a lock or a retention keeps it",
+        hint="docs/s3.md has the policy that kbstore needs",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from backends import packing
 from backends.contract import Chunk, Snapshot
-from backends.errors import CorruptStore
+from backends.errors import BackendError, CorruptStore
 from backends.s3 import container, keys
 from backends.s3.chunks import Chunks, Shelf, piece_of
 from backends.s3.client import Client, Listed, Want
@@ -148,7 +148,7 @@ class Snapshots:
         self._client.put_new(key, data)
         if outside_bytes(name) and not self._is_whole(name):
             # This writer slept for so long that its data was taken for a dead one's and collected.
-            self._client.delete([key])
+            self._client.remove([key])
             return False
         self.withdraw(log, {k: n for k, n in there.items() if n.number == number})
         self._adopt(key, name, data, log)
@@ -158,18 +158,23 @@ class Snapshots:
         """Unpublish snapshots; what they held goes when garbage is collected, after its grace period."""
         gone = set(numbers)
         found = {key: name for key, name in self.indexes(log).items() if name.number in gone}
-        self.withdraw(log, found)
-        return len({name.number for name in found.values()})
+        kept = self.withdraw(log, found)
+        return len({name.number for key, name in found.items() if key not in kept})
 
-    def withdraw(self, log: str, indexes: Mapping[str, SnapshotName]) -> None:
-        """Remove these indexes, and forget what was read of snapshots of their records."""
-        self._client.delete(list(indexes))
+    def withdraw(self, log: str, indexes: Mapping[str, SnapshotName]) -> dict[str, BackendError]:
+        """Remove these indexes, and forget what was read of snapshots of their records.
+
+        Returns:
+            The indexes that the server keeps, each with the reason.
+        """
+        kept = self._client.remove(list(indexes))
         gone = {(log, name.number) for name in indexes.values()}
         for owner in gone:
             self._chunks.drop(owner)
         self._open = {key: owner for key, owner in list(self._open.items()) if owner not in gone}
         for key in indexes:
             self._listed.get(log, {}).pop(key, None)
+        return kept
 
     def _is_whole(self, name: SnapshotName) -> bool:
         return sum(one.size for one in self._client.listing(f"data/{self._store}/{name.token}/")) == outside_bytes(name)

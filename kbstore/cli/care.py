@@ -7,7 +7,7 @@ from shlex import quote
 import click
 
 from kbstore.cli.options import as_json_option, command
-from kbstore.cli.output import Progress, note, say, say_json
+from kbstore.cli.output import Progress, note, say, say_json, warn
 from kbstore.cli.outputs import output_folder
 from kbstore.cli.session import Session, shown_path
 from kbstore.cli.shown import counted
@@ -179,6 +179,9 @@ def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) ->
         if not dry_run and session.found is not None:
             clear_left(session.found.root, session.file)
     lost = session.lost.copies() if session.found is not None else []
+    if done.kept:
+        stay = f"{counted(len(done.kept), 'object')} {'stays' if len(done.kept) == 1 else 'stay'}"
+        warn([f"{stay}, which only takes room: {visible(done.kept_because)}"])
     if as_json:
         say_json({"dry_run": dry_run, **dataclasses.asdict(done), "lost": len(lost)})
         return

@@ -52,7 +52,7 @@ SHAPES = {
     "trust": ["folders", "urls"],
     "verify": VERIFY,
     "salvage": ["folder", "versions", "readable", "events", "patches", "documents", "refs", "problems"],
-    "gc": [*GC, "size_after_bytes", "removed", "lost"],
+    "gc": [*GC, "size_after_bytes", "removed", "kept", "kept_because", "lost"],
     "lost": ["number", "time", "file", "bytes", "base"],
     "lost --restore": ["file", "base", "restored"],
     "update": [*VERSION, "file", "clean"],

@@ -78,6 +78,25 @@ def test_two_writers_and_care(place_on: Places, server: str, scheme: str) -> Non
         assert (report.problems, report.caches) == ([], [])
 
 
+def test_a_retention_of_the_whole_bucket(place_on: Places) -> None:
+    """A server that refuses to remove what is locked: everything else goes on, and `gc` says what stays."""
+    place = place_on("ministack", "http")
+    client = raw_client(place.partition("endpoint=")[2].partition("&")[0])
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
+    client.put_object_lock_configuration(Bucket="locked", ObjectLockConfiguration=rule)
+    with Store.create(f"s3://locked/kb?{place.partition('?')[2]}", {"n": 0}, author="a") as kb:
+        for n in range(3):
+            kb.commit({"n": n + 1})
+            kb.snapshot()
+        done = kb.gc()
+        assert {key.partition("/")[0] for key in done.kept} == {"snap"}
+        assert "(AccessDenied)" in done.kept_because
+        report = kb.verify()
+        assert (report.problems, report.caches) == ([], [])
+        assert kb.commit({"n": 9}).seq == 5
+
+
 @pytest.mark.long
 def test_s3rver_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It knows no conditions: no store is made on it, with the reason, and nothing is left behind."""
