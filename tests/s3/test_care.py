@@ -21,6 +21,8 @@ from tests.s3.fakeserver import FakeS3
 WEEK_S = 7 * 24 * 3600.0
 KILLS = 30 if LONG else 2
 AT_ONCE = 3
+VERSIONS = 300
+"""Of the store that tests share."""
 
 
 def noise(n: int, size: int) -> str:
@@ -39,7 +41,7 @@ def furnished() -> dict[str, tuple[bytes, float]]:
     found = Bucket()
     with Store(backend_on(found, new=True), author="a") as kb:
         kb.commit({"problems": {f"p{n}": {"text": noise(n, 6000), "votes": 0} for n in range(300)}})
-        for n in range(300):
+        for n in range(VERSIONS):  # the first changes nothing
             kb.commit(patch=[{"op": "replace", "path": f"/problems/p{n % 300}/votes", "value": n}], message=f"{n}")
         kb.snapshot()
     return found.objects

@@ -6,11 +6,11 @@ import pytest
 
 from kbstore import Store
 from tests.s3.fakes import Bucket
-from tests.s3.test_care import collect_everything, furnished, is_whole, noise, store_on
+from tests.s3.test_care import VERSIONS, collect_everything, furnished, is_whole, noise, store_on
 
 __all__ = ["furnished"]
 GRACE_S = 3600.0
-NEWEST = 700
+NEWEST = VERSIONS
 
 
 @pytest.fixture
