@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kbstore.canonical import check
 from kbstore.change import Change, check_text, default_author
@@ -17,12 +17,17 @@ from kbstore.order.rules import Rules
 from kbstore.order.settle import settled
 from kbstore.orders import Arrange
 from kbstore.patch import Operation
+from kbstore.pointer import shorten
 from kbstore.tree.build import root_of
 from kbstore.tree.node import Ref
 from kbstore.tree.nodes import Nodes
 from kbstore.tree.read import materialise
 from kbstore.treepatch import applied, operations_between
+from kbstore.version import Version
 from kbstore.writer import Proposal
+
+if TYPE_CHECKING:
+    from kbstore.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,31 @@ def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, 
         except PatchError:
             _name(at, proposals, fault)
             return
+
+
+def refuse_reuse(version: Version, write_id: str | None) -> NoReturn:
+    """Refuse a write id that landed with another change.
+
+    Raises:
+        KBStoreError: Always.
+    """
+    said = version.message.partition("\n")[0]
+    raise KBStoreError(
+        f"write id {write_id!r} landed already as {version.name} ({shorten(said)!r} by {version.author}), with other "
+        "content; nothing was changed",
+        hint="leave the write id out, or give a new one: each is for one change",
+    )
+
+
+def restores(store: "Reader", version: Version, revision: "str | int | Version") -> bool:
+    """Return whether a version can be what the restoring of a revision has made, when that was the head or not."""
+    meant = store.version(revision)
+    if meant.state == version.state:
+        return True
+    if isinstance(revision, str) and revision.partition("~")[0] in ("", "HEAD", store.branch):
+        then = version.seq - 1 - (store.head().seq - meant.seq)  # the head was the version before it
+        return then > 0 and store.version(then).state == version.state
+    return False
 
 
 def _order_of_document(document: Any, wanted: Ref, nodes: Nodes, order_before: Callable[[], Rules] | None) -> Arrange:

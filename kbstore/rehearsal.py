@@ -5,11 +5,12 @@ that it landed too, so that is refused. What stands for a landed change is the s
 again, for the same base and carried over to the same version, and has to lead to the same content.
 """
 
-from typing import Any, NoReturn
+from typing import Any
 
 from kbstore.change import OwnId, may_have_landed
 from kbstore.document import plain
 from kbstore.errors import KBStoreError
+from kbstore.proposing import refuse_reuse, restores
 from kbstore.store import Store
 from kbstore.version import Version
 
@@ -22,18 +23,6 @@ def landed_with(store: Store, write_id: str | None) -> Version | None:
     if write_id is None or isinstance(write_id, OwnId) or not may_have_landed(write_id):
         return None
     return store.landed(write_id)
-
-
-def refuse_reuse(version: Version, write_id: str | None) -> NoReturn:
-    """Raise `KBStoreError`: the id is that of another change.
-
-    Raises:
-        KBStoreError: Always.
-    """
-    raise KBStoreError(
-        f"write id {write_id!r} landed already as {version.name}, with other content; nothing was changed",
-        hint="leave the write id out, or give a new one: each is for one change",
-    )
 
 
 def check_patch(store: Store, write_id: str | None, patch: bytes, *bases: Version) -> None:
@@ -67,14 +56,8 @@ def check_restore(store: Store, write_id: str | None, revision: "str | Version")
     version = landed_with(store, write_id)
     if version is None:
         return
-    meant = store.version(revision)
-    if meant.state == version.state:
-        return
-    if isinstance(revision, str) and revision.partition("~")[0] in ("", "HEAD", store.branch):
-        then = version.seq - 1 - (store.head().seq - meant.seq)  # the head was the version before it
-        if then > 0 and store.version(f"v{then}").state == version.state:
-            return
-    refuse_reuse(version, write_id)
+    if not restores(store, version, revision):
+        refuse_reuse(version, write_id)
 
 
 def leads_to(store: Store, version: Version, base: Version, **change: Any) -> bool:

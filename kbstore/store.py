@@ -16,7 +16,7 @@ from msgspec.structs import replace
 import backends
 from backends.contract import Backend, Collection, Snapshot
 from kbstore.bases import Seen
-from kbstore.change import UNSET, Change, check_text, check_write_id, default_author, may_have_landed
+from kbstore.change import UNSET, Change, OwnId, check_text, check_write_id, default_author, may_have_landed
 from kbstore.clock import Clock, SystemClock, format_time, pause
 from kbstore.clocknotes import clock_notes
 from kbstore.derived import INDEXES
@@ -25,7 +25,7 @@ from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError
 from kbstore.event import decode_event, event_id
 from kbstore.group import GroupWriter, Member, Queue, fail_all
 from kbstore.log import MAIN_BRANCH, REFS_LOG, Entry, readable_bodies, readable_records
-from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, tree_of
+from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, refuse_reuse, restores, tree_of
 from kbstore.reader import Reader, refolding
 from kbstore.refs import RefEvent, Refs, decode_ref, no_branch
 from kbstore.revision import check_name
@@ -41,6 +41,10 @@ from kbstore.writer import Foreign, Proposal
 
 if TYPE_CHECKING:
     from kbstore.change import PatchLike
+
+
+_BASES = 10
+"""A document that does not remember its base may have been made for so many versions before the one that landed."""
 
 
 class Store(Reader):
@@ -201,6 +205,7 @@ class Store(Reader):
                 to the newest version as it is when it lands: give the base if its pointers were read from a version.
             rebase: Carry the change over to a newer head where nothing collides; False refuses a newer head.
             write_id: Identifies this commit; repeating it returns the version if it landed, and never lands it twice.
+                With another change it is refused.
             allow_empty: Make a version also where nothing changes.
             authored: When it was written, if that is not now.
             meta: Free, for integrations.
@@ -215,6 +220,7 @@ class Store(Reader):
             PatchError: The patch does not apply.
             InvalidJSON: The document is not JSON.
             OutcomeUnknown: It may or may not have landed; repeat it with the error's `write_id`.
+            KBStoreError: The write id landed with another change.
         """
         change = Change(document, patch, message, author, tags, authored, meta, allow_empty, keep_order_changes)
         return self.commit_many([change], base=base, rebase=rebase, write_id=write_id)[0]
@@ -265,6 +271,7 @@ class Store(Reader):
                 return []
             token = write_id if write_id is not None else self._clock.token()
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
+                self._refuse_another(write_id, landed, given, base)
                 return self._remembered(given, self._landed(landed, len(given)), None)
             self._begin()
             start = self._start(given, base, rebase)
@@ -319,6 +326,7 @@ class Store(Reader):
                     check_write_id(member.write_id)
                     landed = self._backend.find_write(self._line.log, member.write_id)
                     if landed is not None:
+                        self._refuse_another(member.write_id, landed, member.given, None)
                         member.result = self._landed(landed, len(member.given))
                         continue
                 member.proposals = self._proposals(member.given, None)
@@ -327,7 +335,7 @@ class Store(Reader):
             except (KBStoreError, TypeError, ValueError) as fault:
                 member.fault = fault
                 continue
-            member.sought = True  # where all of this begins anew
+            member.sought, member.write_id = True, OwnId(member.write_id)  # where all of this begins anew
             ready.append(member)
         if ready:
             self._writer.commit_group(ready)
@@ -365,6 +373,47 @@ class Store(Reader):
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
         return [self._version(e) for e in self._writer.landed(numbers, wanted)]
+
+    def _refuse_another(
+        self, write_id: str, numbers: tuple[int, int], given: Sequence[Change], base: "str | int | Version | None"
+    ) -> None:
+        """Refuse changes whose write id landed with others: they are made again, and have to lead to the same content.
+
+        Raises:
+            KBStoreError: The id is that of another change; the message names its version.
+        """
+        if isinstance(write_id, OwnId):
+            return
+        entries = self._writer.landed(numbers, numbers[1] - numbers[0] + 1)
+        before, made = entries[0].event.seq - 1, entries[-1]
+        last = given[-1].document if given[-1].has_document else None
+        if given[-1].has_document:
+            tree = tree_of(given[-1])
+            known = last.base if isinstance(last, Document) else None
+            after = known is not None and known.id == made.id and known.content is not None and known.content
+            if tree.address.hex() == made.event.state or (after and after.address == tree.address):
+                return
+        try:
+            for start in self._possible_bases(given, base, before):
+                if self._writer.leads_to(self._proposals(given, start), start, before, made.event.state):
+                    return
+        except CorruptStore:
+            return  # with what is damaged nothing can be compared, and it has landed
+        refuse_reuse(self._version(made), write_id)
+
+    def _possible_bases(
+        self, given: Sequence[Change], base: "str | int | Version | None", before: int
+    ) -> Iterator[Base]:
+        """What changes may have been based on that landed behind version `before`; what is remembered may be newer."""
+        documents = [change.document for change in given if change.has_document]
+        named = self._start(given, base, rebase=True) if base is not None else None
+        if named is None:
+            named = next((one.base for one in documents if isinstance(one, Document) and one.base), None)
+        if named is not None and named.seq <= before:
+            yield named
+            return
+        for seq in range(before, max(-1, before - (_BASES if documents else 1)), -1):
+            yield Base(seq, self._line.entry(seq).id if seq else "")
 
     def _proposals(self, changes: Sequence[Change], base: Base | None) -> list[Proposal]:
         root = base.content if base is not None else None
@@ -573,6 +622,7 @@ class Store(Reader):
             ConflictError: The last attempt met another writer's change, too; nothing was committed.
             KBStoreError: `change` returned something else. What `change` raises ends the attempts, and is passed on.
         """
+        own = OwnId(write_id) if write_id is not None else None  # what landed is no part of what the function gets
         for attempt in range(1, attempts + 1):
             document = self._newest_document()
             found = change(document)
@@ -583,7 +633,7 @@ class Store(Reader):
                 )
             try:
                 return self.commit(
-                    document, message=message, author=author, tags=tags, allow_empty=allow_empty, write_id=write_id
+                    document, message=message, author=author, tags=tags, allow_empty=allow_empty, write_id=own
                 )
             except ConflictError:
                 if attempt == attempts:
@@ -612,7 +662,10 @@ class Store(Reader):
         """
         with self._lock:
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
-                return self._shown(self._landed(landed, 1)[0])
+                made = self._landed(landed, 1)[0]
+                if not (isinstance(write_id, OwnId) or restores(self, made, revision)):
+                    refuse_reuse(made, write_id)
+                return self._shown(made)
             self._begin()
             line, entry = self._resolve(revision)
             if entry is None:
@@ -657,7 +710,7 @@ class Store(Reader):
         with self._lock:
             self._refuse_read_only()
             check_name(name)
-            if (landed := self._landed_ref("tag", name, write_id)) is not None:
+            if (landed := self._landed_ref("tag", name, write_id, at=revision)) is not None:
                 named, target = self._resolver.named_by(landed)
                 return self._version(target, named)
             if name == MAIN_BRANCH or name in self._refs.read().branches:
@@ -699,7 +752,7 @@ class Store(Reader):
             check_name(name)
             if name == MAIN_BRANCH:
                 raise RevisionError(f"the name {name!r} is taken")
-            if self._landed_ref("branch", name, write_id) is not None:
+            if self._landed_ref("branch", name, write_id, at=revision) is not None:
                 return
             line, entry = self._resolve(revision)
             if entry is None:
@@ -757,7 +810,7 @@ class Store(Reader):
             check_name(new)
             if new == MAIN_BRANCH:
                 raise RevisionError(f"the name {new!r} is taken")
-            if self._landed_ref("branch", new, write_id) is not None:
+            if self._landed_ref("branch", new, write_id, old=old) is not None:
                 return
             start = self._branch_to_change(old, "renamed")
             change = replace(
@@ -802,16 +855,33 @@ class Store(Reader):
         with self._lock:
             self._refuse_read_only()
             check_setting(name, value)
-            if self._landed_ref("setting", name, write_id) is not None:
-                return
             new = None if value is None else tuple(value)
+            if self._landed_ref("setting", name, write_id, value=new) is not None:
+                return
             if self.settings().get(name) != new:
                 change = replace(self._ref("setting", name, None, author), value=new)
                 self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
                 self._refs.read()
 
-    def _landed_ref(self, kind: str, name: str, write_id: str | None) -> RefEvent | None:
+    def _landed_ref(
+        self,
+        kind: str,
+        name: str,
+        write_id: str | None,
+        *,
+        at: "str | int | Version | None" = None,
+        old: str | None = None,
+        value: tuple[str, ...] | None = None,
+    ) -> RefEvent | None:
         """The change that landed with this id.
+
+        Args:
+            kind: Its kind.
+            name: The name that it changed.
+            write_id: The id.
+            at: The version that it gave the name to; None if it took the name away, or gave it no version.
+            old: The name before, if it renamed a branch.
+            value: The value that it set.
 
         Raises:
             KBStoreError: It is that of something else, so the id was given twice.
@@ -820,12 +890,25 @@ class Store(Reader):
             return None
         check_write_id(write_id)
         landed = self._refs.landed(write_id)
-        if landed is not None and (landed.kind, landed.name) != (kind, name):
+        if landed is None:
+            return None
+        same = (landed.kind, landed.name, landed.old, landed.value) == (kind, name, old, value)
+        if not same or (old is None and (landed.target is None) != (at is None)) or self._was_there(at, landed):
             raise KBStoreError(
                 f"the write id {write_id!r} belongs to another change: the {landed.kind} {landed.name!r}",
                 hint="use a new write id for each change",
             )
         return landed
+
+    def _was_there(self, revision: "str | int | Version | None", landed: RefEvent) -> bool:
+        """Whether a revision is another version than a name was given to, and no newer one, as a head would be."""
+        if revision is None:
+            return False
+        try:
+            _, entry = self._resolve(revision)
+        except RevisionError:  # it may have been the name of a branch that is gone
+            return False
+        return entry is None or (entry.id != landed.target and entry.event.seq <= landed.version)
 
     def _shown(self, version: Version) -> Version:
         """The same version, which this thread has seen from now on."""

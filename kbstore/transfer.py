@@ -402,7 +402,7 @@ def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
 def _take_documents(
     store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
 ) -> Imported:
-    from kbstore.change import Change
+    from kbstore.change import Change, OwnId
 
     changes = []
     latest = SystemClock().now() + MOST_AHEAD
@@ -418,7 +418,8 @@ def _take_documents(
                 hint="if it is right, use --accept-future: the version has the time of now, and this as 'authored'",
             )
         changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
-    versions = store.commit_many(changes, write_id=write_id)
+    # The id is made of the lines.
+    versions = store.commit_many(changes, write_id=OwnId(write_id) if write_id is not None else None)
     return Imported(len(versions), notes=tuple(dict.fromkeys(note for version in versions for note in version.notes)))
 
 

@@ -33,7 +33,8 @@ from kbstore.partial import with_places
 from kbstore.patch import apply_patch
 from kbstore.pointer import shorten
 from kbstore.project import FileState, Project, ProjectError
-from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to, refuse_reuse
+from kbstore.proposing import refuse_reuse
+from kbstore.rehearsal import check_patch, check_restore, landed_with, leads_to
 from kbstore.scanner import locate_inexact
 from kbstore.store import Store
 from kbstore.taken import BaseUnknown, find_base, named_base, proved, remembered
@@ -203,8 +204,10 @@ class WorkingCopy:
         digest = sha256("\n".join((content.digest, *places)).encode()).hexdigest() if places else content.digest
         with self._settling(digest, start, write_id) as ident:
             found = landed_with(self.store, ident)
-            if found is not None and self._holds_already(found, start, document, state, ident):
-                return found
+            if found is not None:
+                if self._holds_already(found, start, document, state, ident):
+                    return found
+                ident = OwnId(ident)  # it was compared
             self._tracked.note_pending(ident, digest)
             version = self.store.commit(
                 document,

@@ -35,6 +35,7 @@ from kbstore.tree.draft import Draft
 from kbstore.tree.node import ARRAY, Ref
 from kbstore.tree.nodes import Nodes, unsaved
 from kbstore.tree.read import find
+from kbstore.treepatch import applied
 
 _TRIES = 1000
 _SHOWN_POINTERS = 3
@@ -265,6 +266,23 @@ class Writer:
         offset = self._line.segments[-1].offset
         found = list(self._line.entries(offset + numbers[0], offset + numbers[1]))
         return (found + [found[-1]] * wanted)[:wanted]
+
+    def leads_to(self, proposals: Sequence[Proposal], base: Base, before: int, state: str) -> bool:
+        """Return whether changes that were made for a base, carried over to version `before`, lead to a state."""
+        head = Head(0, before, self._line.entry(before) if before else None)
+        kept, merged = self._state, base.content is not None
+        try:
+            root = self.state(head).root
+            if not merged and base.seq < before:
+                ours = self._footprint([op for p in proposals for op in p.operations], base)
+                merged = self._collide(ours, base.seq, head)
+            for proposal in self._merged(proposals, base, head) if merged else proposals:
+                root = applied(root, proposal.operations, self._nodes)
+        except (PatchError, ConflictError):
+            return False
+        finally:
+            self._state = kept
+        return root is not None and root.address.hex() == state
 
     def graft(self, events: Sequence[Foreign], write_id: str, *, accept_future: bool = False) -> None:
         """Append events that were made elsewhere, as they are, in one slot; all that they claim is computed anew.

@@ -30,7 +30,6 @@ from kbstore.cli.shown import counted, counts, first_line, named
 from kbstore.errors import ConflictError, InvalidJSON, KBStoreError, PatchError
 from kbstore.filestatus import Status
 from kbstore.patchfile import read_patch
-from kbstore.rehearsal import check_patch, check_restore
 from kbstore.render.escape import visible
 from kbstore.store import Store
 from kbstore.taken import named_base
@@ -229,8 +228,6 @@ def apply_command(
             made = read_patch(text)
             if base is not None or made.base is not None:
                 fields["base"] = named_base(store, base or made.base or "", "" if base is not None else made.base_name)
-            if copy is None:
-                check_patch(store, ident, made.patch, *([fields["base"]] if "base" in fields else []))
             with _way_out(_LEAVE_OUT if no_rebase else _MAKE_PATCH_AGAIN):
                 apply: Callable[..., Version] = copy.apply if copy is not None else store.commit
                 version = apply(patch=made.patch, **fields)
@@ -344,8 +341,6 @@ def restore_command(
     with session.open(author=author) as store, settled(session, store, write_id) as ident:
         copy = session.copy(store) if session.file is not None else None
         restore = copy.restore if copy is not None else store.restore
-        if copy is None:
-            check_restore(store, ident, revision)
         with _way_out("kbstore log shows what was committed meanwhile; the same command again restores on top of it"):
             version = restore(revision, message=message, tags=tags, write_id=ident)
         _tell(session, version, copy, as_json)

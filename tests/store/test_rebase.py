@@ -375,6 +375,63 @@ def test_a_write_id_lands_once(location: str) -> None:
         assert kb.checkout() == {"n": 4}
 
 
+def test_a_write_id_that_landed_with_another_change_is_refused(location: str) -> None:
+    """It names the version that has it; nothing is written, whatever form the change has."""
+    add = [{"op": "add", "path": "/m", "value": 1}]
+    with Store.create(location, {"n": 0, "m": 0}, author="ann") as kb:
+        made = kb.commit({"n": 1, "m": 0}, message="One\n\nMore", write_id="w")
+        mine = kb.checkout()
+        mine["n"] = 7
+        told = f"write id 'w' landed already as {made.name} ('One' by ann), with other content; nothing was changed"
+        for change in (
+            {"document": {"n": 2, "m": 0}}, {"document": mine}, {"document": {"n": 2, "m": 0}, "base": "v1"},
+            {"patch": add}, {"patch": add, "base": "v1"},
+        ):  # fmt: skip
+            with pytest.raises(KBStoreError) as refused:
+                kb.commit(**change, write_id="w")
+            assert (str(refused.value), refused.value.hint[:23]) == (told, "leave the write id out,")
+        with pytest.raises(KBStoreError, match="landed already"):
+            kb.commit_many([Change(patch=add), Change(patch=add)], write_id="w")
+        with pytest.raises(KBStoreError, match="landed already"):
+            kb.restore("v1", write_id="w")
+        assert kb.head() == made
+        assert kb.commit(mine).patch == [{"op": "replace", "path": "/n", "value": 7}]
+
+
+ROWS = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+
+
+def test_a_change_that_was_carried_over_is_known_again(location: str) -> None:
+    """Its version holds others' changes too; repeated with its write id, in any form, it is that version."""
+    with Store.create(location, {"a": 0, "b": 0, "l": ROWS}) as kb, Store.open(location) as other:
+        old, plain, patch = (
+            kb.checkout(),
+            {"a": 1, "b": 0, "l": ROWS},
+            [{"op": "add", "path": "/l/2", "value": {"id": "z"}}],
+        )
+        old["a"] = 1
+        other.commit(patch=[{"op": "replace", "path": "/b", "value": 5}])
+        other.commit(patch=[{"op": "add", "path": "/l/0", "value": {"id": "first"}}])
+        made = kb.commit(plain, write_id="plain")
+        assert (made.seq, kb.checkout(made)) == (4, {"a": 1, "b": 5, "l": [{"id": "first"}, *ROWS]})
+        placed = kb.commit(patch=patch, base="v1", write_id="patch")
+        assert kb.checkout(placed)["l"][2:4] == [{"id": "b"}, {"id": "z"}]
+        other.commit(patch=[{"op": "remove", "path": "/b"}])
+        kb.head()
+        again = [
+            kb.commit(plain, write_id="plain"), kb.commit(plain, base="v1", write_id="plain"),
+            kb.commit(plain, base="HEAD", write_id="plain"), kb.commit(old, write_id="plain"),
+        ]  # fmt: skip
+        assert again == [made] * 4
+        assert kb.commit(patch=patch, base="v1", write_id="patch") == placed
+        restored = kb.restore("HEAD~1", write_id="back")
+        other.commit(patch=[{"op": "replace", "path": "/a", "value": 8}])
+        assert kb.restore("HEAD~1", write_id="back") == restored
+        with pytest.raises(KBStoreError, match="landed already"):
+            kb.restore("v1", write_id="back")
+        assert kb.verify().ok
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_write_that_finds_itself_in_its_slot_is_done(known: bool) -> None:
     """Where this very write (a repeated request, a twin with the same id) has taken the slot, it is not made twice."""

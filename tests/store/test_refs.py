@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import RevisionError, Store
+from kbstore import KBStoreError, RevisionError, Store
 from kbstore.log import REFS_LOG
 from kbstore.refs import decode_ref
 from tests.store.support import Ticks, articles, replacing
@@ -211,3 +211,30 @@ def test_a_stale_document_rebases_on_a_branch(location: str) -> None:
         v = dev.commit({"a": 0, "b": 0, "c": 1}, base="v1")
         assert (v.seq, dev.checkout()) == (4, {"a": 1, "b": 1, "c": 1})
         assert kb.checkout() == {"a": 1, "b": 0, "c": 0}
+
+
+def test_a_write_id_of_another_change_of_names_is_refused(location: str) -> None:
+    """Of the same name too: at another version, taken away or renamed; the same change is found, also of a head."""
+    with Store.create(location, {"n": 1}, author="ann") as kb:
+        kb.commit({"n": 2})
+        kb.tag("here", write_id="t")
+        kb.create_branch("one", write_id="b")
+        kb.create_branch("two", "v1")
+        kb.rename_branch("two", "three", write_id="r")
+        kb.commit({"n": 3})
+        before = kb.backend.tail(REFS_LOG).number
+        assert kb.tag("here", write_id="t").seq == kb.tag("here", "v2", write_id="t").seq == 2
+        kb.create_branch("one", write_id="b")
+        kb.rename_branch("two", "three", write_id="r")
+        for change in (
+            lambda: kb.tag("here", "v1", force=True, write_id="t"),
+            lambda: kb.tag("here", "v0", force=True, write_id="t"),
+            lambda: kb.untag("here", write_id="t"),
+            lambda: kb.create_branch("one", "v1", write_id="b"),
+            lambda: kb.delete_branch("one", force=True, write_id="b"),
+            lambda: kb.rename_branch("one", "three", write_id="r"),
+            lambda: kb.create_branch("three", "v1", write_id="r"),
+        ):
+            with pytest.raises(KBStoreError, match="belongs to another change"):
+                change()
+        assert kb.backend.tail(REFS_LOG).number == before
