@@ -1,6 +1,7 @@
 """The order in which a file has the members of objects, carried over to a version that is written into it.
 
-A file that people edit keeps the order that they chose for it; what is new in it comes as the version has it.
+A file that people edit keeps the order that they chose for it; what is new in it comes where the version has it, or at
+the end of an object that the file has in another order.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from kbstore.valuediff import id_key
 
 
 def in_order_of(value: Any, model: Any, *, base: Any = None, own_order: bool = False) -> Any:
-    """Return `value` with the members of its objects in the order of `model`; new ones follow, in their own order.
+    """Return `value` with the members of its objects in the order of `model`, and new ones in their own.
 
     Elements of lists are matched by their id-like key, else by position. Shares with `model` what is the same there;
     changes neither.
@@ -39,7 +40,9 @@ def _ordered_object(
     value: dict[str, Any], model: dict[str, Any], base: dict[str, Any], *, own_order: bool
 ) -> dict[str, Any]:
     turned = [key for key in base if key in value] != [key for key in value if key in base]
-    first = value if own_order or turned else [key for key in model if key in value]
+    kept = [key for key in model if key in value]
+    # If both have their common members in one order, new ones come where the version has them.
+    first = value if own_order or turned or kept == [key for key in value if key in model] else kept
     ordered = {key: in_order_of(value[key], model.get(key), base=base.get(key), own_order=own_order) for key in first}
     for key, new in value.items():
         ordered.setdefault(key, new)

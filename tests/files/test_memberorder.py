@@ -41,6 +41,13 @@ def test_new_members_follow_and_removed_ones_leave_no_trace() -> None:
     )
 
 
+def test_new_members_come_where_the_version_has_them() -> None:
+    """As long as the file has the others in the order of the version."""
+    assert text(in_order_of({"w": 0, "b": {"x": 1, "y": 2}, "a": 1}, {"b": {"y": 2}, "gone": 0, "a": 1})) == text(
+        {"w": 0, "b": {"x": 1, "y": 2}, "a": 1}
+    )
+
+
 @given(values, values)
 def test_what_is_ordered_stays_ordered(value: Any, model: Any) -> None:
     """A value that has the order of a model already keeps all of its order."""

@@ -84,6 +84,21 @@ def test_a_patch_that_changes_nothing_brings_the_file_up(copy: WorkingCopy) -> N
     assert copy.store.head().seq == 3
 
 
+def test_a_patched_file_has_the_order_of_its_version(copy: WorkingCopy) -> None:
+    """A member that comes back, or that others of its kind have, is in the file where a checkout elsewhere has it."""
+    patches = (
+        [{"op": "add", "path": "/problems/p9", "value": {"votes": 1}}, {"op": "remove", "path": "/problems/p1/title"}],
+        [{"op": "add", "path": "/problems/p9/title", "value": "t9"}, {"op": "add", "path": "/a", "value": 1}],
+        [{"op": "add", "path": "/problems/p1/title", "value": "t1"}, {"op": "remove", "path": "/title"}],
+        [{"op": "add", "path": "/title", "value": "back"}],
+    )
+    for patch in patches:
+        copy.apply(json.dumps(patch).encode(), message="patch")
+        assert json.dumps(copy.file.read()) == json.dumps(copy.store.checkout())
+    assert copy.file.read()["problems"]["p9"] == {"title": "t9", "votes": 1}
+    assert list(copy.file.read()["problems"]["p9"]) == ["title", "votes"]
+
+
 def test_the_same_place_is_a_conflict_and_leaves_the_file(copy: WorkingCopy) -> None:
     """Where both changed one value nothing is committed, and the file keeps its author's change."""
     change(copy, "p1", 100)
