@@ -72,6 +72,20 @@ def test_a_diff_at_an_address_compares_the_element(location: str) -> None:
         assert kb.diff("v3", "v4", "/articles/login").removed == ["login"]
 
 
+def test_a_diff_at_an_id_that_was_edited(location: str) -> None:
+    """The pointer names nothing on one side, so there it is added, or removed; the array knows the element again."""
+    rows = [{"slug": f"s{n}", "title": f"a title of its own, {n}"} for n in range(4)]
+    with Store.create(location, {"articles": rows}) as kb:
+        edited = [{**rows[0], "slug": "new"}, *rows[1:]]
+        kb.commit({"articles": edited})
+        assert kb.diff("v1", "v2", "/articles/new").added == ["new"]
+        assert kb.diff("v1", "v2", "/articles/s0").removed == ["s0"]
+        for pointer in ("", "/articles"):
+            diff = kb.diff("v1", "v2", pointer)
+            assert (diff.added, diff.removed) == ([], [])
+            assert diff.patch == [{"op": "replace", "path": "/articles/0/slug", "value": "new"}]
+
+
 @pytest.mark.parametrize(
     ("pointer", "value"),
     [
