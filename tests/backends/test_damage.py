@@ -20,7 +20,7 @@ from backends.sqlite.connection import Connection
 from tests.backends.samples import chunk, chunks, everything, fill, furnish
 from tests.conftest import LONG
 
-SAMPLES = 300
+SAMPLES = 150
 
 Sound = tuple[bytes, dict[str, object], dict[str, object]]
 
