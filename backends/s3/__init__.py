@@ -339,7 +339,7 @@ class S3Backend:
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
             return collect.result_of(plan, packed, before, None, {})
-        kept = collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token())
+        kept = collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token)
         packed = 0
         for log in logs:
             self._keeper(log).settle()

@@ -18,7 +18,7 @@ Rules, each with the damage that it prevents:
    and missed again and again. Of several snapshots of one record one that is whole stays.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -31,6 +31,9 @@ from backends.s3.keys import SnapshotName
 from backends.s3.snapshots import Snapshots, outside_bytes, rank
 
 _PROBE_BYTES = 4096
+_LIST_NAMES = 10_000
+LIST_BYTES = 1024 * 1024
+"""A list of what is to go has no more names and bytes than these; one that is longer is not ours."""
 
 
 class Plan(NamedTuple):
@@ -103,8 +106,17 @@ def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, 
     return {name.token for name in kept.values()}
 
 
-def run_plan(client: Client, snapshots: Snapshots, plan: Plan, store: str, token: str) -> dict[str, BackendError]:
+def run_plan(
+    client: Client, snapshots: Snapshots, plan: Plan, store: str, token: Callable[[], str]
+) -> dict[str, BackendError]:
     """Do it, and remove what was planned to go long enough ago.
+
+    Args:
+        client: Requests.
+        snapshots: Of the store.
+        plan: What to do.
+        store: The store's id.
+        token: Gives new random names.
 
     Returns:
         The objects that the server keeps, each with the reason; all else is done.
@@ -114,8 +126,8 @@ def run_plan(client: Client, snapshots: Snapshots, plan: Plan, store: str, token
         kept |= snapshots.withdraw(log, indexes)
     named = {name.token for found in plan.indexes.values() for key, name in found.items() if key in kept}
     trash = [key for key in plan.trash if _token(key) not in named]
-    if trash:
-        client.put_new(keys.trash_key(store, token), orjson.dumps(trash))
+    for begin in range(0, len(trash), _LIST_NAMES):
+        client.put_new(keys.trash_key(store, token()), orjson.dumps(trash[begin : begin + _LIST_NAMES]))
     # With a grace of 0 also what was planned just now.
     marked = _trash(client, store)
     due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
@@ -149,7 +161,7 @@ def _trash(client: Client, store: str) -> dict[str, tuple[float, list[str]]]:
     """The lists of what is to go, and how long ago they were written; names that are not ours are left out."""
     listed = [one.key for one in client.listing(f"trash/{store}/") if keys.is_trash(one.key, store)]
     found = {}
-    for key, got in zip(listed, client.get_many([Want(key) for key in listed]), strict=True):
+    for key, got in zip(listed, client.get_many([Want(key, 0, LIST_BYTES) for key in listed]), strict=True):
         if got is not None:
             try:
                 told = [str(one) for one in orjson.loads(got.data)]

@@ -28,6 +28,8 @@ _WHOLE_BYTES = 16 * 1024
 _TOP_BYTES = 16 * 1024
 _DATA_BYTES = 32 * 1024 * 1024
 _DIRECT_NOTES = 48
+LARGEST_NOTE_BYTES = 16 * 1024 * 1024
+"""A larger note counts as damaged: many are read at once."""
 _FRESH_S = 5.0
 _Part = tuple[str, bytes, Any]
 
@@ -416,8 +418,10 @@ class Notes:
         self._ahead[name, first, last] = list(self.get(name, first, last))
 
     def put(self, name: str, number: int, data: bytes) -> None:
-        """Write one, over another if there is one."""
-        self._client.put(keys.note_folder(name) + keys.number_segment(number), _sealed(data))
+        """Write one, over another if there is one; one that nobody would read is left out."""
+        sealed = _sealed(data)
+        if len(sealed) <= LARGEST_NOTE_BYTES:
+            self._client.put(keys.note_folder(name) + keys.number_segment(number), sealed)
 
     def get(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
         """Those of a name within a range, in order: a few are asked for directly, many after a listing."""
@@ -434,7 +438,7 @@ class Notes:
             numbers = [n for n in listed if n is not None and n >= first and (last is None or n <= last)]
         for start in range(0, len(numbers), 64):
             batch = numbers[start : start + 64]
-            got = self._client.get_many([Want(folder + keys.number_segment(n)) for n in batch])
+            got = self._client.get_many([Want(folder + keys.number_segment(n), 0, LARGEST_NOTE_BYTES) for n in batch])
             for number, answer in zip(batch, got, strict=True):
                 data = _opened(answer.data) if answer is not None else None
                 if data is not None:
@@ -461,7 +465,7 @@ class Notes:
 
     def damaged(self, one: Listed) -> bool:
         """Whether a note's object is not as it was written."""
-        got = self._client.get(one.key)
+        got = self._client.get(one.key, 0, LARGEST_NOTE_BYTES)
         return got is not None and _opened(got.data) is None
 
 

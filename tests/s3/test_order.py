@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+from contextlib import closing
 
 import pytest
 
 from backends.contract import Chunk, Record
 from backends.s3 import S3Backend, keys
+from backends.s3 import collect as care
+from backends.s3 import snapshots as shots
 from backends.s3.client import Request
 from backends.s3.commit import create_slot
+from backends.s3.keys import note_folder
+from backends.s3.snapshots import LARGEST_NOTE_BYTES
 from tests.s3.fakes import Bucket, DictClient, backend_on
 
 WEEK_S = 7 * 24 * 3600.0
@@ -112,6 +117,37 @@ def test_a_list_of_another_name_is_left_alone(bucket: Bucket, key: str) -> None:
     collect(bucket, 1, 2)
     assert there in bucket.objects
     assert named in bucket.objects
+
+
+def test_lists_are_short(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much that is to go is named in several lists, and goes all the same; a list that is longer is not ours."""
+    monkeypatch.setattr(care, "_LIST_NAMES", 1)
+    kept, *_ = data_of(bucket)
+    long = trash(bucket, kept, *["x" * 60] * 20_000)
+    collect(bucket)
+    assert len([key for key in bucket.objects if key.startswith("trash/")]) == 1 + len(data_of(bucket)) > 2
+    bucket.now += WEEK_S
+    requests = collect(bucket)
+    assert max(r.came_bytes for r in requests if r.key == long) == care.LIST_BYTES
+    assert (data_of(bucket), [key for key in bucket.objects if key.startswith("trash/")]) == ([], [long])
+
+
+def test_notes_are_short(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many are read at once: one that is larger than any of ours is not read, and none such is written."""
+    with closing(backend_on(bucket)) as backend:
+        ours, others = b"x" * (LARGEST_NOTE_BYTES - 8), b"x" * (LARGEST_NOTE_BYTES - 7)
+        backend.put_note("some", 0, ours)
+        backend.put_note("some", 1, others)
+        assert [key for key in bucket.objects if key.startswith("note/")] == [f"{note_folder('some')}{0:012d}"]
+        monkeypatch.setattr(shots, "LARGEST_NOTE_BYTES", LARGEST_NOTE_BYTES + 1)
+        backend.put_note("some", 1, others)
+        monkeypatch.undo()
+        backend.client.meter.reset()
+        assert dict(backend.notes("some")) == {0: ours}
+        assert max(r.came_bytes for r in backend.client.meter.reset()) == LARGEST_NOTE_BYTES
+        assert [found.what for found in backend.check() if "is damaged" in found.what] == [
+            f"the note {note_folder('some')}{1:012d} is damaged"
+        ]
 
 
 def test_what_a_snapshot_uses_now_stays_whatever_a_list_says(bucket: Bucket) -> None:

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 from backends import names, packing, trust
-from backends.s3 import bounded, cache, client
+from backends.s3 import bounded, cache, client, collect, snapshots
 from backends.sqlite.plain import harden
 from health import callcheck, slowness
 from health.settings import Settings
@@ -51,6 +51,9 @@ def _rows() -> dict[str, str]:
         f"{_size(lines._LONGEST_UNPACKED_BYTES)}, or {lines._MOST_EXPANDED} times what was read of the packed stream",
         "blank lines of an import": f"{lines._MOST_BLANK_LINES:,}",
         "an object on S3": _size(client._LARGEST_ANSWER_BYTES),
+        "a block of an index on S3 (a note)": f"{_size(snapshots.LARGEST_NOTE_BYTES)}; one that is larger is not kept, "
+        "and read anew",
+        "a list of what `gc` is to remove from S3": f"{_size(collect.LIST_BYTES)}; one that is larger is left alone",
         "any other answer of a server of S3, as a page of a listing": _size(bounded.LARGEST_TOLD_BYTES),
         "a chunk in the local cache of a store on S3": _size(cache._LARGEST_BYTES),
         "name of a tag or branch": f"{revision.MAX_NAME_LENGTH} characters",
