@@ -49,7 +49,7 @@ def visible(text: str) -> str:
         One line: line ends and tabs become `\n`, `\r` and `\t`. Text without such characters is returned as it is.
         Linear in its length.
     """
-    return _HIDDEN.sub(_code, text)
+    return text if _is_plain(text) else _HIDDEN.sub(_code, text)
 
 
 def visible_json(text: str) -> str:
@@ -58,7 +58,12 @@ def visible_json(text: str) -> str:
     Args:
         text: One line of JSON text, without its line end.
     """
-    return _HIDDEN.sub(_json_code, text)
+    return text if _is_plain(text) else _HIDDEN.sub(_json_code, text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether all of it is printable ASCII, as most text is: asking that takes a hundredth of the search."""
+    return text.isascii() and text.isprintable()
 
 
 def html(text: str) -> str:
