@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kbstore import Store
-from tests.conftest import LONG
+from tests.conftest import LONG, takes_long
 from tests.s3.fakes import Bucket, DictClient
 from tests.s3.test_care import WEEK_S, noise, store_on
 from tests.store.support import replacing
@@ -70,6 +70,7 @@ def live(kb: Store, acknowledged: list[int]) -> None:
     kb.close()
 
 
+@takes_long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_kill_at_each_request(furnished: dict[str, tuple[bytes, float]], after: bool) -> None:
     """What was acknowledged is in the log once, the store is whole, the next one commits, and `gc` leaves no rest."""
