@@ -393,6 +393,9 @@ class Store(Reader):
             after = known is not None and known.id == made.id and known.content is not None and known.content
             if tree.address.hex() == made.event.state or (after and after.address == tree.address):
                 return
+            newest = known or self._seen.newest()
+            if newest.seq > before and tree.address.hex() == self._line.entry(newest.seq).event.state:
+                return  # made of a version that has the change already, it changes nothing
         try:
             for start in self._possible_bases(given, base, before):
                 if self._writer.leads_to(self._proposals(given, start), start, before, made.event.state):

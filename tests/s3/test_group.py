@@ -7,7 +7,7 @@ import pytest
 
 from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from kbstore import Change, Store
-from kbstore.errors import ConflictError, PatchError
+from kbstore.errors import ConflictError, KBStoreError, PatchError
 from kbstore.group import Member
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_protocol import LOST, Still, answers
@@ -63,8 +63,10 @@ def test_threads_share_slots(group: bool) -> None:
     slots = again.backend.tail("main").slot
     assert slots <= 1 + THREADS * EACH // 3 if group else slots == 1 + THREADS * EACH
     for name in range(THREADS):
-        found = again.commit(patch=replace(f"/t{name}", -1), write_id=f"w{name}-3")
+        found = again.commit(patch=replace(f"/t{name}", 4), write_id=f"w{name}-3")
         assert found.message == f"{name}/3"
+        with pytest.raises(KBStoreError, match=f"landed already as {found.name}"):
+            again.commit(patch=replace(f"/t{name}", -1), write_id=f"w{name}-3")
     assert again.head().seq == 1 + THREADS * EACH
     assert again.verify().ok
 

@@ -423,6 +423,7 @@ def test_a_change_that_was_carried_over_is_known_again(location: str) -> None:
             kb.commit(plain, base="HEAD", write_id="plain"), kb.commit(old, write_id="plain"),
         ]  # fmt: skip
         assert again == [made] * 4
+        assert kb.commit({**kb.checkout(), "a": 1}, write_id="plain") == made  # made anew of what has it already
         assert kb.commit(patch=patch, base="v1", write_id="patch") == placed
         restored = kb.restore("HEAD~1", write_id="back")
         other.commit(patch=[{"op": "replace", "path": "/a", "value": 8}])
