@@ -97,6 +97,8 @@ class _Fork(threading.local):
 _told: Registry[Forked] = Registry()
 _parting: Registry[Parting] = Registry()
 _fork = _Fork()
+_home = os.getpid()
+_forked = False
 
 
 def tell_of_forks(one: Forked) -> None:
@@ -112,6 +114,11 @@ def close_before_forks(one: Parting) -> None:
 def parting() -> list[Parting]:
     """Return the objects that are called before forks."""
     return _parting.alive()
+
+
+def was_forked() -> bool:
+    """Return whether this process is the child of a fork, also of one in C, since this module was imported."""
+    return _forked or os.getpid() != _home
 
 
 def leak(value: object) -> None:
@@ -148,6 +155,8 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _forked
+    _forked = True
     _told.after_fork()
     _parting.after_fork()
     for one in _fork.held:

@@ -97,6 +97,7 @@ def _plan(connection: sqlite3.Connection, *, logs: Logs, keep: Mapping[str, Iter
 def give_back(owner: Connection, *, changed: bool) -> None:
     """Make the file as small as its content, where that is worth the rewriting and nobody else is busy."""
     try:
+        file.sync_names(owner.real)  # VACUUM writes into the log too
         owner.use(partial(_shrink, changed=changed))
     finally:
         # What was remembered of the old pages is of no use; a large store's reader would keep it all.
@@ -120,4 +121,4 @@ def _shrink(connection: sqlite3.Connection, *, changed: bool) -> None:
         # Others are at work: the free pages serve them, and the next collection tries again.
     finally:
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        connection.execute(f"PRAGMA busy_timeout={round(1000 * file.BUSY_TIMEOUT_S)}")
+        connection.execute(file.patience())

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.errors import OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
-from backends.forks import close_before_forks, leak, parting
+from backends.forks import close_before_forks, leak, parting, was_forked
 from backends.sqlite import file
 from backends.sqlite.faults import FAULTS, code_of, translated
 from backends.sqlite.foreign_log import holds_write, mark_write
@@ -214,29 +214,31 @@ class Connection:
         """Make sure, under the write lock, that what is about to be written is what others will read."""
         if self._identity != self._identify():
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
-        log = file.log_of(self.real)
-        if self._log != file.log_identity(self.real):
+        identity, size = file.look_at_log(self.real)
+        if self._log != identity:
+            name = file.log_of(self.real)
             raise StoreUnavailable(
-                f"{log} or its -shm was deleted or replaced while {self.path} was open; it holds the newest commits",
+                f"{name} or its -shm was deleted or replaced while {self.path} was open; it holds the newest commits",
                 hint="close every program that has the store open, the one with this message last: it writes them back",
             )
-        if self._is_cut_off(connection):
+        if self._is_cut_off(connection, size):
             raise log_lost(str(self.path))
+        if not size:  # it may be new; whoever writes first makes its name durable
+            file.sync_names(self.real)
 
-    def _is_cut_off(self, connection: sqlite3.Connection) -> bool:
+    def _is_cut_off(self, connection: sqlite3.Connection, size: int) -> bool:
         """Whether another program cut off the log, and with it commits: writing it back would mix two states.
 
         Whoever wrote a whole log back may cut it off as well; then the file has the last write.
         """
-        log = file.log_of(self.real)
-        if file.waiting_bytes(log) >= self._log_bytes or self._log != file.log_identity(self.real):
+        if size >= self._log_bytes or self._log != file.look_at_log(self.real).identity:
             return False
         reads = not connection.in_transaction
         try:
             if reads:
                 connection.execute("BEGIN")  # while this reads, nobody writes the log back beyond it, nor cuts it off
             (number,) = connection.execute("PRAGMA user_version").fetchone()
-            return not holds_write(self.real, log, number)
+            return not holds_write(self.real, file.log_of(self.real), number)
         except sqlite3.Error as error:
             return is_cut_off(error)
         finally:
@@ -259,14 +261,12 @@ class Connection:
         if self.read_only:
             self._reader = ReadOnlyConnection(self.path, self.real)
             connection = self._reader.connection
+            self._identity = self._reader.seen or self._identify()
         else:
-            connection = file.connect(self.path, self.real)
-            self._schema = -1
-            self._log = file.log_identity(self.real)
-            self._log_bytes = file.waiting_bytes(file.log_of(self.real))
+            connection, admitted = file.connect(self.path, self.real)
+            self._identity, (self._log, self._log_bytes), self._schema = admitted
             if self._doubtful:
                 self._settle(connection)
-        self._identity = self._reader.seen if self._reader is not None and self._reader.seen else self._identify()
         if self._identity[:2] != (found.st_dev, found.st_ino):
             connection.close()
             self._identity = ()
@@ -290,17 +290,33 @@ class Connection:
 
     # ---- letting go -----------------------------------------------------------------------------------------------
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, write_back: bool = False) -> bool:
+        """Close the connection, if there is one.
+
+        Args:
+            write_back: Write the log into the file first.
+
+        Returns:
+            False if the log was cut off, so that what is left of it must not be written back.
+        """
+        sound = True
         if self._connection is not None and self._pid not in (0, os.getpid()):
             self._strand()
         elif self._reader is not None:
             self._reader.close()
         elif self._connection is not None:
-            if self._is_cut_off(self._connection):
+            size = file.waiting_bytes(file.log_of(self.real))
+            sound = not self._is_cut_off(self._connection, size)
+            if not sound:
                 leak(self._connection)  # the last to close writes the log back
             else:
+                if write_back and (size or self._log_bytes) and self._is_in_place():
+                    # Others may be in the way, and write it back then; or a signal ended a close before this one.
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._connection.close()
         self._connection = self._reader = None
+        return sound
 
     def discard(self, *, doubtful: bool = False) -> None:
         """Throw the connection away after a failure; the next use opens another.
@@ -323,14 +339,8 @@ class Connection:
         with self.lock:
             self._closed = True
             try:
-                if self._connection is not None and not self.read_only and self._is_in_place():
-                    if self._is_cut_off(self._connection):
-                        self._let_go()
-                        raise log_lost(str(self.path))
-                    # Others may be in the way, and write it back then; or a signal ended a close before this one.
-                    with suppress(sqlite3.Error):
-                        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                self._let_go()
+                if not self._let_go(write_back=True) and self._is_in_place():
+                    raise log_lost(str(self.path))
             except sqlite3.Error as error:
                 raise translated(error, str(self.path)) from error
 
@@ -371,6 +381,8 @@ class Connection:
 
     def _refuse_inherited(self, identity: tuple[int, int]) -> None:
         """Refuse a file of which this process inherited a connection: SQLite believes that it has locks on it."""
+        if not was_forked():
+            return
         for other in parting():
             if not isinstance(other, Connection):
                 continue

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from backends.advice import advice
 from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable, UnsupportedFormat
@@ -41,6 +42,10 @@ _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
 back once for all of them."""
+_DURABLY = (
+    f"PRAGMA synchronous=FULL; PRAGMA recursive_triggers=1; PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}"
+    + ("; PRAGMA fullfsync=1" if sys.platform == "darwin" else "")  # elsewhere a sync is one
+)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
@@ -202,8 +207,56 @@ def _single(path: Path, found: os.stat_result) -> os.stat_result:
     )
 
 
-def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
-    """Make sure that an open database is a store that this version reads, and whole.
+class LogState(NamedTuple):
+    """How a log was found.
+
+    Attributes:
+        identity: Device and inode of the log and of its index, ``-shm``; None if one is not there.
+        size_bytes: Size of the log, 0 if there is none.
+    """
+
+    identity: tuple[int, ...] | None
+    size_bytes: int
+
+
+class Admitted(NamedTuple):
+    """What was found of a store that may be used.
+
+    Attributes:
+        identity: Device and inode of the file.
+        log: The log as SQLite has it open; without an identity if SQLite has not opened one yet.
+        schema_number: The number of the schema, which every change of it counts up.
+    """
+
+    identity: tuple[int, int]
+    log: LogState
+    schema_number: int
+
+
+def admit(connection: sqlite3.Connection, path: Path, real: Path, *, writes: bool) -> Admitted:
+    """Make sure, in one transaction, that a database is a store, and that its schema runs nothing but ours.
+
+    Args:
+        connection: A connection that was not used yet, and begins no transaction by itself.
+        path: The file as the user named it.
+        real: The same without symbolic links.
+        writes: False if nothing will be written.
+
+    Raises:
+        StoreNotFound, UnsupportedFormat, CorruptStore: See `identify` and `refuse_foreign_schema`.
+    """
+    connection.execute("BEGIN")  # each lock costs as much as a look
+    status, log = identify(connection, path, real)
+    number = refuse_foreign_schema(connection, path, writes=writes)
+    connection.execute("COMMIT")
+    return Admitted((status.st_dev, status.st_ino), log, number)
+
+
+def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os.stat_result, LogState]:
+    """Make sure that an open database is a store that this version reads, and whole; call it in a transaction.
+
+    Returns:
+        The file's status, and its log.
 
     Raises:
         StoreNotFound: It is the database of another program.
@@ -223,29 +276,34 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> None:
         )
     if version != schema.FORMAT:
         raise CorruptStore(f"{path} is in format {version}, which no kbstore wrote", hint=RESTORE_HINT)
-    for _ in range(3):
-        if waiting_bytes(log_of(real)):
-            return  # a file is completed from its log, and the header may be ahead of the rest
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        size = real.stat().st_size
-        if size >= page_bytes * pages and size % page_bytes == 0:
-            return
-        # Somebody may be writing the log back just now: then the next look shows another picture.
-    raise CorruptStore(f"{path} is damaged: cut off after {size} of {page_bytes * pages} bytes", hint=RESTORE_HINT)
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    log = look_at_log(real)
+    found = os.stat(real)  # noqa: PTH116 - paid for every opening
+    # A file is completed from its log, and the header may be ahead of the rest. If the log was empty when the
+    # transaction began, nobody writes the file until it ends.
+    if not log.size_bytes and (found.st_size < page_bytes * pages or found.st_size % page_bytes):
+        raise CorruptStore(
+            f"{path} is damaged: cut off after {found.st_size} of {page_bytes * pages} bytes", hint=RESTORE_HINT
+        )
+    return found, log
 
 
 def _first_look(connection: sqlite3.Connection, real: Path) -> int:
-    """The application id, and from then on the long wait for locks: on a share without locks it would be in vain."""
-    found = None
+    """Return the application id, for which a lock is waited for: not long on a share without locks, in vain there."""
     try:
-        found = connection.execute("PRAGMA application_id").fetchone()
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
     except sqlite3.OperationalError as error:
         if code_of(error) != sqlite3.SQLITE_BUSY or not locks_work(real.parent):
             raise
-    connection.execute(f"PRAGMA busy_timeout={round(1000 * BUSY_TIMEOUT_S)}")
-    found = found or connection.execute("PRAGMA application_id").fetchone()
-    return int(found[0])
+        connection.execute(patience())
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
+    return int(found)
+
+
+def patience() -> str:
+    """Return the statement by which a connection waits long for locks."""
+    return f"PRAGMA busy_timeout={round(1000 * BUSY_TIMEOUT_S)}"
 
 
 def log_of(path: Path) -> str:
@@ -258,14 +316,17 @@ def journal_of(path: Path) -> str:
     return f"{path}-journal"
 
 
-def log_identity(path: Path) -> tuple[int, ...] | None:
-    """Device and inode of the log of a file and of its index, ``-shm``; None if one is not there."""
+def look_at_log(path: Path) -> LogState:
+    """Look at the log of a file, and at its index."""
     try:
         log = os.stat(log_of(path))  # noqa: PTH116 - paid for every commit
+    except OSError:
+        return LogState(None, 0)
+    try:
         index = os.stat(f"{path}-shm")  # noqa: PTH116
     except OSError:
-        return None
-    return (log.st_dev, log.st_ino, index.st_dev, index.st_ino)
+        return LogState(None, log.st_size)
+    return LogState((log.st_dev, log.st_ino, index.st_dev, index.st_ino), log.st_size)
 
 
 def waiting_bytes(log: str) -> int:
@@ -278,11 +339,11 @@ def waiting_bytes(log: str) -> int:
 
 def may_write(path: Path) -> bool:
     """True where the file and its folder allow writing."""
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120 - paid for every opening
 
 
-def connect(path: Path, real: Path) -> sqlite3.Connection:
-    """A connection that writes durably.
+def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
+    """Make a connection that writes durably.
 
     Args:
         path: The file as the user named it.
@@ -290,7 +351,7 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
 
     Raises:
         ReadOnlyStore: The file or its folder may not be written.
-        CorruptStore, StoreUnavailable, StoreNotFound, UnsupportedFormat: See `identify`, `refuse_foreign_log` and
+        CorruptStore, StoreUnavailable, StoreNotFound, UnsupportedFormat: See `admit`, `refuse_foreign_log` and
             `faults.translated`.
     """
     if not may_write(real):
@@ -302,29 +363,28 @@ def connect(path: Path, real: Path) -> sqlite3.Connection:
     with opening(path):
         connection = connect_plain(real, "mode=rw")
         try:
-            identify(connection, path, real)
-            connection.execute("PRAGMA synchronous=FULL")
-            if sys.platform == "darwin":  # elsewhere a sync is one
-                connection.execute("PRAGMA fullfsync=1")
-            connection.execute("PRAGMA recursive_triggers=1")
-            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            found = admit(connection, path, real, writes=True)
+            connection.executescript(f"{patience()}; {_DURABLY}")
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != b"wal":
                 raise StoreUnavailable(
                     f"{path} is where SQLite cannot share memory between processes",
                     hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
                 )
-            refuse_foreign_schema(connection, path, writes=True)
-            if not waiting_bytes(log_of(real)):
-                _sync_names(real)
+            if found.log.identity is None:  # the file was in another mode
+                found = found._replace(log=look_at_log(real))
         except BaseException:
             connection.close()
             raise
-    return connection
+    return connection, found
 
 
-def _sync_names(path: Path) -> None:
-    """Make the name of a new WAL durable before anything stands in it: SQLite does too, and passes over a failure."""
+def sync_names(path: Path) -> None:
+    """Make the name of a new log durable before anything is in it: SQLite does too, and passes over a failure.
+
+    Raises:
+        StoreUnavailable: The disk failed.
+    """
     try:
         sync_folder(path.parent)
     except OSError as error:
@@ -417,7 +477,7 @@ def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, *, writes:
 
 
 def connect_plain(path: Path, options: str) -> sqlite3.Connection:
-    """A connection as all of ours are: bytes for texts, transactions by hand; `identify` makes it wait for locks."""
+    """A connection as all of ours are: bytes for texts, transactions by hand, and a short wait for locks."""
     connection = sqlite3.connect(
         uri_of(path, options),
         uri=True,

@@ -209,15 +209,17 @@ class Logs:
     def _ordinal(self, connection: sqlite3.Connection, log: str) -> int | None:
         """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
         ordinals = self._ordinals
-        if log not in ordinals:
-            while row := connection.execute(  # its first record, or if that is lost, the first that is there
+        while log not in ordinals:
+            row = connection.execute(  # its first record, or if that is lost, the first that is there
                 "SELECT log FROM records WHERE id>? AND id<=? ORDER BY id LIMIT 1",
                 (start := len(ordinals) << ORDINAL_SHIFT, start + NUMBER_MASK),
-            ).fetchone():
-                name = row[0].decode(errors="replace") if type(row[0]) is bytes else ""
-                # A damaged name still counts, so that the logs behind it are found; nobody can ask for it.
-                ordinals[name if is_log(name) and name not in ordinals else f"?{len(ordinals)}"] = len(ordinals)
-        return ordinals.get(log)
+            ).fetchone()
+            if row is None:
+                return None
+            name = row[0].decode(errors="replace") if type(row[0]) is bytes else ""
+            # A damaged name still counts, so that the logs behind it are found; nobody can ask for it.
+            ordinals[name if is_log(name) and name not in ordinals else f"?{len(ordinals)}"] = len(ordinals)
+        return ordinals[log]
 
     @staticmethod
     def _newest(connection: sqlite3.Connection, start: int) -> tuple[int, int]:

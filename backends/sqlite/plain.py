@@ -56,8 +56,7 @@ def harden(connection: sqlite3.Connection) -> None:
 
     The size of a value has no limit of ours here: bodies and packs have theirs where they are read.
     """
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute("PRAGMA cell_size_check=ON")
+    connection.executescript("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
     for limit, number in _LIMITS:
         connection.setlimit(limit, number)
     if sys.version_info >= (3, 12):

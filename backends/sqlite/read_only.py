@@ -134,16 +134,17 @@ class ReadOnlyConnection:
 def _bring_in(path: Path, copy: Path) -> None:
     """Write the logs of a copy back, so that one file is the whole store."""
     with closing(file.connect_plain(copy, "mode=rw")) as connection:
+        connection.execute("BEGIN")
         file.identify(connection, path, copy)
+        connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _probed(path: Path, real: Path, options: str) -> sqlite3.Connection:
     connection = file.connect_plain(real, options)
     try:
-        file.identify(connection, path, real)
-        connection.execute("PRAGMA query_only=1")
-        file.refuse_foreign_schema(connection, path, writes=False)
+        file.admit(connection, path, real, writes=False)
+        connection.executescript(f"{file.patience()}; PRAGMA query_only=1")
     except BaseException:
         connection.close()
         raise

@@ -259,9 +259,18 @@ def test_a_name_that_cannot_be_made_durable_is_an_error(tmp_path: Path, synced: 
 
 
 def test_the_name_of_a_log_is_durable_before_it_holds_anything(path: Path, synced: Synced) -> None:
-    """SQLite syncs the folder too, and passes over a failure."""
-    Connection(path, read_only=False).close()
-    assert synced.calls == [("sync", path.parent.name)]
+    """SQLite syncs the folder too, and passes over a failure. Only the first write into a log pays for it."""
+    connection = Connection(path, read_only=False)
+    connection.use(count)
+    assert synced.calls == []
     synced.fault = errno.EIO
     with pytest.raises(StoreUnavailable, match=r"the folder of .*kb\.db cannot be synced: Input/output error"):
-        Connection(path, read_only=False)
+        connection.write(note, write_id=WRITE_ID)
+    assert path.with_name("kb.db-wal").stat().st_size == 0
+    synced.fault = None
+    synced.calls.clear()
+    for _ in range(2):
+        connection.write(note, write_id=WRITE_ID)
+    assert synced.calls == [("sync", path.parent.name)]
+    assert connection.use(count) == 2
+    connection.close()
