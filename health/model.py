@@ -245,6 +245,11 @@ def overall(outcomes: Iterable[Outcome]) -> Status:
     return max(effects, key=lambda s: s.rank) if effects else Status.UNHEALTHY
 
 
+def counted(number: int, one: str) -> str:
+    """Return a number and what it counts: ``1 version``, ``1,200 versions``."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def rfc3339(moment: datetime) -> str:
     """A moment as RFC 3339 in UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,7 @@ from health import remedy
 from health.alerts import FAILED, Alert, Standing, step
 from health.engine import Engine
 from health.errors import ConfigError, HealthError, StateError
-from health.model import Report, Status, rfc3339
+from health.model import Report, Status, counted, rfc3339
 from health.outbox import Outbox
 from health.specs import Spec
 from health.state import State
@@ -203,4 +203,5 @@ def _not_through_a_link(path: str, flags: int) -> int:
 def _line(report: Report) -> str:
     bad = [f"{o.name} is {o.status}" for o in report.worst_first if o.status.rank > Status.HEALTHY.rank]
     told = "; ".join([*bad, *report.survivors, *report.warnings])
-    return f"{rfc3339(report.time)} {report.overall}: {len(report.ran)} checks" + (f": {told}" if told else "")
+    ran = counted(len(report.ran), "check")
+    return f"{rfc3339(report.time)} {report.overall}: {ran}" + (f": {told}" if told else "")

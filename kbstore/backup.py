@@ -46,6 +46,7 @@ def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str
         verify: Prove the copy from its bytes before it gets its name. Costs what `Store.verify` costs.
 
     Raises:
+        KBStoreError: The target is an empty path.
         StoreExists: The target exists.
         StoreNotFound: There is no store.
         BackendError: It is not one file (on a bucket): copy that with ``kbstore clone``.
@@ -53,7 +54,7 @@ def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str
         CorruptStore: With `verify`: the copy is not whole, so no file was made.
     """
     looked = _Look(verify)
-    path = backends.backup_store(location, Path(target), looked)
+    path = backends.backup_store(location, _named(target), looked)
     return Backup(path, looked.version)
 
 
@@ -69,19 +70,20 @@ def restore_backup(
 
     Args:
         location: The store; it may be damaged or missing.
-        source: The backup; it stays as it is.
+        source: The backup, or the folder in which it is ``kb.db``; it stays as it is.
         verify: Prove the copy from its bytes first.
         force: Also if the store holds another history.
         clock: Gives the time, which is part of the name that the replaced file gets.
 
     Raises:
+        KBStoreError: `source` is an empty path.
         ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
         StoreUnavailable: The store is open elsewhere; nothing was changed.
         StoreNotFound: There is no backup at `source`.
         BackendError: The store is not one file.
         CorruptStore: The backup is damaged; nothing was changed.
     """
-    looked = _Look(verify)
+    looked, backup = _Look(verify), _named(source)
 
     def look(draft: str) -> None:
         looked(draft)
@@ -93,12 +95,18 @@ def restore_backup(
             )
 
     kept = f"replaced-{(clock or SystemClock()).now():%Y%m%d_%H%M%S}"
-    replaced = backends.restore_store(location, Path(source), kept, look)
+    replaced = backends.restore_store(location, backup, kept, look)
     # Compared once more: others may have committed until the store was replaced.
     found = _compared(replaced, location, prove=True) if replaced is not None else None
     if found is None:
         return Backup(Path(location), looked.version, replaced, damaged=replaced is not None and _opens(replaced))
     return Backup(Path(location), looked.version, replaced, *found[1:])
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    if not os.fspath(path):  # as a Path it would be the current folder
+        raise KBStoreError("an empty path names no file", hint="name the file of the backup")
+    return Path(path)
 
 
 class _Compared(NamedTuple):

@@ -47,7 +47,7 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
         CorruptStore: The store has a trigger that is not ours, or the like: the copy would have it as well.
     """
     path = file.path_of(location)
-    target = _named(target)
+    target = file.path_of(str(target))
     if os.path.lexists(target):
         raise StoreExists(f"{target} exists already", hint="name a file that does not exist")
     found = file.look_at(path)
@@ -64,7 +64,7 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
 
     Args:
         location: The store; it may be missing or damaged.
-        source: The backup, which stays as it is.
+        source: The backup, which stays as it is; in a folder, ``kb.db``.
         kept: What is put behind the name of the file that is replaced.
         check: Called with the finished copy before it takes the store's place; if it raises, nothing is changed.
 
@@ -76,7 +76,7 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
         CorruptStore: The backup is damaged, or has a trigger that is not ours; nothing was changed.
     """
     path = Path(os.path.realpath(file.path_of(location)))
-    source = _named(source)
+    source = file.path_of(str(source))
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
     if not os.access(path.parent, os.W_OK):
@@ -92,12 +92,6 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
             check(str(draft))
         with _exclusive(path):
             return _swap(draft, path, kept)
-
-
-def _named(path: Path) -> Path:
-    if str(path) in ("", "."):
-        raise StoreNotFound("an empty path names no file", hint="name the file of the backup")
-    return file.path_of(str(path))
 
 
 def _reader(path: Path) -> ReadOnlyConnection:

@@ -140,7 +140,7 @@ def look_at(path: Path) -> os.stat_result:
 
     Raises:
         StoreNotFound: Nothing is there, or something that is not a file.
-        CorruptStore: The file is empty or cut off.
+        CorruptStore: The file is empty or cut off, or is not what its name says.
         StoreUnavailable: It may not be read, or it has a second name.
     """
     try:
@@ -172,9 +172,21 @@ def look_at(path: Path) -> os.stat_result:
     if found.st_size < _SMALLEST_BYTES:
         # SQLite has no file open that is as small as this, so it may be looked at.
         if not path.read_bytes().startswith(_MAGIC[: found.st_size]):
-            raise StoreNotFound(f"{path} is not a store: it is not an SQLite file", hint="check the path")
+            raise _unreadable(path)
         raise CorruptStore(f"{path} is cut off after {found.st_size} bytes", hint=RESTORE_HINT)
     return found
+
+
+def _unreadable(path: Path) -> StoreNotFound | CorruptStore:
+    """The error for a file that SQLite cannot read: damage, if the file has the name of a store."""
+    if path.name == FILE_NAME:
+        return CorruptStore(
+            f"{path} is damaged: it is not an SQLite file any more, or its first page is damaged", hint=RESTORE_HINT
+        )
+    return StoreNotFound(
+        f"{path} is not a store: it is not an SQLite file, or its first page is damaged",
+        hint=f"check the path; if a store was here, {RESTORE_HINT}",
+    )
 
 
 def _single(path: Path, found: os.stat_result) -> os.stat_result:
@@ -261,10 +273,12 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os
     Raises:
         StoreNotFound: It is the database of another program.
         UnsupportedFormat: A newer kbstore wrote it.
-        CorruptStore: It is cut off.
+        CorruptStore: It is cut off, or its header was changed.
     """
     application = _first_look(connection, real)
     if application >> 8 != schema.APPLICATION_ID >> 8:
+        if not schema.survey(connection).missing:
+            raise CorruptStore(f"{path} is damaged: its header does not say that it is a store", hint=RESTORE_HINT)
         raise StoreNotFound(
             f"{path} is not a store: it is an SQLite database of another program", hint="check the path"
         )
@@ -351,8 +365,8 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
 
     Raises:
         ReadOnlyStore: The file or its folder may not be written.
-        CorruptStore, StoreUnavailable, StoreNotFound, UnsupportedFormat: See `admit`, `refuse_foreign_log` and
-            `faults.translated`.
+        StoreUnavailable: The file is not on the device of its folder; or see `refuse_foreign_log`.
+        CorruptStore, StoreNotFound, UnsupportedFormat: See `admit` and `faults.translated`.
     """
     if not may_write(real):
         raise ReadOnlyStore(f"{path} or its folder may not be written", hint="open it read-only")
@@ -373,6 +387,12 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
                 )
             if found.log.identity is None:  # the file was in another mode
                 found = found._replace(log=look_at_log(real))
+            if found.log.identity is not None and found.log.identity[0] != found.identity[0]:
+                raise StoreUnavailable(
+                    f"{path} is on another device than its folder (mounted alone into a container?), so other programs "
+                    "would not see its log, and what is committed would be lost with it",
+                    hint="mount the folder of the store in place of the file",
+                )
         except BaseException:
             connection.close()
             raise
@@ -430,10 +450,7 @@ def opening(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if code_of(error) == sqlite3.SQLITE_NOTADB:
-            raise StoreNotFound(
-                f"{path} is not a store: it is not an SQLite file, or its first page is damaged",
-                hint=f"check the path; if a store was here, {RESTORE_HINT}",
-            ) from error
+            raise _unreadable(path) from error
         raise translated(error, str(path)) from error
     except UnicodeDecodeError as error:
         raise translated(error, str(path)) from error

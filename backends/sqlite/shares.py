@@ -19,10 +19,13 @@ _NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}
 def log_lost(location: str) -> StoreUnavailable:
     """The error for a log that was deleted, or cut off, under those who have it open."""
     if os.path.lexists(f"{location}-wal"):
+        # If it was deleted, the next who opened the store made an empty one.
         return StoreUnavailable(
-            f"{location}-wal was cut off by another program while {location} was open, and it held the newest commits",
-            hint="close every program that has the store open, then see in kbstore log which versions are missing; a "
-            "clone or a backup may have them",
+            f"{location}-wal was cut off or deleted by another program while {location} was open; it held the "
+            "newest commits",
+            hint="close every program that has the store open, the one that committed last at the end, which writes "
+            "back a log that was deleted; then see in kbstore log whether versions are missing, which a clone or a "
+            "backup may have",
         )
     return StoreUnavailable(
         f"{location}-wal was deleted while programs have {location} open, and it holds the newest commits",

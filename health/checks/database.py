@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from health.checks import built_in
 from health.context import Context
 from health.errors import NotConfigured
-from health.model import Result
+from health.model import Result, counted
 
 if TYPE_CHECKING:
     from migrator import DatabaseMigrator
@@ -53,7 +53,7 @@ def dirty(ctx: Context) -> Result:
     if not half:
         return Result.healthy("no migration is half done")
     first = half[0]
-    text = f"{first.name} is half done ({first.state}, {first.statements_done or 0} statements)"
+    text = f"{first.name} is half done ({first.state}, {counted(first.statements_done or 0, 'statement')})"
     return Result.unhealthy(
         text + (f": {first.error}" if first.error else "") + _more(half),
         details={"half_done": [entry.as_dict() for entry in half[:_SHOWN]]},

@@ -2,7 +2,7 @@
 
 from health.checks import ago, built_in
 from health.context import Context
-from health.model import Result, Status
+from health.model import Result, Status, counted
 
 PROBE = "health/probe"
 """The name of the one note that `store.write_probe` writes; it is a cache, and never in a log."""
@@ -16,7 +16,7 @@ def reachable(ctx: Context) -> Result:
     with ctx.open_store() as store:
         head = store.head()
         return Result.healthy(
-            f"{store.location}: {head.seq} versions, the newest is {head.name}",
+            f"{store.location}: {counted(head.seq, 'version')}, the newest is {head.name}",
             details={"location": store.location, "head": head.name},
             metrics={"versions_total": head.seq},
         )
@@ -78,7 +78,7 @@ def head(ctx: Context) -> Result:
         status = Status.DEGRADED
     return Result(
         status,
-        f"{newest.name} is {ago(age_s)} old; {len(tags)} tags resolve",
+        f"{newest.name} is {ago(age_s)} old; {counted(len(tags), 'tag')} can be resolved",
         metrics={"age_s": max(age_s, 0.0), "tags_total": len(tags)},
         hint="nobody committed for longer than the configured pace" if status is not Status.HEALTHY else None,
     )

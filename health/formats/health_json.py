@@ -6,7 +6,7 @@ Source: draft-inadarei-api-health-check-06, sections 3 and 4.
 import json
 from typing import Any
 
-from health.model import Outcome, Report, Status, rfc3339
+from health.model import Outcome, Report, Status, counted, rfc3339
 from health.units import split_unit
 from kbstore._version import __version__
 from kbstore.render.escape import visible_json
@@ -31,7 +31,7 @@ def render(report: Report) -> str:
     }
     notes = [*report.survivors, *report.warnings]
     if report.skipped:
-        notes.append(f"{len(report.skipped)} checks were skipped: {', '.join(o.name for o in report.skipped)}")
+        notes.append(f"{counted(len(report.skipped), 'check')} skipped: {', '.join(o.name for o in report.skipped)}")
     if notes:
         fields["notes"] = notes
     bad = [o for o in report.worst_first if o.status.rank > Status.HEALTHY.rank]

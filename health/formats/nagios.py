@@ -3,7 +3,7 @@
 Source: Monitoring Plugins Development Guidelines, sections "Plugin Output" and "Performance data".
 """
 
-from health.model import NOTHING_RAN, Report, Status
+from health.model import NOTHING_RAN, Report, Status, counted
 from kbstore.render.escape import visible
 
 _WORDS = {Status.HEALTHY: "OK", Status.DEGRADED: "WARNING", Status.UNHEALTHY: "CRITICAL"}
@@ -17,7 +17,8 @@ def render(report: Report) -> str:
         text = "; ".join(f"{o.name}: {_clean(o.result.message)}" for o in bad[:3])
         text += f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
     elif report.ran:
-        text = f"{len(report.ran)} checks healthy" + (f", {len(report.skipped)} skipped" if report.skipped else "")
+        skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
+        text = f"{counted(len(report.ran), 'check')} healthy{skipped}"
     else:
         text = NOTHING_RAN
     data = [

@@ -1,6 +1,5 @@
 """Commands that copy a store into one file, and put such a file back: backup, restore-backup."""
 
-from pathlib import Path
 from shlex import quote
 
 import click
@@ -59,7 +58,7 @@ def restore_backup_command(session: Session, source: str, verify: bool, force: b
     _refuse_url(source)
     source = store_at(source) if source else source
     _refuse_url(source)  # the project's store
-    done = restore_backup(session.location, Path(source), verify=verify, force=force)
+    done = restore_backup(session.location, source, verify=verify, force=force)
     session.landed = "the backup is restored"
     if session.project is not None:
         forget(session.project)

@@ -153,12 +153,14 @@ WRONG: dict[str, tuple[Callable[[Path], object], type[BackendError], str]] = {
     "sixty bytes": (lambda p: os.truncate(p, 60), CorruptStore, "cut off after 60 bytes"),
     "half": (cut(0.5), CorruptStore, "damaged"),
     "most": (cut(0.95), CorruptStore, "damaged"),
-    "json": (lambda p: p.write_text('{"problems": {}}'), StoreNotFound, "not an SQLite file"),
-    "text": (lambda p: p.write_text("# not JSON\n" * 100), StoreNotFound, "not an SQLite file"),
+    "json": (lambda p: p.write_text('{"problems": {}}'), CorruptStore, "not an SQLite file any more"),
+    "text": (lambda p: p.write_text("# not JSON\n" * 100), CorruptStore, "not an SQLite file any more"),
+    "no SQLite file": (overwrite(0, b"x"), CorruptStore, "its first page is damaged"),
+    "application": (overwrite(68, b"x"), CorruptStore, "its header does not say that it is a store"),
     "foreign": (lambda p: (p.unlink(), foreign_database(p)), StoreNotFound, "another program"),
     "newer": (version(7), UnsupportedFormat, "in format 7, which a newer kbstore wrote; this one reads format 1"),
     "never": (version(0), CorruptStore, "which no kbstore wrote"),
-    "page size": (overwrite(16, b"\x33\x33"), StoreNotFound, "its first page is damaged"),
+    "page size": (overwrite(16, b"\x33\x33"), CorruptStore, "its first page is damaged"),
     "first page": (overwrite(100, b"\xff" * 200), CorruptStore, "damaged"),
 }
 
@@ -175,6 +177,15 @@ def test_what_is_not_a_store_is_named(store: Path, kind: str, read_only: bool) -
     assert str(store.parent) in str(caught.value)
     assert caught.value.hint
     assert (store.read_bytes() if store.is_file() else None) == before
+
+
+@pytest.mark.parametrize("text", ["{}", "# not JSON\n" * 100])
+def test_a_file_of_another_name_that_is_not_an_sqlite_file_is_not_called_damaged(tmp_path: Path, text: str) -> None:
+    """It may be any file, so the path may be wrong; ``kb.db`` is a store by its name."""
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(StoreNotFound, match="is not a store: it is not an SQLite file"):
+        open_backend(path)
 
 
 def test_missing_folders_are_named(tmp_path: Path) -> None:

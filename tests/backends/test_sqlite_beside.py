@@ -288,7 +288,7 @@ def test_a_log_that_is_cut_off_is_named(store: Path, kept: str) -> None:
     os.truncate(log, {"nothing": 0, "half": size // 2, "all but a byte": size - 1}[kept])
     left = (log.read_bytes(), store.read_bytes())
     for act in (lambda: fill(backend, 1, first=10), lambda: slots(store), backend.close):
-        with pytest.raises(StoreUnavailable, match=r"kb\.db-wal was cut off") as told:
+        with pytest.raises(StoreUnavailable, match=r"kb\.db-wal was cut off or deleted") as told:
             act()
         assert "close every program" in str(told.value.hint)
         assert (log.read_bytes(), store.read_bytes()) == left
@@ -320,6 +320,45 @@ def test_a_removed_log_is_named(store: Path, how: str) -> None:
             fill(backend, 1, first=5)
         assert "the last" in str(told.value.hint) or "close" in str(told.value.hint)
     assert slots(store) == 4
+
+
+def test_a_removed_log_is_named_to_other_programs(store: Path) -> None:
+    """Also to the second one, which finds the empty log of the first; the step that both name loses nothing."""
+    backend = open_backend(store)
+    fill(backend, 1, first=4)
+    store.with_name("kb.db-wal").unlink()
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
+    code = (
+        "import sys, backends\n"
+        "try: backends.open_backend(sys.argv[1])\n"
+        "except backends.errors.StoreUnavailable as error: print(error, '/', error.hint)"
+    )
+    for _ in range(2):
+        told = subprocess.run(
+            [sys.executable, "-c", code, str(store)],
+            env={**os.environ, "PYTHONPATH": paths}, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert "kb.db-wal was cut off or deleted by another program" in told
+        assert "the one that committed last at the end" in told
+    backend.close()
+    assert slots(store) == 4
+
+
+def test_a_file_that_is_mounted_alone_is_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its log is on another device than the file, other programs have another log; nothing is left beside it."""
+    look = file.look_at_log
+
+    def elsewhere(path: Path) -> file.LogState:
+        found = look(path)
+        device, *rest = found.identity or (0,)
+        return found._replace(identity=(device + 1, *rest))
+
+    monkeypatch.setattr(file, "look_at_log", elsewhere)
+    with pytest.raises(StoreUnavailable, match="on another device than its folder") as told:
+        open_backend(store)
+    assert "mount the folder" in str(told.value.hint)
+    assert os.listdir(store.parent) == ["kb.db"]
 
 
 # -- backup and restore

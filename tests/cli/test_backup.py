@@ -46,6 +46,18 @@ def test_a_backup_replaces_nothing(kb: Shell) -> None:
     assert (kb.folder / ".kbstore" / "kb.db").read_bytes() == before
 
 
+def test_a_folder_means_the_kb_db_in_it(kb: Shell) -> None:
+    """Also the current one; an empty path is not it."""
+    assert kb.ok("backup", ".").out.startswith("kb.db: v")
+    assert (kb.folder / "kb.db").is_file()
+    assert "kb.db exists already" in kb.fails(3, "backup", ".").err
+    (kb.folder / "sub").mkdir()
+    kb.ok("backup", "sub")
+    assert "from sub" in kb.ok("restore-backup", "sub").out
+    for command in ("backup", "restore-backup"):
+        assert "an empty path names no file" in kb.fails(3, command, "").err
+
+
 def test_an_open_store_is_not_replaced(kb: Shell) -> None:
     """While a program has it open, the restore says what to do and changes nothing."""
     kb.ok("backup", "kept.db")

@@ -90,7 +90,7 @@ def test_it_is_a_command_of_kbstore(folder: Path, capsys: pytest.CaptureFixture[
 
     (folder / "health.toml").unlink()
     assert run_kbstore(["--store", "kb.db", "health", "check", "store.reachable", "--format", "nagios"]) == 0
-    assert capsys.readouterr().out.startswith("HEALTH OK - 1 checks healthy")
+    assert capsys.readouterr().out.startswith("HEALTH OK - 1 check healthy")
     assert run_kbstore(["--store", "nowhere.db", "health", "check", "store.reachable", "--format", "nagios"]) == 2
     assert run_kbstore(["--help"]) == 0
     assert re.search(r"^  health ", capsys.readouterr().out, re.MULTILINE)
