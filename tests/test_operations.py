@@ -1,14 +1,19 @@
 """`docs/operations.md` does what it says: its commands print what is printed there."""
 
 import json
+import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from kbstore import Store
+from tests.operations_sentences import ADVICE, PROOFS
 from tests.test_damage_page import kbstore_in
 from tests.test_readme import ROOT, SESSION, commands, run_session
 
@@ -71,6 +76,69 @@ def test_the_names_from_python_exist() -> None:
     """What the page calls from Python can be imported; other tools read the file, and their marks do no harm."""
     code = "from kbstore.backup import backup_store, restore_backup"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _sentences() -> list[str]:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    paragraphs = re.sub(r"```.*?```", "", text, flags=re.DOTALL).split("\n\n")
+    told = [" ".join(each.split()) for each in paragraphs if not each.strip().startswith("#")]
+    return [sentence for each in told if each for sentence in re.split(r"(?<=[.:?!])\s+(?=[A-Z`*])", each)]
+
+
+def test_each_sentence_is_backed_by_a_test() -> None:
+    """Whoever changes the page names the test of the new sentence, and whoever removes a test changes the page."""
+    found = {sentence: [start for start in PROOFS if sentence.startswith(start)] for sentence in _sentences()}
+    assert [sentence for sentence, starts in found.items() if len(starts) != 1] == []
+    assert set(PROOFS) == {start for starts in found.values() for start in starts}
+    for proof in set(PROOFS.values()) - {ADVICE}:
+        file, _, name = proof.partition("::")
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), proof
+
+
+def _growing(folder: Path) -> tuple[Path, Store]:
+    """A store with one version in its file, and an open handle with another one in the log."""
+    path = folder / "kb.db"
+    Store.create(path, {"p": {}}, author="ana").close()
+    store = Store.open(path, author="ana")
+    store.commit(patch=[{"op": "add", "path": "/p/a", "value": 1}], message="late")
+    return path, store
+
+
+def _assert_older(copy: Path, newest: str) -> None:
+    with Store.open(copy, author="ana") as store:
+        assert store.head().seq == 1
+        assert store.verify().ok
+        assert not store.verify(head=newest).ok
+
+
+def test_a_file_that_is_copied_alone_is_older(tmp_path: Path) -> None:
+    """It is the store as it was when a program last closed it; only a newer version's id tells."""
+    path, store = _growing(tmp_path)
+    with store:
+        copy = tmp_path / "copy.db"
+        shutil.copy(path, copy)
+        _assert_older(copy, store.head().id)
+
+
+def test_a_log_that_was_cut_off_leaves_no_trace(tmp_path: Path) -> None:
+    """Once nobody has the store open: it is the file as it was."""
+    path, store = _growing(tmp_path)
+    with store:
+        copy = tmp_path / "copy.db"
+        shutil.copy(path, copy)
+        copy.with_name("copy.db-wal").write_bytes(path.with_name("kb.db-wal").read_bytes()[:32])
+        _assert_older(copy, store.head().id)
+
+
+def test_connections_of_others_stay_open_over_a_fork(tmp_path: Path) -> None:
+    """Only what kbstore opened is closed before one."""
+    path, store = _growing(tmp_path)
+    with store, closing(sqlite3.connect(path)) as own:
+        child = os.fork()
+        if not child:
+            (versions,) = own.execute("SELECT count(*) FROM records").fetchone()
+            os._exit(versions)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
 def main() -> None:
