@@ -159,7 +159,7 @@ def _round(folder: Folder, url: str, output: Path, dice: random.Random) -> tuple
 
 
 @takes_long
-@pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.parametrize("mode", ["delete", pytest.param("wal", marks=pytest.mark.long)])
 def test_each_migration_runs_once_under_stress(folder: Folder, tmp_path: Path, mode: str) -> None:
     """Runners come, fork, are stopped and killed beside other tools: no migration is lost, doubled or half done."""
     dice = random.Random(SEED)

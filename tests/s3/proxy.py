@@ -23,6 +23,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.s3.servers import forget_clients
+
 _HOP = {"connection", "keep-alive", "transfer-encoding", "host", "expect"}
 _LARGEST = 64 << 20
 
@@ -91,6 +93,7 @@ class Proxy:
         self._stopping = True
         self._listener.close()
         self.settle()
+        forget_clients(self.url)
 
     def settle(self) -> None:
         """Wait until what was to arrive late has arrived."""

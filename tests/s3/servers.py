@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from backends.s3.client import _clients
 from examples.s3.server import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, seaweed
 from examples.s3.server import raw_client as new_raw_client
 
@@ -18,6 +19,7 @@ __all__ = [
     "SECRET_KEY",
     "Locked",
     "MotoServer",
+    "forget_clients",
     "raw_client",
     "seaweed",
     "use_credentials",
@@ -25,6 +27,16 @@ __all__ = [
 
 raw_client = cache(new_raw_client)
 """A plain boto3 client of a server: see `examples.s3.server`. One for each, since making it takes 0.1 s."""
+
+
+def forget_clients(url: str) -> None:
+    """Close what this process keeps for a server that is gone: each client of boto3 has 2 MB and its connections."""
+    place = url.partition("://")[2]
+    with _clients.lock:
+        gone = [key for key in _clients.made if any(place in str(part) for part in key)]
+        for key in gone:
+            _clients.made.pop(key).close()
+
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -83,6 +95,7 @@ class MotoServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        forget_clients(self.url)
 
 
 def use_credentials(monkeypatch: Any, url: str | None) -> None:
