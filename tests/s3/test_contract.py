@@ -62,14 +62,12 @@ class TestMoto(_OnMore):
         return f"s3://{bucket}/some/kb"
 
 
-@pytest.mark.long
 class TestMinistack(_OnMore):
     @pytest.fixture
     def url(self, place_on: Callable[[str, str], str]) -> str:
         return place_on("ministack", "https")
 
 
-@pytest.mark.long
 class TestLocalbucket(_OnMore):
     @pytest.fixture
     def url(self, place_on: Callable[[str, str], str]) -> str:

@@ -63,7 +63,7 @@ def test_what_the_store_asks_of_a_server(place_on: Places, server: str, scheme: 
     ("server", "scheme"), [("moto", "https"), ("seaweed", "https"), ("ministack", "http"), ("localbucket", "https")]
 )
 def test_two_writers_and_care(place_on: Places, server: str, scheme: str) -> None:
-    """A store is made, written by two, cared for and proved, where `make test` leaves the contract out."""
+    """A store is made, written by two, cared for and proved, where the contract did not run with this scheme."""
     place = place_on(server, scheme)
     Store.create(place, {"n": {}}, author="a").close()
     with Store.open(place, author="a") as one, Store.open(place, author="b") as other:

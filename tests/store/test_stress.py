@@ -20,7 +20,7 @@ from kbstore import Store
 from tests.conftest import LONG, takes_longest
 
 SCRIPT = Path(__file__).with_name("stressing.py")
-SECONDS = 600 if LONG else 10
+SECONDS = 600 if LONG else 60
 ACKNOWLEDGED = 100
 """So many versions are to be acknowledged, however long that takes on a machine that has other work."""
 SEED = 10

@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import LONG, takes_long
 from tests.store.two_writers import outcome
 
-CASES = 100_000 if LONG else 500
-PARTS = 40 if LONG else 2
+CASES = 100_000 if LONG else 2_000
+PARTS = 40 if LONG else 4
 
 
 @takes_long

@@ -11,13 +11,13 @@ from tests.cases.locks.support import environment
 from tests.cases.security.support import HERE
 from tests.conftest import LONG
 
-BATCH = 100 if LONG else 50
+BATCH = 100
 BATCHES = 20 if LONG else 1
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_forged_stores_do_no_harm(tmp_path: Path, batch: int) -> None:
-    """Each of them ends within 5 seconds and 500 MB; one that is called whole is whole; most are refused."""
+    """Each of a hundred ends within 5 seconds and 500 MB; one that is called whole is whole; most are refused."""
     (tmp_path / "home").mkdir()
     done = subprocess.run(
         [sys.executable, "-P", str(HERE / "forging.py"), str(batch * BATCH), str((batch + 1) * BATCH)],
