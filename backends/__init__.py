@@ -1,4 +1,4 @@
-"""Bytes under names: where a store keeps what it knows, behind one contract (`backends.contract.Backend`).
+"""Bytes under names: where a store keeps what it knows, behind one contract (`kbstore.backends.base.Backend`).
 
 A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL whose scheme names the backend:
 ``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported when it is
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
-from backends.contract import Backend
-from backends.errors import BackendError, StoreNotFound
+from kbstore.backends.base import Backend
+from kbstore.kit.errors import BackendError, StoreNotFound
 
 __all__ = ["OPEN_MODE", "SCHEMES", "Backend", "backup_store", "create_backend", "open_backend", "restore_store"]
 
 OPEN_MODE = 0o666
 """Everybody may read and write what the process's umask leaves."""
 
-SCHEMES = {"sqlite": "backends.sqlite", "memory": "backends.memory", "s3": "backends.s3"}
+SCHEMES = {"sqlite": "kbstore.backends.sqlite", "memory": "kbstore.backends.memory", "s3": "kbstore.backends.s3"}
 """The module of each scheme; it offers `create` and `open_existing`, as `_Module` has them."""
 
 # One letter before a colon is a drive, not a scheme.
@@ -75,7 +75,7 @@ def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE, i
 
 
 def backup_store(location: str | os.PathLike[str], target: Path, check: Callable[[str], None] | None = None) -> Path:
-    """Copy a store that is one file into a new file, as it is at one moment; see `backends.sqlite.backup`.
+    """Copy a store that is one file into a new file, as it is at one moment; see `kbstore.backends.sqlite.backup`.
 
     Raises:
         BackendError: The store is not one file.
@@ -86,7 +86,7 @@ def backup_store(location: str | os.PathLike[str], target: Path, check: Callable
 def restore_store(
     location: str | os.PathLike[str], source: Path, kept: str, check: Callable[[str], None] | None = None
 ) -> Path | None:
-    """Put a copy of a backup in the place of a store that is one file; see `backends.sqlite.backup`.
+    """Put a copy of a backup in the place of a store that is one file; see `kbstore.backends.sqlite.backup`.
 
     Raises:
         BackendError: The store is not one file.

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from backends.contract import NOTHING, Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from kbstore.backends.base import (
+    NOTHING,
+    Backend,
+    Chunk,
+    Collection,
+    Damage,
+    Found,
+    Record,
+    Snapshot,
+    StoredRecord,
+    Tail,
+)
 
 
 @dataclass(slots=True)
@@ -35,7 +46,7 @@ class Counts:
 
 
 class CountingBackend:
-    """Passes everything on to another backend and counts it in `counts`. See `backends.contract.Backend`."""
+    """Passes everything on to another backend and counts it in `counts`. See `kbstore.backends.base.Backend`."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner

@@ -17,8 +17,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from backends.contract import NOTHING, Backend, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
+from kbstore.backends.base import (
+    NOTHING,
+    Backend,
+    Chunk,
+    Collection,
+    Damage,
+    Found,
+    Record,
+    Snapshot,
+    StoredRecord,
+    Tail,
+)
+from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 
 Rival = Callable[[str, int], Sequence[Record]]
 """What a rival writes, given the log and the slot."""
@@ -48,7 +59,7 @@ class Rates:
 
 
 class FaultyBackend:
-    """Passes calls on to another backend, but for those that fail. See `backends.contract.Backend`.
+    """Passes calls on to another backend, but for those that fail. See `kbstore.backends.base.Backend`.
 
     Attributes:
         rates: May be changed at any time; `Rates()` heals.

@@ -13,9 +13,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
-from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreExists, StoreNotFound, StoreUnavailable
-from backends.names import check_address, check_log, check_note, check_write_id
+from kbstore.backends.base import (
+    NOTHING,
+    TRUTH,
+    Chunk,
+    Collection,
+    Damage,
+    Found,
+    Record,
+    Snapshot,
+    StoredRecord,
+    Tail,
+)
+from kbstore.backends.names import check_address, check_log, check_note, check_write_id
+from kbstore.kit.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreExists, StoreNotFound, StoreUnavailable
 
 SCHEME = "memory"
 _GIFTS = 4
@@ -89,7 +100,7 @@ def _name(location: str) -> str:
 
 
 class MemoryBackend:
-    """See `backends.contract.Backend` for every method."""
+    """See `kbstore.backends.base.Backend` for every method."""
 
     def __init__(self, store: MemoryStore, *, location: str = "memory:", read_only: bool = False) -> None:
         self._store = store

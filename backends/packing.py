@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import zstandard
 
-from backends.contract import Chunk
-from backends.errors import CorruptStore
+from kbstore.backends.base import Chunk
+from kbstore.kit.errors import CorruptStore
 
 FRESH_RAW_BYTES = 64 * 1024
 """Raw bytes in a pack written with a slot or snapshot: a cold read of one chunk undoes at most this much."""

@@ -9,7 +9,7 @@ from benchmarks import inputs, stores, timing
 from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
-from kbstore.states import State
+from kbstore.history.state_cache import State
 
 _BATCH = 100
 

@@ -11,7 +11,7 @@ from benchmarks import stores, timing
 from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
-from kbstore.snapshots import choose_for_document, starts
+from kbstore.history.snapshots import choose_for_document, starts
 
 _SPREAD = 7
 _WORST = 3

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
-from backends import open_backend
-from backends.counting import CountingBackend
 from benchmarks import get, stores, timing
 from benchmarks.diff import looking
 from benchmarks.row import Row, amount
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
+from kbstore.backends import open_backend
+from kbstore.backends.counting import CountingBackend
 
 _MOST_COMMITS = 100
 _PAIRS = 8

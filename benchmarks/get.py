@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterator
 from statistics import median
 
-from backends import open_backend
-from backends.counting import CountingBackend
 from benchmarks import inputs, stores, timing
 from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
+from kbstore.backends import open_backend
+from kbstore.backends.counting import CountingBackend
 
 _SAMPLE = 200
 

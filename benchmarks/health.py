@@ -19,10 +19,10 @@ from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
 
-from health import Context, Engine, Registry, Result, Settings
-from health.settings import Targets
 from kbstore import Store
-from migrator import DatabaseMigrator
+from kbstore.health import Context, Engine, Registry, Result, Settings
+from kbstore.health.settings import Targets
+from kbstore.migrator import DatabaseMigrator
 
 CHECKS = (
     "store.reachable", "store.write_probe", "store.log_readable", "store.chain", "store.snapshot", "store.bytes",
@@ -51,8 +51,8 @@ def main() -> int:
         rows.append((f"health check, {len(CHECKS)} checks, process start included (wall)", wall_s, CHECK_WALL_S))
         rows.append(("  the same (CPU of all its processes)", cpu_s, None))
         _, bare_s = process([sys.executable, "-c", "pass"], folder, runs)
-        _, import_s = process([sys.executable, "-c", "import health"], folder, runs)
-        rows.append(("import health (CPU, python's own start included)", import_s, IMPORT_CPU_S))
+        _, import_s = process([sys.executable, "-c", "from kbstore import health"], folder, runs)
+        rows.append(("from kbstore import health (CPU, python's own start included)", import_s, IMPORT_CPU_S))
         rows.append(("  python's own start (CPU)", bare_s, None))
         rows.append(("isolate=False: added to the slowest check (wall)", added(folder, runs), ADDED_S))
         for path in ("/readyz", "/metrics"):
@@ -68,7 +68,7 @@ def main() -> int:
     return int(bool(missed))
 
 
-_HEALTH = "from health.cli import main; main()"
+_HEALTH = "from kbstore.health.cli import main; main()"
 
 
 def prepare(folder: Path) -> None:

@@ -49,7 +49,7 @@ COLUMNS = {
 def _set_constants(leaf_bytes: int, inline_bytes: int, index_fanout: int) -> None:
     """Replace the constants wherever they were imported to."""
     import kbstore.store
-    import kbstore.transfer  # noqa: F401 - loads all that holds one of the constants
+    import kbstore.sync.jsonl  # noqa: F401 - loads all that holds one of the constants
 
     values = {
         "LEAF_BYTES": leaf_bytes,
@@ -77,7 +77,7 @@ def _median_ms(work: Callable[[], Any], repeats: int = _REPEATS) -> float:
 def measure(folder: Path) -> dict[str, float]:
     """The row of figures of one setting."""
     from kbstore import Store
-    from kbstore.transfer import import_lines
+    from kbstore.sync.jsonl import import_lines
 
     base = inputs.document("M")
     edits = list(inputs.patches(base, _COMMITS + 1000))

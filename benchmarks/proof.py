@@ -9,8 +9,8 @@ from benchmarks import stores, timing
 from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
-from kbstore.replicate import clone_into
-from kbstore.transfer import export_all, import_lines
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import clone_into
 
 
 def rows(scale: Scale) -> Iterator[Row]:

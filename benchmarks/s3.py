@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backends.s3 import S3Backend
-from backends.s3.head import WINDOW
-from backends.s3.keys import hint_key
-from backends.s3.options import parse_location
 from examples.s3.server import ACCESS_KEY, SECRET_KEY, raw_client, seaweed
 from kbstore import Store
+from kbstore.backends.s3 import S3Backend
+from kbstore.backends.s3.format.keys import hint_key
+from kbstore.backends.s3.log.head import WINDOW
+from kbstore.backends.s3.transport.url import parse_location
 from kbstore.store import Change
 from tests.s3.proxy import Proxy, Seen, chain
 from tests.s3.servers import MotoServer

@@ -12,7 +12,7 @@ from benchmarks import inputs, stores
 from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
-from kbstore.transfer import import_lines
+from kbstore.sync.jsonl import import_lines
 
 _FOR_EACH_VERSION = 400
 

@@ -20,10 +20,12 @@ from typing import Any
 
 import orjson
 
-from backends import packing
-from backends.sqlite import schema
 from benchmarks import inputs
-from kbstore import Store, event, snapshots, snapshotter, touched
+from kbstore import Store
+from kbstore.backends import packing
+from kbstore.backends.sqlite import schema
+from kbstore.history import event, snapshot_writer, snapshots
+from kbstore.history.index import paths
 from kbstore.tree import node
 
 AUTHOR = "bench@example.com"
@@ -99,7 +101,7 @@ def edits(base: Any, count: int, seed: int = 11) -> Iterator[list[dict[str, Any]
 def _code() -> str:
     """Names the code that decides what a store holds, so that none from before a change is ever used."""
     sources = [
-        Path(module.__file__ or "") for module in (event, node, packing, schema, snapshots, snapshotter, touched)
+        Path(module.__file__ or "") for module in (event, node, packing, schema, snapshots, snapshot_writer, paths)
     ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 

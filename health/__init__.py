@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from health.config import load as load_settings
-    from health.context import Context
-    from health.engine import Engine
-    from health.errors import (
+    from kbstore.health.api import TroubleshootingHealthCheck
+    from kbstore.health.check_registry import Registry, Spec, registry
+    from kbstore.health.config import load as load_settings
+    from kbstore.health.context import Context
+    from kbstore.health.errors import (
         ConfigError,
         HealthError,
         NotConfigured,
@@ -20,25 +21,24 @@ if TYPE_CHECKING:
         StateError,
         UnknownCheck,
     )
-    from health.facade import TroubleshootingHealthCheck
-    from health.model import Check, Outcome, Report, Result, Status
-    from health.settings import Settings
-    from health.specs import Registry, Spec, registry
+    from kbstore.health.model import Check, Outcome, Report, Result, Status
+    from kbstore.health.run.engine import Engine
+    from kbstore.health.settings import Settings
 
 _HOMES = {
     "Check": "model",
     "Context": "context",
-    "Engine": "engine",
+    "Engine": "run.engine",
     "Outcome": "model",
-    "Registry": "specs",
+    "Registry": "check_registry",
     "Report": "model",
     "Result": "model",
     "Settings": "settings",
-    "Spec": "specs",
+    "Spec": "check_registry",
     "Status": "model",
-    "TroubleshootingHealthCheck": "facade",
+    "TroubleshootingHealthCheck": "api",
     "load_settings": "config",
-    "registry": "specs",
+    "registry": "check_registry",
 }
 
 __all__ = [
@@ -68,7 +68,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"health.{_HOMES.get(name, 'errors')}")
+    module = import_module(f"kbstore.health.{_HOMES.get(name, 'errors')}")
     value = getattr(module, "load" if name == "load_settings" else name)
     globals()[name] = value
     return value

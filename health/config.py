@@ -16,9 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from backends.trust import fills_in, read_small, refuse_foreign, refuse_foreign_target, refuse_foreign_url
-from health.errors import ConfigError
-from health.settings import Settings, Targets
+from kbstore.health.errors import ConfigError
+from kbstore.health.settings import Settings, Targets
+from kbstore.kit.trust import fills_in, read_small, refuse_foreign, refuse_foreign_target, refuse_foreign_url
 
 FILE = "health.toml"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -77,7 +77,7 @@ def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, f
         table: As read from TOML.
         path: Where it was read, for messages.
         environ: What ``${NAME}`` stands for.
-        found: True if nobody named the file: then it may use variables only as `backends.trust.fills_in` says.
+        found: True if nobody named the file: then it may use variables only as `kbstore.kit.trust.fills_in` says.
 
     Raises:
         ConfigError: A key is unknown, a value is not what it should be, or a variable is not set.
@@ -192,7 +192,7 @@ def _under(home: Path, text: str | None) -> str | None:
 def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) -> Targets:
     """The targets with the store of the project around a folder, if there is one.
 
-    The few fields are read here, since `kbstore.project` loads the whole store, which only a worker needs.
+    The few fields are read here, since `kbstore.worktree.project` loads the whole store, which only a worker needs.
     """
     for place in (folder, *folder.parents):
         path = place / ".kbstore" / "config.json"

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from health.errors import NotConfigured
-from health.settings import Targets, Thresholds
-from kbstore.clock import Clock, SystemClock
+from kbstore.health.errors import NotConfigured
+from kbstore.health.settings import Targets, Thresholds
+from kbstore.kit.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from kbstore.store import Store

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from backends.folders import temporary_folder
-from health.context import Context
-from kbstore.clock import format_time
+from kbstore.health.context import Context
+from kbstore.kit.clock import format_time
+from kbstore.kit.folders import temporary_folder
 
 FACT = "drill"
 """Under this name the result is kept, for the check ``restore.drill``."""
@@ -50,11 +50,11 @@ def drill(ctx: Context, revision: str | None = None) -> Drill:
         NotConfigured: There is no store, or no version in it.
         KBStoreError: The store cannot be opened, or there is no such version.
     """
-    from health.checks.integrity import pick
-    from health.errors import NotConfigured
-    from kbstore.canonical import dumps, loads
     from kbstore.errors import KBStoreError
-    from kbstore.tree.build import root_of
+    from kbstore.health.checks.integrity import pick
+    from kbstore.health.errors import NotConfigured
+    from kbstore.jsondoc.canonical import dumps, loads
+    from kbstore.tree.builder import root_of
 
     began = monotonic()
     with ctx.open_store() as store:

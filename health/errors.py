@@ -1,6 +1,6 @@
 """Errors of health itself, one class for each different reaction of a caller.
 
-What a check finds wrong is never an exception: it is a `health.model.Result`.
+What a check finds wrong is never an exception: it is a `kbstore.health.model.Result`.
 """
 
 

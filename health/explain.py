@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from health.engine import Engine
-from health.errors import StateError
-from health.model import Status, rfc3339
-from health.select import select
-from health.specs import Spec
-from kbstore.render.escape import visible
+from kbstore.health.check_registry import Spec
+from kbstore.health.errors import StateError
+from kbstore.health.model import Status, rfc3339
+from kbstore.health.run.engine import Engine
+from kbstore.health.run.select import select
+from kbstore.kit.escape import visible
 
 _RECENT = 5
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from health.context import Context
+    from kbstore.health.context import Context
 
 
 class Status(StrEnum):
@@ -119,8 +119,8 @@ class Check(Protocol):
     """A check: anything that can be called with a context and gives a result.
 
     It runs in a thread, in a process of its own round. What it raises is reported as unhealthy, with the reason
-    ``crash``; `health.errors.NotConfigured` is reported as skipped. It may be run twice in a round, and be killed at
-    any moment.
+    ``crash``; `kbstore.health.errors.NotConfigured` is reported as skipped. It may be run twice in a round, and be
+    killed at any moment.
     """
 
     def __call__(self, ctx: "Context", /) -> Result:

@@ -1,6 +1,6 @@
 """What can be configured, with its defaults: plain values that cost nothing to load.
 
-`health.config` reads them from a file and checks them; docs/health.md lists them.
+`kbstore.health.config` reads them from a file and checks them; docs/health.md lists them.
 """
 
 from dataclasses import dataclass, field

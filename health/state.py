@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backends.forks import close_before_forks, leak
-from backends.private import make_private_file, make_private_folder
-from health.errors import StateError
-from health.model import Outcome, Report, Status
+from kbstore.health.errors import StateError
+from kbstore.health.model import Outcome, Report, Status
+from kbstore.kit.forks import close_before_forks, leak
+from kbstore.kit.private_files import make_private_file, make_private_folder
 
 FILE = "health.db"
 _PROJECT = ".kbstore"
@@ -96,14 +96,14 @@ class State:
         close_before_forks(self)
 
     def before_fork(self) -> bool:
-        """Close the file, unless this thread is in the middle of a use; see `backends.forks.Parting`."""
+        """Close the file, unless this thread is in the middle of a use; see `kbstore.kit.forks.Parting`."""
         if self._connection is not None and self._connection.in_transaction:
             return False
         self._forget()
         return True
 
     def after_fork(self, *, parted: bool) -> None:
-        """Start afresh in a child; see `backends.forks.Parting`."""
+        """Start afresh in a child; see `kbstore.kit.forks.Parting`."""
         self.lock = threading.RLock()
         if not parted:
             leak(self._connection)
@@ -273,7 +273,7 @@ class State:
     # ---- alerts ---------------------------------------------------------------------------------------------------
 
     def standings(self) -> dict[str, dict[str, Any]]:
-        """What is known and told of each check (`health.alerts.Standing`, as a dict)."""
+        """What is known and told of each check (`kbstore.health.watch.alerts.Standing`, as a dict)."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, standing FROM checks WHERE standing IS NOT NULL").fetchall()
             return {name: json.loads(text) for name, text in rows}

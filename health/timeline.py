@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from health.model import Status
-from health.state import Past
+from kbstore.health.model import Status
+from kbstore.health.state import Past
 
 _SIGNS = {Status.HEALTHY: "\u2581", Status.DEGRADED: "\u2584", Status.UNHEALTHY: "\u2588", Status.SKIPPED: "\u00b7"}
 _NOTHING = " "

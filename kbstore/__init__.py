@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kbstore._version import __version__
 
 if TYPE_CHECKING:
-    from kbstore.canonical import dumps, loads
-    from kbstore.change import Change
-    from kbstore.diff import Diff
+    from kbstore.diff.diff import Diff
     from kbstore.errors import (
         BackendError,
         ConflictError,
@@ -30,22 +28,24 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UnsupportedFormat,
     )
-    from kbstore.patch import apply_patch
+    from kbstore.history.change import Change
+    from kbstore.history.version import Version
+    from kbstore.jsondoc.canonical import dumps, loads
+    from kbstore.jsondoc.make_patch import make_patch
+    from kbstore.jsondoc.patch import apply_patch
     from kbstore.store import Store
-    from kbstore.valuediff import make_patch
-    from kbstore.version import Version
     from kbstore.versioner import KnowledgeBaseVersioner
 
 _HOMES = {
-    "Change": "change",
-    "Diff": "diff",
+    "Change": "history.change",
+    "Diff": "diff.diff",
     "KnowledgeBaseVersioner": "versioner",
     "Store": "store",
-    "Version": "version",
-    "apply_patch": "patch",
-    "dumps": "canonical",
-    "loads": "canonical",
-    "make_patch": "valuediff",
+    "Version": "history.version",
+    "apply_patch": "jsondoc.patch",
+    "dumps": "jsondoc.canonical",
+    "loads": "jsondoc.canonical",
+    "make_patch": "jsondoc.make_patch",
 }
 
 __all__ = [

@@ -1,13 +1,13 @@
 """Errors of kbstore itself, beside those of the backends, which are passed on under the same names.
 
-As in `backends.errors`, there is one class for each different reaction of a caller: fix the input (`InvalidJSON`,
+As in `kbstore.kit.errors`, there is one class for each different reaction of a caller: fix the input (`InvalidJSON`,
 `PointerError`, `PatchError`), look at what others wrote (`ConflictError`), name a version better (`RevisionError`).
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from backends.errors import (
+from kbstore.kit.errors import (
     BackendError,
     CorruptStore,
     DiskFull,
@@ -45,7 +45,7 @@ __all__ = [
 
 
 class DamagedVersion(CorruptStore):
-    """What is stored of one version is damaged. Others may be readable; `kbstore.verify` finds which.
+    """What is stored of one version is damaged. Others may be readable; `kbstore.verify.verify` finds which.
 
     Attributes:
         seq: The version that is damaged.
@@ -124,8 +124,8 @@ class Conflict(NamedTuple):
 
     Attributes:
         pointer: The place.
-        kind: What happened to it: see `kbstore.conflicts`.
-        base: Its value in the base; `kbstore.canonical.MISSING` if there is none, as for the other two.
+        kind: What happened to it: see `kbstore.jsondoc.conflicts`.
+        base: Its value in the base; `kbstore.jsondoc.canonical.MISSING` if there is none, as for the other two.
         ours: Its value in the change that was refused.
         theirs: Its value in the newest version.
     """

@@ -13,34 +13,42 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
-import backends
-from backends.contract import Backend, Collection, Snapshot
-from kbstore.bases import Seen
-from kbstore.change import UNSET, Change, OwnId, check_text, check_write_id, default_author, may_have_landed
-from kbstore.clock import Clock, SystemClock, format_time, pause
-from kbstore.clocknotes import clock_notes
-from kbstore.derived import INDEXES
-from kbstore.document import Base, Document, with_base
+from kbstore import backends
+from kbstore.backends.base import Backend, Collection, Snapshot
+from kbstore.commit.group import GroupWriter, Member, Queue, fail_all
+from kbstore.commit.staging import (
+    Built,
+    name_refused,
+    order_of_restore,
+    proposals_of,
+    refuse_reuse,
+    restores,
+    tree_of,
+)
+from kbstore.commit.writer import Foreign, Proposal
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError, PatchError, ReadOnlyStore, RevisionError
-from kbstore.event import decode_event, event_id
-from kbstore.group import GroupWriter, Member, Queue, fail_all
-from kbstore.log import MAIN_BRANCH, REFS_LOG, Entry, readable_bodies, readable_records
-from kbstore.proposing import Built, name_refused, order_of_restore, proposals_of, refuse_reuse, restores, tree_of
-from kbstore.reader import Reader, refolding
-from kbstore.refs import RefEvent, Refs, decode_ref, no_branch
-from kbstore.revision import check_name
-from kbstore.settings import check_setting
-from kbstore.snapshots import COMPLETE, read_note, usable, worth_keeping
-from kbstore.snapshotter import Snapshotter
-from kbstore.tree.build import root_of
-from kbstore.treepatch import operations_between
-from kbstore.verify import Report, verify_store
-from kbstore.version import Version
-from kbstore.who import Who
-from kbstore.writer import Foreign, Proposal
+from kbstore.history.bases import Seen
+from kbstore.history.branch import MAIN_BRANCH, REFS_LOG, Entry, readable_bodies, readable_records
+from kbstore.history.change import UNSET, Change, OwnId, check_text, check_write_id, default_author, may_have_landed
+from kbstore.history.event import decode_event, event_id
+from kbstore.history.index.authors import Who
+from kbstore.history.reader import Reader, refolding
+from kbstore.history.refs import RefEvent, Refs, decode_ref, no_branch
+from kbstore.history.revision import check_name
+from kbstore.history.settings import check_setting
+from kbstore.history.snapshot_writer import Snapshotter
+from kbstore.history.snapshots import COMPLETE, read_note, usable, worth_keeping
+from kbstore.history.tree_patch import operations_between
+from kbstore.history.version import Version
+from kbstore.jsondoc.document import Base, Document, with_base
+from kbstore.kit.clock import Clock, SystemClock, format_time, pause
+from kbstore.kit.clock_notes import clock_notes
+from kbstore.tree.builder import root_of
+from kbstore.verify.caches import INDEXES
+from kbstore.verify.verify import Report, verify_store
 
 if TYPE_CHECKING:
-    from kbstore.change import PatchLike
+    from kbstore.history.change import PatchLike
 
 
 _BASES = 10
@@ -500,7 +508,7 @@ class Store(Reader):
             name_refused(proposals, head.root, self._nodes, fault)
 
     def graft(self, events: Sequence[Foreign], *, accept_future: bool = False) -> None:
-        """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.transfer`).
+        """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.sync.jsonl`).
 
         Args:
             events: The events, in order.
@@ -945,7 +953,7 @@ class Store(Reader):
     # ---- care -----------------------------------------------------------------------------------------------------
 
     def verify(self, head: str | None = None, **options: Any) -> Report:
-        """Prove from the bytes that the history is whole: see `kbstore.verify.verify_store`."""
+        """Prove from the bytes that the history is whole: see `kbstore.verify.verify.verify_store`."""
         with self._lock:
             return verify_store(self, head=head, **options)
 

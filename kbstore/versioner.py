@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kbstore.clock import Clock
 from kbstore.errors import InvalidJSON, RevisionError
-from kbstore.project import open_for_file
+from kbstore.history.version import Version
+from kbstore.kit.clock import Clock
 from kbstore.store import Store
-from kbstore.taken import BaseUnknown
-from kbstore.version import Version
-from kbstore.workfile import WorkFile, mode_like
-from kbstore.workingcopy import WorkingCopy
+from kbstore.worktree.json_file import WorkFile, mode_like
+from kbstore.worktree.project import open_for_file
+from kbstore.worktree.taken import BaseUnknown
+from kbstore.worktree.working_copy import WorkingCopy
 
 
 class KnowledgeBaseVersioner:

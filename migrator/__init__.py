@@ -8,12 +8,13 @@ loaded when first used, so that a short command stays short.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from migrator._version import __version__
+from kbstore.migrator._version import __version__
 
 if TYPE_CHECKING:
-    from migrator.clock import Clock
-    from migrator.database import DatabaseMigrator, Entry
-    from migrator.errors import (
+    from kbstore.migrator.api import DatabaseMigrator, Entry
+    from kbstore.migrator.clock import Clock
+    from kbstore.migrator.doctor import Problem
+    from kbstore.migrator.errors import (
         ChangedError,
         ConnectionFailed,
         LintError,
@@ -25,19 +26,18 @@ if TYPE_CHECKING:
         SplitError,
         StatementFailed,
     )
-    from migrator.inspection import Problem
-    from migrator.outcome import Result
-    from migrator.settings import Settings
-    from migrator.statements import split_statements
+    from kbstore.migrator.outcome import Result
+    from kbstore.migrator.settings import Settings
+    from kbstore.migrator.sql.statements import split_statements
 
 _HOMES = {
     "Clock": "clock",
-    "DatabaseMigrator": "database",
-    "Entry": "database",
-    "Problem": "inspection",
+    "DatabaseMigrator": "api",
+    "Entry": "api",
+    "Problem": "doctor",
     "Result": "outcome",
     "Settings": "settings",
-    "split_statements": "statements",
+    "split_statements": "sql.statements",
 }
 
 __all__ = [
@@ -65,7 +65,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"migrator.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"kbstore.migrator.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from migrator.errors import MigrationError, MigrationFileError
+from kbstore.migrator.errors import MigrationError, MigrationFileError
 
 NAME = re.compile(
     r"(?P<version>\d{8}_\d{6}|\d{3,14}|R)_(?P<slug>[A-Za-z][A-Za-z0-9_-]*?)(?:_(?P<part>rollback|verify))?"
@@ -107,7 +107,7 @@ def open_directory(directory: str | Path) -> Path:
     text = str(directory)
     if not text.startswith(BUILTIN):
         return Path(directory)
-    from migrator.samples import sample_folder
+    from kbstore.migrator.samples import sample_folder
 
     return sample_folder(text.removeprefix(BUILTIN))
 
@@ -347,7 +347,7 @@ def _directive(key: str, value: str, file: str, line: int) -> object:
 
 
 def _refuse_unknown_rules(names: Sequence[str], file: str, line: int) -> None:
-    from migrator.lint import RULES, is_known_rule
+    from kbstore.migrator.lint import RULES, is_known_rule
 
     for name in names:
         if not is_known_rule(name):

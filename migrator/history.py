@@ -24,11 +24,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from migrator._version import __version__
-from migrator.clock import Clock, format_time
-from migrator.engines.contract import DatabaseFault, Engine, Limits
-from migrator.errors import MigrationError, NeedsRepair
-from migrator.files import Migration
+from kbstore.migrator._version import __version__
+from kbstore.migrator.clock import Clock, format_time
+from kbstore.migrator.engines.contract import DatabaseFault, Engine, Limits
+from kbstore.migrator.errors import MigrationError, NeedsRepair
+from kbstore.migrator.files import Migration
 
 TABLE = "schema_migrations"
 LOG = "schema_migrations_log"

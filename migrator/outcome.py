@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from migrator.engines.contract import DatabaseFault
+from kbstore.migrator.engines.contract import DatabaseFault
 
 
 class Direction(NamedTuple):

@@ -7,13 +7,20 @@ split, lint. All findings of one kind are told at once.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from migrator.errors import ChangedError, LintError, MigrationError, MigrationFileError, NeedsRepair, OrderError
-from migrator.files import Migration, Script, find, read_script
-from migrator.history import DONE, HALF_DONE, Record
+from kbstore.migrator.errors import (
+    ChangedError,
+    LintError,
+    MigrationError,
+    MigrationFileError,
+    NeedsRepair,
+    OrderError,
+)
+from kbstore.migrator.files import Migration, Script, find, read_script
+from kbstore.migrator.history import DONE, HALF_DONE, Record
 
 if TYPE_CHECKING:
-    from migrator.lint import Subject
-    from migrator.statements import Statement
+    from kbstore.migrator.lint import Subject
+    from kbstore.migrator.sql.statements import Statement
 
 OUT_OF_ORDER = ("error", "warn", "allow")
 _ANOTHER_TOOLS = ("-- migrate:up", "-- +goose Up", "-- +migrate Up")
@@ -155,7 +162,7 @@ def prepare(migration: Migration, dialect: str) -> Prepared:
     Raises:
         MigrationFileError: Its text cannot be split.
     """
-    from migrator.statements import split
+    from kbstore.migrator.sql.statements import split
 
     script = migration.script
     if any(mark in script.text for mark in _ANOTHER_TOOLS):
@@ -181,7 +188,7 @@ def prepare_rollback(migration: Migration, path: str, dialect: str) -> Prepared:
     Raises:
         MigrationFileError: Its text cannot be split.
     """
-    from migrator.statements import split
+    from kbstore.migrator.sql.statements import split
 
     script = read_script(path)
     return Prepared(migration, script, split(script.text, dialect, name=script.file))
@@ -193,7 +200,7 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
     Raises:
         LintError: A finding that is more than a warning.
     """
-    from migrator.lint import lint
+    from kbstore.migrator.lint import lint
 
     findings = [finding for item in items for finding in lint(lint_subject(item.migration, dialect, item.statements))]
     errors = [str(finding) for finding in findings if finding.level == "error"]
@@ -208,7 +215,7 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
 
 def lint_subject(migration: Migration, dialect: str, statements: "Sequence[Statement] | None" = None) -> "Subject":
     """What the rules have to know of a migration; its statements where it is split already."""
-    from migrator.lint import Subject
+    from kbstore.migrator.lint import Subject
 
     directives = migration.script.directives
     return Subject(

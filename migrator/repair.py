@@ -5,14 +5,14 @@ Nothing here runs SQL of a migration but `retry`; each decision is a line in the
 
 from collections.abc import Mapping, Sequence
 
-from migrator.context import record_catalog
-from migrator.engines import Engine, Limits
-from migrator.errors import ChangedError, MigrationError
-from migrator.files import Migration, find
-from migrator.history import DONE, HALF_DONE, History, Record, hashes_of
-from migrator.outcome import DOWN, UP, Direction, Result
-from migrator.plan import Prepared, prepare, prepare_rollback
-from migrator.runner import Runner
+from kbstore.migrator.engines import Engine, Limits
+from kbstore.migrator.errors import ChangedError, MigrationError
+from kbstore.migrator.files import Migration, find
+from kbstore.migrator.history import DONE, HALF_DONE, History, Record, hashes_of
+from kbstore.migrator.outcome import DOWN, UP, Direction, Result
+from kbstore.migrator.plan import Prepared, prepare, prepare_rollback
+from kbstore.migrator.run.context import record_catalog
+from kbstore.migrator.run.runner import Runner
 
 
 def retry(runner: Runner, engine: Engine, migration: Migration, record: Record | None) -> Result:

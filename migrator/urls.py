@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from migrator.errors import MigrationError
+from kbstore.migrator.errors import MigrationError
 
 DEFAULT_URL = "sqlite:///migrator.db"
 

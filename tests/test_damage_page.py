@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from kbstore.backup import backup_store
 from kbstore.cli.main import run
+from kbstore.sync.backup import backup_store
 from tests.test_readme import ROOT, SESSION, run_session, settled
 
 PAGE = ROOT / "docs" / "damage.md"

@@ -16,7 +16,7 @@ import pytest
 
 import kbstore
 from kbstore import KnowledgeBaseVersioner, apply_patch
-from kbstore.clock import SystemClock
+from kbstore.kit.clock import SystemClock
 from tests.store.support import Ticks
 
 ROOT = Path(__file__).resolve().parent.parent

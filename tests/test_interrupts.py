@@ -20,8 +20,8 @@ main()
 """
 
 
-@pytest.mark.parametrize("package", ["kbstore", "migrator", "health"])
-@pytest.mark.parametrize("module", ["click", "{package}.cli.exits", "{package}.cli.main"])
+@pytest.mark.parametrize("package", ["kbstore", "kbstore.migrator", "kbstore.health"])
+@pytest.mark.parametrize("module", ["click", "{package}.cli.exit_codes", "{package}.cli.main"])
 def test_an_interrupt_while_modules_are_loaded(package: str, module: str) -> None:
     """The program ends with 130, without a word."""
     code = _PRESSED.format(module=module.format(package=package), package=package)

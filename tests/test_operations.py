@@ -74,7 +74,7 @@ def _diverged(session: str, folder: Path) -> str:
 
 def test_the_names_from_python_exist() -> None:
     """What the page calls from Python can be imported; other tools read the file, and their marks do no harm."""
-    code = "from kbstore.backup import backup_store, restore_backup"
+    code = "from kbstore.sync.backup import backup_store, restore_backup"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

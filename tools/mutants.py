@@ -33,11 +33,14 @@ from tools.operators import OPERATORS
 PACKAGES = ("backends", "health", "kbstore", "migrator")
 MODULES = (
     *(f"kbstore/{name}.py" for name in (
-        "event", "log", "refs", "refmerge", "proof", "verify", "writer", "group", "store", "replicate", "transfer",
-        "workfile", "workingcopy", "footprint", "patch", "pointer", "canonical")),
-    "kbstore/tree/*.py", "backends/sqlite/*.py", "backends/s3/*.py",
-    *(f"migrator/{name}.py" for name in ("runner", "transaction", "journal", "applying", "repair", "lexer")),
-    *(f"health/{name}.py" for name in ("engine", "rounds", "alerts", "outbox", "state", "watch")),
+        "store", "commit/*", "history/event", "history/branch", "history/refs", "history/ref_merge", "verify/proof",
+        "verify/verify", "sync/remote", "sync/jsonl", "worktree/json_file", "worktree/working_copy",
+        "jsondoc/read_write_set", "jsondoc/patch", "jsondoc/pointer", "jsondoc/canonical", "tree/*")),
+    "backends/sqlite/**/*.py", "backends/s3/**/*.py",
+    *(f"migrator/{name}.py" for name in (
+        "run/runner", "run/transaction", "run/journal", "operations", "repair", "sql/lexer")),
+    *(f"health/{name}.py" for name in (
+        "run/engine", "run/rounds", "watch/alerts", "watch/outbox", "watch/loop", "state")),
 )  # fmt: skip
 """Where a mutant breaks a promise."""
 FOLDERS = {
@@ -114,7 +117,7 @@ def copy_tree() -> None:
     """Make the copy that is mutated."""
     for name in PACKAGES:
         shutil.rmtree(TREE / name, ignore_errors=True)
-        shutil.copytree(ROOT / name, TREE / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, TREE / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def environment() -> dict[str, str]:

@@ -11,23 +11,36 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from backends.contract import NOTHING, TRUTH, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import BackendError, CorruptStore, ReadOnlyStore, SlotTaken, StoreUnavailable
-from backends.forks import tell_of_forks
-from backends.names import check_address, check_log, check_note, check_write_id
-from backends.s3 import collect, keys, probe
-from backends.s3.cache import Cache
-from backends.s3.chance import Chance, SystemChance
-from backends.s3.check import damage_of_store, logs_below
-from backends.s3.chunks import Chunks
-from backends.s3.client import Client
-from backends.s3.commit import create_slot, put_blob
-from backends.s3.head import read_hint
-from backends.s3.keeper import Keeper
-from backends.s3.log import Log
-from backends.s3.options import Options, parse_location
-from backends.s3.slots import FIRST_BYTES, decode_slot, encode_slot
-from backends.s3.snapshots import Notes, Snapshots
+from kbstore.backends.base import (
+    NOTHING,
+    TRUTH,
+    Chunk,
+    Collection,
+    Damage,
+    Found,
+    Record,
+    Snapshot,
+    StoredRecord,
+    Tail,
+)
+from kbstore.backends.names import check_address, check_log, check_note, check_write_id
+from kbstore.backends.s3 import probe
+from kbstore.backends.s3.cache import gc
+from kbstore.backends.s3.cache.chunk_index import Chunks
+from kbstore.backends.s3.cache.disk_cache import Cache
+from kbstore.backends.s3.cache.snapshots import Notes, Snapshots
+from kbstore.backends.s3.check import damage_of_store, logs_below
+from kbstore.backends.s3.format import keys
+from kbstore.backends.s3.format.slot import FIRST_BYTES, decode_slot, encode_slot
+from kbstore.backends.s3.log.append import create_slot, put_blob
+from kbstore.backends.s3.log.compactor import Keeper
+from kbstore.backends.s3.log.head import read_hint
+from kbstore.backends.s3.log.reader import Log
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import Chance, SystemChance
+from kbstore.backends.s3.transport.url import Options, parse_location
+from kbstore.kit.errors import BackendError, CorruptStore, ReadOnlyStore, SlotTaken, StoreUnavailable
+from kbstore.kit.forks import tell_of_forks
 
 __all__ = ["S3Backend", "create", "open_existing"]
 
@@ -57,7 +70,9 @@ def open_existing(location: str, *, read_only: bool = False, insecure: bool = Fa
 
 
 class S3Backend:
-    """See `backends.contract.Backend` for every method. Threads share it; a fork goes on with connections of its own.
+    """A store on S3, as `kbstore.backends.base.Backend` describes it.
+
+    Threads share it; a fork goes on with connections of its own.
 
     Attributes:
         client: Its requests, for tools that count them.
@@ -118,7 +133,7 @@ class S3Backend:
         self._searched: dict[str, int] = {}
 
     def after_fork(self) -> None:
-        """See `backends.forks.Forked`: what the parent's threads were about to learn is learned anew."""
+        """See `kbstore.kit.forks.Forked`: what the parent's threads were about to learn is learned anew."""
         # Closed here its file would be closed for the parent as well, as far as SQLite's locks go.
         _inherited.append(self._cache)
         self._begin()
@@ -328,24 +343,24 @@ class S3Backend:
         self._check_open()
         if not dry_run:
             self._check_writable()
-        before = collect.size_bytes(self.client)
+        before = gc.size_bytes(self.client)
         logs = self.logs()
         for log in logs_below(self.client, ("log", "pack", "hint", "snap")):
             # Caches of slots that are gone are all that is left of them.
             if not self._log(log).tail().slot:
                 self._log(log).chain.require_nothing()
             self._log(log).chain.require_whole()
-        plan = collect.plan_collection(self.client, self._snapshots, self._store, logs, keep)
+        plan = gc.plan_collection(self.client, self._snapshots, self._store, logs, keep)
         if dry_run:
             packed = sum(self._keeper(log).due_records() for log in logs)
-            return collect.result_of(plan, packed, before, None, {})
-        kept = collect.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token)
+            return gc.result_of(plan, packed, before, None, {})
+        kept = gc.run_plan(self.client, self._snapshots, plan, self._store, self._chance.token)
         packed = 0
         for log in logs:
             self._keeper(log).settle()
             self._log(log).tail()
             packed += self._keeper(log).keep_up(keys.NUMBER_LIMIT)
-        return collect.result_of(plan, packed, before, collect.size_bytes(self.client), kept)
+        return gc.result_of(plan, packed, before, gc.size_bytes(self.client), kept)
 
     def check(self) -> Iterator[Damage]:
         """Read every object and report what is not as written; see `Backend.check`."""
@@ -359,7 +374,7 @@ class S3Backend:
     def size_bytes(self) -> int:
         """Bytes of all objects."""
         self._check_open()
-        return collect.size_bytes(self.client)
+        return gc.size_bytes(self.client)
 
     def settle(self) -> None:
         """Wait for the packs and hints that are being made in the background."""

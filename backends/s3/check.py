@@ -9,18 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backends import packing
-from backends.contract import Damage
-from backends.errors import CorruptStore, StoreUnavailable
-from backends.s3 import head, keys
-from backends.s3.chunks import undo_piece
-from backends.s3.client import Client, Got, Listed, Want
-from backends.s3.keys import SnapshotName
-from backends.s3.objects import checked, read_pieces
-from backends.s3.packlist import listed_packs
-from backends.s3.packs import PackId, decode_pack
-from backends.s3.slots import Piece, Place, Run, decode_slot, split_bodies, whole
-from backends.s3.snapshots import Notes, read_index
+from kbstore.backends import packing
+from kbstore.backends.base import Damage
+from kbstore.backends.s3.cache.chunk_index import undo_piece
+from kbstore.backends.s3.cache.snapshots import Notes, read_index
+from kbstore.backends.s3.format import keys
+from kbstore.backends.s3.format.keys import SnapshotName
+from kbstore.backends.s3.format.pack import PackId, decode_pack
+from kbstore.backends.s3.format.slot import Piece, Place, Run, decode_slot, split_bodies, whole
+from kbstore.backends.s3.log import head
+from kbstore.backends.s3.log.manifest import listed_packs
+from kbstore.backends.s3.log.objects import checked, read_pieces
+from kbstore.backends.s3.transport.client import Client, Got, Listed, Want
+from kbstore.kit.errors import CorruptStore, StoreUnavailable
 
 _AT_ONCE = 32
 _MOST_FOREIGN = 20

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import orjson
 
-from backends.errors import (
+from kbstore.backends.s3.format import keys
+from kbstore.backends.s3.log.append import create_slot
+from kbstore.backends.s3.transport.client import Client, Got, Listed
+from kbstore.backends.s3.transport.errors import Refused, is_transient
+from kbstore.kit.errors import (
     BackendError,
     CorruptStore,
     OutcomeUnknown,
@@ -17,10 +21,6 @@ from backends.errors import (
     StoreUnavailable,
     UnsupportedFormat,
 )
-from backends.s3 import keys
-from backends.s3.client import Client, Got, Listed
-from backends.s3.commit import create_slot
-from backends.s3.refusals import Refused, is_transient
 
 FORMAT = 1
 _log = logging.getLogger("kbstore")

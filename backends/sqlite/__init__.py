@@ -9,26 +9,26 @@ from datetime import datetime
 from itertools import chain
 from typing import Self
 
-from backends.contract import NOTHING, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
-from backends.errors import StoreNotFound
-from backends.sqlite import chunks as packs
-from backends.sqlite import file
-from backends.sqlite.backup import backup, restore
-from backends.sqlite.caches import Caches
-from backends.sqlite.check import damage_of_rows
-from backends.sqlite.check_packs import damage_of_packs
-from backends.sqlite.chunks import Chunks
-from backends.sqlite.collect import collect_garbage
-from backends.sqlite.connection import Connection
-from backends.sqlite.log import Logs
+from kbstore.backends.base import NOTHING, Chunk, Collection, Damage, Found, Record, Snapshot, StoredRecord, Tail
+from kbstore.backends.sqlite import chunks as packs
+from kbstore.backends.sqlite.backup import backup, restore
+from kbstore.backends.sqlite.cache import Caches
+from kbstore.backends.sqlite.check import damage_of_rows
+from kbstore.backends.sqlite.check_packs import damage_of_packs
+from kbstore.backends.sqlite.chunks import Chunks
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.files import store_file
+from kbstore.backends.sqlite.gc import collect_garbage
+from kbstore.backends.sqlite.log import Logs
+from kbstore.kit.errors import StoreNotFound
 
 __all__ = ["SQLiteBackend", "backup", "create", "open_existing", "restore"]
 
 
 def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "SQLiteBackend":  # noqa: ARG001 - for a server
     """Make an empty store at a path and open it; see `backends.create_backend`."""
-    path = file.path_of(location)
-    file.create_file(path, mode)
+    path = store_file.path_of(location)
+    store_file.create_file(path, mode)
     return SQLiteBackend(location)
 
 
@@ -38,10 +38,10 @@ def open_existing(location: str, *, read_only: bool = False, insecure: bool = Fa
 
 
 class SQLiteBackend:
-    """See `backends.contract.Backend` for every method. Threads share it; processes open their own."""
+    """See `kbstore.backends.base.Backend` for every method. Threads share it; processes open their own."""
 
     def __init__(self, location: str, *, read_only: bool = False) -> None:
-        path = file.path_of(location)
+        path = store_file.path_of(location)
         if not str(location):
             raise StoreNotFound("an empty path is not the location of a store", hint="name its file")
         self._location = str(path)
@@ -193,7 +193,7 @@ class SQLiteBackend:
 
     def size_bytes(self) -> int:
         """Bytes of the file and its WAL."""
-        return file.total_bytes(self._connection.real)
+        return store_file.total_bytes(self._connection.real)
 
     def close(self) -> None:
         """Close the connection; see `Backend.close`."""

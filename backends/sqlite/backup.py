@@ -13,17 +13,17 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backends.advice import advice
-from backends.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable
-from backends.forks import parting
-from backends.sqlite import file
-from backends.sqlite.connection import Connection
-from backends.sqlite.drafts import drafting
-from backends.sqlite.faults import code_of, translating
-from backends.sqlite.foreign_journal import refuse_foreign_journal
-from backends.sqlite.foreign_log import refuse_foreign_log
-from backends.sqlite.plain import family
-from backends.sqlite.read_only import ReadOnlyConnection
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.errors import code_of, translating
+from kbstore.backends.sqlite.files import store_file
+from kbstore.backends.sqlite.files.drafts import drafting
+from kbstore.backends.sqlite.files.foreign_journal import refuse_foreign_journal
+from kbstore.backends.sqlite.files.foreign_log import refuse_foreign_log
+from kbstore.backends.sqlite.files.names import family
+from kbstore.backends.sqlite.files.read_only import ReadOnlyConnection
+from kbstore.kit.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNotFound, StoreUnavailable
+from kbstore.kit.forks import parting
+from kbstore.kit.os_errors import advice
 
 _LOG_IN_USE = 128
 _PATIENCE_S = 1.0
@@ -46,16 +46,16 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
         StoreUnavailable: It cannot be written.
         CorruptStore: The store has a trigger that is not ours, or the like: the copy would have it as well.
     """
-    path = file.path_of(location)
-    target = file.path_of(str(target))
+    path = store_file.path_of(location)
+    target = store_file.path_of(str(target))
     if os.path.lexists(target):
         raise StoreExists(f"{target} exists already", hint="name a file that does not exist")
-    found = file.look_at(path)
+    found = store_file.look_at(path)
     reader = _reader(path)
     with _draft(reader, found, target) as draft:
         if check is not None:
             check(str(draft))
-        file.publish(draft, target)
+        store_file.publish(draft, target)
     return target
 
 
@@ -75,8 +75,8 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
         StoreUnavailable: Another process, or another handle of this one, has the store open; nothing was changed.
         CorruptStore: The backup is damaged, or has a trigger that is not ours; nothing was changed.
     """
-    path = Path(os.path.realpath(file.path_of(location)))
-    source = file.path_of(str(source))
+    path = Path(os.path.realpath(store_file.path_of(location)))
+    source = store_file.path_of(str(source))
     if not path.parent.is_dir():
         raise StoreNotFound(f"the folder {path.parent} does not exist", hint="create it first")
     if not os.access(path.parent, os.W_OK):
@@ -98,7 +98,7 @@ def _reader(path: Path) -> ReadOnlyConnection:
     """Open a store whose file is to be copied as it is, with all that a writer of the copy would run."""
     reader = ReadOnlyConnection(path, path.resolve())
     try:
-        file.refuse_foreign_schema(reader.connection, path, writes=True)
+        store_file.refuse_foreign_schema(reader.connection, path, writes=True)
     except BaseException:
         reader.close()
         raise
@@ -108,7 +108,7 @@ def _reader(path: Path) -> ReadOnlyConnection:
 def _backup_reader(source: Path) -> ReadOnlyConnection:
     """Open a backup; what is wrong with it is said of the backup, whatever the store is like."""
     try:
-        file.look_at(source)
+        store_file.look_at(source)
         return _reader(source)
     except StoreNotFound as error:
         raise StoreNotFound(str(error), hint="check the path of the backup; nothing was changed") from error
@@ -160,7 +160,7 @@ def _exclusive(path: Path) -> Iterator[None]:
             keys.enter_context(_lone_log(path))
         else:
             before = path.stat()
-            connection = file.connect_plain(path, "mode=rw")
+            connection = store_file.connect_plain(path, "mode=rw")
             connection.execute(f"PRAGMA busy_timeout={round(1000 * _PATIENCE_S)}")
             connection.execute("PRAGMA application_id").fetchone()
             if not os.path.samestat(before, path.stat()):
@@ -171,7 +171,7 @@ def _exclusive(path: Path) -> Iterator[None]:
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
-            Path(file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
+            Path(store_file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -192,12 +192,12 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 def _is_foreign(path: Path) -> bool:
     """Whether the log beside a file is another file's: SQLite would write it over the file."""
-    log = file.log_of(path)
+    log = store_file.log_of(path)
     try:
-        if file.waiting_bytes(log):
+        if store_file.waiting_bytes(log):
             refuse_foreign_log(path, log)
-        if file.waiting_bytes(file.journal_of(path)):
-            refuse_foreign_journal(path, file.journal_of(path))
+        if store_file.waiting_bytes(store_file.journal_of(path)):
+            refuse_foreign_journal(path, store_file.journal_of(path))
     except StoreUnavailable:
         return True
     return False
@@ -207,8 +207,8 @@ def _is_foreign(path: Path) -> bool:
 def _lone_log(path: Path) -> Iterator[None]:
     """Keep others from the log of a file that SQLite is not asked to open.
 
-    Whoever has a log open holds a shared lock on byte 128 of the file that maps it (https://www.sqlite.org/walformat.html,
-    "locks"); an exclusive one tells that nobody has, and lets nobody in.
+    Whoever has a log open holds a shared lock on byte 128 of the file that maps it
+    (https://www.sqlite.org/walformat.html, "locks"); an exclusive one tells that nobody has, and lets nobody in.
     """
     used = [c for c in parting() if isinstance(c, Connection) and c.is_open and c.real == path]
     if used:
@@ -257,7 +257,7 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
         except OSError:
             member.rename(name)
     draft.replace(path)
-    file.sync_folder(path.parent)
+    store_file.sync_folder(path.parent)
     if linked is not None and not os.path.lexists(linked):
         raise StoreUnavailable(
             f"the backup is at {path}, but {linked}, under which the replaced store was kept, is gone: another program "

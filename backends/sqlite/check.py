@@ -12,15 +12,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from backends.contract import Damage
-from backends.errors import BackendError, CorruptStore, StoreNotFound, StoreUnavailable
-from backends.sqlite import schema
-from backends.sqlite.caches import left_behind
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import body_digest, record_digest
-from backends.sqlite.faults import code_of
-from backends.sqlite.log import Logs
-from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.backends.base import Damage
+from kbstore.backends.sqlite import schema
+from kbstore.backends.sqlite.cache import left_behind
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import body_digest, record_digest
+from kbstore.backends.sqlite.errors import code_of
+from kbstore.backends.sqlite.log import Logs
+from kbstore.backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.kit.errors import BackendError, CorruptStore, StoreNotFound, StoreUnavailable
 
 Part = Callable[[sqlite3.Connection], Iterator[Damage]]
 Row = Sequence[Any]

@@ -4,15 +4,15 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 
-from backends import packing
-from backends.contract import Damage
-from backends.sqlite.caches import note_digest, snapshot_digest
-from backends.sqlite.check import CACHE_TIERS, Row, Table, in_steps, whole
-from backends.sqlite.chunks import prefix_of
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import base_bytes, body_pack_digest, pack_digest
-from backends.sqlite.log import Logs
-from backends.sqlite.schema import NUMBER_MASK
+from kbstore.backends import packing
+from kbstore.backends.base import Damage
+from kbstore.backends.sqlite.cache import note_digest, snapshot_digest
+from kbstore.backends.sqlite.check import CACHE_TIERS, Row, Table, in_steps, whole
+from kbstore.backends.sqlite.chunks import prefix_of
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import base_bytes, body_pack_digest, pack_digest
+from kbstore.backends.sqlite.log import Logs
+from kbstore.backends.sqlite.schema import NUMBER_MASK
 
 _PACKS = 8
 

@@ -14,14 +14,14 @@ from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
-from backends import packing
-from backends.contract import TRUTH, Chunk, Found
-from backends.errors import CorruptStore
-from backends.names import check_address
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import base_bytes, pack_digest
-from backends.sqlite.faults import RESTORE_HINT
-from backends.sqlite.log import Logs
+from kbstore.backends import packing
+from kbstore.backends.base import TRUTH, Chunk, Found
+from kbstore.backends.names import check_address
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import base_bytes, pack_digest
+from kbstore.backends.sqlite.errors import RESTORE_HINT
+from kbstore.backends.sqlite.log import Logs
+from kbstore.kit.errors import CorruptStore
 
 _BATCH = 32
 _BATCH_BYTES = 4 * 1024 * 1024

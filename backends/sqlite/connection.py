@@ -4,7 +4,7 @@ Rules, each with the damage that it prevents:
 
 1. Every use happens under one lock, and no lock or transaction outlives a call, so a slow reader never blocks a writer.
    That holds also for a call that a signal's exception ends.
-2. A connection is never carried over a fork: two processes on one would corrupt the file (see `backends.forks`).
+2. A connection is never carried over a fork: two processes on one would corrupt the file (see `kbstore.kit.forks`).
 3. The file is looked at before each use: a deleted or replaced one is reported, not written into the void. A writer
    looks once more when it has the write lock, since `restore-backup` replaces the file under that lock.
 4. After a failed COMMIT the connection is thrown away, since what it thinks and what the disk holds may differ. A
@@ -20,14 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from backends.errors import OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
-from backends.forks import close_before_forks, leak, parting, was_forked
-from backends.sqlite import file
-from backends.sqlite.faults import FAULTS, code_of, translated
-from backends.sqlite.foreign_log import holds_write, mark_write
-from backends.sqlite.pulse import Pulse
-from backends.sqlite.read_only import ReadOnlyConnection, signature
-from backends.sqlite.shares import is_cut_off, log_lost
+from kbstore.backends.sqlite.errors import FAULTS, code_of, translated
+from kbstore.backends.sqlite.files import store_file
+from kbstore.backends.sqlite.files.foreign_log import holds_write, mark_write
+from kbstore.backends.sqlite.files.read_only import ReadOnlyConnection, signature
+from kbstore.backends.sqlite.interrupts import Pulse
+from kbstore.backends.sqlite.shares import is_cut_off, log_lost
+from kbstore.kit.errors import OutcomeUnknown, ReadOnlyStore, StoreNotFound, StoreUnavailable
+from kbstore.kit.forks import close_before_forks, leak, parting, was_forked
 
 _T = TypeVar("_T")
 
@@ -125,7 +125,7 @@ class Connection:
                         if connection.total_changes != before:
                             mark_write(connection)
                         self._commit(connection, write_id)
-                        self._log_bytes = file.waiting_bytes(file.log_of(self.real))
+                        self._log_bytes = store_file.waiting_bytes(store_file.log_of(self.real))
                     else:
                         result = work(connection)
                         self._commit(connection, None)
@@ -208,15 +208,15 @@ class Connection:
     def _look_at_schema(self, connection: sqlite3.Connection) -> None:
         """Make sure, under the write lock, that writing runs nothing that others added meanwhile."""
         if connection.execute("PRAGMA schema_version").fetchone() != (self._schema,):
-            self._schema = file.refuse_foreign_schema(connection, self.path, writes=True)
+            self._schema = store_file.refuse_foreign_schema(connection, self.path, writes=True)
 
     def _look_again(self, connection: sqlite3.Connection) -> None:
         """Make sure, under the write lock, that what is about to be written is what others will read."""
         if self._identity != self._identify():
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
-        identity, size = file.look_at_log(self.real)
+        identity, size = store_file.look_at_log(self.real)
         if self._log != identity:
-            name = file.log_of(self.real)
+            name = store_file.log_of(self.real)
             raise StoreUnavailable(
                 f"{name} or its -shm was deleted or replaced while {self.path} was open; it holds the newest commits",
                 hint="close every program that has the store open, the one with this message last: it writes them back",
@@ -224,21 +224,21 @@ class Connection:
         if self._is_cut_off(connection, size):
             raise log_lost(str(self.path))
         if not size:  # it may be new; whoever writes first makes its name durable
-            file.sync_names(self.real)
+            store_file.sync_names(self.real)
 
     def _is_cut_off(self, connection: sqlite3.Connection, size: int) -> bool:
         """Whether another program cut off the log, and with it commits: writing it back would mix two states.
 
         Whoever wrote a whole log back may cut it off as well; then the file has the last write.
         """
-        if size >= self._log_bytes or self._log != file.look_at_log(self.real).identity:
+        if size >= self._log_bytes or self._log != store_file.look_at_log(self.real).identity:
             return False
         reads = not connection.in_transaction
         try:
             if reads:
                 connection.execute("BEGIN")  # while this reads, nobody writes the log back beyond it, nor cuts it off
             (number,) = connection.execute("PRAGMA user_version").fetchone()
-            return not holds_write(self.real, file.log_of(self.real), number)
+            return not holds_write(self.real, store_file.log_of(self.real), number)
         except sqlite3.Error as error:
             return is_cut_off(error)
         finally:
@@ -252,7 +252,7 @@ class Connection:
             raise StoreUnavailable(f"the store {self.path} is closed", hint="open it again")
         attached = self._reader is None or not self._reader.detached
         self._let_go()
-        found = file.look_at(self.path)
+        found = store_file.look_at(self.path)
         if self._identity and attached and self._identity[:2] != (found.st_dev, found.st_ino):
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
         self.real = self.path.resolve() if self.path.is_symlink() else self.path
@@ -263,7 +263,7 @@ class Connection:
             connection = self._reader.connection
             self._identity = self._reader.seen or self._identify()
         else:
-            connection, admitted = file.connect(self.path, self.real)
+            connection, admitted = store_file.connect(self.path, self.real)
             self._identity, (self._log, self._log_bytes), self._schema = admitted
             if self._doubtful:
                 self._settle(connection)
@@ -278,7 +278,7 @@ class Connection:
         """Write the log once more, so that nothing written behind it leans on what a failed sync left unwritten."""
         try:
             connection.execute(_WRITE)  # nobody else appends meanwhile
-            file.rewrite_log(self.real)
+            store_file.rewrite_log(self.real)
             connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             connection.close()
@@ -305,7 +305,7 @@ class Connection:
         elif self._reader is not None:
             self._reader.close()
         elif self._connection is not None:
-            size = file.waiting_bytes(file.log_of(self.real))
+            size = store_file.waiting_bytes(store_file.log_of(self.real))
             sound = not self._is_cut_off(self._connection, size)
             if not sound:
                 leak(self._connection)  # the last to close writes the log back
@@ -358,14 +358,14 @@ class Connection:
     # ---- forks ----------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> bool:
-        """Close the connection, unless this thread is in the middle of a use; see `backends.forks.Parting`."""
+        """Close the connection, unless this thread is in the middle of a use; see `kbstore.kit.forks.Parting`."""
         if self._busy:
             return False
         self._let_go()
         return True
 
     def after_fork(self, *, parted: bool) -> None:
-        """Start afresh in a child; see `backends.forks.Parting`."""
+        """Start afresh in a child; see `kbstore.kit.forks.Parting`."""
         self.lock = threading.RLock()
         self._busy = False
         if not parted:

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Callable
 from typing import ParamSpec, cast
 
-from backends import packing
-from backends.errors import CorruptStore
-from backends.sqlite.faults import RESTORE_HINT
+from kbstore.backends import packing
+from kbstore.backends.sqlite.errors import RESTORE_HINT
+from kbstore.kit.errors import CorruptStore
 
 _P = ParamSpec("_P")
 _EQUALS_NONE = cast(bytes, "not a digest")

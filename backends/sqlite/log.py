@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from backends import packing
-from backends.contract import Record, StoredRecord, Tail
-from backends.errors import CorruptStore, SlotTaken
-from backends.names import check_log, check_write_id, is_log
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest, record_digest
-from backends.sqlite.faults import RESTORE_HINT
-from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.backends import packing
+from kbstore.backends.base import Record, StoredRecord, Tail
+from kbstore.backends.names import check_log, check_write_id, is_log
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import base_bytes, body_digest, body_pack_digest, record_digest
+from kbstore.backends.sqlite.errors import RESTORE_HINT
+from kbstore.backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.kit.errors import CorruptStore, SlotTaken
 
 _FIRST_BATCH = 64
 _LARGEST_BATCH = 1024

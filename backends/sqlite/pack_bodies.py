@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import zstandard
 
-from backends import packing
-from backends.errors import CorruptStore
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import base_bytes, body_digest, body_pack_digest
-from backends.sqlite.faults import RESTORE_HINT
-from backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.backends import packing
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import base_bytes, body_digest, body_pack_digest
+from kbstore.backends.sqlite.errors import RESTORE_HINT
+from kbstore.backends.sqlite.schema import NUMBER_MASK, ORDINAL_SHIFT
+from kbstore.kit.errors import CorruptStore
 
 _ROWS = 256
 _GAIN = 0.95

@@ -2,9 +2,9 @@
 
 What is repacked: every pack as first written, and cold ones that are short and that nothing leans on, so that often
 collecting leaves no crumbs. Chunks keep their order, which is the order in which they are read, and lean on the
-store's first pack where that helps. But long texts that resemble each other (`backends.families`) stand together, and
-later ones lean on the first pack of their family, so that an edit costs the edit. The work is cut into windows, each
-moved in one transaction.
+store's first pack where that helps. But long texts that resemble each other (`kbstore.backends.families`) stand
+together, and later ones lean on the first pack of their family, so that an edit costs the edit. The work is cut into
+windows, each moved in one transaction.
 """
 
 import hashlib
@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from backends import packing
-from backends.contract import TRUTH, Chunk
-from backends.errors import CorruptStore
-from backends.families import sketch
-from backends.sqlite.chunks import insert_packs, prefix_of
-from backends.sqlite.connection import Connection
-from backends.sqlite.digests import base_bytes, pack_digest
-from backends.sqlite.faults import RESTORE_HINT
-from backends.sqlite.schema import MOVED
+from kbstore.backends import packing
+from kbstore.backends.base import TRUTH, Chunk
+from kbstore.backends.families import sketch
+from kbstore.backends.sqlite.chunks import insert_packs, prefix_of
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.digests import base_bytes, pack_digest
+from kbstore.backends.sqlite.errors import RESTORE_HINT
+from kbstore.backends.sqlite.schema import MOVED
+from kbstore.kit.errors import CorruptStore
 
 _WINDOW_BYTES = 32 * 1024 * 1024
 _LONG_BYTES = 8 * 1024

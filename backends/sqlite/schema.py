@@ -102,7 +102,7 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    # The first mark of a write: see `backends.sqlite.foreign_log`.
+    # The first mark of a write: see `kbstore.backends.sqlite.files.foreign_log`.
     (number,) = connection.execute("SELECT random() & 1073741823").fetchone()
     connection.execute(f"PRAGMA user_version={number:d}")
     for statement in statements():

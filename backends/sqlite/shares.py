@@ -10,7 +10,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from backends.errors import StoreUnavailable
+from kbstore.kit.errors import StoreUnavailable
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from health.specs import registry
+from kbstore.health.check_registry import registry
 
 
 def built_in(name: str, **fields: Any) -> Callable[[Any], Any]:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from health.checks import built_in
-from health.context import Context
-from health.errors import NotConfigured
-from health.model import Result, counted
+from kbstore.health.checks import built_in
+from kbstore.health.context import Context
+from kbstore.health.errors import NotConfigured
+from kbstore.health.model import Result, counted
 
 if TYPE_CHECKING:
-    from migrator import DatabaseMigrator
-    from migrator.engines import Engine
+    from kbstore.migrator import DatabaseMigrator
+    from kbstore.migrator.engines import Engine
 
 _SHOWN = 20
 
@@ -47,7 +47,7 @@ def pending(ctx: Context) -> Result:
 @built_in("migrations.dirty", tags={"ready"}, timeout=10, needs=("db.connect",), fall=1)
 def dirty(ctx: Context) -> Result:
     """No migration stands half done."""
-    from migrator.history import HALF_DONE
+    from kbstore.migrator.history import HALF_DONE
 
     half = [entry for entry in _migrator(ctx).status() if entry.state in HALF_DONE]
     if not half:
@@ -110,9 +110,9 @@ def open_engine(ctx: Context) -> Iterator["Engine"]:
         MigrationError: It cannot be reached, or there is none.
     """
     url = ctx.database_url
-    from migrator.engines import make_engine
-    from migrator.errors import ConnectionFailed
-    from migrator.urls import parse_url
+    from kbstore.migrator.engines import make_engine
+    from kbstore.migrator.errors import ConnectionFailed
+    from kbstore.migrator.urls import parse_url
 
     parsed = parse_url(url)
     if parsed.dialect == "sqlite" and not Path(parsed.database).is_file():
@@ -127,7 +127,7 @@ def _migrator(ctx: Context) -> "DatabaseMigrator":
     url = ctx.database_url
     if not ctx.targets.migrations:
         raise NotConfigured("no folder of migrations is configured", hint="set targets.migrations")
-    from migrator import DatabaseMigrator
+    from kbstore.migrator import DatabaseMigrator
 
     return DatabaseMigrator(url, ctx.targets.migrations)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from health.checks import built_in, spell
-from health.context import Context
-from health.model import Result
+from kbstore.health.checks import built_in, spell
+from kbstore.health.context import Context
+from kbstore.health.model import Result
 
 if TYPE_CHECKING:
-    from kbstore.log import Entry, Line
-    from kbstore.snapshots import Note
+    from kbstore.history.branch import Entry, Line
+    from kbstore.history.snapshots import Note
     from kbstore.store import Store
 
 _VERIFY = "run: kbstore verify"
@@ -128,7 +128,7 @@ def snapshot(ctx: Context) -> Result:
 
 def _snapshots(store: "Store") -> "dict[int, Note | None]":
     """The snapshots that readers use, by version; None for one that is not of its version's document."""
-    from kbstore.snapshots import read_note, usable
+    from kbstore.history.snapshots import read_note, usable
 
     found: dict[int, Note | None] = {}
     for segment in store.line.segments:
@@ -148,10 +148,10 @@ def _snapshots(store: "Store") -> "dict[int, Note | None]":
 
 def _compared(store: "Store", found: "dict[int, Note | None]", before: int, seq: int, most_events: int) -> Result:
     """Whether the snapshot of a version is whole, and what the events since the one before it lead to."""
-    from kbstore.event import decode_body
-    from kbstore.tree.draft import Draft
-    from kbstore.tree.nodes import Nodes
-    from kbstore.tree.read import materialise
+    from kbstore.history.event import decode_body
+    from kbstore.tree.editor import Draft
+    from kbstore.tree.node_store import Nodes
+    from kbstore.tree.reader import materialise
 
     notes = {each: note for each, note in found.items() if note is not None}
     note = notes[seq]

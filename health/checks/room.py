@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from health.checks import built_in, spell
-from health.context import Context
-from health.errors import NotConfigured
-from health.model import Result, Status
+from kbstore.health.checks import built_in, spell
+from kbstore.health.context import Context
+from kbstore.health.errors import NotConfigured
+from kbstore.health.model import Result, Status
 
 
 @built_in(

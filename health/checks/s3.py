@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from health.checks import built_in
-from health.context import Context
-from health.errors import NotConfigured
-from health.model import Result, Status
+from kbstore.health.checks import built_in
+from kbstore.health.context import Context
+from kbstore.health.errors import NotConfigured
+from kbstore.health.model import Result, Status
 
 if TYPE_CHECKING:
-    from backends.s3.client import Client
+    from kbstore.backends.s3.transport.client import Client
 
 _PATIENCE_S = 5.0
 
@@ -27,7 +27,7 @@ def latency(ctx: Context) -> Result:
     """Small requests are answered quickly: the 95th percentile of some."""
     limits = ctx.thresholds
     with open_client(ctx) as client:
-        from backends.s3 import probe
+        from kbstore.backends.s3 import probe
 
         # The first also makes the connection, which later ones do not pay for.
         probe.read_marker(client)
@@ -52,7 +52,7 @@ def latency(ctx: Context) -> Result:
 def conditional(ctx: Context) -> Result:
     """The server refuses to create the store's marker a second time; a server that does not could lose commits."""
     with open_client(ctx) as client:
-        from backends.s3 import probe
+        from kbstore.backends.s3 import probe
 
         probe.require_still(client)
     return Result.healthy("a second create of the same object is refused")
@@ -65,7 +65,7 @@ def bucket(ctx: Context) -> Result:
     Options: ``versioning = "optional"`` where it is not wanted.
     """
     with open_client(ctx) as client:
-        from backends.s3.bucket import read_bucket
+        from kbstore.backends.s3.transport.bucket import read_bucket
 
         state = read_bucket(client)
         place = client.options.place
@@ -93,9 +93,9 @@ def open_client(ctx: Context) -> Iterator["Client"]:
         raise NotConfigured("no S3 store is configured")
     from dataclasses import replace
 
-    from backends.s3.chance import SystemChance
-    from backends.s3.client import Client
-    from backends.s3.options import parse_location
+    from kbstore.backends.s3.transport.client import Client
+    from kbstore.backends.s3.transport.clock import SystemChance
+    from kbstore.backends.s3.transport.url import parse_location
 
     options = parse_location(location)
     client = Client(replace(options, timeout=min(options.timeout, _PATIENCE_S)), SystemChance())

@@ -1,8 +1,8 @@
 """Whether the store can be used: opened, written to, read, and whether its newest version is as new as it should be."""
 
-from health.checks import ago, built_in
-from health.context import Context
-from health.model import Result, Status, counted
+from kbstore.health.checks import ago, built_in
+from kbstore.health.context import Context
+from kbstore.health.model import Result, Status, counted
 
 PROBE = "health/probe"
 """The name of the one note that `store.write_probe` writes; it is a cache, and never in a log."""

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from backends.errors import KBStoreError
-from health.context import Context
-from health.errors import NotConfigured
-from migrator.errors import MigrationError
+from kbstore.health.context import Context
+from kbstore.health.errors import NotConfigured
+from kbstore.kit.errors import KBStoreError
+from kbstore.migrator.errors import MigrationError
 
 # An SQLite file has no clock of its own.
 _EPOCH = {
@@ -52,10 +52,10 @@ def _newest_version(ctx: Context) -> Time | None:
 
 
 def _s3(ctx: Context) -> Time | None:
-    from health.checks.s3 import open_client
+    from kbstore.health.checks.s3 import open_client
 
     with open_client(ctx) as client:
-        from backends.s3.bucket import server_time
+        from kbstore.backends.s3.transport.bucket import server_time
 
         before = ctx.clock.now()
         there = server_time(client)
@@ -65,7 +65,7 @@ def _s3(ctx: Context) -> Time | None:
 
 
 def _database(ctx: Context) -> Time | None:
-    from health.checks.database import open_engine
+    from kbstore.health.checks.database import open_engine
 
     with open_engine(ctx) as engine:
         sql = _EPOCH.get(engine.dialect)

@@ -1,10 +1,10 @@
 """Whether what must happen from time to time does (restore drills, rounds of `health watch`), and what time it is."""
 
-from health.checks import ago, built_in
-from health.context import Context
-from health.errors import NotConfigured
-from health.model import Result, Status
-from kbstore.clock import parse_time
+from kbstore.health.checks import ago, built_in
+from kbstore.health.context import Context
+from kbstore.health.errors import NotConfigured
+from kbstore.health.model import Result, Status
+from kbstore.kit.clock import parse_time
 
 _ROUND_S = 60.0
 """What a round may take before its lateness means anything."""
@@ -47,7 +47,7 @@ def heartbeat(ctx: Context) -> Result:
 @built_in("clock", timeout=10, impact="degraded", thresholds=("clock_degraded_s", "clock_unhealthy_s"))
 def clock(ctx: Context) -> Result:
     """This machine's clock agrees with the newest version, with S3 and with the database."""
-    from health.checks.times import times
+    from kbstore.health.checks.times import times
 
     found = times(ctx)
     if not found:

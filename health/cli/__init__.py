@@ -20,12 +20,12 @@ def main() -> NoReturn:
     waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if waits:
         signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
-    from health.process import start_early
-    from kbstore.clock import SystemClock
+    from kbstore.health.run.process import start_early
+    from kbstore.kit.clock import SystemClock
 
     early = start_early(SystemClock().token()) if "check" in sys.argv[1:] and "--help" not in sys.argv else None
     try:
-        from health.cli.main import run
+        from kbstore.health.cli.main import run
 
         globals()["main"] = main  # the module of that name took the place of this function when it was loaded
         if waits:
@@ -40,6 +40,6 @@ def main() -> NoReturn:
 def __getattr__(name: str) -> object:
     if name != "commands":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from health.cli.main import commands
+    from kbstore.health.cli.main import commands
 
     return commands

@@ -12,21 +12,21 @@ from typing import Any
 
 import click
 
-from health.cli import exits
-from health.cli.session import Session, shared_options
-from health.process import Early
+from kbstore.health.cli import exit_codes
+from kbstore.health.cli.session import Session, shared_options
+from kbstore.health.run.process import Early
 
 COMMANDS = {
-    "check": "look",
-    "list": "look",
-    "explain": "look",
-    "watch": "stay",
-    "serve": "stay",
-    "history": "past",
-    "note": "past",
-    "silence": "past",
-    "fix": "mend",
-    "drill": "mend",
+    "check": "read",
+    "list": "read",
+    "explain": "read",
+    "watch": "services",
+    "serve": "services",
+    "history": "history",
+    "note": "history",
+    "silence": "history",
+    "fix": "fix",
+    "drill": "fix",
 }
 """The module of each command, in the order of ``health --help``."""
 
@@ -42,7 +42,9 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"health.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
+        command: click.Command = getattr(
+            import_module(f"kbstore.health.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command"
+        )
         return command
 
     def make_context(
@@ -54,7 +56,7 @@ class Commands(click.Group):
         except click.UsageError as fault:
             if parent is None:
                 raise
-            raise click.exceptions.Exit(exits.report(fault)) from fault
+            raise click.exceptions.Exit(exit_codes.report(fault)) from fault
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does, but what fails under another program ends with this program's code."""
@@ -67,7 +69,7 @@ class Commands(click.Group):
         except (Exception, KeyboardInterrupt) as fault:
             if os.environ.get("KBSTORE_TRACEBACK"):
                 raise
-            raise click.exceptions.Exit(exits.report(fault)) from fault
+            raise click.exceptions.Exit(exit_codes.report(fault)) from fault
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -117,11 +119,11 @@ def run(arguments: Sequence[str] | None = None, *, early: Early | None = None) -
     except BrokenPipeError:
         # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.HEALTHY
+        return exit_codes.HEALTHY
     except Exception as fault:
         if os.environ.get("KBSTORE_TRACEBACK"):
             raise
-        return exits.report(fault)
+        return exit_codes.report(fault)
     except KeyboardInterrupt as fault:
-        return exits.report(fault)
-    return code if isinstance(code, int) else exits.HEALTHY
+        return exit_codes.report(fault)
+    return code if isinstance(code, int) else exit_codes.HEALTHY

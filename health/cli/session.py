@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 import click
 
-from backends.hosts import INSECURE
-from health.engine import Engine
-from health.errors import StateError
-from health.process import Early
-from health.settings import Settings
-from health.state import State
+from kbstore.health.errors import StateError
+from kbstore.health.run.engine import Engine
+from kbstore.health.run.process import Early
+from kbstore.health.settings import Settings
+from kbstore.health.state import State
+from kbstore.kit.hosts import INSECURE
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_KEY = "health.cli.session"
+_KEY = "kbstore.health.cli.session"
 
 
 class Session:
@@ -40,7 +40,7 @@ class Session:
         Raises:
             ConfigError: It cannot be used.
         """
-        from health.config import load
+        from kbstore.health.config import load
 
         return load(
             Path.cwd(),

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from health.model import Report
+from kbstore.health.model import Report
 
 _HOMES = {
     "text": "text",
@@ -26,6 +26,6 @@ def render(report: Report, form: str, *, color: bool = False, width: int = 100) 
         color: Colour it; only text can.
         width: Columns to write in; only text cares.
     """
-    module: Any = import_module(f"health.formats.{_HOMES[form]}")
+    module: Any = import_module(f"kbstore.health.formats.{_HOMES[form]}")
     text: str = module.render(report, color=color, width=width) if form == "text" else module.render(report)
     return text

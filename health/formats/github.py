@@ -3,8 +3,8 @@
 Source: GitHub Actions documentation, "Workflow commands", with the escapes of the toolkit's ``command.ts``.
 """
 
-from health.model import NOTHING_RAN, Report, Status
-from kbstore.render.escape import visible
+from kbstore.health.model import NOTHING_RAN, Report, Status
+from kbstore.kit.escape import visible
 
 
 def render(report: Report) -> str:

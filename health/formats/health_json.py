@@ -6,10 +6,10 @@ Source: draft-inadarei-api-health-check-06, sections 3 and 4.
 import json
 from typing import Any
 
-from health.model import Outcome, Report, Status, counted, rfc3339
-from health.units import split_unit
 from kbstore._version import __version__
-from kbstore.render.escape import visible_json
+from kbstore.health.model import Outcome, Report, Status, counted, rfc3339
+from kbstore.health.units import split_unit
+from kbstore.kit.escape import visible_json
 
 MEDIA_TYPE = "application/health+json"
 

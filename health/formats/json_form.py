@@ -2,8 +2,8 @@
 
 import json
 
-from health.model import Report
-from kbstore.render.escape import visible_json
+from kbstore.health.model import Report
+from kbstore.kit.escape import visible_json
 
 
 def render(report: Report) -> str:

@@ -3,8 +3,8 @@
 Source: Monitoring Plugins Development Guidelines, sections "Plugin Output" and "Performance data".
 """
 
-from health.model import NOTHING_RAN, Report, Status, counted
-from kbstore.render.escape import visible
+from kbstore.health.model import NOTHING_RAN, Report, Status, counted
+from kbstore.kit.escape import visible
 
 _WORDS = {Status.HEALTHY: "OK", Status.DEGRADED: "WARNING", Status.UNHEALTHY: "CRITICAL"}
 _UNITS = {"_s": "s", "_bytes": "B"}

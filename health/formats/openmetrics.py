@@ -5,8 +5,8 @@ Source: OpenMetrics 1.0 (RFC draft-ietf-opsawg-openmetrics), sections on the tex
 
 from collections.abc import Iterator
 
-from health.model import Outcome, Report, Status
-from health.units import split_unit
+from kbstore.health.model import Outcome, Report, Status
+from kbstore.health.units import split_unit
 
 MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 

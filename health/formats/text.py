@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from health.model import NOTHING_RAN, Outcome, Report, Status, rfc3339
-from kbstore.render.escape import visible
+from kbstore.health.model import NOTHING_RAN, Outcome, Report, Status, rfc3339
+from kbstore.kit.escape import visible
 
 _MARKS = {Status.HEALTHY: "ok", Status.DEGRADED: "degraded", Status.UNHEALTHY: "UNHEALTHY", Status.SKIPPED: "skipped"}
 _COLORS = {Status.HEALTHY: "32", Status.DEGRADED: "33", Status.UNHEALTHY: "1;31", Status.SKIPPED: "2"}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kbstore.change import default_author
+from kbstore.history.change import default_author
 
 
 def author_of(option: str | None, configured: str, folder: Path) -> str:

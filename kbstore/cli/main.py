@@ -13,36 +13,36 @@ from typing import Any
 import click
 
 from kbstore._version import __version__
-from kbstore.cli import exits
+from kbstore.cli import exit_codes
 from kbstore.cli.options import with_shared_options
 from kbstore.cli.session import Session
 
 COMMANDS = {
-    "init": "start",
+    "init": "init",
     "status": "work",
     "commit": "work",
-    "log": "look",
-    "show": "look",
-    "diff": "difference",
+    "log": "history",
+    "show": "history",
+    "diff": "diff",
     "checkout": "work",
     "restore": "work",
     "lost": "lost",
     "update": "work",
-    "mv": "moving",
-    "get": "look",
-    "tag": "names",
-    "branch": "names",
+    "mv": "mv",
+    "get": "history",
+    "tag": "refs",
+    "branch": "refs",
     "apply": "work",
-    "import": "carry",
-    "export": "carry",
+    "import": "transfer",
+    "export": "transfer",
     "clone": "remote",
     "push": "remote",
     "pull": "remote",
     "config": "config",
     "trust": "trust",
-    "verify": "care",
-    "salvage": "care",
-    "gc": "care",
+    "verify": "maintenance",
+    "salvage": "maintenance",
+    "gc": "maintenance",
     "backup": "backup",
     "restore-backup": "backup",
     "completion": "completion",
@@ -65,7 +65,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, or None."""
         if cmd_name in COMMANDS:
-            module = import_module(f"kbstore.cli.{COMMANDS[cmd_name]}")
+            module = import_module(f"kbstore.cli.commands.{COMMANDS[cmd_name]}")
             known: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
             return known
         for point in _added():
@@ -132,12 +132,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _flushed(end.exit_code, session)
     except BrokenPipeError:
         _drop_output()
-        return exits.DONE
+        return exit_codes.DONE
     except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("KBSTORE_TRACEBACK"):
             raise
-        return _flushed(exits.report(fault, session), session)
-    return exits.DONE
+        return _flushed(exit_codes.report(fault, session), session)
+    return exit_codes.DONE
 
 
 def _prepare_streams() -> None:
@@ -155,7 +155,7 @@ def _flushed(code: int, session: Session) -> int:
     except BrokenPipeError:
         _drop_output()
     except OSError as fault:
-        return exits.report(fault, session)
+        return exit_codes.report(fault, session)
     return code
 
 

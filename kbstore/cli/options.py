@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
-from backends.hosts import INSECURE
 from kbstore.cli.session import Session
 from kbstore.errors import KBStoreError
-from kbstore.render.escape import visible
+from kbstore.kit.escape import visible
+from kbstore.kit.hosts import INSECURE
 
 _Command = TypeVar("_Command", bound=click.Command)
 _OFFERED_VERSIONS = 20

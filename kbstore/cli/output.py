@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-from kbstore.render.escape import visible, visible_json
+from kbstore.kit.escape import visible, visible_json
 
 SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
@@ -48,7 +48,7 @@ def brief(text: str) -> str:
     shown = visible(text)
     if len(shown) <= _BRIEF_LINES * width() or not on_terminal():
         return shown
-    from kbstore.render.excerpt import cut
+    from kbstore.diff.render.excerpt import cut
 
     return cut(shown, _BRIEF_LINES * width())
 

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import click
 
-from backends.names import MAX_WRITE_ID
-from backends.private import make_private_folder
-from kbstore.canonical import encode
-from kbstore.change import FreshId, OwnId
+from kbstore.backends.names import MAX_WRITE_ID
 from kbstore.cli.output import note
 from kbstore.cli.session import Session
-from kbstore.clock import SystemClock
 from kbstore.errors import OutcomeUnknown
-from kbstore.filestatus import FileNotWritten
-from kbstore.project import is_url
+from kbstore.history.change import FreshId, OwnId
+from kbstore.jsondoc.canonical import encode
+from kbstore.kit.clock import SystemClock
+from kbstore.kit.private_files import make_private_folder
 from kbstore.store import Store
+from kbstore.worktree.project import is_url
+from kbstore.worktree.status import FileNotWritten
 
 _COUNTS_S = 7 * 24 * 3600
 _AT_ONCE = 100

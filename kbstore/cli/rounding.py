@@ -4,11 +4,11 @@ from collections.abc import Container, Iterable, Iterator
 
 import orjson
 
-from kbstore.canonical import loads_rounded
 from kbstore.cli.output import note
 from kbstore.errors import InvalidJSON
-from kbstore.pointer import shorten
-from kbstore.render.escape import visible
+from kbstore.jsondoc.canonical import loads_rounded
+from kbstore.jsondoc.pointer import shorten
+from kbstore.kit.escape import visible
 
 _SHOWN_PLACES = 10
 
@@ -21,7 +21,7 @@ def warn_rounded(source: str, text: bytes, known: Container[str] = ()) -> None:
         text: A valid JSON text.
         known: Literals that were accepted before.
     """
-    from kbstore.scanner import locate_inexact
+    from kbstore.jsondoc.diagnose.text import locate_inexact
 
     places = locate_inexact(text, _SHOWN_PLACES + 1, known)
     note(f"warning: {visible(source)} has numbers with more digits than a double; they were rounded")

@@ -11,21 +11,21 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from backends.trust import Untrusted, refuse_foreign, refuse_foreign_target, refuse_foreign_url
-from kbstore import newest
-from kbstore.canonical import JSON
 from kbstore.cli.author import author_of
 from kbstore.cli.output import warn
 from kbstore.cli.rounding import warn_rounded
 from kbstore.errors import DamagedVersion, DiskFull, KBStoreError, ReadOnlyStore, RevisionError, StoreNotFound
-from kbstore.log import MAIN_BRANCH
-from kbstore.lost import LostFiles
-from kbstore.project import FOLDER, Project, is_url, project_of
-from kbstore.refs import Refs
-from kbstore.render.escape import visible
+from kbstore.history.branch import MAIN_BRANCH
+from kbstore.history.refs import Refs
+from kbstore.jsondoc.canonical import JSON
+from kbstore.kit.escape import visible
+from kbstore.kit.trust import Untrusted, refuse_foreign, refuse_foreign_target, refuse_foreign_url
 from kbstore.store import Store
-from kbstore.workfile import WorkFile, mode_like
-from kbstore.workingcopy import WorkingCopy
+from kbstore.worktree import newest_seen
+from kbstore.worktree.json_file import WorkFile, mode_like
+from kbstore.worktree.lost import LostFiles
+from kbstore.worktree.project import FOLDER, Project, is_url, project_of
+from kbstore.worktree.working_copy import WorkingCopy
 
 
 class NoFile(KBStoreError):
@@ -157,7 +157,7 @@ class Session:
         with self._opened(author=self.author(author)) as store:
             project = self._keeps_newest()
             if project is not None and not accept:
-                newest.refuse_older(project, store)
+                newest_seen.refuse_older(project, store)
             self._accept = accept
             yield store
 
@@ -180,13 +180,13 @@ class Session:
             damaged = None
             if project is not None:
                 with suppress(KBStoreError):  # what a damaged store has is for the command to say
-                    if (mark := newest.missing(project, store)) is not None:
+                    if (mark := newest_seen.missing(project, store)) is not None:
                         try:
-                            warn([newest.told(mark, store)])
+                            warn([newest_seen.told(mark, store)])
                             self.is_older = True
                         except DamagedVersion as fault:
                             damaged = fault
-                    newest.remember(project, store)
+                    newest_seen.remember(project, store)
             yield store
             if damaged is not None and not judges:
                 raise damaged
@@ -232,7 +232,7 @@ class Session:
         project = self._keeps_newest()
         if project is not None:
             with suppress(KBStoreError):  # a read-only folder costs this note, and no more
-                newest.remember(project, store, always=self._accept)
+                newest_seen.remember(project, store, always=self._accept)
 
     def _keeps_newest(self) -> Project | None:
         """The project whose store is a file, which may be exchanged for an older copy."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kbstore.errors import CorruptStore, PointerError
-from kbstore.pointer import parse_pointer
+from kbstore.jsondoc.pointer import parse_pointer
 
 _Keys = tuple[str, ...]
 _CONTAINERS = frozenset({dict, list})

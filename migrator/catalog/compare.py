@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from migrator.catalog.items import Attributes
-from migrator.catalog.snapshot import Snapshot
+from kbstore.migrator.catalog.items import Attributes
+from kbstore.migrator.catalog.snapshot import Snapshot
 
 
 class Difference(NamedTuple):

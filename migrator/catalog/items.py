@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from migrator.lexer import Kind, lex
+from kbstore.migrator.sql.lexer import Kind, lex
 
 Attributes = dict[str, Any]
 """What is known of an object: names to texts, booleans, or lists of texts. It survives JSON unchanged."""

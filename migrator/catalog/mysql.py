@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from migrator.catalog.items import Connection, Item, rows
+from kbstore.migrator.catalog.items import Connection, Item, rows
 
 _HERE = "SCHEMA = DATABASE()"
 _TABLES = f"""

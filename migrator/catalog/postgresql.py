@@ -7,7 +7,7 @@ Objects of extensions are left out, and so are indexes that only serve a constra
 import json
 from collections.abc import Iterator
 
-from migrator.catalog.items import Connection, Item, rows
+from kbstore.migrator.catalog.items import Connection, Item, rows
 
 # Every branch gives kind, name, attributes as JSON.
 _QUERY = """

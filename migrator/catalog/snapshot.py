@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Collection
 
-from migrator.catalog import mysql, postgresql, sqlite
-from migrator.catalog.items import Attributes, Connection, Reader
-from migrator.lexer import canonical_dialect
+from kbstore.migrator.catalog import mysql, postgresql, sqlite
+from kbstore.migrator.catalog.items import Attributes, Connection, Reader
+from kbstore.migrator.sql.lexer import canonical_dialect
 
 Snapshot = dict[str, dict[str, Attributes]]
 """Kind of object to name to attributes, all sorted; it survives JSON unchanged. An empty database is `{}`."""

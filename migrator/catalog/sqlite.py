@@ -5,8 +5,8 @@ CHECK constraints stand nowhere but in the text of CREATE TABLE, and are read fr
 
 from collections.abc import Iterator
 
-from migrator.catalog.items import Connection, Item, normal_sql, rows
-from migrator.lexer import Kind, Token, lex
+from kbstore.migrator.catalog.items import Connection, Item, normal_sql, rows
+from kbstore.migrator.sql.lexer import Kind, Token, lex
 
 _TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 _OTHERS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL"

@@ -20,7 +20,7 @@ def main() -> NoReturn:
     if waits:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     gc.disable()  # a command is short, and leaves no cycles worth looking for; looking is a tenth of its time
-    from migrator.cli.main import run
+    from kbstore.migrator.cli.main import run
 
     globals()["main"] = main  # the module of that name took the place of this function when it was loaded
     if waits:

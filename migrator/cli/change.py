@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from migrator.cli.options import (
+from kbstore.migrator.cli.options import (
     Session,
     as_json_option,
     backup_options,
@@ -17,8 +17,8 @@ from migrator.cli.options import (
     say,
     say_json,
 )
-from migrator.files import parse_version
-from migrator.outcome import Result
+from kbstore.migrator.files import parse_version
+from kbstore.migrator.outcome import Result
 
 
 @command("new")

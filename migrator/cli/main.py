@@ -7,22 +7,22 @@ from importlib import import_module
 
 import click
 
-from migrator._version import __version__
-from migrator.cli import exits
-from migrator.cli.options import Session, shared_options
+from kbstore.migrator._version import __version__
+from kbstore.migrator.cli import exit_codes
+from kbstore.migrator.cli.options import Session, shared_options
 
 COMMANDS = {
-    "status": "look",
+    "status": "read",
     "up": "change",
     "down": "change",
     "new": "change",
-    "verify": "look",
-    "doctor": "look",
-    "repair": "settle",
-    "baseline": "settle",
-    "lint": "look",
-    "dump": "look",
-    "history": "look",
+    "verify": "read",
+    "doctor": "read",
+    "repair": "repair",
+    "baseline": "repair",
+    "lint": "read",
+    "dump": "read",
+    "history": "read",
 }
 """The module of each command, in the order of ``migrator --help``."""
 
@@ -38,7 +38,9 @@ class Commands(click.Group):
         """The command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"migrator.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command")
+        command: click.Command = getattr(
+            import_module(f"kbstore.migrator.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_command"
+        )
         return command
 
     def resolve_command(
@@ -78,22 +80,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    code = exits.DONE
+    code = exit_codes.DONE
     try:
         # Not `commands.main()`, which ends with 1 where whoever reads the output has enough of it.
         with commands.make_context("migrator", list(sys.argv[1:] if arguments is None else arguments)) as context:
             commands.invoke(context)
     except click.exceptions.NoArgsIsHelpError as bare:
         sys.stderr.write(bare.format_message() + "\n")
-        code = exits.USAGE
+        code = exit_codes.USAGE
     except click.exceptions.Exit as end:
         code = end.exit_code
     except BrokenPipeError:
-        return _quietly(exits.DONE)
+        return _quietly(exit_codes.DONE)
     except (Exception, KeyboardInterrupt) as fault:
         if os.environ.get("MIGRATOR_TRACEBACK"):
             raise
-        code = exits.report(fault)
+        code = exit_codes.report(fault)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from migrator.cli.exits import visible
-from migrator.database import DEFAULT_DIRECTORY, DatabaseMigrator
-from migrator.settings import DEFAULTS, Settings
-from migrator.urls import DEFAULT_URL
+from kbstore.migrator.api import DEFAULT_DIRECTORY, DatabaseMigrator
+from kbstore.migrator.cli.exit_codes import visible
+from kbstore.migrator.settings import DEFAULTS, Settings
+from kbstore.migrator.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from migrator.outcome import Result
+    from kbstore.migrator.outcome import Result
 
 SCHEMA_VERSION = 1
 """Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
@@ -42,7 +42,7 @@ class Session:
         """
         named = self.directory or os.environ.get("MIGRATOR_DIR")
         if named is None and os.path.isdir(DEFAULT_DIRECTORY):  # noqa: PTH112
-            from backends.trust import refuse_foreign
+            from kbstore.kit.trust import refuse_foreign
 
             folder = Path(DEFAULT_DIRECTORY)
             refuse_foreign(folder, os.environ)

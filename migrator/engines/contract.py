@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from migrator.clock import Clock
-from migrator.errors import MigrationError
-from migrator.urls import DatabaseUrl
+from kbstore.migrator.clock import Clock
+from kbstore.migrator.errors import MigrationError
+from kbstore.migrator.urls import DatabaseUrl
 
 Row = tuple[Any, ...]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from backends.hosts import is_local
-from migrator.clock import Clock
-from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
-from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
-from migrator.urls import DatabaseUrl
+from kbstore.kit.hosts import is_local
+from kbstore.migrator.clock import Clock
+from kbstore.migrator.engines.contract import DatabaseFault, Engine, Limits, Row
+from kbstore.migrator.errors import ConnectionFailed, LockTimeout, MigrationError
+from kbstore.migrator.urls import DatabaseUrl
 
 _POLL_S = 0.05
 _SLOWEST_POLL_S = 1.0

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backends.hosts import is_local
-from migrator.clock import Clock
-from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
-from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
-from migrator.urls import DatabaseUrl
+from kbstore.kit.hosts import is_local
+from kbstore.migrator.clock import Clock
+from kbstore.migrator.engines.contract import DatabaseFault, Engine, Limits, Row
+from kbstore.migrator.errors import ConnectionFailed, LockTimeout, MigrationError
+from kbstore.migrator.urls import DatabaseUrl
 
 _LOCK_CLASS = 0x6D696772  # "migr"
 _FRESH = (  # DISCARD ALL in parts, since as a whole it must stand alone

@@ -15,11 +15,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from backends.forks import leak, tell_of_forks
-from migrator.clock import Clock, stopwatch
-from migrator.engines.contract import DatabaseFault, Engine, Limits, Row
-from migrator.errors import ConnectionFailed, LockTimeout, MigrationError
-from migrator.urls import DatabaseUrl
+from kbstore.kit.forks import leak, tell_of_forks
+from kbstore.migrator.clock import Clock, stopwatch
+from kbstore.migrator.engines.contract import DatabaseFault, Engine, Limits, Row
+from kbstore.migrator.errors import ConnectionFailed, LockTimeout, MigrationError
+from kbstore.migrator.urls import DatabaseUrl
 
 KEPT_BACKUPS = 5
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from migrator.lexer import canonical_dialect
-from migrator.lint import locks, rows, transactions  # noqa: F401 - these fill the registry
-from migrator.lint.reading import Reading, Script, read
-from migrator.lint.registry import RULES, Finding
-from migrator.lint.squawk import SQUAWK
-from migrator.statements import Statement
+from kbstore.migrator.lint import locks, rows, transactions  # noqa: F401 - these fill the registry
+from kbstore.migrator.lint.reading import Reading, Script, read
+from kbstore.migrator.lint.registry import RULES, Finding
+from kbstore.migrator.lint.squawk import SQUAWK
+from kbstore.migrator.sql.lexer import canonical_dialect
+from kbstore.migrator.sql.statements import Statement
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from migrator.lint.reading import Reading, Script, contains, starts
-from migrator.lint.registry import rule
+from kbstore.migrator.lint.reading import Reading, Script, contains, starts
+from kbstore.migrator.lint.registry import rule
 
 _POSTGRESQL = ("postgresql",)
 _STABLE = {"NOW", "CURRENT_DATE", "CURRENT_TIMESTAMP", "STATEMENT_TIMESTAMP", "TRANSACTION_TIMESTAMP", "CAST"}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from migrator.boundaries import pieces
-from migrator.lexer import Kind, lex, line_at
+from kbstore.migrator.sql.lexer import Kind, lex, line_at
+from kbstore.migrator.sql.splitter import pieces
 
 _FOLDED = "()"
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
@@ -108,7 +108,7 @@ class Script:
     """A file with what a rule has to know of its surroundings.
 
     Attributes:
-        dialect: One of `migrator.lexer.DIALECTS`.
+        dialect: One of `kbstore.migrator.sql.lexer.DIALECTS`.
         transaction: Whether it is run in one transaction: the database can, and the file does not say otherwise.
         reversible: Whether a rollback stands beside it, or the file says that there cannot be one.
     """
@@ -140,7 +140,8 @@ def read(sql: str, dialect: str, name: str) -> list[Reading]:
     """The statements of a text.
 
     Raises:
-        SplitError: As `migrator.statements.split`, but not for transaction control, for which there is a rule.
+        SplitError: As `kbstore.migrator.sql.statements.split`, but not for transaction control, for which there is a
+        rule.
     """
     return [
         Reading(sql[piece.start : piece.end], line_at(sql, piece.start), dialect)

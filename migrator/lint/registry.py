@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from migrator.lexer import DIALECTS
-from migrator.lint.reading import Reading, Script
+from kbstore.migrator.lint.reading import Reading, Script
+from kbstore.migrator.sql.lexer import DIALECTS
 
 Level = Literal["error", "warning"]
 Check = Callable[[Script], Iterator[tuple[Reading, str]]]

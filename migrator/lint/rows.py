@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from migrator.lint.reading import Reading, Script, starts
-from migrator.lint.registry import rule
+from kbstore.migrator.lint.reading import Reading, Script, starts
+from kbstore.migrator.lint.registry import rule
 
 
 @rule(

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import MigrationError
-from migrator.lint.registry import Finding
+from kbstore.migrator.errors import MigrationError
+from kbstore.migrator.lint.registry import Finding
 
 SQUAWK = "squawk/"
 _TIMEOUT_S = 60

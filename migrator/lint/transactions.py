@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from migrator.lint.reading import Reading, Script
-from migrator.lint.registry import rule
-from migrator.statements import is_transaction_control
+from kbstore.migrator.lint.reading import Reading, Script
+from kbstore.migrator.lint.registry import rule
+from kbstore.migrator.sql.statements import is_transaction_control
 
 _DDL = ("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE")
 _CHECKS = {"FOREIGN_KEY_CHECKS", "UNIQUE_CHECKS", "CHECK_CONSTRAINT_CHECKS", "SESSION_REPLICATION_ROLE"}

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from migrator.errors import MigrationError
+from kbstore.migrator.errors import MigrationError
 
 
 def sample_folder(name: str = "troubleshooting") -> Path:

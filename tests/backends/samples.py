@@ -3,7 +3,7 @@
 import hashlib
 import random
 
-from backends.contract import Backend, Chunk, Record
+from kbstore.backends.base import Backend, Chunk, Record
 
 
 def chunk(data: bytes) -> Chunk:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from backends.contract import TRUTH, Backend, Chunk, Record, StoredRecord, Tail
-from backends.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreUnavailable
+from kbstore.backends.base import TRUTH, Backend, Chunk, Record, StoredRecord, Tail
+from kbstore.kit.errors import CorruptStore, ReadOnlyStore, SlotTaken, StoreUnavailable
 from tests.backends.samples import body, chunk, chunks, everything, fill, furnish, header
 
 Reopen = Callable[..., Backend]

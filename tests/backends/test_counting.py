@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends import create_backend, memory, open_backend
-from backends.contract import Backend, Record
-from backends.counting import CountingBackend
+from kbstore.backends import create_backend, memory, open_backend
+from kbstore.backends.base import Backend, Record
+from kbstore.backends.counting import CountingBackend
 from tests.backends.samples import chunks, fill
 from tests.backends.suite import ContractSuite
 

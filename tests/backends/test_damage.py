@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.contract import Backend, Record
-from backends.errors import BackendError, CorruptStore
-from backends.sqlite import check_packs, pack_chunks
-from backends.sqlite import chunks as sqlite_chunks
-from backends.sqlite.check import Row, Table, in_steps
-from backends.sqlite.connection import Connection
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.base import Backend, Record
+from kbstore.backends.sqlite import check_packs, pack_chunks
+from kbstore.backends.sqlite import chunks as sqlite_chunks
+from kbstore.backends.sqlite.check import Row, Table, in_steps
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.kit.errors import BackendError, CorruptStore
 from tests.backends.samples import chunk, chunks, everything, fill, furnish
 from tests.conftest import LONG
 

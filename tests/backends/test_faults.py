@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends import create_backend, memory, open_backend
-from backends.contract import Backend, Record
-from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
-from backends.faults import FaultyBackend, Rates
+from kbstore.backends import create_backend, memory, open_backend
+from kbstore.backends.base import Backend, Record
+from kbstore.backends.faults import FaultyBackend, Rates
+from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from tests.backends.suite import ContractSuite
 
 NAME = "memory://faulty"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from backends import create_backend
-from backends.errors import StoreUnavailable
-from backends.folders import temporary_folder
-from backends.sqlite import read_only
-from backends.sqlite.read_only import ReadOnlyConnection
+from kbstore.backends import create_backend
+from kbstore.backends.sqlite.files import read_only
+from kbstore.backends.sqlite.files.read_only import ReadOnlyConnection
+from kbstore.kit.errors import StoreUnavailable
+from kbstore.kit.folders import temporary_folder
 from tests.backends.samples import fill
 from tests.backends.test_sqlite_beside import killed
 
@@ -80,7 +80,7 @@ def test_a_copy_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.
         fill(backend, 1)
     killed(path)
     path.with_name("kb.db-shm").unlink()
-    monkeypatch.setattr(read_only.file, "may_write", lambda _: False)
+    monkeypatch.setattr(read_only.store_file, "may_write", lambda _: False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     reader = ReadOnlyConnection.__new__(ReadOnlyConnection)
     with pytest.raises(StoreUnavailable, match="the copy cannot be made") as told:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends import create_backend, memory, open_backend
-from backends.contract import Backend, Chunk, Record
-from backends.errors import StoreExists, StoreNotFound
+from kbstore.backends import create_backend, memory, open_backend
+from kbstore.backends.base import Backend, Chunk, Record
+from kbstore.kit.errors import StoreExists, StoreNotFound
 from tests.backends.samples import chunks
 from tests.backends.suite import ContractSuite
 

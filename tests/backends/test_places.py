@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.contract import Record
-from backends.errors import (
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.base import Record
+from kbstore.backends.sqlite.files import read_only
+from kbstore.kit.errors import (
     BackendError,
     CorruptStore,
     ReadOnlyStore,
@@ -24,8 +25,7 @@ from backends.errors import (
     StoreUnavailable,
     UnsupportedFormat,
 )
-from backends.private import make_private_file
-from backends.sqlite import read_only
+from kbstore.kit.private_files import make_private_file
 from tests.backends.samples import everything, fill, furnish
 
 
@@ -236,9 +236,9 @@ def test_the_folder_may_be_left(store: Path, monkeypatch: pytest.MonkeyPatch, tm
 
 AS_NOBODY = """
 import os, sys
-import backends.sqlite, shutil, subprocess, tempfile, traceback
-from backends import open_backend, create_backend
-from backends.errors import KBStoreError
+import kbstore.backends.sqlite, shutil, subprocess, tempfile, traceback
+from kbstore.backends import open_backend, create_backend
+from kbstore.kit.errors import KBStoreError
 from tests.backends.samples import everything, fill
 if os.geteuid() == 0:
     # After the imports: the interpreter itself may lie where nobody else can read.

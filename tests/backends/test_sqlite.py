@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.contract import Backend, Record
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.base import Backend, Record
 from tests.backends.suite import ContractSuite
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from backends import backup_store, create_backend, folders, open_backend, restore_store
-from backends.contract import Record
-from backends.errors import BackendError, CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
-from backends.sqlite import file
-from backends.sqlite.drafts import DRAFT, drafting
-from backends.sqlite.foreign_log import holds_write
+from kbstore.backends import backup_store, create_backend, open_backend, restore_store
+from kbstore.backends.base import Record
+from kbstore.backends.sqlite.files import store_file as file
+from kbstore.backends.sqlite.files.drafts import DRAFT, drafting
+from kbstore.backends.sqlite.files.foreign_log import holds_write
+from kbstore.kit import folders
+from kbstore.kit.errors import BackendError, CorruptStore, StoreExists, StoreNotFound, StoreUnavailable
 from tests.backends.samples import fill
 
 
@@ -37,7 +38,7 @@ def killed(path: Path, sql: str = "") -> None:
     lines = (
         f"import sqlite3; c = sqlite3.connect({str(path)!r}, isolation_level=None); c.execute({sql!r})"
         if sql
-        else "from backends import open_backend; from tests.backends.samples import fill; "
+        else "from kbstore.backends import open_backend; from tests.backends.samples import fill; "
         f"b = open_backend({str(path)!r}); fill(b, 2, first=b.tail('main').slot + 1)"
     )
     root = str(Path(__file__).parents[2])
@@ -108,7 +109,7 @@ def test_a_draft_that_was_left_is_removed_and_a_live_one_is_kept(store: Path, tm
 def test_the_draft_of_a_killed_maker_is_removed(store: Path, tmp_path: Path) -> None:
     """The lock ends with the process, so nothing is left for longer than until the next that makes a draft."""
     code = (
-        "import os, sys; from pathlib import Path; from backends.sqlite.drafts import drafting\n"
+        "import os, sys; from pathlib import Path; from kbstore.backends.sqlite.files.drafts import drafting\n"
         "with drafting(Path(sys.argv[1])) as draft:\n    draft.write_bytes(b'x'); os._exit(9)"
     )
     root = str(Path(__file__).parents[2])
@@ -330,9 +331,9 @@ def test_a_removed_log_is_named_to_other_programs(store: Path) -> None:
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
     code = (
-        "import sys, backends\n"
+        "import sys\nfrom kbstore import StoreUnavailable, backends\n"
         "try: backends.open_backend(sys.argv[1])\n"
-        "except backends.errors.StoreUnavailable as error: print(error, '/', error.hint)"
+        "except StoreUnavailable as error: print(error, '/', error.hint)"
     )
     for _ in range(2):
         told = subprocess.run(
@@ -421,7 +422,10 @@ def test_a_restore_is_refused_while_the_store_is_open(store: Path, tmp_path: Pat
         [
             sys.executable,
             "-c",
-            f"from backends import open_backend; b = open_backend({str(store)!r}); print(1, flush=True); input()",
+            (
+                f"from kbstore.backends import open_backend; b = open_backend({str(store)!r}); "
+                "print(1, flush=True); input()"
+            ),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -523,7 +527,8 @@ def test_a_restore_over_a_copied_file_that_is_open_is_refused(store: Path, tmp_p
     copy = tmp_path / "copy.db"
     shutil.copy(store, copy)
     code = (
-        f"from backends import open_backend; from tests.backends.samples import fill; b = open_backend({str(store)!r})"
+        "from kbstore.backends import open_backend; from tests.backends.samples import fill; "
+        f"b = open_backend({str(store)!r})"
         "\nfill(b, 2, first=4); print(1, flush=True); input(); fill(b, 1, first=6); b.close()"
     )
     root = str(Path(__file__).parents[2])
@@ -830,7 +835,7 @@ def test_a_log_that_others_write_back_is_not_called_cut_off(store: Path, monkeyp
             assert tool.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         fill(other, 1, first=other.tail("main").slot + 1)
         assert log.stat().st_size > 0
-        monkeypatch.setattr("backends.sqlite.connection.holds_write", beside)
+        monkeypatch.setattr("kbstore.backends.sqlite.connection.holds_write", beside)
         backend.close()
         assert tried
         newest = other.tail("main").slot

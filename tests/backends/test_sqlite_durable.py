@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Record
-from backends.errors import CorruptStore, DiskFull, OutcomeUnknown, StoreUnavailable
-from backends.sqlite import SQLiteBackend, file, schema
-from backends.sqlite.connection import Connection
+from kbstore.backends.base import Record
+from kbstore.backends.sqlite import SQLiteBackend, schema
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.files import store_file
+from kbstore.kit.errors import CorruptStore, DiskFull, OutcomeUnknown, StoreUnavailable
 
 WRITE_ID = "0123456789abcdef"
 
@@ -44,7 +45,7 @@ class Refusing:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """An empty store."""
-    file.create_file(tmp_path / "kb.db")
+    store_file.create_file(tmp_path / "kb.db")
     return tmp_path / "kb.db"
 
 
@@ -243,7 +244,7 @@ def test_a_store_is_made_durably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         connection.set_trace_callback(said.append)
 
     monkeypatch.setattr(schema, "create", watched)
-    file.create_file(tmp_path / "kb.db")
+    store_file.create_file(tmp_path / "kb.db")
     assert levels == [2]
     assert said == ["PRAGMA wal_checkpoint(TRUNCATE)"]  # closing would too, and pass over a failure
     assert synced.calls == [("link", "kb.db"), ("sync", tmp_path.name)]
@@ -252,10 +253,10 @@ def test_a_store_is_made_durably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_name_that_cannot_be_made_durable_is_an_error(tmp_path: Path, synced: Synced) -> None:
     """A folder that cannot be synced on any system is no reason to fail, and a disk that fails is one."""
     synced.fault = errno.EINVAL
-    file.create_file(tmp_path / "one.db")
+    store_file.create_file(tmp_path / "one.db")
     synced.fault = errno.EIO
     with pytest.raises(StoreUnavailable, match=r"two\.db cannot be created: Input/output error"):
-        file.create_file(tmp_path / "two.db")
+        store_file.create_file(tmp_path / "two.db")
 
 
 def test_the_name_of_a_log_is_durable_before_it_holds_anything(path: Path, synced: Synced) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import create_backend, open_backend
+from kbstore.backends import create_backend, open_backend
 from tests.backends.samples import everything, fill, furnish
 
 

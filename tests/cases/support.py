@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import kbstore
-from health.cli.main import run as health_run
 from kbstore.cli.main import run as kbstore_run
-from migrator.cli.main import run as migrator_run
+from kbstore.health.cli.main import run as health_run
+from kbstore.migrator.cli.main import run as migrator_run
 from tests.commands import run_here
 
 PROGRAM = [sys.executable, "-c", "from kbstore.cli import main; main()"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kbstore import Store
-from kbstore.backup import backup_store, restore_backup
 from kbstore.errors import CorruptStore
+from kbstore.sync.backup import backup_store, restore_backup
 from tests.cli.support import Shell
 
 

@@ -382,7 +382,7 @@ def test_a_full_disk_is_named_by_the_export(kb: Shell, monkeypatch: pytest.Monke
             base.execute("PRAGMA max_page_count = 1")
             base.execute("CREATE TABLE x (y)")
 
-    monkeypatch.setattr("kbstore.tables._fill", fill)
+    monkeypatch.setattr("kbstore.sync.sqlite_export._fill", fill)
     told = kb.fails(3, "export", "--sqlite", "kb.sqlite").err.splitlines()
     assert told == ["error: cannot write kb.sqlite: No space left on device", "hint: free disk space, then try again"]
     assert [path.name for path in kb.folder.iterdir() if "sqlite" in path.name] == []

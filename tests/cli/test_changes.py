@@ -362,7 +362,7 @@ def test_checkout_to_another_place(kb: Shell) -> None:
 
 @pytest.mark.parametrize("cache", ["replayed", "snapshot", "collected"])
 def test_a_new_file_has_the_order_of_its_authors(shell: Shell, cache: str) -> None:
-    """Its bytes are the same whatever caches there are; a file that is there keeps its order, new members follow."""
+    """Its bytes are the same for every cache; a file keeps its order, and new members come as in the version."""
     store = str(shell.folder / "kb.db")
     with Store.create(store, {"b": 1, "z": {"y": 1}}) as kb:
         kb.commit(patch=[{"op": "add", "path": "/a", "value": {"d": 1, "c": 2}}])
@@ -379,7 +379,7 @@ def test_a_new_file_has_the_order_of_its_authors(shell: Shell, cache: str) -> No
     there = shell.folder / "there.json"
     there.write_text('{"z": {"y": 1}, "b": 1}')
     shell.ok("--store", store, "--file", "there.json", "checkout", "--force")
-    assert there.read_bytes() == b'{"z": {"y": 1, "x": 2}, "b": 1, "a": {"d": 1, "c": 2}}'
+    assert there.read_bytes() == b'{"z": {"x": 2, "y": 1}, "b": 1, "a": {"d": 1, "c": 2}}'
 
 
 def test_a_file_of_another_kind_is_not_written_over(kb: Shell) -> None:
@@ -513,10 +513,12 @@ def test_a_file_keeps_its_mode_and_its_link(kb: Shell, tmp_path: Path) -> None:
 def test_a_write_protected_file_is_left_alone(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Atomic replacement needs no right to write the file itself; it is asked for all the same."""
     before = kb.file.read_bytes()
-    monkeypatch.setattr("kbstore.workfile.os.access", lambda path, mode: Path(path) != kb.file)  # root may write all
+    monkeypatch.setattr(
+        "kbstore.worktree.json_file.os.access", lambda path, mode: Path(path) != kb.file
+    )  # root may write all
     assert "write-protected" in kb.fails(3, "checkout", "v1").err
     assert f"hint: chmod u+w {kb.file}" in kb.fails(3, "checkout", "v1").err
-    monkeypatch.setattr("kbstore.workfile.os.geteuid", lambda: kb.file.stat().st_uid + 1)
+    monkeypatch.setattr("kbstore.worktree.json_file.os.geteuid", lambda: kb.file.stat().st_uid + 1)
     assert f"belongs to another user (uid {kb.file.stat().st_uid})" in kb.fails(3, "checkout", "v1").err
     assert kb.file.read_bytes() == before
 

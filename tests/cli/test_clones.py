@@ -88,7 +88,7 @@ def test_a_folder_that_holds_something_is_left_alone(kb: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "code"), [("kbstore.store.Store.graft", 3), ("kbstore.workingcopy.WorkingCopy.take", 13)]
+    ("failing", "code"), [("kbstore.store.Store.graft", 3), ("kbstore.worktree.working_copy.WorkingCopy.take", 13)]
 )
 def test_a_working_copy_that_was_cut_short_goes_on(
     kb: Shell, monkeypatch: pytest.MonkeyPatch, failing: str, code: int

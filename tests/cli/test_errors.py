@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.sqlite import schema
 from kbstore import KnowledgeBaseVersioner
-from kbstore.cli import exits
+from kbstore.backends.sqlite import schema
+from kbstore.cli import exit_codes
 from kbstore.cli.main import COMMANDS
 from kbstore.errors import OutcomeUnknown
 from kbstore.store import Store
@@ -28,14 +28,22 @@ PATCH = b'[{"op": "add", "path": "/x", "value": 1}]'
 
 
 def test_the_documented_table_is_the_one_of_the_code() -> None:
-    """Codes and their meaning stand in `docs/cli.md` as in `kbstore/cli/exits.py`; and nowhere else."""
-    assert exits.__doc__
-    here = dict(re.findall(r"^(\d+) {2,}(.*)$", exits.__doc__, re.MULTILINE))
+    """Codes and their meaning stand in `docs/cli.md` as in `kbstore/cli/exit_codes.py`; and nowhere else."""
+    assert exit_codes.__doc__
+    here = dict(re.findall(r"^(\d+) {2,}(.*)$", exit_codes.__doc__, re.MULTILINE))
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     there = dict(re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE))
     assert {code: meaning.replace("``", "`") for code, meaning in here.items()} == there
-    codes = [exits.DONE, exits.DIFFERENCES, exits.USAGE, exits.FAILED, exits.NO_STORE, exits.CONFLICT, exits.UNKNOWN]
-    codes += [exits.LANDED, exits.INTERRUPTED]
+    codes = [
+        exit_codes.DONE,
+        exit_codes.DIFFERENCES,
+        exit_codes.USAGE,
+        exit_codes.FAILED,
+        exit_codes.NO_STORE,
+        exit_codes.CONFLICT,
+        exit_codes.UNKNOWN,
+    ]
+    codes += [exit_codes.LANDED, exit_codes.INTERRUPTED]
     assert [int(code) for code in here] == codes == [0, 1, 2, 3, 10, 11, 12, 13, 130]
 
 
@@ -141,7 +149,7 @@ def test_an_ambiguous_revision_lists_what_it_could_mean(kb: Shell, monkeypatch: 
     """The candidates by name, id and message."""
     rows = kb.ok("log", "--json").objects
     kb.ok("branch", "b", "v1")
-    monkeypatch.setattr("kbstore.resolver.Resolver._by_id", lambda self, prefix: list(self._line.entries()))
+    monkeypatch.setattr("kbstore.history.resolver.Resolver._by_id", lambda self, prefix: list(self._line.entries()))
     told = kb.fails(3, "show", "abcd").err
     for row in rows:
         assert f"v{row['seq']} {row['id'][:12]}" in told

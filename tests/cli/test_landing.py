@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from backends.sqlite import SQLiteBackend
+from kbstore.backends.sqlite import SQLiteBackend
 from kbstore.store import Store
 from tests.cli.support import Shell, environment
 
@@ -263,7 +263,7 @@ def test_a_file_that_somebody_edits_meanwhile_is_left_alone(kb: Shell, monkeypat
 
 
 WAITING = """
-from backends.sqlite import SQLiteBackend
+from kbstore.backends.sqlite import SQLiteBackend
 append = SQLiteBackend.append
 def waiting(*arguments, **options):
     print("waiting", flush=True)

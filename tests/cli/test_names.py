@@ -3,8 +3,8 @@
 import pytest
 
 from kbstore import Store
-from kbstore.project import Project
-from kbstore.workfile import WorkFileError
+from kbstore.worktree.json_file import WorkFileError
+from kbstore.worktree.project import Project
 from tests.cli.support import Shell
 
 

@@ -283,8 +283,9 @@ def test_a_disk_that_is_full(shell: Shell, disk: Disk, tmp_path: Path, command: 
 
 HEAVY = {
     "pydantic", "sqlite_utils", "jsonpatch", "boto3", "botocore", "hypothesis", "difflib", "asyncio", "http", "email",
-    "subprocess", "pip", "pytest", "sqlalchemy", "psycopg", "rich", "getpass", "socket", "kbstore.transfer",
-    "kbstore.tables", "kbstore.versioner", "kbstore.render.terminal_form", "kbstore.render.html_form",
+    "subprocess", "pip", "pytest", "sqlalchemy", "psycopg", "rich", "getpass", "socket", "kbstore.sync.jsonl",
+    "kbstore.sync.sqlite_export", "kbstore.versioner", "kbstore.diff.render.terminal_form",
+    "kbstore.diff.render.html_form",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from kbstore import Store
 from kbstore.errors import KBStoreError
-from kbstore.replicate import refuse_itself, replicate
+from kbstore.sync.remote import refuse_itself, replicate
 from tests.cli.support import Shell
 
 
@@ -45,7 +45,7 @@ def test_cloning_again_copies_nothing(rich: Shell) -> None:
 
 def test_a_clone_that_was_cut_short_goes_on(rich: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every batch that landed stays, and the next clone begins behind it."""
-    monkeypatch.setattr("kbstore.replicate._BATCH_EVENTS", 1)
+    monkeypatch.setattr("kbstore.sync.remote._BATCH_EVENTS", 1)
     original = Store.graft
     calls = []
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import fileswap, workfile
-from kbstore.temporary import open_temporary, remove_left
-from kbstore.workfile import WorkFile, replace_file
+from kbstore.worktree import json_file, swap
+from kbstore.worktree.json_file import WorkFile, replace_file
+from kbstore.worktree.temporary import open_temporary, remove_left
 from tests.cli.support import Shell, environment
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from kbstore import workfile
+from kbstore.worktree import json_file as workfile
 os.fsync = lambda descriptor: os._exit(9)
 workfile.replace_file(Path(sys.argv[1]), b"half")
 """
@@ -51,7 +51,7 @@ def test_what_was_exchanged_is_not_taken_for_left(tmp_path: Path, monkeypatch: p
     file = WorkFile(tmp_path / "kb.json")
     file.path.write_text('{"a": 1}')
     digest = file.digest()
-    rename = fileswap.rename
+    rename = swap.rename
 
     def exchanged(source: Path, target: Path, flag: int) -> bool:
         file.path.write_text('{"saved": "by an editor"}')
@@ -59,8 +59,8 @@ def test_what_was_exchanged_is_not_taken_for_left(tmp_path: Path, monkeypatch: p
         remove_left(tmp_path)
         return done
 
-    monkeypatch.setattr(fileswap, "rename", exchanged)
-    with pytest.raises(workfile.FileChanged):
+    monkeypatch.setattr(swap, "rename", exchanged)
+    with pytest.raises(json_file.FileChanged):
         file.write({"a": 2}, unchanged=digest)
     monkeypatch.undo()
     assert "by an editor" in "".join(path.read_text() for path in tmp_path.iterdir())

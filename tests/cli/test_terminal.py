@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kbstore import KBStoreError, Store
-from kbstore.cli import exits
+from kbstore.cli import exit_codes
 from kbstore.cli.session import Session
 from tests.cli.support import PROGRAM, Shell, environment
 
@@ -243,6 +243,6 @@ def test_a_conflict_of_megabytes_shows_the_place(kb: Shell) -> None:
 
 def test_an_error_of_megabytes_is_cut() -> None:
     """A message carries what somebody else wrote; its lines are few, and short."""
-    shown = "\n".join(exits._lines(KBStoreError("x" * 3_000_000 + "\n" * 5_000), Session(), exits.FAILED))
+    shown = "\n".join(exit_codes._lines(KBStoreError("x" * 3_000_000 + "\n" * 5_000), Session(), exit_codes.FAILED))
     assert len(shown) < 3_000
     assert "… (3,000,000 characters)" in shown

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backends.sqlite import SQLiteBackend
+from kbstore.backends.sqlite import SQLiteBackend
 from kbstore.cli.main import run
 from kbstore.errors import KBStoreError, OutcomeUnknown, StoreUnavailable
 from kbstore.store import Store
@@ -153,7 +153,7 @@ def test_an_import_that_starts_a_store_is_settled_too(shell: Shell) -> None:
 
 def test_an_import_goes_on_behind_a_line_that_is_mended(outside: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batches before the bad line have landed, and do not land again."""
-    monkeypatch.setattr("kbstore.transfer._BATCH_EVENTS", 1)
+    monkeypatch.setattr("kbstore.sync.jsonl._BATCH_EVENTS", 1)
     source = outside.folder / "lines.jsonl"
     source.write_bytes(LINES + b'{"document": }\n')
     told = outside.fails(13, "import", "lines.jsonl", "--store", "kb.db").err
@@ -168,7 +168,7 @@ def test_an_import_goes_on_behind_the_batch_in_doubt(
     outside: Shell, losing: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches that landed before do not land again; the others follow."""
-    monkeypatch.setattr("kbstore.transfer._BATCH_EVENTS", 1)
+    monkeypatch.setattr("kbstore.sync.jsonl._BATCH_EVENTS", 1)
     losing(2)
     outside.fails(12, "import", "-", "--store", "kb.db", stdin=LINES)
     losing(0)

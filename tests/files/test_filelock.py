@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import filelock
-from kbstore.filelock import locked
-from kbstore.workfile import WorkFileError
+from kbstore.worktree import lock
+from kbstore.worktree.json_file import WorkFileError
+from kbstore.worktree.lock import locked
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that was stopped while it held the lock is not waited for without end."""
-    monkeypatch.setattr(filelock, "_WAIT_S", 0.02)
+    monkeypatch.setattr(lock, "_WAIT_S", 0.02)
     with (
         locked(tmp_path / "kb.json"),
         pytest.raises(WorkFileError, match="another kbstore command is writing"),

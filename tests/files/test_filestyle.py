@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import loads
-from kbstore.filestyle import DEFAULT_STYLE, FileStyle, print_json, style_of
+from kbstore.jsondoc.canonical import loads
+from kbstore.worktree.style import DEFAULT_STYLE, FileStyle, print_json, style_of
 from tests.conftest import LETTERS
 
 ARTICLE = {

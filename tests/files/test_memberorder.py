@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import same
-from kbstore.memberorder import in_order_of
+from kbstore.jsondoc.canonical import same
+from kbstore.order.carry_over import in_order_of
 
 values: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-1, 1) | st.text("ab", max_size=2),

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import loads, same
-from kbstore.filestyle import style_of
-from kbstore.memberorder import in_order_of
-from kbstore.retouch import retouched
+from kbstore.jsondoc.canonical import loads, same
+from kbstore.order.carry_over import in_order_of
+from kbstore.worktree.preserve import retouched
+from kbstore.worktree.style import style_of
 
 TEXT = """\
 {

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kbstore import KnowledgeBaseVersioner
-from kbstore.project import FileState, project_of
-from kbstore.taken import BaseUnknown
-from kbstore.workfile import WorkFileError
+from kbstore.worktree.json_file import WorkFileError
+from kbstore.worktree.project import FileState, project_of
+from kbstore.worktree.taken import BaseUnknown
 from tests.store.support import Ticks
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kbstore import workfile
 from kbstore.errors import InvalidJSON
-from kbstore.workfile import FileChanged, WorkFile, WorkFileError
+from kbstore.worktree import json_file
+from kbstore.worktree.json_file import FileChanged, WorkFile, WorkFileError
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(file: WorkFile) -> None:
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     """A path that is a folder is refused."""
     with pytest.raises(WorkFileError):
-        workfile.replace_file(tmp_path, b"x")
+        json_file.replace_file(tmp_path, b"x")
 
 
 def test_a_write_protected_file_is_left_alone(file: WorkFile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,9 +148,9 @@ def test_a_failing_disk_leaves_the_old_file(
 
     before = file.path.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(workfile.os, call, fail)
+        patched.setattr(json_file.os, call, fail)
         with pytest.raises(WorkFileError, match=r"kb\.json"):
-            workfile.replace_file(file.path, b"new")
+            json_file.replace_file(file.path, b"new")
     assert file.path.read_bytes() == before
     assert os.listdir(file.path.parent) == ["kb.json"]
 
@@ -166,7 +166,7 @@ def test_the_content_is_durable_before_it_has_the_name(file: WorkFile, monkeypat
 
         return call
 
-    monkeypatch.setattr(workfile.os, "fsync", watched("fsync", os.fsync))
+    monkeypatch.setattr(json_file.os, "fsync", watched("fsync", os.fsync))
     monkeypatch.setattr(Path, "replace", watched("replace", Path.replace))
     file.write({"a": 2})
     assert calls == ["fsync", "replace", "fsync"]
@@ -178,7 +178,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from kbstore import workfile\n"
+        "from kbstore.worktree import json_file as workfile\n"
         "step = int(sys.argv[2])\n"
         "def counted(function):\n"
         "    def call(*args, **kwargs):\n"

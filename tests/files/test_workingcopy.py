@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import OutcomeUnknown
 from kbstore.errors import ConflictError
-from kbstore.filestatus import UncommittedChanges
-from kbstore.project import Config, FileState, Project, ProjectError, open_for_file
+from kbstore.kit.errors import OutcomeUnknown
 from kbstore.store import Store
-from kbstore.taken import BaseUnknown
-from kbstore.trackedfile import TrackedFile
-from kbstore.workfile import EmptyFile, WorkFile, WorkFileError
-from kbstore.workingcopy import WorkingCopy
+from kbstore.worktree.json_file import EmptyFile, WorkFile, WorkFileError
+from kbstore.worktree.project import Config, FileState, Project, ProjectError, open_for_file
+from kbstore.worktree.status import UncommittedChanges
+from kbstore.worktree.taken import BaseUnknown
+from kbstore.worktree.tracked_file import TrackedFile
+from kbstore.worktree.working_copy import WorkingCopy
 
 DOCUMENT = {"title": "kb", "problems": {f"p{n}": {"title": f"t{n}", "votes": n} for n in range(5)}}
 

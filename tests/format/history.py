@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kbstore import Change, Store
-from kbstore.transfer import export_all
+from kbstore.sync.jsonl import export_all
 from tests.store.support import Ticks
 
 _WORDS = ["router", "printer", "password", "driver", "cable", "restart", "update", "server", "client", "email"]

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import create_backend
-from backends.sqlite import schema
 from kbstore import Store, UnsupportedFormat
-from kbstore.canonical import encode
-from kbstore.pointer import MAX_DEPTH
-from kbstore.transfer import export_all
+from kbstore.backends import create_backend
+from kbstore.backends.sqlite import schema
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.pointer import MAX_DEPTH
+from kbstore.sync.jsonl import export_all
 from kbstore.tree import node
-from kbstore.tree.build import build_value
+from kbstore.tree.builder import build_value
 from kbstore.tree.node import VALUE, Blob, Ref
 from tests.conftest import LETTERS, ROOT
 from tests.format.history import build, document
@@ -142,7 +142,7 @@ def test_a_newer_event_format_is_refused() -> None:
     Store(backend).commit({"n": 1})
     header = next(iter(backend.read("main", 1))).header.replace(b'"format":1', b'"format":2,"more":true')
     newer = create_backend("memory:newer")
-    from backends.contract import Record
+    from kbstore.backends.base import Record
 
     newer.append("main", 1, [Record(header, b"[]")], write_id="w")
     with pytest.raises(UnsupportedFormat, match="event format 2"):

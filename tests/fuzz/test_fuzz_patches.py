@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore import Change, PatchError, Store, apply_patch, make_patch
-from kbstore.canonical import dumps
-from kbstore.event import decode_body, encode_body, plain_body, store_values
-from kbstore.patch import parse_patch
-from kbstore.tree.draft import Draft
-from kbstore.tree.nodes import Nodes
-from kbstore.tree.read import materialise
+from kbstore.history.event import decode_body, encode_body, plain_body, store_values
+from kbstore.jsondoc.canonical import dumps
+from kbstore.jsondoc.patch import parse_patch
+from kbstore.tree.editor import Draft
+from kbstore.tree.node_store import Nodes
+from kbstore.tree.reader import materialise
 from tests.conftest import fuzzed
 from tests.json.test_patch import _strange_to_jsonpatch, places
 from tests.json.values import NAMES, VALUES, exactly

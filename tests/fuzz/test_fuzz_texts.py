@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore import InvalidJSON, PointerError, RevisionError, Store
-from kbstore.canonical import dumps, loads
-from kbstore.decimals import is_exact
-from kbstore.pointer import format_pointer, parse_pointer
-from kbstore.revision import check_name, parse_range
+from kbstore.history.revision import check_name, parse_range
+from kbstore.jsondoc.canonical import dumps, loads
+from kbstore.jsondoc.decimals import is_exact
+from kbstore.jsondoc.pointer import format_pointer, parse_pointer
 from tests.conftest import LETTERS, fuzzed
 from tests.json.values import NAMES, VALUES, exactly
 from tests.store.support import Ticks
@@ -298,7 +298,7 @@ def reference(text: str, log: list[Any]) -> int | None:
 def test_a_mutated_export_is_refused_or_the_same(data: st.DataObject) -> None:
     """Exported events with any byte changed are refused by line, or were changed in what is no part of an event."""
     from kbstore import KBStoreError
-    from kbstore.transfer import export_events, import_lines
+    from kbstore.sync.jsonl import export_events, import_lines
 
     with Store.create("memory:", {"n": 0}, clock=Ticks(), author="ann") as source:
         source.commit({"n": 1, "t": "ü" * 10}, tags=["x"])

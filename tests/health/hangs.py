@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from health import Context, Result
+from kbstore.health import Context, Result
 
 
 def well(ctx: Context) -> Result:

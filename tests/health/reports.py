@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from health import Outcome, Report, Result, Status
+from kbstore.health import Outcome, Report, Result, Status
 
 NOW = datetime(2025, 1, 27, 12, tzinfo=UTC)
 

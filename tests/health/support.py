@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import kbstore
-from health import Engine, Registry, Report, Settings
-from health.settings import CheckSettings
 from kbstore import Store
+from kbstore.health import Engine, Registry, Report, Settings
+from kbstore.health.settings import CheckSettings
 
 _tokens = itertools.count(1)
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,7 +57,7 @@ def run(checks: Registry, tmp_path: Path, *, deadline: float | None = None, **se
 
 def command(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``health`` with these arguments, on the same packages as this process."""
-    call = [sys.executable, "-c", "from health.cli import main; main()", *arguments]
+    call = [sys.executable, "-c", "from kbstore.health.cli import main; main()", *arguments]
     return subprocess.run(call, cwd=cwd, env=environment(env), capture_output=True, text=True, check=False, timeout=120)
 
 

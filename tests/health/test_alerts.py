@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from health import Outcome, Result, Spec, Status
-from health.alerts import Standing, step
-from health.settings import Watch
+from kbstore.health import Outcome, Result, Spec, Status
+from kbstore.health.settings import Watch
+from kbstore.health.watch.alerts import Standing, step
 from tests.health.reports import NOW
 
 LETTERS = {"h": Status.HEALTHY, "d": Status.DEGRADED, "u": Status.UNHEALTHY, "s": Status.SKIPPED}

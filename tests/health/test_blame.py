@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from health.context import Context
-from health.model import Outcome, Result, Status
-from health.rounds import Round, Task
+from kbstore.health.context import Context
+from kbstore.health.model import Outcome, Result, Status
+from kbstore.health.run.rounds import Round, Task
 from tests.health.support import registry_of, wait_for
 
 NAMES = ("one", "two", "three")

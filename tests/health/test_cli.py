@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.hosts import INSECURE
-from health.cli.main import COMMANDS, run
+from kbstore.health.cli.main import COMMANDS, run
+from kbstore.kit.hosts import INSECURE
 from tests.health.support import command, demo_store
 
 EXIT_CODES = {0: "healthy", 1: "degraded", 2: "unhealthy", 3: "unknown"}

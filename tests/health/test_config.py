@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from health.config import load, parse
-from health.errors import ConfigError
-from health.settings import Settings, Thresholds
+from kbstore.health.config import load, parse
+from kbstore.health.errors import ConfigError
+from kbstore.health.settings import Settings, Thresholds
 
 FULL = """
 deadline = 30

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from health import Engine, Report, Settings, Status
-from health.settings import Targets, Thresholds
-from migrator import DatabaseMigrator
+from kbstore.health import Engine, Report, Settings, Status
+from kbstore.health.settings import Targets, Thresholds
+from kbstore.migrator import DatabaseMigrator
 from tests.migrator.servers import postgresql_server
 
 NAMES = ("db.connect", "migrations.pending", "migrations.dirty", "migrations.ahead", "schema.drift", "clock")

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from health import registry
-from health.cli import exits
-from health.cli.main import COMMANDS
-from health.config import parse
-from health.context import Context
-from health.formats import NAMES
-from health.select import check_needs
-from health.settings import CheckSettings, Remedies, Serve, Settings, Sink, Targets, Thresholds, Watch
-from health.specs import BUILT_IN
+from kbstore.health import registry
+from kbstore.health.check_registry import BUILT_IN
+from kbstore.health.cli import exit_codes
+from kbstore.health.cli.main import COMMANDS
+from kbstore.health.config import parse
+from kbstore.health.context import Context
+from kbstore.health.formats import NAMES
+from kbstore.health.run.select import check_needs
+from kbstore.health.settings import CheckSettings, Remedies, Serve, Settings, Sink, Targets, Thresholds, Watch
 from tests.health.support import ROOT, demo_store
 
 DOC = ROOT / "docs" / "health.md"
@@ -64,7 +64,7 @@ def test_every_check_has_a_runbook(text: str) -> None:
     registry.load_built_in()
     parts = dict(re.findall(r"^### ([a-z0-9_.]+)\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL))
     for name, spec in registry.specs.items():
-        if spec.origin and spec.origin.startswith("health.checks."):
+        if spec.origin and spec.origin.startswith("kbstore.health.checks."):
             assert spec.runbook == f"docs/health.md#{name.replace('.', '')}"
             words = " ".join(parts[name].split())
             assert spec.summary in words
@@ -124,5 +124,5 @@ def test_commands_forms_and_exit_codes_are_all_there(text: str) -> None:
     """Every command, every format and every exit code stands on the page."""
     assert all(re.search(rf"\b{name}\b", text) for name in COMMANDS)
     assert [row[0].strip("`") for row in rows(text, "`--format`")] == list(NAMES)
-    codes = {exits.HEALTHY, exits.DEGRADED, exits.UNHEALTHY, exits.UNKNOWN, exits.INTERRUPTED}
+    codes = {exit_codes.HEALTHY, exit_codes.DEGRADED, exit_codes.UNHEALTHY, exit_codes.UNKNOWN, exit_codes.INTERRUPTED}
     assert {int(row[0]) for row in rows(text, "exit code")} == codes

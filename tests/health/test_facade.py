@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import health
-from health import TroubleshootingHealthCheck
+from kbstore import health
+from kbstore.health import TroubleshootingHealthCheck
 from tests.health.support import demo_store, environment
 
 
@@ -33,7 +33,7 @@ def test_nothing_to_check_is_not_well(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 MAIN = """
-from health import Check, Result, TroubleshootingHealthCheck, registry
+from kbstore.health import Check, Result, TroubleshootingHealthCheck, registry
 
 @registry.add("kb.freshness", tags={"ready"}, timeout=10, every=300, impact="degraded", needs=("store.reachable",),
               rise=1, fall=2, runbook="https://runbooks.example/kb", remedy=("kbstore", "gc"))

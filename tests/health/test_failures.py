@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from health import registry
-from health.cli.main import run
-from health.context import Context
-from health.settings import Targets
 from kbstore import Store
-from migrator import DatabaseMigrator
+from kbstore.health import registry
+from kbstore.health.cli.main import run
+from kbstore.health.context import Context
+from kbstore.health.settings import Targets
+from kbstore.migrator import DatabaseMigrator
 from tests.commands import run_here
 from tests.health.support import ROOT, demo_store
 from tests.s3.servers import MotoServer, raw_client, use_credentials
@@ -96,7 +96,7 @@ def test_snapshots_that_are_dropped_while_they_are_read_are_no_damage(
 ) -> None:
     """`gc` beside the check: what is gone when the check looks again is not asked about."""
     registry.load_built_in()  # in the order of the documented table, which importing one module alone would change
-    integrity = sys.modules["health.checks.integrity"]
+    integrity = sys.modules["kbstore.health.checks.integrity"]
     listed = integrity._snapshots
     looks = []
 
@@ -123,8 +123,8 @@ def test_a_flipped_byte_anywhere_is_found_where_it_matters(demo: Path) -> None:
     deep = ("store.reachable", "store.log_readable", "store.chain", "store.bytes", "sqlite.quick_check")
     code = (
         "import json, sys\n"
-        "from health import Engine\n"
-        "from health.settings import Settings, Targets\n"
+        "from kbstore.health import Engine\n"
+        "from kbstore.health.settings import Settings, Targets\n"
         "from kbstore import KBStoreError, Store\n"
         "path, names, places = json.load(sys.stdin)\n"
         "sound = open(path, 'rb').read()\n"
@@ -262,7 +262,7 @@ with open(place + "/filler", "wb", buffering=0) as file:
         while True: file.write(b"x" * 4096)
     except OSError: pass
 os.chdir(place)
-from health.cli import main; main()
+from kbstore.health.cli import main; main()
 """
 
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from health import Outcome, Report, Result, Status, formats
+from kbstore.health import Outcome, Report, Result, Status, formats
 from tests.health.reports import HEALTHY, MIXED, NOTHING, NOW
 
 HERE = Path(__file__).parent

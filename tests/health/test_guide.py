@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from health.config import parse
 from kbstore.cli.main import run as run_kbstore
+from kbstore.health.config import parse
 from tests.health.support import ROOT, environment
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -67,7 +67,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (programs / "health").write_text(f"#!{sys.executable}\nfrom health.cli import main\nmain()\n")
+    (programs / "health").write_text(f"#!{sys.executable}\nfrom kbstore.health.cli import main\nmain()\n")
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")

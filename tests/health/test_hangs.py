@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from health import Engine, Report, Result, Settings, Status
-from health import process as processes
-from health.rounds import Round
-from health.settings import CheckSettings
+from kbstore.health import Engine, Report, Result, Settings, Status
+from kbstore.health.run import process as processes
+from kbstore.health.run.rounds import Round
+from kbstore.health.settings import CheckSettings
 from tests.health import hangs
 from tests.health.support import alive, registry_of, run, wait_for, workers
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from health import Outcome, Report, Result, Status
-from health.callcheck import call
-from health.context import Context
-from health.model import overall
+from kbstore.health import Outcome, Report, Result, Status
+from kbstore.health.context import Context
+from kbstore.health.model import overall
+from kbstore.health.run.call import call
 from tests.conftest import LETTERS
 from tests.health.reports import NOW
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from health import Engine, Registry, RegistryError, Result, Settings, Status, UnknownCheck
-from health.context import Context
-from health.select import longest_chain_s, select
-from health.settings import CheckSettings
+from kbstore.health import Engine, Registry, RegistryError, Result, Settings, Status, UnknownCheck
+from kbstore.health.context import Context
+from kbstore.health.run.select import longest_chain_s, select
+from kbstore.health.settings import CheckSettings
 from tests.health import hangs
 from tests.health.support import registry_of
 
@@ -117,7 +117,7 @@ def test_settings_change_what_a_check_promises(tmp_path: Path) -> None:
 # ---- plug-ins -------------------------------------------------------------------------------------------------------
 
 GOOD = """
-from health import Result, registry
+from kbstore.health import Result, registry
 
 @registry.add("acme.queue", tags={"ready"}, needs=("store.reachable",))
 def queue(ctx):
@@ -130,7 +130,7 @@ def alone(ctx):
     return Result.degraded("so so")
 """
 LATE = """
-from health import Result
+from kbstore.health import Result
 
 def alone(ctx):
     return Result.healthy("by a function")
@@ -156,7 +156,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, source in sources.items():
             (place / f"acme_{name}.py").write_text(source)
             points.append(f"{name} = acme_{name}" + (":add" if "def add(" in source else ""))
-        (info / "entry_points.txt").write_text("[health.checks]\n" + "\n".join(points) + "\n")
+        (info / "entry_points.txt").write_text("[kbstore.health.checks]\n" + "\n".join(points) + "\n")
 
     yield install
     for name in [name for name in sys.modules if name.startswith("acme_")]:
@@ -191,7 +191,7 @@ def test_a_plugin_that_fails_is_an_unhealthy_check(
     plugins: Any, monkeypatch: pytest.MonkeyPatch, source: str, reason: str, message: str
 ) -> None:
     """Whatever it does while it is imported: it is named, and the checks of others run."""
-    monkeypatch.setattr("health.plugins.LOAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("kbstore.health.run.plugins.LOAD_TIMEOUT_S", 1.0)
     plugins(abad=source, late=LATE)
     with Engine(Settings()) as engine:
         report = engine.run()

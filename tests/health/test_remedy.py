@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from health import Engine, RemedyError, Result, Settings, remedy
-from health.context import Context
-from health.settings import Remedies, Targets
+from kbstore.health import Engine, RemedyError, Result, Settings
+from kbstore.health.context import Context
+from kbstore.health.settings import Remedies, Targets
+from kbstore.health.watch import remedy
 from tests.health.support import Clock, registry_of
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from health import Engine, Result, Settings, formats
-from health.cli.exits import report as report_fault
-from health.context import Context
-from health.scrub import Scrubber, secrets_of
-from health.settings import Serve, Sink, Targets
+from kbstore.health import Engine, Result, Settings, formats
+from kbstore.health.cli.exit_codes import report as report_fault
+from kbstore.health.context import Context
+from kbstore.health.run.scrub import Scrubber, secrets_of
+from kbstore.health.settings import Serve, Sink, Targets
 from tests.conftest import LETTERS
 from tests.health.support import registry_of
 

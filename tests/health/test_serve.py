@@ -18,7 +18,7 @@ from tests.health.support import demo_store, environment, wait_for
 
 PLUGIN = """
 import time
-from health import Result, registry
+from kbstore.health import Result, registry
 
 @registry.add("acme.blocked", timeout=40, impact="degraded")
 def blocked(ctx):
@@ -34,7 +34,7 @@ class Server:
         env = environment()
         if site is not None:
             env["PYTHONPATH"] = f"{site}{os.pathsep}{env['PYTHONPATH']}"
-        call = [sys.executable, "-u", "-c", "from health.cli import main; main()", "serve", "--port", "0"]
+        call = [sys.executable, "-u", "-c", "from kbstore.health.cli import main; main()", "serve", "--port", "0"]
         self.process = subprocess.Popen(call, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         line = self.process.stdout.readline()
@@ -117,7 +117,7 @@ def test_answers_come_while_a_check_is_blocked(folder: Path) -> None:
     info.mkdir(parents=True)
     (site / "acme_blocked.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[health.checks]\nblocked = acme_blocked\n")
+    (info / "entry_points.txt").write_text("[kbstore.health.checks]\nblocked = acme_blocked\n")
     server = Server(folder, site)
     try:
         wait_for(lambda: server.get("/readyz")[0] == 200)
@@ -132,7 +132,7 @@ def test_answers_come_while_a_check_is_blocked(folder: Path) -> None:
 
 def test_a_port_that_is_taken(server: Server, folder: Path) -> None:
     """The second server on a port ends with 3, and says which and what to do."""
-    call = [sys.executable, "-c", "from health.cli import main; main()", "serve", "--port", str(server.port)]
+    call = [sys.executable, "-c", "from kbstore.health.cli import main; main()", "serve", "--port", str(server.port)]
     done = subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert f"error: cannot listen on 127.0.0.1, port {server.port}: " in done.stderr

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from health import Engine, Result, Settings, StateError, Status, timeline
-from health.context import Context
-from health.duration import parse_duration
-from health.settings import Targets
-from health.state import FILE, State
+from kbstore.health import Engine, Result, Settings, StateError, Status, timeline
+from kbstore.health.context import Context
+from kbstore.health.duration import parse_duration
+from kbstore.health.settings import Targets
+from kbstore.health.state import FILE, State
 from tests.health.support import Clock, registry_of
 
 
@@ -132,7 +132,7 @@ def test_history_that_hangs_is_a_warning(tmp_path: Path, clock: Clock, monkeypat
         return {}
 
     monkeypatch.setattr(State, "remembered", hangs)
-    monkeypatch.setattr("health.engine._STATE_S", 0.2)
+    monkeypatch.setattr("kbstore.health.run.engine._STATE_S", 0.2)
     with engine_of(Patient(), tmp_path, clock) as engine:
         report = engine.run()
     assert report.overall is Status.HEALTHY

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from health import ConfigError, Engine, Result, Settings, StateError, Status
-from health.context import Context
-from health.explain import explain
-from health.outbox import Outbox
-from health.settings import Remedies, Sink, Targets
-from health.settings import Watch as WatchSettings
-from health.sinks import send
-from health.watch import Watch
-from health.wire import SendFault, request
+from kbstore.health import ConfigError, Engine, Result, Settings, StateError, Status
+from kbstore.health.context import Context
+from kbstore.health.explain import explain
+from kbstore.health.settings import Remedies, Sink, Targets
+from kbstore.health.settings import Watch as WatchSettings
+from kbstore.health.watch.http import SendFault, request
+from kbstore.health.watch.loop import Watch
+from kbstore.health.watch.outbox import Outbox
+from kbstore.health.watch.sinks import send
 from tests.health.sink import Receiver
 from tests.health.support import Clock, alive, demo_store, environment, registry_of, wait_for
 
@@ -342,7 +342,7 @@ def test_the_command_watches_until_it_is_terminated(tmp_path: Path) -> None:
     """`health watch` makes isolated rounds, tells each, and on SIGTERM ends with 0 and leaves no process."""
     demo_store(tmp_path)
     (tmp_path / "health.toml").write_text('[targets]\nstore = "kb.db"\n')
-    call = [sys.executable, "-u", "-c", "from health.cli import main; main()", "watch", "--interval", "0.3"]
+    call = [sys.executable, "-u", "-c", "from kbstore.health.cli import main; main()", "watch", "--interval", "0.3"]
     env = environment({"HEALTH_TEST": str(tmp_path)})
     with subprocess.Popen(call, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

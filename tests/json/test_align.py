@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.align import _myers, align
+from kbstore.jsondoc.lcs import _myers, align
 
 LETTERS = st.lists(st.sampled_from("abcdefgh"), max_size=40)
 

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore import canonical
-from kbstore.canonical import (
+from kbstore.errors import InvalidJSON, KBStoreError
+from kbstore.jsondoc import canonical
+from kbstore.jsondoc.canonical import (
     MAX_DEPTH,
     MISSING,
     check,
@@ -33,7 +34,6 @@ from kbstore.canonical import (
     parse,
     same,
 )
-from kbstore.errors import InvalidJSON, KBStoreError
 from tests.json.values import CONTAINERS, SCALARS, VALUES, exactly, nested
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kbstore.canonical import MISSING
-from kbstore.conflicts import conflict_at, conflict_json
+from kbstore.jsondoc.canonical import MISSING
+from kbstore.jsondoc.conflicts import conflict_at, conflict_json
 
 
 @pytest.mark.parametrize(

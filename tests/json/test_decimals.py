@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kbstore.canonical import loads
-from kbstore.decimals import inexact_literals, is_exact
 from kbstore.errors import InvalidJSON
-from kbstore.scanner import locate_inexact
+from kbstore.jsondoc.canonical import loads
+from kbstore.jsondoc.decimals import inexact_literals, is_exact
+from kbstore.jsondoc.diagnose.text import locate_inexact
 from tests.json.values import TEXT
 
 EXACT = [

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from kbstore.canonical import loads
 from kbstore.errors import InvalidJSON
+from kbstore.jsondoc.canonical import loads
 
 FORMATS: list[tuple[str, str, list[str]]] = [
     ("JSON Lines", "jq -s", ['{"a":1}\n{"a":2}\n', "[1]\n\n[2]", "1\n2\n", '"a"\r\n"b"\r\n']),

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from kbstore import InvalidJSON, apply_patch, dumps, make_patch
-from kbstore.document import Base, DocumentDict, DocumentList, plain, with_base
+from kbstore.jsondoc.document import Base, DocumentDict, DocumentList, plain, with_base
 
 BASE = Base(3, "ab" * 32)
 VALUES: list[Any] = [{"b": [1, {"c": None}], "a": "x"}, ["x", {"c": 1.5}, []], {}, []]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import clone
 from kbstore.errors import PatchError, PointerError
-from kbstore.footprint import MAX_COLLISIONS, Footprint, collisions
-from kbstore.patch import apply_patch, parse_patch, resolve
+from kbstore.jsondoc.canonical import clone
+from kbstore.jsondoc.patch import apply_patch, parse_patch, resolve
+from kbstore.jsondoc.read_write_set import MAX_COLLISIONS, Footprint, collisions
 from tests.json.values import exactly
 
 DOCUMENT: Any = {"a": {"b": 1, "c": {"d": 2}}, "list": [[1], {"x": 1}, 3], "0": {"1": 5}}

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore.errors import InvalidJSON, PatchError
-from kbstore.guarded import guarded_patch
-from kbstore.patch import apply_patch
-from kbstore.patchfile import read_patch
+from kbstore.jsondoc.guarded_patch import guarded_patch
+from kbstore.jsondoc.make_patch import Hunk, patch_of
+from kbstore.jsondoc.patch import apply_patch
 from kbstore.store import Store
-from kbstore.valuediff import Hunk, patch_of
+from kbstore.worktree.patch_file import read_patch
 from tests.json.test_valuediff import IDS, SIDES
 from tests.json.values import exactly
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kbstore import Store
-from kbstore.canonical import MISSING
-from kbstore.identity import MOST_PAIRED, find_pair
+from kbstore.jsondoc.canonical import MISSING
+from kbstore.jsondoc.identity import MOST_PAIRED, find_pair
 
 
 def hall(city: str, name: str, seats: int = 1) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.align import align
-from kbstore.canonical import encode
-from kbstore.hunks import Difference, Hunk, Splice
-from kbstore.merging import merge
-from kbstore.patch import apply_patch
-from kbstore.valuediff import patch_of
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.hunks import Difference, Hunk, Splice
+from kbstore.jsondoc.lcs import align
+from kbstore.jsondoc.make_patch import patch_of
+from kbstore.jsondoc.merge import merge
+from kbstore.jsondoc.patch import apply_patch
 from tests.json.values import exactly
 
 VALUES = st.sampled_from(["a", "b", None, True])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import clone
 from kbstore.errors import PointerError
-from kbstore.partial import with_places
-from kbstore.pointer import format_pointer
+from kbstore.jsondoc.canonical import clone
+from kbstore.jsondoc.partial import with_places
+from kbstore.jsondoc.pointer import format_pointer
 from tests.json.values import NAMES, SCALARS, exactly
 
 LOGIN, MAIL, VPN = {"id": "login", "n": 1}, {"id": "mail", "n": 1}, {"id": "vpn", "n": 1}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import clone, dumps
-from kbstore.edits import MAX_OPERATIONS
 from kbstore.errors import InvalidJSON, KBStoreError, PatchError
-from kbstore.patch import (
+from kbstore.jsondoc.canonical import clone, dumps
+from kbstore.jsondoc.edits import MAX_OPERATIONS
+from kbstore.jsondoc.patch import (
     Budget,
     Operation,
     add,
@@ -24,7 +24,7 @@ from kbstore.patch import (
     replace,
     resolve,
 )
-from kbstore.pointer import MAX_DEPTH, format_pointer, parse_pointer
+from kbstore.jsondoc.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from tests.conftest import LETTERS
 from tests.json.values import CONTAINERS, NAMES, VALUES, exactly, nested
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kbstore.errors import PatchError
-from kbstore.patch import apply_patch
+from kbstore.jsondoc.patch import apply_patch
 from tests.json.values import exactly
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "json-patch"

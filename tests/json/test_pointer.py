@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore.errors import PointerError
-from kbstore.pointer import MAX_DEPTH, array_index, escape_token, format_pointer, parse_pointer, shorten
+from kbstore.jsondoc.pointer import MAX_DEPTH, array_index, escape_token, format_pointer, parse_pointer, shorten
 from tests.conftest import LETTERS
 from tests.json.values import NAMES
 

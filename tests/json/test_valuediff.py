@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import clone, dumps
 from kbstore.errors import InvalidJSON
-from kbstore.pairing import pair_elements
-from kbstore.patch import apply_patch
-from kbstore.valuediff import MISSING, Change, Hunk, Splice, changes, id_key, inverse, make_patch, patch_of
+from kbstore.jsondoc.canonical import clone, dumps
+from kbstore.jsondoc.make_patch import MISSING, Change, Hunk, Splice, changes, id_key, inverse, make_patch, patch_of
+from kbstore.jsondoc.match import pair_elements
+from kbstore.jsondoc.patch import apply_patch
 from tests.json.values import CONTAINERS, NAMES, VALUES, exactly, nested
 
 TEXT = "a text of some length " * 5

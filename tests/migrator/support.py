@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import migrator
-from migrator import DatabaseMigrator, Settings
-from migrator.cli.main import run
-from migrator.settings import DEFAULTS
+from kbstore import migrator
+from kbstore.migrator import DatabaseMigrator, Settings
+from kbstore.migrator.cli.main import run
+from kbstore.migrator.settings import DEFAULTS
 from tests.migrator.connections import connect
 
 QUICK = Settings(lock_timeout_s=0.2, retries=1, wait_s=0.2)
@@ -106,7 +106,7 @@ def events(of: DatabaseMigrator) -> list[tuple[str, str]]:
 
 def spawn(*arguments: str) -> subprocess.Popen[str]:
     """Start a command line in a process of its own."""
-    code = "from migrator.cli import main; main()"
+    code = "from kbstore.migrator.cli import main; main()"
     home = str(Path(migrator.__file__).resolve().parent.parent)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrator.catalog import Snapshot, compare, dump, schema_hash, take_snapshot
+from kbstore.migrator.catalog import Snapshot, compare, dump, schema_hash, take_snapshot
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder
 

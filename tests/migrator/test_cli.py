@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click import Context
 
-from migrator.cli.main import COMMANDS
-from migrator.engines import make_engine
-from migrator.urls import parse_url
+from kbstore.migrator.cli.main import COMMANDS
+from kbstore.migrator.engines import make_engine
+from kbstore.migrator.urls import parse_url
 from tests.conftest import ROOT
 from tests.migrator.support import Answer, FakeClock, Folder, call, ended, spawn
 
@@ -207,7 +207,7 @@ def test_the_defaults_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_new_takes_sql_from_stdin(tmp_path: Path) -> None:
     """Its text is the file's."""
-    code = "from migrator.cli import main; main()"
+    code = "from kbstore.migrator.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "new", "orders", "--stdin", "--dir", str(tmp_path)],
         input="CREATE TABLE orders (id INTEGER);",
@@ -228,7 +228,7 @@ def test_what_is_printed_cannot_steer_a_terminal(on: Callable[..., Answer], fold
 
 def test_a_fault_of_ours_is_no_traceback(on: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and how to see more."""
-    from migrator import DatabaseMigrator
+    from kbstore.migrator import DatabaseMigrator
 
     def broken(self: object) -> None:
         raise RuntimeError("broken")
@@ -278,8 +278,8 @@ def test_the_samples_run_as_the_documentation_says(sqlite: str) -> None:
 def test_every_command_option_and_exit_code_is_documented() -> None:
     """docs/migrator.md names them all; and the exit codes are those of the code."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    from migrator.cli import exits
-    from migrator.cli.main import commands
+    from kbstore.migrator.cli import exit_codes
+    from kbstore.migrator.cli.main import commands
 
     for name in COMMANDS:
         assert f"migrator {name}" in text, name
@@ -290,12 +290,12 @@ def test_every_command_option_and_exit_code_is_documented() -> None:
                 if option.startswith("--"):
                     assert option in text, f"{name} {option}"
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-    assert codes == {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert codes == {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
 
 
 def test_the_state_diagram_is_that_of_the_code() -> None:
     """Each state that a row may have stands in the diagram of docs/migrator.md."""
-    from migrator.history import DONE, HALF_DONE
+    from kbstore.migrator.history import DONE, HALF_DONE
 
     diagram = DOCUMENT.read_text(encoding="utf-8").partition("```mermaid")[2].partition("```")[0]
     assert "stateDiagram" in diagram

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator import (
+from kbstore.migrator import (
     ChangedError,
     ConnectionFailed,
     LockTimeout,
@@ -20,10 +20,10 @@ from migrator import (
     SplitError,
     StatementFailed,
 )
-from migrator.engines import DatabaseFault, Limits, make_engine
-from migrator.engines.postgresql import PostgreSQLEngine
-from migrator.history import History
-from migrator.urls import parse_url
+from kbstore.migrator.engines import DatabaseFault, Limits, make_engine
+from kbstore.migrator.engines.postgresql import PostgreSQLEngine
+from kbstore.migrator.history import History
+from kbstore.migrator.urls import parse_url
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import QUICK, FakeClock, Folder, call, ended, events, rows, spawn, states, wait_for
 
@@ -452,7 +452,7 @@ def losing_a_commit(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> list[in
             raise DatabaseFault("server closed the connection unexpectedly", kind="lost")
 
     monkeypatch.setattr(PostgreSQLEngine, "batch", losing)
-    monkeypatch.setattr("migrator.applying.ALL_SNAPSHOTS_UP_TO", 0)
+    monkeypatch.setattr("kbstore.migrator.operations.ALL_SNAPSHOTS_UP_TO", 0)
     return lost
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator import MigrationError, MigrationFileError
-from migrator.files import Directives, checksum, find, new_name, parse_version, read_script, scan
+from kbstore.migrator import MigrationError, MigrationFileError
+from kbstore.migrator.files import Directives, checksum, find, new_name, parse_version, read_script, scan
 from tests.migrator.support import FakeClock, Folder
 
 NOW = datetime(2025, 1, 27, 12, tzinfo=UTC)
@@ -192,7 +192,7 @@ def test_a_name_that_makes_no_file_name_is_an_error(folder: Folder, name: str) -
 
 def test_nothing_is_written_to_the_samples(tmp_path: Path) -> None:
     """They come with the package, and belong to it."""
-    from migrator import DatabaseMigrator
+    from kbstore.migrator import DatabaseMigrator
 
     migrator = DatabaseMigrator(str(tmp_path / "x.db"), "builtin:troubleshooting", clock=FakeClock())
     with pytest.raises(MigrationError, match="nothing is written to builtin:troubleshooting"):

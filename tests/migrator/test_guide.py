@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import migrator
-from migrator import DatabaseMigrator
-from migrator.clock import SystemClock
-from migrator.samples import sample_folder
+from kbstore import migrator
+from kbstore.migrator import DatabaseMigrator
+from kbstore.migrator.clock import SystemClock
+from kbstore.migrator.samples import sample_folder
 from tests.migrator.connections import connect
 from tests.migrator.support import rows
 
@@ -64,7 +64,7 @@ def run_shell(text: str, url: str, place: Path) -> None:
     programs = place / "programs"
     programs.mkdir(exist_ok=True)
     program = programs / "migrator"
-    program.write_text(f"#!{sys.executable}\nfrom migrator.cli import main\nmain()\n")
+    program.write_text(f"#!{sys.executable}\nfrom kbstore.migrator.cli import main\nmain()\n")
     program.chmod(0o755)
     env = os.environ | {
         "PATH": f"{programs}:{os.environ['PATH']}",

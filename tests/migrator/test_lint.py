@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.errors import MigrationError, SplitError
-from migrator.lint import RULES, Finding, Subject, is_known_rule, lint, squawk
-from migrator.samples import sample_folder
+from kbstore.migrator.errors import MigrationError, SplitError
+from kbstore.migrator.lint import RULES, Finding, Subject, is_known_rule, lint, squawk
+from kbstore.migrator.samples import sample_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from migrator import LintError, MigrationFileError, Settings
-from migrator.samples import sample_folder
+from kbstore.migrator import LintError, MigrationFileError, Settings
+from kbstore.migrator.samples import sample_folder
 from tests.migrator.support import Folder, call, states
 
 EMPTYING = "DELETE FROM users;\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator import LockTimeout, Settings, StatementFailed
+from kbstore.migrator import LockTimeout, Settings, StatementFailed
 from tests.migrator.support import Folder, events, rows, states
 
 TABLE = "CREATE TABLE t (a INTEGER PRIMARY KEY);\n"

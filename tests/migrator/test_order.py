@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from migrator import MigrationError, OrderError, StatementFailed
-from migrator.engines.contract import DatabaseFault
-from migrator.engines.sqlite import SQLiteEngine
-from migrator.history import History, hashes_of
+from kbstore.migrator import MigrationError, OrderError, StatementFailed
+from kbstore.migrator.engines.contract import DatabaseFault
+from kbstore.migrator.engines.sqlite import SQLiteEngine
+from kbstore.migrator.history import History, hashes_of
 from tests.migrator.connections import connect
 from tests.migrator.support import Folder, events, rows, states
 

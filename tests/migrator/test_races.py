@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator import DatabaseMigrator
+from kbstore.migrator import DatabaseMigrator
 from tests.migrator.support import Folder, ended, rows, spawn, states
 
 COUNT = 12

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator import MigrationError, Settings, StatementFailed
+from kbstore.migrator import MigrationError, Settings, StatementFailed
 from tests.migrator.servers import postgresql_binaries
 from tests.migrator.support import QUICK, FakeClock, Folder, rows
 
@@ -156,7 +156,7 @@ def test_a_long_run_that_ends_early_is_no_drift(
     migrator = folder.migrator(transactional)
     migrator.up()
     folder.clock.sleep(1)
-    monkeypatch.setattr("migrator.applying.ALL_SNAPSHOTS_UP_TO", 0)
+    monkeypatch.setattr("kbstore.migrator.operations.ALL_SNAPSHOTS_UP_TO", 0)
     folder.write(v002_b="CREATE TABLE b (id INTEGER);", v003_c="CREATE TABLE b (id INTEGER);")
     with pytest.raises(StatementFailed):
         migrator.up()
@@ -171,7 +171,7 @@ def test_a_long_run_that_ends_early_is_no_drift(
 
 def test_many_migrations_share_few_commits(folder: Folder, sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer than one each, and the results come in order."""
-    from migrator.engines.sqlite import SQLiteEngine
+    from kbstore.migrator.engines.sqlite import SQLiteEngine
 
     commit = SQLiteEngine.commit
     count: list[int] = []
@@ -186,9 +186,9 @@ def test_many_migrations_share_few_commits(folder: Folder, sqlite: str, monkeypa
 
 def test_a_journal_on_sqlite_keeps_others_out(folder: Folder, sqlite: str) -> None:
     """A file outside of a transaction has a lock beside the database; whoever comes then waits, and finds it done."""
-    from migrator import LockTimeout
-    from migrator.engines import make_engine
-    from migrator.urls import parse_url
+    from kbstore.migrator import LockTimeout
+    from kbstore.migrator.engines import make_engine
+    from kbstore.migrator.urls import parse_url
 
     folder.write(v001_alone="-- migrator: transaction=off\nCREATE TABLE users (id INTEGER);\nVACUUM;")
     with make_engine(parse_url(sqlite)) as engine:
@@ -210,9 +210,9 @@ def test_a_file_in_wal_mode_stays_in_it(folder: Folder, sqlite: str) -> None:
 
 def test_what_is_reported_is_on_the_disk(folder: Folder, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On PostgreSQL not every commit of a run waits for the disk, but each is reported after one that did."""
-    from migrator import runner
-    from migrator.engines import Limits
-    from migrator.engines.postgresql import PostgreSQLEngine
+    from kbstore.migrator.engines import Limits
+    from kbstore.migrator.engines.postgresql import PostgreSQLEngine
+    from kbstore.migrator.run import runner
 
     begin = PostgreSQLEngine.begin
     told: list[object] = []

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from migrator.catalog import compare, dump, take_snapshot
-from migrator.errors import MigrationError
-from migrator.samples import sample_folder
-from migrator.statements import split
+from kbstore.migrator.catalog import compare, dump, take_snapshot
+from kbstore.migrator.errors import MigrationError
+from kbstore.migrator.samples import sample_folder
+from kbstore.migrator.sql.statements import split
 from tests.migrator.connections import connect, execute
 
 ROOT = Path(__file__).resolve().parent.parent.parent

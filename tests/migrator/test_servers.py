@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from migrator import DatabaseMigrator
-from migrator.engines.postgresql import PostgreSQLEngine
-from migrator.urls import parse_url
+from kbstore.migrator import DatabaseMigrator
+from kbstore.migrator.engines.postgresql import PostgreSQLEngine
+from kbstore.migrator.urls import parse_url
 
 
 def test_postgresql_is_real(postgresql: str) -> None:

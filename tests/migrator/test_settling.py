@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from migrator import ChangedError, DatabaseMigrator, MigrationError, NeedsRepair, StatementFailed
-from migrator import database as database_module
+from kbstore.migrator import ChangedError, DatabaseMigrator, MigrationError, NeedsRepair, StatementFailed
+from kbstore.migrator import api as database_module
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder, events, rows, states
 

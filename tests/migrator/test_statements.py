@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from migrator.errors import MigrationError, SplitError
-from migrator.lexer import lex
-from migrator.statements import Statement, split, split_statements
+from kbstore.migrator.errors import MigrationError, SplitError
+from kbstore.migrator.sql.lexer import lex
+from kbstore.migrator.sql.statements import Statement, split, split_statements
 
 EVERYWHERE = ("sqlite", "postgresql", "mysql")
 

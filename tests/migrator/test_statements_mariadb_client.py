@@ -4,8 +4,8 @@ import random
 import subprocess
 from pathlib import Path
 
-from migrator.boundaries import pieces
-from migrator.lexer import lex
+from kbstore.migrator.sql.lexer import lex
+from kbstore.migrator.sql.splitter import pieces
 
 PARTS = [
     "1.5e3", "a", "(b, c)", "END", "+", "4--1", "--1", "a$$b", "$$", "//", "''", "'a\\'b;'", "'a''b;'", '"x\\";y"',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.boundaries import pieces
+from kbstore.migrator.sql.splitter import pieces
 
 FOLDER = Path(__file__).resolve().parent.parent / "fixtures" / "postgres-regress"
 SENT: dict[str, list[object]] = json.loads((FOLDER / "sent.json").read_text())

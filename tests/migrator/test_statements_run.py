@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator import DatabaseMigrator, Settings
+from kbstore.migrator import DatabaseMigrator, Settings
 from tests.migrator.support import Folder, rows
 
 SQLITE = """\

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import migrator
+from kbstore import migrator
 from tests.conftest import LONG, takes_long
 from tests.migrator.connections import connect, execute
 from tests.migrator.support import Folder, events, rows, states
@@ -30,7 +30,7 @@ RUNNERS = 4
 HANGS_S = 180
 SHARED = """
 import os, sys
-from migrator import DatabaseMigrator
+from kbstore.migrator import DatabaseMigrator
 def tell(result):
     print(result.migration, result.state, flush=True)
 one, two = (DatabaseMigrator(sys.argv[1], sys.argv[2], progress=tell) for _ in "12")
@@ -85,7 +85,7 @@ class Runners:
         if isinstance(chosen, str):
             kind, code, arguments = "shared" if chosen is SHARED else "sqlite3", chosen, here[1::2]
         else:
-            kind, code, arguments = chosen[0], "from migrator.cli import main; main()", chosen
+            kind, code, arguments = chosen[0], "from kbstore.migrator.cli import main; main()", chosen
         home = str(Path(migrator.__file__).resolve().parent.parent)
         log = self.output / f"{self.counts['processes']}.{kind}"
         with log.open("wb") as out:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from migrator import DatabaseMigrator, MigrationError, MigrationFileError, OrderError, StatementFailed
+from kbstore.migrator import DatabaseMigrator, MigrationError, MigrationFileError, OrderError, StatementFailed
 from tests.migrator.support import Folder, events, rows, states
 
 USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL);\n"
@@ -122,7 +122,7 @@ def test_a_verify_script_decides(folder: Folder, database: str) -> None:
 
 def test_an_out_of_order_file_is_never_left_out_in_silence(two: Folder, sqlite: str) -> None:
     """A file below the newest applied version is an error, a warning or run, as the policy says; never skipped."""
-    from migrator import Settings
+    from kbstore.migrator import Settings
 
     two.migrator(sqlite).up()
     two.write(v000_late="CREATE TABLE late (id INTEGER);")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator import ConnectionFailed, DatabaseMigrator, MigrationError, StatementFailed
-from migrator.urls import parse_url, redact_sql
+from kbstore.migrator import ConnectionFailed, DatabaseMigrator, MigrationError, StatementFailed
+from kbstore.migrator.urls import parse_url, redact_sql
 from tests.migrator.support import Folder, call
 
 SECRET = "s3cret/w@rd"

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kbstore.canonical import MISSING
-from kbstore.diff import Diff
-from kbstore.valuediff import Hunk
+from kbstore.diff.diff import Diff
+from kbstore.jsondoc.canonical import MISSING
+from kbstore.jsondoc.make_patch import Hunk
 
 GOLDEN = Path(__file__).parent / "golden"
 

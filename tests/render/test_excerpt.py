@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.render.excerpt import MARKS, cut, cut_pair
-from kbstore.render.graphemes import cells
+from kbstore.diff.render.excerpt import MARKS, cut, cut_pair
+from kbstore.kit.graphemes import cells
 
 letters = st.text("ab漢é😀", max_size=60)
 columns = st.integers(40, 120)

@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore import apply_patch, render
-from kbstore.canonical import MISSING, encode
-from kbstore.render.layout import Piece, cells, clip, wrap
-from kbstore.render.unified_form import printed
+from kbstore import apply_patch
+from kbstore.diff import render
+from kbstore.diff.render.layout import Piece, cells, clip, wrap
+from kbstore.diff.render.unified_form import printed
+from kbstore.jsondoc.canonical import MISSING, encode
 from tests.render.cases import NEW, OLD, diff_of
 from tests.render.test_hostile import article, document
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore import render
-from kbstore.render import escape
+from kbstore.diff import render
+from kbstore.kit import escape
 from tests.conftest import LETTERS
 from tests.render.cases import diff_of
 

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from wcwidth import iter_graphemes
 
-from kbstore.render.graphemes import cells, cluster_start, fitting
-from kbstore.render.words import Span, word_diff
+from kbstore.diff.render.words import Span, word_diff
+from kbstore.kit.graphemes import cells, cluster_start, fitting
 from tests.conftest import LETTERS
 
 words = st.lists(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from backends.forks import tell_of_forks
-from backends.s3 import S3Backend
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client, Got, Listed, Request
-from backends.s3.options import Options
-from backends.s3.refusals import Refused
+from kbstore.backends.s3 import S3Backend
+from kbstore.backends.s3.transport.client import Client, Got, Listed, Request
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.errors import Refused
+from kbstore.backends.s3.transport.url import Options
+from kbstore.kit.forks import tell_of_forks
 
 DENIED = Refused(403, "AccessDenied", False, PermissionError())
 
@@ -184,7 +184,7 @@ class _Counted:
 
 def backend_on(bucket: Bucket, *, new: bool = False, read_only: bool = False, **options: Any) -> S3Backend:
     """A backend on such a bucket."""
-    from backends.s3 import probe
+    from kbstore.backends.s3 import probe
 
     chosen = Options(bucket.name, "kb/", cache="off", **options)
     client = DictClient(chosen, bucket)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from backends.s3.client import _clients
 from examples.s3.server import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, seaweed
 from examples.s3.server import raw_client as new_raw_client
+from kbstore.backends.s3.transport.client import _clients
 
 __all__ = [
     "ACCESS_KEY",

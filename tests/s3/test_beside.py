@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.errors import StoreExists, StoreUnavailable
-from backends.s3 import probe
 from kbstore import Store
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.s3 import probe
+from kbstore.kit.errors import StoreExists, StoreUnavailable
 from tests.cli.support import Shell
 from tests.s3.fakes import DENIED, Bucket, DictClient, backend_on
 from tests.s3.fakeserver import FakeS3

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from backends.s3.client import Request, round_trips
 from kbstore import Store
+from kbstore.backends.s3.transport.client import Request, round_trips
 from tests.conftest import LONG
 from tests.s3.fakes import Bucket, backend_on
 
@@ -157,7 +157,7 @@ def test_a_log_of_one_author_or_label(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [request.key for request in backend.client.meter.requests]
     assert [int(key[-12:]) for key in keys if "/h/" in key] == [3, 1, 0]
     assert sum(key.startswith("note/") for key in keys) <= 7
-    monkeypatch.setattr("kbstore.who._AT_ONCE", 2)
+    monkeypatch.setattr("kbstore.history.index.authors._AT_ONCE", 2)
     kb = Store(backend_on(found, read_only=True))
     for options in ({"author": "ann"}, {"tag": "rare"}, {"author": "zoe", "tag": "rare", "limit": 2}):
         for newest_first in (True, False):

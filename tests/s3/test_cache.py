@@ -5,9 +5,9 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from backends.contract import Chunk
-from backends.s3.cache import Cache
 from kbstore import Store
+from kbstore.backends.base import Chunk
+from kbstore.backends.s3.cache.disk_cache import Cache
 from tests.backends.samples import chunk, chunks
 from tests.s3.fakes import Bucket, DictClient
 from tests.s3.test_care import noise
@@ -89,8 +89,8 @@ def test_threads_and_handles_share_it(tmp_path: Path) -> None:
 
 def test_a_second_checkout_asks_for_less(tmp_path: Path) -> None:
     """The chunks of the first are on this machine, also for a new process."""
-    from backends.s3 import S3Backend, probe
-    from backends.s3.options import Options
+    from kbstore.backends.s3 import S3Backend, probe
+    from kbstore.backends.s3.transport.url import Options
 
     bucket = Bucket()
     options = Options("fake", "kb/", cache=str(tmp_path))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from backends.s3 import S3Backend
 from kbstore import Store
+from kbstore.backends.s3 import S3Backend
 from tests.cli.support import environment
 from tests.conftest import LONG
 from tests.s3.fakes import Bucket, backend_on
@@ -206,7 +206,7 @@ def test_damaged_truth_is_told(bucket: Bucket) -> None:
 
 def _damage_of(backend: S3Backend, key: str) -> list[Any]:
     """What check finds in one log that holds only this slot's neighbours."""
-    from backends.s3.check import damage_of_slot
+    from kbstore.backends.s3.check import damage_of_slot
 
     return list(damage_of_slot(backend.client, "main", int(key[-12:])))
 

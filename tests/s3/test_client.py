@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from backends.s3 import client as module
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client
-from backends.s3.options import parse_location
 from kbstore import Store
-from kbstore.clock import SystemClock
+from kbstore.backends.s3.transport import client as module
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.clock import SystemClock
 from tests.s3.proxy import Proxy
 from tests.s3.servers import MotoServer
 from tests.s3.test_forks import in_child

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Tail
-from backends.s3.client import Request
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.base import Tail
+from kbstore.backends.s3.transport.client import Request
+from kbstore.backends.s3.transport.errors import Refused
 from tests.s3.fakes import Bucket, backend_on
 from tests.store.support import replacing
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.contract import Backend
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.base import Backend
 from tests.backends.suite import ContractSuite
 from tests.conftest import LONG
 

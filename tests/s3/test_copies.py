@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kbstore import Store
-from kbstore.replicate import replicate
+from kbstore.sync.remote import replicate
 from tests.cli.support import Shell, environment
 from tests.s3.conftest import new_bucket
 from tests.s3.fakes import Bucket, backend_on
@@ -84,9 +84,9 @@ def test_changed_branches_go_to_a_bucket_and_back() -> None:
 
 COPY = """
 import os, signal, sys
-import kbstore.replicate
+import kbstore.sync.remote
 from kbstore import Store
-kbstore.replicate._BATCH_EVENTS = 7
+kbstore.sync.remote._BATCH_EVENTS = 7
 left = int(sys.argv[3])
 def progress(done, count):
     global left
@@ -94,7 +94,7 @@ def progress(done, count):
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 with Store.open(sys.argv[1], read_only=True) as source:
-    kbstore.replicate.clone_into(source, sys.argv[2], progress=progress)
+    kbstore.sync.remote.clone_into(source, sys.argv[2], progress=progress)
 """
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kbstore import Store
 from kbstore.errors import KBStoreError
-from kbstore.salvage import salvage
+from kbstore.verify.salvage import salvage
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_care import store_on
 from tests.store.support import replacing

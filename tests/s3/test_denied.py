@@ -2,9 +2,9 @@
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.s3.transport.errors import Refused
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.fakes import DENIED, Bucket, DictClient, backend_on
 from tests.s3.test_care import WEEK_S, noise
 

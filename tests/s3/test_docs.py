@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 import pytest
 from botocore.exceptions import ClientError
 
-from backends.s3.options import Options
 from kbstore import Store
+from kbstore.backends.s3.transport.url import Options
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.policies import TEXT, allows, policy
 from tests.s3.servers import MotoServer, raw_client

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client, Got
-from backends.s3.options import parse_location
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.s3.transport.client import Client, Got
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.errors import Refused
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.fakes import Bucket, DictClient
 from tests.s3.fakeserver import FakeS3
 from tests.s3.wires import certificate

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from backends.errors import OutcomeUnknown
-from backends.s3 import S3Backend
-from backends.s3.chance import SystemChance
-from backends.s3.options import parse_location
 from kbstore import Store
+from kbstore.backends.s3 import S3Backend
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.url import parse_location
 from kbstore.errors import ConflictError, StoreUnavailable
+from kbstore.kit.errors import OutcomeUnknown
 from tests.conftest import LONG, takes_long
 from tests.s3.proxy import Faults, Proxy
 

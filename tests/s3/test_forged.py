@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from backends.packing import digest
-from backends.s3 import container
 from kbstore import Store
+from kbstore.backends.packing import digest
+from kbstore.backends.s3.format import container
 from kbstore.errors import KBStoreError
 from tests.s3.fakes import Bucket, backend_on
 from tests.store.support import replacing

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3 import S3Backend
-from backends.s3.options import Options
 from kbstore import Store
+from kbstore.backends.s3 import S3Backend
+from kbstore.backends.s3.transport.url import Options
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.fakes import Bucket, DictClient, backend_on
 from tests.s3.servers import MotoServer
 from tests.s3.wires import Wire, certificate

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from backends.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from kbstore import Change, Store
+from kbstore.commit.group import Member
 from kbstore.errors import ConflictError, KBStoreError, PatchError
-from kbstore.group import Member
+from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_protocol import LOST, Still, answers
 
@@ -171,7 +171,7 @@ def test_one_id_lands_once(bucket: Bucket) -> None:
 
 def test_a_commit_does_not_wait_for_ever(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where whoever leads does not come back: nothing was written, or, once it was taken along, nobody knows."""
-    monkeypatch.setattr("kbstore.group._LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr("kbstore.commit.group._LONGEST_WAIT_S", 0.1)
     kb = Store(backend_on(bucket), author="y")
     assert kb._queue.join(Member([], "leader", sought=False))
     with pytest.raises(StoreUnavailable, match="nothing was written"):
@@ -182,7 +182,7 @@ def test_a_commit_does_not_wait_for_ever(bucket: Bucket, monkeypatch: pytest.Mon
         while not kb._queue.take():
             pass
 
-    monkeypatch.setattr("kbstore.group._LONGEST_WAIT_S", 1.0)
+    monkeypatch.setattr("kbstore.commit.group._LONGEST_WAIT_S", 1.0)
     taker = threading.Thread(target=take_along)
     taker.start()
     with pytest.raises(OutcomeUnknown) as caught:
@@ -209,7 +209,7 @@ def test_a_commit_that_others_always_forestall_ends(
         return 15.0 * tries
 
     monkeypatch.setattr(kb.backend, "append", taken)
-    monkeypatch.setattr("kbstore.clock.monotonic", later)
+    monkeypatch.setattr("kbstore.kit.clock.monotonic", later)
     with pytest.raises(ConflictError, match="nothing was written"):
         kb.commit(patch=replace("/a", 2))
     assert tries == 5

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from backends.s3.client import round_trips
-from backends.s3.head import NO_HINT, Hint, read_hint
-from backends.s3.packlist import find_packs, merged, packed_slots
 from kbstore import Store
+from kbstore.backends.s3.log.head import NO_HINT, Hint, read_hint
+from kbstore.backends.s3.log.manifest import find_packs, merged, packed_slots
+from kbstore.backends.s3.transport.client import round_trips
 from tests.s3.fakes import Bucket, backend_on
 
 KEY = "hint/4main000000000000"

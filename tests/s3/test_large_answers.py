@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3 import client as module
-from backends.s3.bounded import LARGEST_TOLD_BYTES
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client
-from backends.s3.options import parse_location
+from kbstore.backends.s3.transport import client as module
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.deadline import LARGEST_TOLD_BYTES
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.fakeserver import Answer, Ask, FakeS3
 
 LARGE = LARGEST_TOLD_BYTES + (1 << 20)

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Record
-from backends.errors import CorruptStore, StoreUnavailable
-from backends.s3.head import newest_slot, read_hint
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.base import Record
+from kbstore.backends.s3.log.head import newest_slot, read_hint
+from kbstore.backends.s3.transport.errors import Refused
 from kbstore.errors import KBStoreError
+from kbstore.kit.errors import CorruptStore, StoreUnavailable
 from tests.s3.fakes import Bucket, DictClient, backend_on
 from tests.s3.test_care import noise, store_on
 from tests.s3.test_damaged_versions import flip, slot_of
@@ -183,7 +183,7 @@ def test_a_hint_that_is_newer_than_the_look_for_the_head(monkeypatch: pytest.Mon
         assert log.hint.slot == 13
         return found
 
-    monkeypatch.setattr("backends.s3.log.newest_slot", look_and_be_late)
+    monkeypatch.setattr("kbstore.backends.s3.log.reader.newest_slot", look_and_be_late)
     assert backend.tail("main").slot == 13
     assert Store(backend, author="b").commit(patch=replacing("/n", -1)).seq == 14
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.contract import Record
-from backends.errors import StoreUnavailable
-from backends.s3 import keeper
-from backends.s3.client import Client
-from backends.s3.head import Hint, encode_hint
 from kbstore import Change, Store
+from kbstore.backends.base import Record
+from kbstore.backends.s3.log import compactor
+from kbstore.backends.s3.log.head import Hint, encode_hint
+from kbstore.backends.s3.transport.client import Client
 from kbstore.errors import DamagedVersion, KBStoreError
-from kbstore.salvage import salvage
+from kbstore.kit.errors import StoreUnavailable
+from kbstore.verify.salvage import salvage
 from tests.s3.fakes import Bucket, backend_on
 from tests.store.support import replacing
 
@@ -254,7 +254,7 @@ def test_a_writer_that_never_reads_learns_after_many_slots_that_one_was_replaced
     beside: tuple[Bucket, Store, Bucket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next commit refuses, and no pack or hint is made of slots that do not fit."""
-    monkeypatch.setattr(keeper, "_PROVED_TOGETHER", 31)
+    monkeypatch.setattr(compactor, "_PROVED_TOGETHER", 31)
     bucket, mine, other = beside
     mine.commit(patch=replacing("/n", 1))
     bucket.objects[SECOND] = other.objects[SECOND]

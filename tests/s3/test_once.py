@@ -5,8 +5,8 @@ from base64 import b64encode
 
 import pytest
 
-from backends.errors import CorruptStore
 from kbstore import Store
+from kbstore.kit.errors import CorruptStore
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.policies import allows
 

@@ -6,14 +6,15 @@ from contextlib import closing
 
 import pytest
 
-from backends.contract import Chunk, Record
-from backends.s3 import S3Backend, keys
-from backends.s3 import collect as care
-from backends.s3 import snapshots as shots
-from backends.s3.client import Request
-from backends.s3.commit import create_slot
-from backends.s3.keys import note_folder
-from backends.s3.snapshots import LARGEST_NOTE_BYTES
+from kbstore.backends.base import Chunk, Record
+from kbstore.backends.s3 import S3Backend
+from kbstore.backends.s3.cache import gc as care
+from kbstore.backends.s3.cache import snapshots as shots
+from kbstore.backends.s3.cache.snapshots import LARGEST_NOTE_BYTES
+from kbstore.backends.s3.format import keys
+from kbstore.backends.s3.format.keys import note_folder
+from kbstore.backends.s3.log.append import create_slot
+from kbstore.backends.s3.transport.client import Request
 from tests.s3.fakes import Bucket, DictClient, backend_on
 
 WEEK_S = 7 * 24 * 3600.0

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.errors import (
+from kbstore import Store
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import (
     CorruptStore,
     OutcomeUnknown,
     StoreExists,
@@ -17,9 +20,6 @@ from backends.errors import (
     StoreUnavailable,
     UnsupportedFormat,
 )
-from backends.s3.client import Client
-from backends.s3.options import parse_location
-from kbstore import Store
 from tests.cli.support import DOCUMENT, Shell
 from tests.s3.servers import READER_KEY, READER_SECRET, SECRET_KEY, MotoServer, raw_client
 
@@ -174,7 +174,9 @@ def test_a_server_that_does_not_tell_the_time(bucket: str, monkeypatch: pytest.M
 
     def timeless(self: Client, operation: str, key: str, call: Any, **options: Any) -> Any:
         def without(client: Any) -> Any:
-            monkeypatch.setattr("backends.s3.client.parsedate_to_datetime", lambda _: parsedate_to_datetime(date))
+            monkeypatch.setattr(
+                "kbstore.backends.s3.transport.client.parsedate_to_datetime", lambda _: parsedate_to_datetime(date)
+            )
             return call(client)
 
         return original(self, operation, key, without, **options)

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.contract import Record
-from backends.errors import OutcomeUnknown, SlotTaken, StoreExists, StoreUnavailable
-from backends.s3 import S3Backend, keys, probe
-from backends.s3.client import Client
-from backends.s3.options import Options
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.base import Record
+from kbstore.backends.s3 import S3Backend, probe
+from kbstore.backends.s3.format import keys
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.errors import Refused
+from kbstore.backends.s3.transport.url import Options
 from kbstore.errors import ConflictError, RevisionError
+from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreExists, StoreUnavailable
 from tests.s3.fakes import Bucket, DictClient, backend_on
 
 Put = Callable[[str, bytes], Refused | None]

@@ -5,12 +5,12 @@ from email.utils import format_datetime
 
 import pytest
 
-from backends.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client
-from backends.s3.options import parse_location
-from backends.s3.refusals import Refused, is_transient, may_have_landed
 from kbstore import Store
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.errors import Refused, is_transient, may_have_landed
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import BackendError, ReadOnlyStore, StoreNotFound, StoreUnavailable
 from tests.s3.fakeserver import Answer, Ask, FakeS3, refusal
 
 REFUSALS = [
@@ -251,7 +251,7 @@ def test_an_answer_that_is_nearly_right(
     place: str, fake_s3: FakeS3, monkeypatch: pytest.MonkeyPatch, kind: str, answer: object
 ) -> None:
     """It is no answer of S3, and neither an absence nor an error of Python."""
-    monkeypatch.setattr("backends.s3.client.Patience.wait", lambda *_: False)
+    monkeypatch.setattr("kbstore.backends.s3.transport.client.Patience.wait", lambda *_: False)
 
     def instead(ask: Ask) -> Answer | None:
         if kind == "LIST":

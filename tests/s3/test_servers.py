@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client
-from backends.s3.options import parse_location
-from backends.s3.refusals import Refused
 from kbstore import Store
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.errors import Refused
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.emulators import S3RVER_KEY, s3rver
 from tests.s3.servers import raw_client, use_credentials
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StoreUnavailable
-from backends.s3 import client as module
 from kbstore import Store
+from kbstore.backends.s3.transport import client as module
+from kbstore.kit.errors import StoreUnavailable
 from tests.s3.fakeserver import FakeS3
 
 Renew = Callable[[str], None]

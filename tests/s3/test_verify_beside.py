@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backends.s3 import S3Backend
 from kbstore import Store
+from kbstore.backends.s3 import S3Backend
 from tests.conftest import LONG
 from tests.s3.fakes import Bucket, backend_on
 from tests.s3.test_care import noise, store_on

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import OutcomeUnknown, StoreUnavailable
-from backends.s3.chance import SystemChance
-from backends.s3.client import Client
-from backends.s3.options import parse_location
 from kbstore import Store
+from kbstore.backends.s3.transport.client import Client
+from kbstore.backends.s3.transport.clock import SystemChance
+from kbstore.backends.s3.transport.url import parse_location
+from kbstore.kit.errors import OutcomeUnknown, StoreUnavailable
 from tests.s3.fakes import Bucket, DictClient
 from tests.s3.wires import Wire, certificate, slow_taker, thin_line
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import memory
+from kbstore.backends import memory
 
 _numbers = itertools.count()
 

@@ -14,16 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kbstore import (
-    Change,
-    KBStoreError,
-    OutcomeUnknown,
-    Store,
-    StoreExists,
-    StoreUnavailable,
-    snapshots,
-)
+from kbstore import Change, KBStoreError, OutcomeUnknown, Store, StoreExists, StoreUnavailable
 from kbstore.errors import BackendError
+from kbstore.history import snapshots
 
 LONG_TEXT = "All that is known of it, and what was tried. " * 60
 

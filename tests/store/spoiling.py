@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kbstore import KBStoreError, Store, dumps, loads
-from kbstore.salvage import salvage
-from kbstore.transfer import export_all
+from kbstore.sync.jsonl import export_all
+from kbstore.verify.salvage import salvage
 
 MEMORY_BYTES = 768 << 20
 LOOK_S = 10.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Backend, Chunk, Record
-from backends.errors import OutcomeUnknown, SlotTaken
-from kbstore import snapshots
+from kbstore.backends.base import Backend, Chunk, Record
+from kbstore.history import snapshots
+from kbstore.kit.errors import OutcomeUnknown, SlotTaken
 
 START = datetime(2025, 1, 27, 12, 0, 0, tzinfo=UTC)
 

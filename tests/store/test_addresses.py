@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kbstore import PointerError, Store
-from kbstore.identity import element_token, parse_token
-from kbstore.settings import identity_setting
+from kbstore.history.settings import identity_setting
+from kbstore.jsondoc.identity import element_token, parse_token
 
 MAIL, LOGIN, NEW = {"id": "mail", "severity": "low"}, {"id": "login", "severity": "low"}, {"id": "new"}
 

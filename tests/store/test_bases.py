@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend
 from kbstore import Change, ConflictError, KBStoreError, OutcomeUnknown, RevisionError, Store, StoreUnavailable
+from kbstore.backends import create_backend
 from tests.store.support import Interrupted, replacing
 
 

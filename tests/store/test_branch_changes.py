@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from kbstore import CorruptStore, RevisionError, Store
-from kbstore.log import REFS_LOG
-from kbstore.refs import decode_ref
-from kbstore.replicate import replicate
-from kbstore.salvage import salvage
-from kbstore.transfer import export_all, import_lines
+from kbstore.history.branch import REFS_LOG
+from kbstore.history.refs import decode_ref
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import replicate
+from kbstore.verify.salvage import salvage
 from tests.store.support import Ticks, replacing
 
 
@@ -234,12 +234,12 @@ def test_a_change_that_no_kbstore_makes_is_refused(kb: Store, name: str, changes
     """Wherever it comes from; and `verify` names one that is there."""
     import msgspec
 
-    from backends.contract import Record
+    from kbstore.backends.base import Record
 
     start = decode_ref(next(iter(kb.backend.read(REFS_LOG, 1, 1))).header, 1)
     before = kb.backend.tail(REFS_LOG).number
     (last,) = kb.backend.read(REFS_LOG, before, before)
-    from kbstore.event import event_id
+    from kbstore.history.event import event_id
 
     fields = {"name": name, "log": None, "seq": before + 1, "parent": event_id(last.header)} | changes
     event = msgspec.structs.replace(start, **fields)

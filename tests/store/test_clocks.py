@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend
 from kbstore import Change, Store
-from kbstore.transfer import import_lines
+from kbstore.backends import create_backend
+from kbstore.sync.jsonl import import_lines
 from tests.store.support import START, Ticks, replacing
 
 

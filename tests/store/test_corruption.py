@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import kbstore
-from backends import memory
 from kbstore import CorruptStore, KBStoreError, Store
+from kbstore.backends import memory
 from kbstore.errors import DamagedVersion
-from kbstore.transfer import ImportFailed, export_events, import_lines
+from kbstore.sync.jsonl import ImportFailed, export_events, import_lines
 from tests.backends.test_damage import open_raw
 from tests.conftest import LONG, takes_long
 from tests.store.support import START, Ticks, articles, eager_snapshots, exact, replacing
@@ -91,7 +91,7 @@ def test_a_pinned_head_finds_a_truncated_history(tmp_path: Path) -> None:
 
 def kbstore_triggers() -> list[str]:
     """The definitions that guard a store, to put them back after an attack."""
-    from backends.sqlite import schema
+    from kbstore.backends.sqlite import schema
 
     return [s for s in schema.statements() if s.startswith("CREATE TRIGGER")]
 
@@ -157,7 +157,7 @@ def test_every_changed_header_is_found(location: str, tmp_path: Path, field: dic
 
 def row_digest(ident: int, log: bytes, slot: int, size: int, write_id: bytes, header: bytes) -> bytes:
     """What makes a forged row look right to the backend."""
-    from backends.sqlite.digests import record_digest
+    from kbstore.backends.sqlite.digests import record_digest
 
     return record_digest(ident, log, slot, size, write_id, header)
 

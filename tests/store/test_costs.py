@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend, open_backend
-from backends.counting import CountingBackend
 from kbstore import Change, Store, make_patch
+from kbstore.backends import create_backend, open_backend
+from kbstore.backends.counting import CountingBackend
 from tests.store.support import Ticks, articles, eager_snapshots, exact, replacing
 
 SIZES = (100, 1_000, 10_000)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import kbstore
-from backends.contract import Backend, Found
 from kbstore import Store
+from kbstore.backends.base import Backend, Found
 from kbstore.errors import CorruptStore, DamagedVersion, KBStoreError
-from kbstore.replicate import replicate
-from kbstore.transfer import export_all
-from kbstore.tree.nodes import Nodes
-from kbstore.verify import Report
+from kbstore.sync.jsonl import export_all
+from kbstore.sync.remote import replicate
+from kbstore.tree.node_store import Nodes
+from kbstore.verify.verify import Report
 from tests.backends.test_damage import open_raw
 from tests.cases.support import Desk
 from tests.store.support import START, Ticks, replacing

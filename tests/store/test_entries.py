@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore import Store, apply_patch
-from kbstore.collection import find_collection
-from kbstore.tree.build import root_of
+from kbstore.diff.collection import find_collection
+from kbstore.tree.builder import root_of
 from tests.json.values import VALUES, exactly
 from tests.store.support import articles
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from backends import forks
-from health.errors import StateError
-from health.state import State
 from kbstore import Store
 from kbstore.errors import StoreUnavailable
+from kbstore.health.errors import StateError
+from kbstore.health.state import State
+from kbstore.kit import forks
 
 _HANGS_S = 30
 LONG = os.environ.get("KBSTORE_LONG") == "1"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from backends.memory import MemoryBackend, MemoryStore
 from kbstore import CorruptStore, RevisionError, Store
-from kbstore.canonical import encode
-from kbstore.event import decode_event
-from kbstore.operation import Operation
-from kbstore.writer import Foreign
+from kbstore.backends.memory import MemoryBackend, MemoryStore
+from kbstore.commit.writer import Foreign
+from kbstore.history.event import decode_event
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.operation import Operation
 from tests.cases.security.forge import event, sha
 from tests.store.support import START, Ticks, replacing
 from tests.store.test_verify import body, state

@@ -23,8 +23,8 @@ from kbstore import (
     StoreNotFound,
     StoreUnavailable,
 )
-from kbstore.pointer import format_pointer
-from kbstore.transfer import export_events, import_lines
+from kbstore.jsondoc.pointer import format_pointer
+from kbstore.sync.jsonl import export_events, import_lines
 from tests.conftest import ROOT
 from tests.store.support import Ticks, articles, exact, replacing
 
@@ -224,7 +224,7 @@ def gone(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "fault", "said"),
     [
-        (no_store, StoreNotFound, "is not a store: it is not an SQLite file"),
+        (no_store, CorruptStore, "is damaged: it is not an SQLite file any more, or its first page is damaged"),
         (empty, CorruptStore, "is empty"),
         (folder, StoreNotFound, "is a folder, not a store"),
         (half, CorruptStore, "is damaged: database disk image is malformed"),

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends import open_backend
-from backends.counting import CountingBackend
 from kbstore import Change, CorruptStore, PatchError, Store, apply_patch
-from kbstore.canonical import encode
+from kbstore.backends import open_backend
+from kbstore.backends.counting import CountingBackend
+from kbstore.history.index.orders import BLOCK_EVENTS
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.patch import resolve
+from kbstore.jsondoc.pointer import parse_pointer
+from kbstore.order.make_rules import settled
 from kbstore.order.rules import NO_RULES, Rules
-from kbstore.order.settle import settled
-from kbstore.orderindex import BLOCK_EVENTS
-from kbstore.patch import resolve
-from kbstore.pointer import parse_pointer
-from kbstore.replicate import clone_into
-from kbstore.transfer import export_all, import_lines
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import clone_into
 from tests.store.support import Ticks, replacing
 
 _names = itertools.count()

@@ -22,9 +22,9 @@ from hypothesis.stateful import (
 )
 
 import kbstore
-from backends import memory
 from kbstore import Change, ConflictError, PatchError, PointerError, RevisionError, Store, Version
-from kbstore.transfer import export_all, export_events, import_lines
+from kbstore.backends import memory
+from kbstore.sync.jsonl import export_all, export_events, import_lines
 from tests.conftest import LONG
 from tests.json.values import VALUES, exactly
 from tests.store.support import Ticks, articles, eager_snapshots

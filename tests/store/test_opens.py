@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from health.cli.main import COMMANDS as HEALTH_COMMANDS
 from kbstore.cli.main import COMMANDS as KBSTORE_COMMANDS
-from migrator.cli.main import COMMANDS as MIGRATOR_COMMANDS
+from kbstore.health.cli.main import COMMANDS as HEALTH_COMMANDS
+from kbstore.migrator.cli.main import COMMANDS as MIGRATOR_COMMANDS
 from tests.conftest import LONG
 from tests.store.opens import Recorder
 
@@ -78,8 +78,8 @@ PROGRAM = """
 import contextlib, io, json, os, sys
 from importlib import import_module
 from kbstore import Store
-from health import Engine, Settings
-from health.settings import Targets
+from kbstore.health import Engine, Settings
+from kbstore.health.settings import Targets
 
 ended = {}
 for package, options, lines in json.loads(sys.argv[1]):

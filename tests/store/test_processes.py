@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from backends import create_backend, memory, open_backend
-from backends.contract import Backend, Chunk, Record
-from backends.errors import StoreUnavailable
-from backends.sqlite import caches, file
-from kbstore import Store, snapshots
-from kbstore.snapshots import usable
+from kbstore import Store
+from kbstore.backends import create_backend, memory, open_backend
+from kbstore.backends.base import Backend, Chunk, Record
+from kbstore.backends.sqlite import cache
+from kbstore.backends.sqlite.files import store_file
+from kbstore.history import snapshots
+from kbstore.history.snapshots import usable
+from kbstore.kit.errors import StoreUnavailable
 from tests.backends.samples import chunks, fill
 from tests.conftest import LONG
 from tests.store.support import articles, eager_snapshots, exact, replacing
@@ -134,7 +136,7 @@ def test_a_shared_counter_equals_its_acknowledged_commits(tmp_path: Path) -> Non
 
 def test_a_writer_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer is stopped at any moment, others commit and collect meanwhile, it goes on: nothing is lost."""
-    monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(store_file, "BUSY_TIMEOUT_S", 0.1)
     eager_snapshots(monkeypatch)
     path = tmp_path / "kb.db"
     Store.create(path, {"w": {"n": 0}, "mine": 0, **articles(40, 20)}).close()
@@ -228,7 +230,7 @@ def test_a_collection_within_a_snapshot_leaves_none_or_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pieces of a snapshot that is being written are nobody's yet: if they are collected, it is not published."""
-    monkeypatch.setattr(caches, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(cache, "_PIECE_BYTES", 1000)
     with closing(create_backend(tmp_path / "kb.db")) as one, closing(open_backend(tmp_path / "kb.db")) as other:
         fill(one, 1)
 
@@ -250,7 +252,7 @@ def test_two_writers_of_one_snapshot_do_not_take_each_others_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where two processes write the snapshot of one version piece by piece in turns, the one published is whole."""
-    monkeypatch.setattr(caches, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(cache, "_PIECE_BYTES", 1000)
     with closing(create_backend(tmp_path / "kb.db")) as one, closing(open_backend(tmp_path / "kb.db")) as other:
         fill(one, 1)
         together = threading.Barrier(2, timeout=60)
@@ -274,7 +276,7 @@ def test_two_writers_of_one_snapshot_do_not_take_each_others_pieces(
 
 def test_a_lock_that_is_held_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where another process holds the file, a commit says so, wrote nothing, and succeeds afterwards."""
-    monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(store_file, "BUSY_TIMEOUT_S", 0.05)
     with Store.create(tmp_path / "kb.db", {"n": 0}) as kb, Store.open(tmp_path / "kb.db") as other:
 
         def hold(_: sqlite3.Connection) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 import kbstore
-from backends import open_backend
-from backends.counting import CountingBackend
 from kbstore import Change, PatchError, Store
-from kbstore.event import decode_body
-from kbstore.refs import Refs, decode_ref
-from kbstore.snapshots import COMPLETE, worth_keeping
-from kbstore.tree.nodes import Nodes
+from kbstore.backends import open_backend
+from kbstore.backends.counting import CountingBackend
+from kbstore.history.event import decode_body
+from kbstore.history.refs import Refs, decode_ref
+from kbstore.history.snapshots import COMPLETE, worth_keeping
+from kbstore.tree.node_store import Nodes
 from tests.backends.test_damage import open_raw
 from tests.store.support import Ticks, articles, eager_snapshots, exact, replacing
 from tests.store.test_corruption import kbstore_triggers, row_digest

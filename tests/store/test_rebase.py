@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import create_backend
-from backends.faults import FaultyBackend, Rates
 from kbstore import (
     Change,
     ConflictError,
@@ -20,7 +18,9 @@ from kbstore import (
     StoreUnavailable,
     apply_patch,
 )
-from kbstore.canonical import MISSING
+from kbstore.backends import create_backend
+from kbstore.backends.faults import FaultyBackend, Rates
+from kbstore.jsondoc.canonical import MISSING
 from tests.store.support import Interrupted, Ticks, articles, exact, replacing
 
 SAME = [{"op": "test", "path": "/s", "value": "s"}]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kbstore import KBStoreError, RevisionError, Store
-from kbstore.log import REFS_LOG
-from kbstore.refs import decode_ref
+from kbstore.history.branch import REFS_LOG
+from kbstore.history.refs import decode_ref
 from tests.store.support import Ticks, articles, replacing
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore import KBStoreError, apply_patch
-from kbstore.canonical import decode, dumps
-from kbstore.replay import Grown, ascend, replay
+from kbstore.jsondoc.canonical import decode, dumps
+from kbstore.jsondoc.replay import Grown, ascend, replay
 
 _TOKENS = st.sampled_from(["a", "b", "~0", "~1", "", "0", "1", "-"])
 _VALUES = st.recursive(

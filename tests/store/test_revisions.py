@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbstore import RevisionError, Store
-from kbstore.revision import parse_range, parse_revision
+from kbstore.history.revision import parse_range, parse_revision
 from tests.conftest import LETTERS
 from tests.store.support import START, Ticks, replacing
 

@@ -11,9 +11,9 @@ import pytest
 import kbstore
 from kbstore import Store
 from kbstore.errors import KBStoreError
-from kbstore.reader import root_of
-from kbstore.salvage import Salvaged, salvage
-from kbstore.transfer import export_all, import_lines
+from kbstore.history.reader import root_of
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.verify.salvage import Salvaged, salvage
 from tests.store.test_damaged_versions import CLASSES, VERSIONS, flip_body, furnish, readable, spoil
 
 
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_is_named_with_a_way_on(tmp_path: Path, monkeypatch
         (tmp_path / "out" / "documents").mkdir()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kbstore.salvage.verify_store", write)
+    monkeypatch.setattr("kbstore.verify.salvage.verify_store", write)
     with Store.open(path) as kb, pytest.raises(KBStoreError, match="No space left on device") as refused:
         salvage(kb, tmp_path / "out")
     told = f"salvage takes a new folder, and what it has written stays in {tmp_path / 'out'}"

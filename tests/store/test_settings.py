@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from kbstore import ConflictError, KBStoreError, Store
-from kbstore.log import REFS_LOG
-from kbstore.refs import decode_ref
-from kbstore.replicate import clone_into, replicate
-from kbstore.settings import identity_setting
-from kbstore.transfer import export_all, import_lines
+from kbstore.history.branch import REFS_LOG
+from kbstore.history.refs import decode_ref
+from kbstore.history.settings import identity_setting
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import clone_into, replicate
 from tests.store.support import Ticks
 
 HALLS = [{"city": "A", "hall": "x", "seats": "1"}, {"city": "B", "hall": "x", "seats": "1"}]

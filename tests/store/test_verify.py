@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Chunk, Record
-from backends.memory import MemoryBackend, MemoryStore
 from kbstore import Store
-from kbstore.canonical import encode
-from kbstore.snapshots import Base, Note, mark_of
-from kbstore.tree.build import root_of
+from kbstore.backends.base import Chunk, Record
+from kbstore.backends.memory import MemoryBackend, MemoryStore
+from kbstore.history.snapshots import Base, Note, mark_of
+from kbstore.jsondoc.canonical import encode
+from kbstore.tree.builder import root_of
 from tests.cases.security.forge import event, ref, sha
 
 DAY = "2025-01-0{}T00:00:00.000000Z"

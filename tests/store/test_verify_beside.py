@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from backends import memory
-from backends.contract import Backend
-from backends.sqlite import check
-from backends.sqlite.check import damage_of_rows
-from backends.sqlite.check_packs import damage_of_packs
-from backends.sqlite.connection import Connection
-from backends.sqlite.log import Logs
 from kbstore import Store
+from kbstore.backends import memory
+from kbstore.backends.base import Backend
+from kbstore.backends.sqlite import check
+from kbstore.backends.sqlite.check import damage_of_rows
+from kbstore.backends.sqlite.check_packs import damage_of_packs
+from kbstore.backends.sqlite.connection import Connection
+from kbstore.backends.sqlite.log import Logs
 from tests.conftest import LONG
 from tests.store.support import Ticks, articles, eager_snapshots, replacing
 from tests.store.test_processes import acknowledged, working
@@ -132,7 +132,7 @@ def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step of a check looks at one row."""
     monkeypatch.setattr(check.Table, "rows", 1)
     for table in ("_BodyPacks", "_Packs"):
-        monkeypatch.setattr(f"backends.sqlite.check_packs.{table}.rows", 1)
+        monkeypatch.setattr(f"kbstore.backends.sqlite.check_packs.{table}.rows", 1)
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kbstore import ConflictError, Store, apply_patch
-from kbstore.canonical import encode
+from kbstore.jsondoc.canonical import encode
 
 Document = Any
 Patch = list[dict[str, Any]]

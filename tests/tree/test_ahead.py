@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from backends import create_backend
-from backends.counting import CountingBackend
 from kbstore import Store
-from kbstore.tree.ahead import load_ahead
-from kbstore.tree.nodes import Nodes
-from kbstore.tree.read import find, materialise
+from kbstore.backends import create_backend
+from kbstore.backends.counting import CountingBackend
+from kbstore.tree.node_store import Nodes
+from kbstore.tree.prefetch import load_ahead
+from kbstore.tree.reader import find, materialise
 
 
 def test_the_way_to_each_pointer_is_loaded_level_by_level() -> None:

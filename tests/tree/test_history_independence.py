@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.contract import Record
-from backends.memory import create
-from kbstore.canonical import encode
+from kbstore.backends.base import Record
+from kbstore.backends.memory import create
 from kbstore.errors import PatchError
-from kbstore.event import decode_body, encode_body, store_values
-from kbstore.patch import Budget, apply_patch, parse_patch
-from kbstore.tree.build import build_value
-from kbstore.tree.draft import Draft
+from kbstore.history.event import decode_body, encode_body, store_values
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.patch import Budget, apply_patch, parse_patch
+from kbstore.tree.builder import build_value
+from kbstore.tree.editor import Draft
 from kbstore.tree.node import VALUE, Blob, Ref
-from kbstore.tree.nodes import Nodes, unsaved
-from kbstore.tree.read import canonical, find, materialise
+from kbstore.tree.node_store import Nodes, unsaved
+from kbstore.tree.reader import canonical, find, materialise
 from tests.conftest import LETTERS, LONG
 
 _LONG = st.integers(1, 6000).map(lambda n: "x" * n)

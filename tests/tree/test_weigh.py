@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbstore.canonical import dumps
-from kbstore.edits import Budget, memory_of
-from kbstore.operation import Operation
-from kbstore.tree import weigh
-from kbstore.tree.build import build_value
-from kbstore.tree.draft import Draft
+from kbstore.jsondoc.canonical import dumps
+from kbstore.jsondoc.edits import Budget, memory_of
+from kbstore.jsondoc.operation import Operation
+from kbstore.tree import weight
+from kbstore.tree.builder import build_value
+from kbstore.tree.editor import Draft
 from kbstore.tree.node import Node, Ref
-from kbstore.tree.weigh import Weights, depth_of
+from kbstore.tree.weight import Weights, depth_of
 from tests.conftest import LETTERS
 from tests.json.values import VALUES
 
@@ -63,7 +63,7 @@ def test_a_tree_weighs_what_its_canonical_form_weighs(value: Any) -> None:
 def test_copies_of_one_value_weigh_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patch may copy one value a hundred thousand times; to look at it each time took most of the time."""
     looked: list[bytes] = []
-    monkeypatch.setattr(weigh, "memory_of", lambda data: looked.append(data) or memory_of(data))
+    monkeypatch.setattr(weight, "memory_of", lambda data: looked.append(data) or memory_of(data))
     root = build_value(dumps({f"k{n}": {"t": f"word {n} " * 20, "l": [n]} for n in range(100)}))
     assert isinstance(root, Ref)
     draft = Draft(root, NoSource(), Budget())

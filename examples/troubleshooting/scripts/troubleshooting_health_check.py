@@ -9,12 +9,12 @@ As a program it is `health check`, with the same options; it ends with 0 where a
 
 import sys
 
-from health import TroubleshootingHealthCheck
+from kbstore.health import TroubleshootingHealthCheck
 
 __all__ = ["TroubleshootingHealthCheck"]
 
 
 if __name__ == "__main__":
-    from health.cli.main import run
+    from kbstore.health.cli.main import run
 
     sys.exit(run(["check", *sys.argv[1:]]))

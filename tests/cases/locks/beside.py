@@ -11,9 +11,9 @@ from pathlib import Path
 
 from programs import Elsewhere, holds, main, put, say
 
-from health.cli.main import run as health_run
 from kbstore import KBStoreError, Store
 from kbstore.cli.main import run as kbstore_run
+from kbstore.health.cli.main import run as health_run
 
 
 def cli(*arguments: str) -> None:
@@ -30,8 +30,8 @@ def health(*arguments: str) -> None:
 
 def checks_in_process(location: str) -> None:
     """Run every check that is built in inside this process, as an application that embeds health may."""
-    from health import Engine, Settings
-    from health.settings import Targets
+    from kbstore.health import Engine, Settings
+    from kbstore.health.settings import Targets
 
     with Engine(Settings(targets=Targets(store=location, database=f"sqlite:///{location}")), isolate=False) as engine:
         say("checked", len(engine.run().outcomes))
@@ -122,8 +122,8 @@ def twice(location: str) -> None:
 
 def database(location: str) -> None:
     """Check a database of SQL migrations inside a process that is in the middle of a transaction on it."""
-    from health import Engine, Settings
-    from health.settings import Targets
+    from kbstore.health import Engine, Settings
+    from kbstore.health.settings import Targets
 
     with closing(sqlite3.connect(location, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE t (n INTEGER)")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from health.cli.main import run as health_run
 from kbstore import KBStoreError, Store, StoreUnavailable
 from kbstore.cli.main import run as kbstore_run
+from kbstore.health.cli.main import run as health_run
 from tests.cases.locks.support import HANGS_S, environment
 from tests.commands import run_here
 

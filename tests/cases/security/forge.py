@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import zstandard
 
-from backends.sqlite import schema
-from backends.sqlite.caches import note_digest
-from backends.sqlite.digests import body_digest, pack_digest, record_digest
-from kbstore.canonical import encode
+from kbstore.backends.sqlite import schema
+from kbstore.backends.sqlite.cache import note_digest
+from kbstore.backends.sqlite.digests import body_digest, pack_digest, record_digest
+from kbstore.jsondoc.canonical import encode
 
 TIME = "2025-01-01T00:00:00.000000Z"
 TRUTH = 4
@@ -120,7 +120,7 @@ class Forge:
 
 def copied(path: Path) -> tuple[dict[str, list[tuple[bytes, bytes]]], list[bytes]]:
     """Read a store's logs (headers with bodies) and the chunks of its truth, to be written again otherwise."""
-    from backends import open_backend
+    from kbstore.backends import open_backend
 
     backend = open_backend(str(path), read_only=True)
     try:

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from bombs import MEMORY_BYTES, act, peak_mb
 
 from kbstore import KBStoreError, Store
-from kbstore.canonical import encode
-from kbstore.replicate import clone_into
+from kbstore.jsondoc.canonical import encode
+from kbstore.sync.remote import clone_into
 from tests.cases.security.forge import Forge, copied
 
 MOST_MB = 500

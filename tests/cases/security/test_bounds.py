@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from backends import packing
-from backends.errors import CorruptStore
 from kbstore import Store
-from kbstore.canonical import encode
+from kbstore.backends import packing
 from kbstore.errors import TooLarge
-from kbstore.lines import ImportFailed, unpacked
-from kbstore.transfer import import_lines
-from kbstore.tree.limit import VARIABLE
+from kbstore.jsondoc.canonical import encode
+from kbstore.kit.errors import CorruptStore
+from kbstore.sync.jsonl import import_lines
+from kbstore.sync.jsonl_reader import ImportFailed, unpacked
+from kbstore.tree.limits import VARIABLE
 from tests.cases.security.forge import Forge, copied, event, long_value, rewritten, sha
 from tests.cases.security.support import acts
 from tests.conftest import LONG
@@ -168,8 +168,8 @@ def test_what_is_too_large_may_be_allowed(tmp_path: Path, monkeypatch: pytest.Mo
     with Store.open(tmp_path / "kb.db", read_only=True) as kb:
         assert len(kb.checkout()) == 2
         assert len(kb.get("/0/1/0")) == 2
-        monkeypatch.setattr("kbstore.tree.limit.LARGEST_BYTES", 1000)
-        monkeypatch.setattr("kbstore.tree.limit.MOST_EXPANDED", 0)
+        monkeypatch.setattr("kbstore.tree.limits.LARGEST_BYTES", 1000)
+        monkeypatch.setattr("kbstore.tree.limits.MOST_EXPANDED", 0)
         with pytest.raises(TooLarge):
             _ = kb.version("v1").patch
         monkeypatch.setenv(VARIABLE, "10000000")
@@ -181,8 +181,8 @@ def test_what_could_not_be_read_again_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     """A document that repeats itself so much that its store takes nearly nothing is refused by the commit itself."""
-    monkeypatch.setattr("kbstore.tree.limit.LARGEST_BYTES", 10_000)
-    monkeypatch.setattr("kbstore.tree.limit.MOST_EXPANDED_AT_FIRST", 1)
+    monkeypatch.setattr("kbstore.tree.limits.LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("kbstore.tree.limits.MOST_EXPANDED_AT_FIRST", 1)
     with Store.create(tmp_path / "kb.db") as kb:
         if not first:
             kb.commit({"a": "z"})

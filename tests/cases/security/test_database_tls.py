@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from migrator import ConnectionFailed, DatabaseMigrator, MigrationError
-from migrator.engines.mysql import MySQLEngine
-from migrator.urls import parse_url
+from kbstore.migrator import ConnectionFailed, DatabaseMigrator, MigrationError
+from kbstore.migrator.engines.mysql import MySQLEngine
+from kbstore.migrator.urls import parse_url
 from tests.cases.security.certificates import Certificate, authority, signed
 from tests.migrator.servers import mariadb_is_expected, mariadb_server
 
@@ -142,7 +142,7 @@ def test_another_host_needs_a_verified_certificate(
 ) -> None:
     """Without an option, a server that is not this machine must show a certificate; the error names both ways on."""
     (tmp_path / "m").mkdir()
-    monkeypatch.setattr("migrator.engines.mysql.is_local", lambda host: False)
+    monkeypatch.setattr("kbstore.migrator.engines.mysql.is_local", lambda host: False)
     with thief(certificates.get(shown)) as server, pytest.raises(ConnectionFailed) as caught:
         DatabaseMigrator(f"mysql://u:{PASSWORD}@127.0.0.1:{server.port}/d", tmp_path / "m").status()
     assert b"u\0" not in server.seen

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import BackendError
-from backends.hosts import INSECURE, is_local
 from kbstore import Store
 from kbstore.errors import StoreUnavailable
+from kbstore.kit.errors import BackendError
+from kbstore.kit.hosts import INSECURE, is_local
 from tests.cases.support import Desk
 
 # 192.0.2.0/24 is for documentation: nobody is there.

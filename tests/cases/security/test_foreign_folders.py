@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from backends import trust
-from health.config import load
-from health.errors import StateError
-from health.state import State
-from kbstore.project import LARGEST_STATE_BYTES, Config, FileState, Project, ProjectError, read_state
+from kbstore.health.config import load
+from kbstore.health.errors import StateError
+from kbstore.health.state import State
+from kbstore.kit import trust
+from kbstore.worktree.project import LARGEST_STATE_BYTES, Config, FileState, Project, ProjectError, read_state
 from tests.cases.support import Desk
 
 NOBODY = 65534

@@ -8,10 +8,10 @@ import orjson
 import pytest
 import zstandard
 
-from backends.sqlite.caches import note_digest
 from kbstore import Store
-from kbstore.replicate import clone_into
-from kbstore.touched import BLOCK_EVENTS
+from kbstore.backends.sqlite.cache import note_digest
+from kbstore.history.index.paths import BLOCK_EVENTS
+from kbstore.sync.remote import clone_into
 
 SECRET = 40
 EVENTS = 2 * BLOCK_EVENTS + 10
@@ -104,7 +104,7 @@ def test_indexes_of_authors_are_computed_anew() -> None:
         kb.commit_many(
             [{"patch": [{"op": "add", "path": "/n", "value": n}], "author": f"a{n % 3}"} for n in range(1100)]
         )
-        from kbstore.who import Who
+        from kbstore.history.index.authors import Who
 
         Who(kb.backend, kb.line).build(1, kb.head().seq)
         assert kb.verify().ok

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from backends.memory import MemoryBackend, MemoryStore
-from kbstore import CorruptStore, KBStoreError, RevisionError, Store, lineage
-from kbstore import refs as module
-from kbstore.refs import RefEvent, Refs, RefState
-from kbstore.replicate import clone_into
-from kbstore.transfer import export_all, import_lines
+from kbstore import CorruptStore, KBStoreError, RevisionError, Store
+from kbstore.backends.memory import MemoryBackend, MemoryStore
+from kbstore.history import lineage
+from kbstore.history import refs as module
+from kbstore.history.refs import RefEvent, Refs, RefState
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import clone_into
 from tests.cases.security.forge import TIME, copied, ref, rewritten, sha
 from tests.cases.security.support import acts
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from backends import open_backend
-from backends.sqlite.caches import snapshot_digest
-from backends.sqlite.digests import pack_digest
 from kbstore import Store
-from kbstore.replicate import clone_into
-from kbstore.snapshots import COMPLETE, Note
-from kbstore.tree.build import root_of
-from kbstore.tree.nodes import Nodes, unsaved
+from kbstore.backends import open_backend
+from kbstore.backends.sqlite.cache import snapshot_digest
+from kbstore.backends.sqlite.digests import pack_digest
+from kbstore.history.snapshots import COMPLETE, Note
+from kbstore.sync.remote import clone_into
+from kbstore.tree.builder import root_of
+from kbstore.tree.node_store import Nodes, unsaved
 from tests.s3.fakes import Bucket, backend_on
 
 VERSIONS = 6

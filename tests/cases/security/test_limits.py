@@ -4,13 +4,21 @@ import re
 import sqlite3
 from contextlib import closing
 
-from backends import names, packing, trust
-from backends.s3 import bounded, cache, client, collect, snapshots
-from backends.sqlite.plain import harden
-from health import callcheck, slowness
-from health.settings import Settings
-from kbstore import edits, lines, pointer, project, revision, settings, touched, verify
-from kbstore.tree import limit
+from kbstore.backends import names, packing
+from kbstore.backends.s3.cache import disk_cache, gc, snapshots
+from kbstore.backends.s3.transport import client, deadline
+from kbstore.backends.sqlite.files.names import harden
+from kbstore.health.run import call
+from kbstore.health.serve import limits as serve_limits
+from kbstore.health.settings import Settings
+from kbstore.history import revision, settings
+from kbstore.history.index import paths
+from kbstore.jsondoc import edits, pointer
+from kbstore.kit import trust
+from kbstore.sync import jsonl_reader
+from kbstore.tree import limits as tree_limits
+from kbstore.verify import verify
+from kbstore.worktree import project
 from tests.conftest import ROOT
 
 
@@ -40,33 +48,36 @@ def _rows() -> dict[str, str]:
         "array elements that a patch shifts": f"{edits.WORK_LIMIT:,}",
         "a patch in an event": f"the same limits; if it is replayed, {copied:g} times the copied bytes and "
         f"{shifted:g} times the shifted elements",
-        "a document that is read": f"{_size(limit.LARGEST_BYTES)}, or {limit.MOST_EXPANDED} times what its store takes "
-        f"(on S3: {_size(limit.LARGEST_REMOTE_BYTES)}); `{limit.VARIABLE}` allows more; what is committed may be at "
-        f"most {limit.MOST_EXPANDED_AT_FIRST} times, since a store may be packed more tightly later",
-        "the same long value again and again in one patch": f"{_size(limit.LARGEST_BYTES)} together",
+        "a document that is read": f"{_size(tree_limits.LARGEST_BYTES)}, or {tree_limits.MOST_EXPANDED} times what its "
+        "store takes "
+        f"(on S3: {_size(tree_limits.LARGEST_REMOTE_BYTES)}); `{tree_limits.VARIABLE}` allows more; "
+        "what is committed may be at "
+        f"most {tree_limits.MOST_EXPANDED_AT_FIRST} times, since a store may be packed more tightly later",
+        "the same long value again and again in one patch": f"{_size(tree_limits.LARGEST_BYTES)} together",
         "a compressed frame": f"the size that its directory promises; {_size(packing.LARGEST_RAW_BYTES)}, or "
         f"{packing.MOST_EXPANDED} times its length",
-        "a block of the index of touched entries": _size(touched._LARGEST_BLOCK_BYTES),
-        "a line of an import": f"{_size(lines._LONGEST_LINE_BYTES)}; of a packed one "
-        f"{_size(lines._LONGEST_UNPACKED_BYTES)}, or {lines._MOST_EXPANDED} times what was read of the packed stream",
-        "blank lines of an import": f"{lines._MOST_BLANK_LINES:,}",
+        "a block of the index of touched entries": _size(paths._LARGEST_BLOCK_BYTES),
+        "a line of an import": f"{_size(jsonl_reader._LONGEST_LINE_BYTES)}; of a packed one "
+        f"{_size(jsonl_reader._LONGEST_UNPACKED_BYTES)}, or {jsonl_reader._MOST_EXPANDED} times what was read of "
+        "the packed stream",
+        "blank lines of an import": f"{jsonl_reader._MOST_BLANK_LINES:,}",
         "an object on S3": _size(client._LARGEST_ANSWER_BYTES),
         "a block of an index on S3 (a note)": f"{_size(snapshots.LARGEST_NOTE_BYTES)}; one that is larger is not kept, "
         "and read anew",
-        "a list of what `gc` is to remove from S3": f"{_size(collect.LIST_BYTES)}; one that is larger is left alone",
-        "any other answer of a server of S3, as a page of a listing": _size(bounded.LARGEST_TOLD_BYTES),
-        "a chunk in the local cache of a store on S3": _size(cache._LARGEST_BYTES),
+        "a list of what `gc` is to remove from S3": f"{_size(gc.LIST_BYTES)}; one that is larger is left alone",
+        "any other answer of a server of S3, as a page of a listing": _size(deadline.LARGEST_TOLD_BYTES),
+        "a chunk in the local cache of a store on S3": _size(disk_cache._LARGEST_BYTES),
         "name of a tag or branch": f"{revision.MAX_NAME_LENGTH} characters",
         "a write id": f"{names.MAX_WRITE_ID} characters",
         "members that identify an element": f"{settings._MOST_NAMES}",
         "problems that `verify` lists": f"{verify._MOST_PROBLEMS}",
         "a statement of SQL in a store's file": f"{text_bytes:,} bytes, {columns} columns, no `ATTACH`",
-        "connections of `health serve`": f"{slowness.CONNECTIONS}; for a new one the longest waiting is closed",
-        "a request to `health serve`": f"{slowness.REQUEST_S:g} seconds until it is answered, "
-        f"{_size(slowness.HEADER_BYTES)} of headers",
+        "connections of `health serve`": f"{serve_limits.CONNECTIONS}; for a new one the longest waiting is closed",
+        "a request to `health serve`": f"{serve_limits.REQUEST_S:g} seconds until it is answered, "
+        f"{_size(serve_limits.HEADER_BYTES)} of headers",
         "memory of health checks": f"{_size(Settings().memory_limit_mb << 20)} together (`memory_limit_mb`)",
-        "what a health check reports": f"{callcheck.MAX_MESSAGE_CHARS:,} characters of text, "
-        f"{callcheck.MAX_JSON_CHARS:,} of JSON",
+        "what a health check reports": f"{call.MAX_MESSAGE_CHARS:,} characters of text, "
+        f"{call.MAX_JSON_CHARS:,} of JSON",
     }
 
 

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kbstore.collection import find_collection
+from kbstore.diff.collection import find_collection
 from kbstore.errors import CorruptStore, PatchError
-from kbstore.operation import Operation
-from kbstore.patch import apply_operations
-from kbstore.tree.build import root_of
-from kbstore.tree.compare import compare
-from kbstore.tree.draft import Draft
-from kbstore.tree.edit import ArraySplice, edit_array, edit_object
+from kbstore.jsondoc.operation import Operation
+from kbstore.jsondoc.patch import apply_operations
+from kbstore.tree.builder import root_of
+from kbstore.tree.container_edit import ArraySplice, edit_array, edit_object
+from kbstore.tree.diff import compare
+from kbstore.tree.editor import Draft
 from kbstore.tree.node import ARRAY, OBJECT, STRING, Blob, Node, Ref
-from kbstore.tree.read import find
+from kbstore.tree.reader import find
 
 
 class Liar:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kbstore import CorruptStore, KBStoreError, PatchError, Store
-from kbstore.canonical import encode
 from kbstore.errors import DamagedVersion
-from kbstore.replicate import clone_into
+from kbstore.jsondoc.canonical import encode
+from kbstore.sync.remote import clone_into
 from tests.cases.security.forge import copied, event, rewritten, sha
 from tests.store.support import Ticks
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from kbstore import KBStoreError, Store
-from kbstore.canonical import encode
-from kbstore.replicate import replicate
-from kbstore.transfer import export_all, import_lines
-from kbstore.verify import Report
+from kbstore.jsondoc.canonical import encode
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import replicate
+from kbstore.verify.verify import Report
 from tests.cases.security.forge import TIME, copied, event, ref, rewritten
 
 FORGED = b'[{"op":"replace","path":"/p/a/price","value":1000000}]'

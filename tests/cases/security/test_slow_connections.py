@@ -13,7 +13,10 @@ from tests.health.support import environment
 
 resource = pytest.importorskip("resource")
 # The limits as they are would cost a test five seconds each time.
-PROGRAM = "from health.slowness import Limited; Limited.request_s = 1.0; from health.cli import main; main()"
+PROGRAM = (
+    "from kbstore.health.serve.limits import Limited; Limited.request_s = 1.0; "
+    "from kbstore.health.cli import main; main()"
+)
 
 
 @pytest.fixture
@@ -103,7 +106,8 @@ def test_state_and_caches_are_private_under_any_umask(tmp_path: Path, umask: int
     program = (
         f"import os; os.umask({umask})\n"
         "from pathlib import Path; from datetime import UTC, datetime\n"
-        "from health.state import State; from backends.s3.cache import Cache; from backends.contract import Chunk\n"
+        "from kbstore.health.state import State; from kbstore.backends.s3.cache.disk_cache import Cache\n"
+        "from kbstore.backends.base import Chunk\n"
         f"state = State(Path({str(made / 'state')!r})); state.add_note('a', 'text', datetime.now(UTC)); state.close()\n"
         f"cache = Cache(Path({str(made / 'cache')!r}), 10**6); cache.put([Chunk(b'x' * 32, b'data')]); cache.close()\n"
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from kbstore import CorruptStore, KBStoreError, Store
-from kbstore.replicate import clone_into
-from kbstore.tree.build import root_of
+from kbstore.sync.remote import clone_into
+from kbstore.tree.builder import root_of
+from kbstore.tree.check import Prover, Unsound
 from kbstore.tree.node import Index, Leaf, Ref, make_index, make_leaf
-from kbstore.tree.nodes import Nodes
-from kbstore.tree.sound import Prover, Unsound
+from kbstore.tree.node_store import Nodes
 from tests.cases.security.forge import Forge, copied
 
 Made = list[bytes]

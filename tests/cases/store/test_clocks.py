@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kbstore import KnowledgeBaseVersioner
-from kbstore.clock import SystemClock
+from kbstore.kit.clock import SystemClock
 from tests.cases.support import Desk
 
 _FAKED = ("LD_PRELOAD", "FAKETIME", "FAKETIME_FMT")

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import kbstore
-from kbstore import Store, fileswap
+from kbstore import Store
+from kbstore.worktree import swap
 
 WORK = "AN HOUR OF WORK"
 CALLS = ("open", "write", "fsync", "close", "stat", "replace", "rename", "link", "unlink", "access", "fchmod")
@@ -68,7 +69,7 @@ def at_call(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
         for name in CALLS:
             patched.setattr(os, name, watched(name, getattr(os, name)))
         patched.setattr(Path, "read_bytes", watched("read", Path.read_bytes))
-        patched.setattr(fileswap, "rename", watched("swap", fileswap.rename))
+        patched.setattr(swap, "rename", watched("swap", swap.rename))
         yield calls
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from kbstore import Store
-from kbstore.canonical import encode
-from kbstore.project import Config, Project
-from kbstore.taken import BaseUnknown
-from kbstore.workfile import WorkFile
-from kbstore.workingcopy import WorkingCopy
+from kbstore.jsondoc.canonical import encode
+from kbstore.worktree.json_file import WorkFile
+from kbstore.worktree.project import Config, Project
+from kbstore.worktree.taken import BaseUnknown
+from kbstore.worktree.working_copy import WorkingCopy
 from tests.cases.support import Desk
 
 FIRST = {"p": {"a": {"n": 1}, "b": {"n": 2}}}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kbstore import KBStoreError, Store
-from kbstore.replicate import replicate
-from kbstore.transfer import export_all, import_lines
+from kbstore.sync.jsonl import export_all, import_lines
+from kbstore.sync.remote import replicate
 from tests.cases.support import Desk
 from tests.store.support import Ticks
 
@@ -63,7 +63,7 @@ def test_overlapping_exports_in_one_file_are_as_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """Case 23: an event that came in before, in this batch or another, is passed over."""
-    monkeypatch.setattr("kbstore.transfer._BATCH_EVENTS", batch)
+    monkeypatch.setattr("kbstore.sync.jsonl._BATCH_EVENTS", batch)
     whole, half = _lines_of_eight(tmp_path)
     for lines in (half + whole, whole + half, [line for line in whole for _ in (1, 2)], whole[:2] + whole[:3] + whole):
         with Store.create("memory:") as copy:

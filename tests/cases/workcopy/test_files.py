@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kbstore.canonical import loads
-from kbstore.filestyle import print_json, style_of
-from kbstore.workfile import WorkFile, mode_like, replace_file
+from kbstore.jsondoc.canonical import loads
+from kbstore.worktree.json_file import WorkFile, mode_like, replace_file
+from kbstore.worktree.style import print_json, style_of
 from tests.cases.support import Desk
 
 ACCESS_LIST = "system.posix_acl_access"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from kbstore import Store
-from kbstore.lost import LostFiles
-from kbstore.project import Config, Project
-from kbstore.workfile import WorkFile, WorkFileError
-from kbstore.workingcopy import WorkingCopy
+from kbstore.worktree.json_file import WorkFile, WorkFileError
+from kbstore.worktree.lost import LostFiles
+from kbstore.worktree.project import Config, Project
+from kbstore.worktree.working_copy import WorkingCopy
 from tests.cases.support import Desk
 from tests.cases.workcopy.saving import WORK, at_call, found, save
 from tests.conftest import LONG
@@ -108,7 +108,7 @@ def test_old_copies_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(23):
         lost.keep(tmp_path / "kb.json", b"%d" % number, None)
     assert [kept.path.read_bytes() for kept in lost.copies()] == [b"%d" % n for n in range(22, 2, -1)]
-    monkeypatch.setattr("kbstore.lost._BYTES", 5)
+    monkeypatch.setattr("kbstore.worktree.lost._BYTES", 5)
     lost.keep(tmp_path / "kb.json", b"large copy", None)
     assert [kept.path.read_bytes() for kept in lost.copies()] == [b"large copy"]
     assert len(list((tmp_path / ".kbstore" / "lost").iterdir())) == 2

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kbstore import KnowledgeBaseVersioner, Store
-from kbstore.lost import LostFiles
-from kbstore.outputfile import Replaceable, new_file
-from kbstore.workfile import WorkFileError
+from kbstore.worktree.json_file import WorkFileError
+from kbstore.worktree.lost import LostFiles
+from kbstore.worktree.output_file import Replaceable, new_file
 from tests.cli.support import Shell
 
 COMMANDS = {
@@ -141,7 +141,7 @@ def test_a_file_that_is_saved_while_an_output_is_made_is_found_again(
 ) -> None:
     """At its name, or among the copies: whatever was there when the command looked first."""
     if not swaps:
-        monkeypatch.setattr("kbstore.fileswap._call", lambda: None)
+        monkeypatch.setattr("kbstore.worktree.swap._call", lambda: None)
     lost = LostFiles(tmp_path)
     path = tmp_path / "out"
     for before in (None, b"", b"OURS old"):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kbstore import KBStoreError, Store
-from kbstore.canonical import encode
-from kbstore.project import Config, Project
-from kbstore.workfile import NO_FILE, FileChanged, WorkFile, WorkFileError, replace_file
-from kbstore.workingcopy import WorkingCopy
+from kbstore.jsondoc.canonical import encode
+from kbstore.worktree.json_file import NO_FILE, FileChanged, WorkFile, WorkFileError, replace_file
+from kbstore.worktree.project import Config, Project
+from kbstore.worktree.working_copy import WorkingCopy
 from tests.cases.support import Desk
 from tests.cases.workcopy.saving import WORK, at_call, calls_of, found, run_stopped, save
 from tests.conftest import LONG
@@ -165,7 +165,7 @@ def test_only_the_expected_file_is_replaced(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "kb.json"
     for swaps in (True, False):
         if not swaps:
-            monkeypatch.setattr("kbstore.fileswap._call", lambda: None)
+            monkeypatch.setattr("kbstore.worktree.swap._call", lambda: None)
         path.write_text("old")
         digest = WorkFile(path).digest()
         replace_file(path, b"new", unchanged=digest)

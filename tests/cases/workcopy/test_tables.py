@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kbstore import KBStoreError, Store
-from kbstore.tables import export_tables
+from kbstore.sync.sqlite_export import export_tables
 
 
 def tables(path: Path, document: Any) -> dict[str, list[dict[str, Any]]]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from kbstore import ConflictError, Store
-from kbstore.log import REFS_LOG
-from kbstore.refs import RefEvent, decode_ref
-from kbstore.replicate import replicate
+from kbstore.history.branch import REFS_LOG
+from kbstore.history.refs import RefEvent, decode_ref
+from kbstore.sync.remote import replicate
 
 
 class Pair(NamedTuple):

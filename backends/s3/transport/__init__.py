@@ -1,0 +1,1 @@
+"""Requests to an S3 server: the client, its deadlines, errors and options."""

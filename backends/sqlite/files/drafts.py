@@ -1,0 +1,81 @@
+"""Drafts: a file is made whole under another name before it gets its own; what was left half made is removed.
+
+Whoever makes a draft holds a shared lock on its folder, which ends with the process. If a process gets that lock alone,
+every draft in the folder was left by a maker that was killed, or that a signal's exception kept from clearing up. So
+was the name under which a restore was about to keep a store that it did not replace. Without the lock nobody removes
+either: a moment later it may be the only name that a store has.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from kbstore.backends.sqlite.files.names import family
+from kbstore.kit.folders import folder_lock
+
+DRAFT = ".new"
+_LEFT = re.compile(r"\..+\.\d+-\d+\.new(-wal|-shm|-journal)?|\.kb\.db\.\d+\.probe", re.DOTALL)
+_KEPT = re.compile(r"(.+)\.replaced-.+", re.DOTALL)
+
+
+@contextlib.contextmanager
+def drafting(target: Path) -> Iterator[Path]:
+    """Give a name for a file that is to become `target`; what still has that name in the end is removed.
+
+    Raises:
+        OSError: A file of that name cannot be removed, or another program keeps the folder locked.
+    """
+    draft = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}{DRAFT}")
+    remove_left_drafts(target.parent)
+    with folder_lock(target.parent, alone=False) as locked:
+        if locked is False:
+            raise OSError(errno.EAGAIN, "another program keeps its folder locked")
+        try:
+            draft.unlink(missing_ok=True)
+            yield draft
+        finally:
+            for leftover in family(draft):
+                with contextlib.suppress(OSError):  # whether the file was made is what counts
+                    leftover.unlink(missing_ok=True)
+
+
+def remove_left_drafts(folder: Path) -> None:
+    """Remove drafts and second names that nobody needs, unless somebody makes one in this folder now."""
+    with folder_lock(folder, alone=True) as alone:
+        if alone:
+            for left in folder.iterdir():
+                if _LEFT.fullmatch(left.name) or _is_second(left):
+                    with contextlib.suppress(OSError):  # another user's, in a shared folder
+                        left.unlink()
+
+
+def second_names(path: Path) -> list[Path]:
+    """Names that a store has beside its own while it is made or replaced, or since that was cut short.
+
+    Args:
+        path: The store, without symbolic links.
+    """
+    try:
+        beside = list(path.parent.iterdir())
+    except OSError:  # a folder that may not be listed
+        return []
+    return [
+        name for name in beside if (_LEFT.fullmatch(name.name) or _KEPT.fullmatch(name.name)) and _is_same(name, path)
+    ]
+
+
+def _is_second(name: Path) -> bool:
+    """Whether a name is that of a store which a restore was about to replace, and the store has its own still."""
+    kept = _KEPT.fullmatch(name.name)
+    return kept is not None and _is_same(name, name.with_name(kept[1]))
+
+
+def _is_same(name: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(name.lstat(), other.lstat())
+    except OSError:
+        return False

@@ -1,0 +1,133 @@
+"""The newest outcome of every check, kept fresh in the background, so that asking costs nothing.
+
+A lane is a thread that runs those checks of its kind whose results are too old. Quick checks and deep ones have lanes
+of their own, and each outcome is shown as soon as it is known: a check that hangs delays only itself, for its timeout.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+
+from kbstore.health.check_registry import Spec
+from kbstore.health.errors import HealthError
+from kbstore.health.model import NOT_STARTED, Outcome, Report, Result, Status
+from kbstore.health.run.engine import Engine
+
+STALE = "stale"
+"""`Result.reason` of a result that is too old to be believed."""
+
+READY = "ready"
+_NOT_YET = Result.unhealthy("has not run yet", reason=NOT_STARTED)
+_TICK_S = 0.25
+
+
+class Board:
+    """What is known now.
+
+    Args:
+        make_engine: Gives an engine of its own to each lane.
+        say: Told in one line of what went wrong beside the checks.
+
+    Attributes:
+        version: Grows with each outcome that is shown.
+    """
+
+    def __init__(self, make_engine: Callable[[], Engine], say: Callable[[str], None]) -> None:
+        self._make_engine = make_engine
+        self._say = say
+        self._lock = threading.Lock()
+        self._outcomes: dict[str, Outcome] = {}
+        self.version = 0
+        self._seen: dict[str, float] = {}
+        self._warnings: dict[str, tuple[str, ...]] = {}
+        self._stop = threading.Event()
+        self._engines: list[Engine] = []
+        with make_engine() as engine:
+            self._specs = dict(engine.catalogue().specs)
+            self._every = engine.settings.serve.every
+            self._clock = engine.clock
+        quick = [name for name, spec in self._specs.items() if "deep" not in spec.tags]
+        deep = [name for name in self._specs if name not in quick]
+        self._lanes = [
+            threading.Thread(target=self._keep_fresh, args=(name, names), name=f"health-{name}", daemon=True)
+            for name, names in (("quick", quick), ("deep", deep))
+            if names
+        ]
+
+    def start(self) -> None:
+        """Begin to run checks."""
+        for lane in self._lanes:
+            lane.start()
+
+    def close(self) -> None:
+        """Stop, with the rounds that are under way."""
+        self._stop.set()
+        for engine in self._engines:
+            engine.cancel()
+        for lane in self._lanes:
+            if lane.is_alive():
+                lane.join(2.0)
+
+    def report(self, tag: str | None = None) -> Report:
+        """What is known now of all checks, or of those with a tag; those that have not run yet are left out.
+
+        Only what must be ready is unhealthy until it has run.
+        """
+        with self._lock:
+            now = monotonic()
+            found = tuple(
+                self._aged(outcome, now - self._seen[name])
+                for name, outcome in self._outcomes.items()
+                if tag is None or (name in self._specs and tag in self._specs[name].tags) or name not in self._specs
+            )
+            if tag == READY:
+                missing = [s for name, s in self._specs.items() if READY in s.tags and name not in self._outcomes]
+                found += tuple(Outcome(s.name, _NOT_YET, s.impact, runbook=s.runbook) for s in missing)
+            warnings = tuple(dict.fromkeys(text for texts in self._warnings.values() for text in texts))
+        return Report(found, self._clock.now(), warnings=warnings)
+
+    def _every_of(self, spec: Spec) -> float:
+        return spec.every or self._every
+
+    def _aged(self, outcome: Outcome, age_s: float) -> Outcome:
+        """The outcome, or an unhealthy one where it should long have been replaced: the lane does not work then."""
+        spec = self._specs.get(outcome.name)
+        limit_s = 3 * (self._every_of(spec) if spec else self._every) + 120
+        if age_s < limit_s or outcome.status is Status.SKIPPED:
+            return outcome
+        text = f"the last result is {age_s:.0f} s old: {outcome.result.message}"
+        return replace(outcome, result=Result.unhealthy(text, hint="start health serve anew", reason=STALE))
+
+    def _keep_fresh(self, lane: str, names: list[str]) -> None:
+        with self._make_engine() as engine:
+            self._engines.append(engine)
+            started = {name: float("-inf") for name in names}
+            while not self._stop.is_set():
+                now = monotonic()
+                due = [name for name in names if now - started[name] >= self._every_of(self._specs[name])]
+                if due:
+                    started.update(dict.fromkeys(due, now))
+                    self._refresh(engine, lane, due, set(names))
+                self._stop.wait(_TICK_S)
+
+    def _refresh(self, engine: Engine, lane: str, due: list[str], own: set[str]) -> None:
+        def show(outcome: Outcome) -> None:
+            # What is run only since it is needed belongs to another lane, which shows it.
+            if outcome.name in own or outcome.name not in self._specs:
+                with self._lock:
+                    before = self._outcomes.get(outcome.name)
+                    since = (
+                        before.since if before is not None and before.status is outcome.status else engine.clock.now()
+                    )
+                    self._outcomes[outcome.name] = replace(outcome, since=since)
+                    self._seen[outcome.name] = monotonic()
+                    self.version += 1
+
+        try:
+            report = engine.run(due, every_plugin=lane == "quick", on_outcome=show)
+        except HealthError as fault:
+            self._say(engine.scrubber.text(f"the checks could not run: {fault}"))
+            return
+        with self._lock:
+            self._warnings[lane] = (*report.survivors, *report.warnings)

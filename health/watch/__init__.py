@@ -1,0 +1,1 @@
+"""Run rounds on a schedule, and send alerts."""

@@ -1,0 +1,1 @@
+"""The commands of `kbstore`; each module is loaded when one of its commands is used."""

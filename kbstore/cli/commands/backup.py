@@ -1,0 +1,100 @@
+"""Commands that copy a store into one file, and put such a file back: backup, restore-backup."""
+
+from shlex import quote
+
+import click
+
+from kbstore.cli.options import as_json_option, command
+from kbstore.cli.output import note, say, say_json
+from kbstore.cli.session import Session, shown_path, store_at
+from kbstore.cli.version_text import counted
+from kbstore.errors import KBStoreError
+from kbstore.kit.escape import visible
+from kbstore.sync.backup import Backup, backup_store, restore_backup
+from kbstore.worktree.newest_seen import forget
+from kbstore.worktree.project import is_url
+
+
+@command("backup")
+@click.argument("target", metavar="FILE")
+@click.option("--verify", is_flag=True, help="Prove the copy from its bytes before it gets its name.")
+@as_json_option
+@click.pass_obj
+def backup_command(session: Session, target: str, verify: bool, as_json: bool) -> None:
+    """Copy the store into a new file, while others may write it.
+
+    Do not copy kb.db with other tools while a program has it open: the newest versions may be in kb.db-wal only.
+
+    \b
+    Example:
+      kbstore backup /backups/kb-monday.db --verify
+    """
+    _refuse_url(target)
+    made = backup_store(session.location, target, verify=verify)
+    session.landed = f"{shown_path(made.path)} is written"
+    if as_json:
+        say_json({"path": str(made.path), "version": made.version})
+        return
+    say(f"{shown_path(made.path)}: {made.version or 'no version yet'}{', verified' if verify else ''}")
+
+
+@command("restore-backup")
+@click.argument("source", metavar="FILE")
+@click.option("--verify/--no-verify", default=True, help="Prove the backup from its bytes first (the default).")
+@click.option("--force", is_flag=True, help="Also if the store holds another history than the backup.")
+@as_json_option
+@click.pass_obj
+def restore_backup_command(session: Session, source: str, verify: bool, force: bool, as_json: bool) -> None:
+    """Put a backup in the place of the store.
+
+    FILE may be the folder of a project too: then it is that project's store. The file that it replaces is kept beside
+    it, with the versions that the backup does not have. Close every program that has the store open first. Do not move
+    a backup over kb.db with other tools: SQLite would write an old kb.db-wal over it.
+
+    \b
+    Example:
+      kbstore restore-backup /backups/kb-monday.db
+    """
+    _refuse_url(source)
+    source = store_at(source) if source else source
+    _refuse_url(source)  # the project's store
+    done = restore_backup(session.location, source, verify=verify, force=force)
+    session.landed = "the backup is restored"
+    if session.project is not None:
+        forget(session.project)
+    if as_json:
+        replaced = str(done.replaced) if done.replaced else None
+        say_json({"version": done.version, "replaced": replaced, "only_in_replaced": done.only_in_replaced})
+        return
+    say(f"restored {done.version or 'a store without a version'} from {shown_path(source)}")
+    if done.replaced is not None:
+        _tell_kept(done, shown_path(done.replaced))
+
+
+def _tell_kept(done: Backup, kept: str) -> None:
+    """Say where the replaced file is, and what only it has."""
+    if done.replaced is not None and done.replaced.name.endswith("-wal"):
+        note(f"the log of the store that was there is kept as {kept}")
+        return
+    note(f"the store that was there is kept as {kept}")
+    if done.only_in_replaced is None and done.damaged:
+        note(f"it cannot be read whole; kbstore salvage DIR --store {quote(kept)} writes what can be proved of it")
+    elif done.only_in_replaced is None:
+        note("it cannot be opened as a store, so nobody can say whether it had newer versions")
+    elif done.only_in_replaced:
+        one = done.only_in_replaced == 1
+        if done.damaged:
+            damaged = "it is damaged" if one else "not all of them can be read"
+            way = f"{damaged}: kbstore salvage DIR --store {quote(kept)} writes what can be proved"
+        elif done.continues:
+            way = f"kbstore pull {quote(kept)} brings {'it' if one else 'them'} back"
+        else:
+            way = f"kbstore log --store {quote(kept)} lists what is in it"
+        note(f"{counted(done.only_in_replaced, 'version')} {'is' if one else 'are'} only in that file; {way}")
+
+
+def _refuse_url(place: str) -> None:
+    if is_url(place):
+        raise KBStoreError(
+            f"{visible(place)} is a URL, and a backup is a file", hint="copy a store with: kbstore clone SOURCE TARGET"
+        )

@@ -1,0 +1,1 @@
+"""The commit protocol: from a proposed change to a slot in the log."""

@@ -1,0 +1,189 @@
+"""Group commit: patches that several threads commit at once share one slot, where each slot costs a round trip.
+
+While one thread waits for its slot, others queue up; the next one takes them all along. Each stays a commit of its own:
+its own event, its own write id, its own conflict.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kbstore.backends.base import Chunk, Record
+from kbstore.commit.writer import Head, Proposal, Writer
+from kbstore.errors import ConflictError, PatchError
+from kbstore.history.branch import Entry
+from kbstore.kit.clock import LONGEST_S, attempts, monotonic
+from kbstore.kit.errors import BackendError, OutcomeUnknown, SlotTaken, StoreUnavailable
+from kbstore.kit.forks import tell_of_forks
+
+_TRIES = 1000
+_LONGEST_WAIT_S = 5 * LONGEST_S
+"""How long a commit waits for the one that goes first: longer than any commit takes."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One commit of a group.
+
+    Attributes:
+        given: What was asked for.
+        write_id: Identifies it.
+        sought: Whether it may have landed already, so that it is looked for.
+        proposals: The same, ready to become events.
+        entries: Its events, None where a change made none; set when it landed.
+        result: What its caller gets.
+        fault: What its caller is told instead.
+        done: Whether it was seen to.
+        leads: Whether its thread sees to all that wait.
+    """
+
+    given: Sequence[Any]
+    write_id: str
+    sought: bool
+    proposals: list[Proposal] = field(default_factory=list)
+    entries: list[Entry | None] = field(default_factory=list)
+    result: Any = None
+    fault: BaseException | None = None
+    done: bool = False
+    leads: bool = False
+
+
+class Queue:
+    """Commits that wait for somebody to take them along; one at a time leads."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        tell_of_forks(self)
+
+    def after_fork(self) -> None:
+        """See `kbstore.kit.forks.Forked`: whoever led or waited is not in the child."""
+        # Taken directly, since a signal's exception in the methods of Condition could leave it taken.
+        self._mutex = threading.RLock()
+        self._changed = threading.Condition(self._mutex)
+        self._waiting: list[Member] = []
+        self._led = False
+
+    def join(self, member: Member) -> bool:
+        """Wait until somebody has seen to this one (False), or until it is for this thread to lead (True).
+
+        Raises:
+            StoreUnavailable: Whoever leads did not come back, and has not taken it along: nothing was written.
+            OutcomeUnknown: The same, but it was taken along.
+        """
+        until = monotonic() + _LONGEST_WAIT_S
+        with self._mutex:
+            self._waiting.append(member)
+            while self._led and not member.done:
+                left = until - monotonic()
+                if left <= 0:
+                    raise self._given_up(member)
+                self._changed.wait(left)
+            if member.done:
+                return False
+            member.leads = self._led = True
+            return True
+
+    def _given_up(self, member: Member) -> BackendError:
+        why = "another thread's commit, which goes first, does not end"
+        if member in self._waiting:
+            self._waiting.remove(member)
+            return StoreUnavailable(f"nothing was written: {why}", hint="try again")
+        return OutcomeUnknown(f"it may have landed or not: {why}", write_id=member.write_id)
+
+    def take(self) -> list[Member]:
+        """All that wait, in the order of coming."""
+        with self._mutex:
+            taken, self._waiting = self._waiting, []
+            return taken
+
+    def leave(self, seen_to: Sequence[Member]) -> None:
+        """These are done; another may lead."""
+        with self._mutex:
+            for member in seen_to:
+                member.done = True
+            self._led = False
+            self._changed.notify_all()
+
+
+class GroupWriter(Writer):
+    """A writer that also appends several commits as one slot."""
+
+    def commit_group(self, members: Sequence[Member]) -> None:
+        """Append these commits, which name no base, as one slot; each ends with its entries or its fault.
+
+        They build on the newest version and on one another in this order, as if each had been committed alone.
+        """
+        searched = self.known_head().slot
+        chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
+        order_chunks: dict[bytes, Chunk] = {}
+        waiting = list(members)
+        current = False  # whether the head was looked for in this call
+        for _ in attempts(_TRIES):
+            head = self.known_head()
+            root, parent = self.state(head).root, head.entry
+            order = self._orders.draft(head.seq, order_chunks)
+            fresh: list[tuple[Member, list[Record]]] = []
+            for member in list(waiting):
+                try:
+                    before = order.mark()
+                    member.entries, state = self._events(member.proposals, root, parent, None, order)
+                except PatchError as fault:
+                    order.back_to(before)
+                    member.fault = fault
+                    waiting.remove(member)
+                    continue
+                made = [(e, p) for e, p in zip(member.entries, member.proposals, strict=True) if e is not None]
+                if made:
+                    root, parent = state.root, made[-1][0]
+                    fresh.append((member, [Record(entry.header, proposal.body) for entry, proposal in made]))
+            if not fresh or parent is None:
+                if current or self.head().seq == head.seq:
+                    return
+                current = True  # what changes nothing here may change what others wrote before this call
+                continue
+            writes = [(member.write_id, len(records)) for member, records in fresh]
+            together = [record for _, records in fresh for record in records]
+            needed = [*(chunk for member, _ in fresh for chunk in chunks[id(member)]), *order_chunks.values()]
+            try:
+                self._refuse_unreadable(root, together, needed)
+                self._backend.append(
+                    self._line.log, head.slot + 1, together, write_id=writes[0][0], chunks=needed, writes=writes
+                )
+            except SlotTaken:
+                self.head(fresh=False)
+                for member in list(waiting):
+                    landed = self._backend.find_write(self._line.log, member.write_id, after=searched)
+                    if landed is not None:
+                        member.entries = [*self.landed(landed, len(member.proposals))]
+                        waiting.remove(member)
+                continue
+            except OutcomeUnknown as fault:
+                for member, _ in fresh:
+                    member.fault = OutcomeUnknown(str(fault), write_id=member.write_id)
+                return
+            operations = sum(len(p.operations) for member, _ in fresh for p in member.proposals)
+            entries = [e for member, _ in fresh for e in member.entries if e is not None]
+            self._landed(Head(head.slot + 1, parent.event.seq, parent), root, operations, entries)
+            return
+        for member in waiting:
+            member.fault = ConflictError(
+                "other writers committed first at every try; nothing was written",
+                hint="commit again",
+            )
+
+
+def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) -> None:
+    """Tell these commits of a fault that is not their own.
+
+    What ended the leader's call and is not an error (an interrupt, an exit) is for its thread alone; the others are
+    told to repeat.
+    """
+    for member in members:
+        if member.fault is None:
+            alone = member is not leader and not isinstance(fault, Exception)
+            member.fault = (
+                OutcomeUnknown("the call that committed it was interrupted", write_id=member.write_id)
+                if alone
+                else fault
+            )

@@ -1,0 +1,360 @@
+"""The line of versions of one branch: events in order of seq, across the logs that hold them.
+
+A branch keeps its own events in a log of its own, and continues the line of the branch that it was started from. To
+the rest of the store the line is one list: seq 1, 2, ... up to the head.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from kbstore.backends.base import Backend, StoredRecord
+from kbstore.errors import CorruptStore, DamagedVersion
+from kbstore.history.event import Event, decode_event, event_id
+from kbstore.kit.clock_notes import Dated
+
+MAIN_BRANCH = "main"
+MAIN_LOG = "main"
+REFS_LOG = "refs"
+_CHANGED = "its header is not as it was written"
+
+
+class Entry:
+    """An event as it stands in a log.
+
+    Attributes:
+        dated: By which clock it was dated, if it was made by this process just now; this stands in no log.
+    """
+
+    __slots__ = ("_id", "dated", "event", "header")
+
+    def __init__(self, event: Event, header: bytes, dated: Dated | None = None) -> None:
+        self.event = event
+        self.header = header
+        self.dated = dated
+        self._id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the header; computed when first asked for."""
+        if self._id is None:
+            self._id = event_id(self.header)
+        return self._id
+
+
+class Segment(NamedTuple):
+    """A part of a line that one log holds: its record n is seq ``offset + n``, up to and including `last`."""
+
+    log: str
+    offset: int
+    last: int | None
+
+
+class Line:
+    """A branch's versions.
+
+    Args:
+        backend: Where the logs are.
+        segments: Oldest first; only the last one is open (`Segment.last` None) and is appended to.
+        branch: Whose line this is.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        segments: tuple[Segment, ...] = (Segment(MAIN_LOG, 0, None),),
+        branch: str = MAIN_BRANCH,
+    ) -> None:
+        self._backend = backend
+        self.segments = segments
+        self.branch = branch
+
+    @property
+    def log(self) -> str:
+        """The log that new events go to."""
+        return self.segments[-1].log
+
+    def tail(self, *, fresh: bool = True) -> tuple[int, int]:
+        """The newest slot of the open log, and the seq of the newest version; see `Backend.tail` for `fresh`."""
+        segment = self.segments[-1]
+        tail = self._backend.tail(segment.log, fresh=fresh)
+        return tail.slot, segment.offset + tail.number
+
+    def look(self) -> Callable[[], int]:
+        """Begin to look for the seq of the newest version as it is now; see `Backend.look`."""
+        segment = self.segments[-1]
+        found = self._backend.look(segment.log)
+        return lambda: segment.offset + found().number
+
+    def expect(
+        self,
+        *,
+        listing: bool = False,
+        start: tuple[str, int] | None = None,
+        seqs: Sequence[int] = (),
+        notes: str | None = None,
+        blocks: tuple[int, int] = (0, -1),
+    ) -> None:
+        """Tell the backend what is about to be read; see `Backend.expect`.
+
+        Args:
+            listing: Which snapshots there are.
+            start: Log and number of a snapshot.
+            seqs: Versions whose bodies are wanted, ascending.
+            notes: Name of notes, in front of the log's name.
+            blocks: First and last number of these.
+        """
+        for segment in self.segments:
+            numbers: Sequence[int] = seqs
+            if len(self.segments) > 1:
+                offset, end = segment.offset, segment.last
+                numbers = [s - offset for s in seqs if s > offset and (end is None or s <= end)]
+            there = notes is not None and segment is self.segments[-1] and blocks[0] <= blocks[1]
+            self._backend.expect(
+                segment.log,
+                listing=listing,
+                snapshot=start[1] if start is not None and start[0] == segment.log else None,
+                bodies=numbers,
+                notes=(f"{notes}{segment.log}", *blocks) if there else None,
+            )
+
+    def record_number(self, seq: int) -> int:
+        """The number in the open log of a version that it holds or will hold."""
+        return seq - self.segments[-1].offset
+
+    def entries(
+        self, first: int = 1, last: int | None = None, *, newest_first: bool = False, linked: bool = False
+    ) -> Iterator[Entry]:
+        """Versions `first` to `last`, both included; those that do not exist are passed over.
+
+        Args:
+            first: The first.
+            last: The last; the newest by default.
+            newest_first: In which order.
+            linked: Make sure that each header is the one that the next version names: ids, authors and messages are
+                told of it. A state proves itself, so whoever only folds versions needs no more than that one.
+
+        Raises:
+            DamagedVersion: The header of one cannot be read, or is not the one that the next version names.
+        """
+        read = self._linked if linked else self._each
+        parts = list(self._parts(first, last))
+        for segment, low, high in reversed(parts) if newest_first else parts:
+            for found in read(segment, low, high, newest_first=newest_first):
+                if isinstance(found, DamagedVersion):
+                    raise found
+                yield _entry(segment, found.number, found.header)
+
+    def readable(self, first: int, last: int, *, newest_first: bool = False) -> Iterator[Entry | DamagedVersion]:
+        """Versions `first` to `last`, which exist; in the place of one whose header is damaged, what is wrong."""
+        parts = list(self._parts(first, last))
+        for segment, low, high in reversed(parts) if newest_first else parts:
+            end = last - segment.offset if high is None else high
+            numbers = range(end, low - 1, -1) if newest_first else range(low, end + 1)
+            for found in self._linked(segment, low, end, newest_first=newest_first):
+                at = numbers.index(_number(segment, found))
+                yield from (_missing(segment, number) for number in numbers[:at])
+                numbers = numbers[at + 1 :]
+                yield found if isinstance(found, DamagedVersion) else _judged(segment, found)
+            yield from (_missing(segment, number) for number in numbers)
+
+    def refuse_changed(self, seq: int) -> None:
+        """Make sure that the header of a version is the one that the next version names.
+
+        Raises:
+            DamagedVersion: It is not.
+        """
+        if not self._backend.remote:
+            for _ in self.entries(seq, seq, linked=True):
+                pass
+
+    def refuse_damaged_end(self) -> None:
+        """Make sure that the header of the newest version is as it was written, though no other one names it.
+
+        Cost: may look at all write ids.
+
+        Raises:
+            DamagedVersion: It is not.
+        """
+        _, seq = self.tail()
+        segment = self.segments[-1]
+        if seq > segment.offset and not self._backend.intact(segment.log, seq - segment.offset):
+            raise DamagedVersion(seq, _CHANGED)
+
+    def entry(self, seq: int) -> Entry:
+        """One version.
+
+        Raises:
+            DamagedVersion: Its header is missing, or cannot be read.
+        """
+        for entry in self.entries(seq, seq):
+            return entry
+        raise DamagedVersion(seq, "its header is missing")
+
+    def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
+        """How many of versions `low` to `high` were committed before a time, or until it where it is included.
+
+        Times never go back along a line, so a few versions tell.
+        """
+        halve = bisect_right if included else bisect_left
+        return halve(range(low, high + 1), time, key=lambda seq: self.entry(seq).event.time)
+
+    def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Seq and body of these versions, which ascend.
+
+        Raises:
+            DamagedVersion: One cannot be read; those before it were given.
+        """
+        if isinstance(numbers, range) and numbers.step == 1:
+            for segment, low, high in self._parts(numbers.start, numbers.stop - 1):
+                end = high if high is not None else numbers.stop - 1 - segment.offset
+                yield from read_bodies(self._backend, segment, range(low, end + 1))
+            return
+        wanted = list(numbers)
+        for segment in self.segments:
+            here = [
+                s - segment.offset for s in wanted if s > segment.offset and (segment.last is None or s <= segment.last)
+            ]
+            if here:
+                yield from read_bodies(self._backend, segment, here)
+
+    def _linked(
+        self, segment: Segment, low: int, high: int | None, *, newest_first: bool
+    ) -> Iterator[StoredRecord | DamagedVersion]:
+        """Records `low` to `high`; in the place of one that is not what the record behind it names, what is wrong.
+
+        The one behind `high` is read as well. A bucket's objects prove their bytes by themselves.
+        """
+        if self._backend.remote:
+            yield from self._each(segment, low, high, newest_first=newest_first)
+            return
+        before: StoredRecord | DamagedVersion | None = None
+        end = None if high is None else high + 1
+        for one in self._each(segment, low, end, newest_first=newest_first):
+            now = one
+            if isinstance(before, StoredRecord) and isinstance(one, StoredRecord):
+                older, newer = (one, before) if newest_first else (before, one)
+                if older.number + 1 == newer.number and event_id(older.header).encode() not in newer.header:
+                    # If the older one is intact, what the newer one says of it is wrong.
+                    wrong = newer if self._backend.intact(segment.log, older.number) else older
+                    judged = _judged(segment, wrong)
+                    if isinstance(judged, Entry):
+                        judged = DamagedVersion(segment.offset + wrong.number, _CHANGED)
+                    before, now = (judged, now) if wrong is before else (before, judged)
+            if before is not None and (high is None or _number(segment, before) <= high):
+                yield before
+            before = now
+        if before is not None and (high is None or _number(segment, before) <= high):
+            yield before
+
+    def _each(
+        self, segment: Segment, low: int, high: int | None, *, newest_first: bool
+    ) -> Iterator[StoredRecord | DamagedVersion]:
+        """Records `low` to `high`; in the place of one that cannot be read, what is wrong."""
+        while high is None or low <= high:
+            try:
+                for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
+                    low, high = (low, record.number - 1) if newest_first else (record.number + 1, high)
+                    yield record
+                return
+            except CorruptStore:  # one by one up to the one that is damaged: a batch fails as a whole
+                if high is None:
+                    high = self._backend.tail(segment.log).number
+            sound = True
+            while sound and low <= high:
+                number = high if newest_first else low
+                low, high = (low, number - 1) if newest_first else (number + 1, high)
+                try:
+                    found = list(self._backend.read(segment.log, number, number))
+                except CorruptStore as fault:
+                    sound = False
+                    damaged = DamagedVersion(segment.offset + number, "its header cannot be read")
+                    damaged.__cause__ = fault
+                    yield damaged
+                else:
+                    yield from found
+
+    def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
+        """Segments that hold some of these versions, with the record numbers in each."""
+        for segment in self.segments:
+            low = max(first, segment.offset + 1)
+            ends = [end for end in (last, segment.last) if end is not None]
+            high = min(ends) if ends else None
+            if high is None or low <= high:
+                yield segment, low - segment.offset, None if high is None else high - segment.offset
+
+
+def read_bodies(backend: Backend, segment: Segment, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Seq and body of these records of a part of a line.
+
+    Raises:
+        DamagedVersion: One cannot be read; those before it were given.
+    """
+    given = 0
+    try:
+        for number, body in backend.bodies(segment.log, numbers):
+            yield segment.offset + number, body
+            given += 1
+        return
+    except CorruptStore:
+        pass
+    # One by one, to find which it is: a batch fails as a whole.
+    for number in numbers[given:]:
+        try:
+            bodies = list(backend.bodies(segment.log, [number]))
+        except CorruptStore as fault:
+            raise DamagedVersion(segment.offset + number, "its patch cannot be read") from fault
+        yield from ((segment.offset + number, body) for _, body in bodies)
+
+
+def readable_records(backend: Backend, log: str, first: int, last: int) -> dict[int, bytes]:
+    """Headers of these records by number, those that can be read."""
+    try:
+        return {record.number: record.header for record in backend.read(log, first, last)}
+    except CorruptStore:
+        found: dict[int, bytes] = {}
+        for number in range(first, last + 1):
+            with suppress(CorruptStore):
+                found.update((record.number, record.header) for record in backend.read(log, number, number))
+        return found
+
+
+def readable_bodies(backend: Backend, log: str, numbers: Sequence[int]) -> dict[int, bytes]:
+    """Bodies of these records by number, those that can be read."""
+    try:
+        return dict(backend.bodies(log, numbers))
+    except CorruptStore:
+        found: dict[int, bytes] = {}
+        for number in numbers:
+            with suppress(CorruptStore):
+                found.update(backend.bodies(log, [number]))
+        return found
+
+
+def _number(segment: Segment, found: StoredRecord | DamagedVersion) -> int:
+    return found.number if isinstance(found, StoredRecord) else found.seq - segment.offset
+
+
+def _missing(segment: Segment, number: int) -> DamagedVersion:
+    return DamagedVersion(segment.offset + number, "its header is missing")
+
+
+def _judged(segment: Segment, record: StoredRecord) -> Entry | DamagedVersion:
+    try:
+        return _entry(segment, record.number, record.header)
+    except DamagedVersion as fault:
+        return fault
+
+
+def _entry(segment: Segment, number: int, header: bytes) -> Entry:
+    seq = segment.offset + number
+    try:
+        event = decode_event(header, f"v{seq}")
+    except CorruptStore as fault:
+        raise DamagedVersion(seq, "its header cannot be read") from fault
+    if event.encode() != header:
+        raise DamagedVersion(seq, "its header is not in canonical form")
+    if event.seq != seq:
+        raise DamagedVersion(seq, f"its header is that of v{event.seq}")
+    return Entry(event, header)

@@ -1,0 +1,48 @@
+"""Settings of a store: changes of them are events in the log of refs, so that every writer and every clone agrees.
+
+A setting has a name and a value, a list of texts. ``collection``: the pointer to the container of the entries.
+``identity:POINTER``: the members that identify the elements of the array at that pointer.
+"""
+
+from collections.abc import Sequence
+
+from kbstore.errors import KBStoreError
+from kbstore.jsondoc.pointer import parse_pointer, shorten
+
+COLLECTION = "collection"
+_IDENTITY = "identity:"
+_MOST_NAMES = 16
+
+
+def identity_setting(pointer: str) -> str:
+    """Return the name of the setting that says what identifies the elements of an array."""
+    return _IDENTITY + pointer
+
+
+def identified(name: str) -> str | None:
+    """Return the pointer of the array that a setting speaks of; None for another setting."""
+    return name.removeprefix(_IDENTITY) if name.startswith(_IDENTITY) else None
+
+
+def check_setting(name: str, value: Sequence[str] | None) -> None:
+    """Refuse a setting that does not exist, or a value that it cannot have; None removes it.
+
+    Raises:
+        PointerError: A pointer is malformed.
+        KBStoreError: Something else is.
+    """
+    pointer = identified(name)
+    if pointer is not None:
+        parse_pointer(pointer)
+        if value is not None and not (0 < len(value) <= _MOST_NAMES and all(value) and len(set(value)) == len(value)):
+            raise KBStoreError(
+                f"{', '.join(map(shorten, value)) or 'nothing'!r} cannot identify elements",
+                hint=f"name 1 to {_MOST_NAMES} members that differ, with commas between them: city,hall",
+            )
+        return
+    if name != COLLECTION:
+        raise KBStoreError(f"there is no setting {shorten(name)!r}", hint="there are: collection, identity")
+    if value is not None:
+        if len(value) != 1:
+            raise KBStoreError("a collection is one pointer", hint="such as /problems")
+        parse_pointer(value[0])

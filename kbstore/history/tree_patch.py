@@ -1,0 +1,26 @@
+"""From one state to another: the patch between two trees, and the tree that a patch leads to."""
+
+from collections.abc import Sequence
+
+from kbstore.history.rebase import operations_of
+from kbstore.jsondoc.identity import Identities
+from kbstore.jsondoc.patch import Operation
+from kbstore.tree.diff import compare
+from kbstore.tree.editor import Draft
+from kbstore.tree.node import VALUE, Blob, Ref
+from kbstore.tree.node_store import Nodes
+
+
+def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities) -> list[Operation]:
+    """Return the patch from one tree to another, values in stored form; `root` is None if there is no document yet."""
+    if root is None:
+        value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
+        return [Operation("add", (), None, value)]
+    return operations_of(compare(root, wanted, nodes), identities)
+
+
+def applied(root: Ref | None, operations: Sequence[Operation], nodes: Nodes) -> Ref:
+    """Return the tree that a patch makes of another."""
+    draft = Draft(root, nodes)
+    draft.apply(operations)
+    return draft.seal()

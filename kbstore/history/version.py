@@ -1,0 +1,144 @@
+"""A version as callers see it: an event, its name, and its patch when asked for."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from kbstore.history.branch import Entry, Line
+from kbstore.history.event import Event
+
+
+class Version:
+    """One version of a knowledge base. Immutable; compares equal by id.
+
+    Attributes:
+        seq: 1, 2, ... along its branch; 0 stands for the empty beginning.
+        created: False where a commit changed nothing and this is the head as it was.
+        notes: What was remarkable when it was committed, a sentence each, for a service's log: a clock that seems to be
+            wrong (`kbstore.kit.clock_notes`). Only the version that a commit returns has them.
+    """
+
+    def __init__(
+        self,
+        entry: Entry | None,
+        line: Line,
+        read_patch: Callable[[Line, int], list[dict[str, Any]]],
+        *,
+        created: bool = True,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._entry = entry
+        self._line = line
+        self._read_patch = read_patch
+        self.created = created
+        self.notes = notes
+        self.seq: int = entry.event.seq if entry is not None else 0
+
+    @property
+    def entry(self) -> Entry | None:
+        """The event as it stands in its log; None for version 0."""
+        return self._entry
+
+    @property
+    def line(self) -> Line:
+        """The line of versions that it was read from."""
+        return self._line
+
+    @property
+    def event(self) -> Event:
+        """The event's header."""
+        if self._entry is None:
+            raise LookupError("version 0 is the empty beginning and has no event")
+        return self._entry.event
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the event's header: 64 hexadecimal digits; empty for version 0."""
+        return self._entry.id if self._entry is not None else ""
+
+    @property
+    def name(self) -> str:
+        """The full name, as ``v3_20250127_120000``."""
+        if self._entry is None:
+            return "v0"
+        time = self._entry.event.time
+        return f"v{self.seq}_{time[:4]}{time[5:7]}{time[8:10]}_{time[11:13]}{time[14:16]}{time[17:19]}"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the versions that it follows."""
+        return self._entry.event.parents if self._entry is not None else ()
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was committed, in UTC, but never before its parent; None for version 0. Logs are searched by it."""
+        return self._entry.event.moment if self._entry is not None else None
+
+    @property
+    def authored(self) -> datetime | None:
+        """When the change was written: `time`, unless it was imported, or `time` was taken from its parent."""
+        if self._entry is None:
+            return None
+        return self._entry.event.written
+
+    @property
+    def author(self) -> str:
+        """Who made the change."""
+        return self._entry.event.author if self._entry is not None else ""
+
+    @property
+    def message(self) -> str:
+        """Why it was made."""
+        return self._entry.event.message if self._entry is not None else ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its labels."""
+        return self._entry.event.tags if self._entry is not None else ()
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What integrations put beside it."""
+        return dict(self._entry.event.meta or {}) if self._entry is not None else {}
+
+    @property
+    def state(self) -> str | None:
+        """Root hash of the state that it leads to: equal for equal content. None for version 0."""
+        return self._entry.event.state if self._entry is not None else None
+
+    @cached_property
+    def patch(self) -> list[dict[str, Any]]:
+        """The change from its (first) parent as RFC 6902; read from the store when first asked for."""
+        return self._read_patch(self._line, self.seq) if self._entry is not None else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that ``kbstore log --json`` prints."""
+        if self._entry is None:
+            return {"seq": 0, "version": "v0", "state": None}
+        event = self._entry.event
+        fields: dict[str, Any] = {
+            "seq": self.seq,
+            "version": self.name,
+            "id": self.id,
+            "parents": list(event.parents),
+            "time": event.time,
+            "author": event.author,
+            "message": event.message,
+            "tags": list(event.tags),
+            "state": event.state,
+        }
+        if event.authored is not None:
+            fields["authored"] = event.authored
+        if event.meta:
+            fields["meta"] = event.meta
+        return fields
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Version {self.name} {self.id[:8]} {self.author!r} {self.message[:40]!r}>"

@@ -1,0 +1,1 @@
+"""Explain why a value or a text is not JSON that kbstore accepts."""

@@ -1,0 +1,1 @@
+"""Tools for every package: errors, clock, escaping, forks, trust. Nothing of kbstore is imported here."""

@@ -1,0 +1,1 @@
+"""Move histories between stores, streams and files."""

@@ -1,0 +1,213 @@
+"""Backups: a local store copied into one file while it is in use, and such a file put back in its place."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from kbstore import backends
+from kbstore.errors import ConflictError, CorruptStore, KBStoreError
+from kbstore.history.branch import MAIN_BRANCH, MAIN_LOG, Line
+from kbstore.history.refs import Refs
+from kbstore.kit.clock import Clock, SystemClock
+from kbstore.store import Store
+from kbstore.sync.remote import sound_events
+
+_SHOWN_PROBLEMS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that was made or brought back.
+
+    Attributes:
+        path: The file that was made; for a restore, the store.
+        version: Name of the newest version in it; None if it has none.
+        replaced: For a restore, where the file that was replaced is now; None if there was none.
+        only_in_replaced: How many versions only the replaced file has; None if it cannot be read.
+        continues: Whether the replaced file continues the backup, so that ``kbstore pull`` brings its versions back.
+        damaged: Whether the replaced file can be opened, but some of these versions cannot be read.
+    """
+
+    path: Path
+    version: str | None
+    replaced: Path | None = None
+    only_in_replaced: int | None = None
+    continues: bool = False
+    damaged: bool = False
+
+
+def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str], *, verify: bool = False) -> Backup:
+    """Copy a local store into a new file, as it is at one moment; others may write it meanwhile.
+
+    Args:
+        location: The store.
+        target: The file to make, or a folder in which to make ``kb.db``.
+        verify: Prove the copy from its bytes before it gets its name. Costs what `Store.verify` costs.
+
+    Raises:
+        KBStoreError: The target is an empty path.
+        StoreExists: The target exists.
+        StoreNotFound: There is no store.
+        BackendError: It is not one file (on a bucket): copy that with ``kbstore clone``.
+        StoreUnavailable: The target cannot be written, for example since the disk is full.
+        CorruptStore: With `verify`: the copy is not whole, so no file was made.
+    """
+    looked = _Look(verify)
+    path = backends.backup_store(location, _named(target), looked)
+    return Backup(path, looked.version)
+
+
+def restore_backup(
+    location: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    *,
+    verify: bool = True,
+    force: bool = False,
+    clock: Clock | None = None,
+) -> Backup:
+    """Put a copy of a backup in the place of a local store, and keep what it replaces beside it.
+
+    Args:
+        location: The store; it may be damaged or missing.
+        source: The backup, or the folder in which it is ``kb.db``; it stays as it is.
+        verify: Prove the copy from its bytes first.
+        force: Also if the store holds another history.
+        clock: Gives the time, which is part of the name that the replaced file gets.
+
+    Raises:
+        KBStoreError: `source` is an empty path.
+        ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
+        StoreUnavailable: The store is open elsewhere; nothing was changed.
+        StoreNotFound: There is no backup at `source`.
+        BackendError: The store is not one file.
+        CorruptStore: The backup is damaged; nothing was changed.
+    """
+    looked, backup = _Look(verify), _named(source)
+
+    def look(draft: str) -> None:
+        looked(draft)
+        if not force and (found := _compared(location, draft)) is not None and not found.shared and found.only_in_old:
+            raise ConflictError(
+                f"{os.fspath(source)} is not a backup of {os.fspath(location)}: they have no version in common, and "
+                f"{_counted(found.only_in_old)} would be replaced; nothing was changed",
+                hint="name the store that it belongs to with --store; to replace this one all the same, use --force",
+            )
+
+    kept = f"replaced-{(clock or SystemClock()).now():%Y%m%d_%H%M%S}"
+    replaced = backends.restore_store(location, backup, kept, look)
+    # Compared once more: others may have committed until the store was replaced.
+    found = _compared(replaced, location, prove=True) if replaced is not None else None
+    if found is None:
+        return Backup(Path(location), looked.version, replaced, damaged=replaced is not None and _opens(replaced))
+    return Backup(Path(location), looked.version, replaced, *found[1:])
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    if not os.fspath(path):  # as a Path it would be the current folder
+        raise KBStoreError("an empty path names no file", hint="name the file of the backup")
+    return Path(path)
+
+
+class _Compared(NamedTuple):
+    """How an older store differs from the one that replaces it.
+
+    Attributes:
+        shared: How many versions both have.
+        only_in_old: How many versions only the older one has.
+        continues: Whether each branch of the older one continues that of the other.
+        damaged: Whether some of the versions that only the older one has were found to be damaged.
+    """
+
+    shared: int
+    only_in_old: int
+    continues: bool
+    damaged: bool
+
+
+def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove: bool = False) -> _Compared | None:
+    """Compare two stores, branch by branch; None if one of them cannot be read.
+
+    Args:
+        old: The store that is replaced.
+        new: The store that replaces it.
+        prove: Read all versions that only the older one has, to see whether they can be copied.
+    """
+    shared = only_in_old = 0
+    continues, damaged = True, False
+    try:
+        with Store.open(old, read_only=True) as before, Store.open(new, read_only=True) as after:
+            there = _branches(after)
+            for log, name in _branches(before).items():
+                branch = before.on(name)
+                line = branch.line
+                start, (_, end) = line.segments[-1].offset, line.tail()
+                newest = common = start
+                if log in there:
+                    other = after.on(there[log]).line
+                    _, newest = other.tail()
+                    common = max(start, _common(line, other, min(end, newest)))
+                shared += common - start
+                only_in_old += end - common
+                continues &= common in (end, newest)
+                damaged |= prove and not _can_be_copied(branch, common + 1, end)
+    except KBStoreError:
+        return None
+    return _Compared(shared, only_in_old, continues, damaged)
+
+
+def _branches(store: Store) -> dict[str | None, str]:
+    """The name of each branch by its log, of those that were removed too."""
+    return {MAIN_LOG: MAIN_BRANCH} | Refs(store.backend).read().logs
+
+
+def _opens(location: Path) -> bool:
+    try:
+        Store.open(location, read_only=True).close()
+    except KBStoreError:
+        return False
+    return True
+
+
+def _can_be_copied(store: Store, first: int, last: int) -> bool:
+    try:
+        for _ in sound_events(store, first, last):
+            pass
+    except CorruptStore:
+        return False
+    return True
+
+
+def _common(one: Line, other: Line, most: int) -> int:
+    """The newest version that two lines share: an id stands for all versions before it."""
+    low = 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        if one.entry(middle).id == other.entry(middle).id:
+            low = middle
+        else:
+            most = middle - 1
+    return low
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} version{'' if number == 1 else 's'}"
+
+
+class _Look:
+    """Looks at a finished copy before it gets its name."""
+
+    def __init__(self, verify: bool) -> None:
+        self.version: str | None = None
+        self._verify = verify
+
+    def __call__(self, draft: str) -> None:
+        with Store.open(draft, read_only=True) as store:
+            head = store.head()
+            self.version = head.name if head.seq else None
+            problems = store.verify().problems if self._verify else []
+        if problems:
+            raise CorruptStore(
+                f"the backup is not whole: {'; '.join(problems[:_SHOWN_PROBLEMS])}",
+                hint="run kbstore verify on its source to see all that is wrong; nothing was written",
+            )

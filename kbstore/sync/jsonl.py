@@ -1,0 +1,494 @@
+"""Carries histories in and out as JSON lines: documents with who, when and why, or events as they are.
+
+A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line
+becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902),
+``order`` (the patch of the rules of members' order) if it changes them, and ``branch`` where it stands on another line
+than the main one; a change of a tag or branch has ``ref`` and ``id``.
+Events keep their ids: everything that they claim is computed anew before they are taken in. A salvaged history is taken
+up to the first event of each branch that is lost (its ``patch`` or ``order`` is null, or ``lost`` says how many are
+missing before it), with the tags, settings and branches that need no other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from kbstore.commit.writer import Foreign
+from kbstore.errors import CorruptStore, KBStoreError, OutcomeUnknown, PatchError, RevisionError
+from kbstore.history.branch import MAIN_BRANCH, REFS_LOG
+from kbstore.history.event import Event, decode_event, encode_body, event_id, store_values
+from kbstore.history.member_order import stored_order
+from kbstore.history.refs import RefEvent, Refs, decode_ref
+from kbstore.jsondoc.canonical import encode
+from kbstore.jsondoc.patch import Operation, parse_patch
+from kbstore.kit.clock import MOST_AHEAD, SystemClock, format_time, parse_time
+from kbstore.sync.jsonl_reader import READ_FAULTS, ImportFailed, cut_short, kind_of, read_line
+
+if TYPE_CHECKING:
+    from kbstore.store import Store
+
+_BATCH_EVENTS = 100
+_BATCH_BYTES = 32 << 20
+_EXPORT_AGAIN = "export it from its store again"
+
+
+class _DocumentLine(BaseModel):
+    """A line that carries a whole document."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    document: Any
+    author: str = ""
+    message: str = ""
+    tags: list[str] = []
+    time: datetime | None = None
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _any_iso_time(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return parse_time(value)
+            except ValueError:
+                pass
+        elif value is None or isinstance(value, datetime):
+            return value
+        raise PydanticCustomError("time", "it is not a time; write it as 2025-01-27T12:00:00Z")
+
+
+class _EventLine(BaseModel):
+    """A line that carries an exported event."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    event: dict[str, Any]
+    id: str
+    patch: list[dict[str, Any]]
+    order: list[dict[str, Any]] | None = None
+    branch: str = MAIN_BRANCH
+
+
+class _RefLine(BaseModel):
+    """A line that carries an exported change of a tag or branch."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    ref: dict[str, Any]
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        versions: How many versions were added.
+        known: How many exported events were there already.
+        refs: How many changes of tags and branches were added.
+        stopped_at: The line of the first event that is lost, in a salvaged history; 0 if none is.
+        left_out: How many lines were left out: that one, and those behind it that need a version that is lost.
+        notes: What was remarkable about those of documents, each once (see `Version.notes`); and the tags and branches
+            that were left out.
+    """
+
+    versions: int = 0
+    known: int = 0
+    refs: int = 0
+    stopped_at: int = 0
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: "Imported") -> "Imported":
+        return Imported(
+            self.versions + other.versions,
+            self.known + other.known,
+            self.refs + other.refs,
+            self.stopped_at + other.stopped_at,
+            self.left_out + other.left_out,
+            tuple(dict.fromkeys([*self.notes, *other.notes])),
+        )
+
+
+def import_lines(
+    store: "Store",
+    lines: Iterable[bytes],
+    *,
+    write_id: str | None = None,
+    accept_future: bool = False,
+    landed: Callable[[Imported], None] | None = None,
+) -> Imported:
+    """Add a version for each line, in batches that land whole or not at all.
+
+    Args:
+        store: Where to.
+        lines: JSON lines, of documents or of exported events; blank ones are passed over.
+        write_id: Identifies this import: repeated with it, lines that landed do not land again.
+        accept_future: As for `Store.graft`; also of documents, whose version then has this time as `authored` alone.
+        landed: Called after each batch with what was done by then: it stays if the import fails. Only `write_id` keeps
+            documents from landing again; events keep their ids.
+
+    Raises:
+        ImportFailed: A line cannot be taken in; all lines before its batch were.
+        OutcomeUnknown: A batch may or may not have landed; all before it did. It carries the given `write_id`.
+    """
+    try:
+        return _import_lines(store, lines, write_id, accept_future, landed)
+    except OutcomeUnknown as fault:
+        if write_id is not None:
+            raise OutcomeUnknown(str(fault), write_id=write_id) from fault
+        raise
+
+
+def _import_lines(
+    store: "Store",
+    lines: Iterable[bytes],
+    write_id: str | None,
+    accept_future: bool,
+    landed: Callable[[Imported], None] | None,
+) -> Imported:
+    done = Imported()
+    batch: list[tuple[int, dict[str, Any]]] = []
+    size = 0
+    kind = ""
+    batches = _BatchIds(write_id)
+    started: _Started = {}
+
+    def add(more: Imported) -> None:
+        nonlocal done
+        done += more
+        if landed is not None:
+            landed(done)
+
+    try:
+        numbered = enumerate(lines, 1)
+        for number, line in numbered:
+            if not line.strip():
+                continue
+            value = read_line(number, line)
+            this = kind_of(number, value)
+            branch = _branch_of(number, value)
+            if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
+                if batch:
+                    add(_take(store, kind, batch, batches.next(), accept_future, started))
+                    batch = []
+                add(Imported(stopped_at=number, left_out=1))
+                _take_rest(store, branch, numbered, accept_future, started, add)
+                break
+            if this == "event" and branch != MAIN_BRANCH:
+                this = f"event {branch}"
+            # Changes of tags and branches land one by one, so that those which landed are counted.
+            if batch and (this != kind or this == "ref" or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
+                add(_take(store, kind, batch, batches.next(), accept_future, started))
+                batch, size = [], 0
+            kind = this
+            batch.append((number, value))
+            batches.add(number, line)
+            size += len(line)
+    except READ_FAULTS as fault:
+        raise cut_short(fault) from fault
+    if batch:
+        add(_take(store, kind, batch, batches.next(), accept_future, started))
+    return done
+
+
+def _branch_of(number: int, value: dict[str, Any]) -> str:
+    """The branch on which the event of a line is, be it there or not; the main one by default."""
+    branch = value.get("branch", MAIN_BRANCH) if "event" in value else MAIN_BRANCH
+    if not isinstance(branch, str):
+        raise ImportFailed(f"line {number}: branch: it is not a name", line=number)
+    return branch
+
+
+class _BatchIds:
+    """Write ids of batches, made of an import's own and of each batch's lines and where they stand."""
+
+    def __init__(self, write_id: str | None) -> None:
+        self._write_id = write_id
+        self._digest = sha256()
+
+    def add(self, number: int, line: bytes) -> None:
+        self._digest.update(b"%d %d " % (number, len(line)) + line)
+
+    def next(self) -> str | None:
+        """The id of the batch of the lines since the last one; None where the import has none."""
+        made, self._digest = self._digest.digest(), sha256()
+        return sha256(self._write_id.encode() + made).hexdigest()[:32] if self._write_id is not None else None
+
+
+def export_events(
+    store: "Store", first: int = 1, last: int | None = None, *, branch: str = MAIN_BRANCH
+) -> Iterator[bytes]:
+    """Versions `first` to `last` of the open branch as JSON lines, each with its line feed.
+
+    Args:
+        store: The store.
+        first: The first seq.
+        last: The last seq; the head's by default.
+        branch: Where an import is to put them.
+
+    Raises:
+        DamagedVersion: The header or patch of one is not as it was written.
+    """
+    if last is None:
+        store.line.refuse_damaged_end()
+    where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
+    for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
+        if version.entry is None:
+            continue  # the empty beginning is no event
+        ((_, order),) = store.orders.patches([version.entry])
+        told = b'"order":%s,' % encode(order) if order is not None else b""
+        line = b'{%s"event":%s,"id":"%s",%s"patch":%s}\n'
+        yield line % (where, version.entry.header, version.id.encode(), told, encode(version.patch))
+
+
+def export_all(store: "Store") -> Iterator[bytes]:
+    """All versions, tags and branches as JSON lines: the main line, then each change of a tag or branch in its order.
+
+    A branch's own versions follow the line that starts it. Beside others who write it is a consistent beginning: tags
+    and branches as they were when it began, and at least all versions that they name.
+
+    Args:
+        store: The store, open on its main branch.
+    """
+    changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
+    refs = Refs(store.backend).read()
+    yield from export_events(store)
+    for record in changes:
+        event = decode_ref(record.header, record.number)
+        yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
+        if event.starts and event.log in refs.logs:  # by the name that it has now
+            branch = store.on(refs.logs[event.log])
+            yield from export_events(branch, event.version + 1, branch=event.name)
+
+
+_Started = dict[str, str]
+"""What identifies the branches that lines have started, by the names that lines give them; others have them here."""
+
+
+def _take(
+    store: "Store",
+    kind: str,
+    batch: list[tuple[int, dict[str, Any]]],
+    write_id: str | None,
+    accept_future: bool,
+    started: _Started,
+) -> Imported:
+    if kind == "document":
+        return _take_documents(store, batch, write_id, accept_future)
+    if kind == "ref":
+        return Imported(refs=_take_refs(store, batch, started))
+    branch = kind.removeprefix("event").lstrip()
+    if branch in started:
+        branch = Refs(store.backend).read().origins.get(started[branch], branch)
+    try:
+        return _take_events(store.on(branch) if branch else store, batch, accept_future)
+    except RevisionError as fault:
+        raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
+
+
+def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]], started: _Started) -> int:
+    added = 0
+    for number, value in batch:
+        header, event = _checked_ref(number, value)
+        if event.starts:
+            started[event.name] = event.origin or event_id(header)
+        try:
+            added += store.graft_ref(header)
+        except KBStoreError as fault:
+            hint = fault.hint or _EXPORT_AGAIN
+            raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=hint) from fault
+    return added
+
+
+def _take_rest(
+    store: "Store",
+    stopped: str,
+    numbered: Iterable[tuple[int, bytes]],
+    accept_future: bool,
+    started: _Started,
+    add: Callable[[Imported], None],
+) -> None:
+    """Take what is behind a lost event and needs none that is lost: tags, settings, branches and their versions.
+
+    Args:
+        store: Where to.
+        stopped: The branch on which an event is lost.
+        numbered: The lines behind it, by number.
+        accept_future: As for `import_lines`.
+        started: The branches that earlier lines have started.
+        add: Is told of what was done.
+    """
+    ended = {stopped}
+    batch: list[tuple[int, dict[str, Any]]] = []
+    where = ""
+    known = {decode_ref(r.header, r.number).origin or event_id(r.header) for r in store.backend.read(REFS_LOG)}
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        value = read_line(number, line)
+        kind = kind_of(number, value)
+        branch = _branch_of(number, value)
+        lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
+        ended |= {branch} if kind == "event" and lost else set()
+        if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):
+            add(_take(store, f"event {where}", batch, None, accept_future, started))
+            batch = []
+        if kind == "event" and branch not in ended:
+            where = branch
+            batch.append((number, value))
+        elif kind == "ref":
+            add(_take_behind(store, number, value, ended, known, started))
+        else:
+            add(Imported(left_out=1))
+    if batch:
+        add(_take(store, f"event {where}", batch, None, accept_future, started))
+
+
+def _take_behind(
+    store: "Store", number: int, value: dict[str, Any], ended: set[str], known: set[str], started: _Started
+) -> Imported:
+    """Make a change of a tag, branch or setting anew, if the version that it names is here; else leave it out by name.
+
+    Args:
+        store: Where to.
+        number: The line.
+        value: What it holds.
+        ended: Branches that no version is taken for any more; one that is left out is added.
+        known: Ids of the changes that are here.
+        started: Gets the branch that is started.
+    """
+    header, event = _checked_ref(number, value)
+    ident = event.origin or event_id(header)
+    if event.starts:
+        started[event.name] = ident
+    if ident in known:
+        return Imported()
+    try:
+        after = store.backend.tail(REFS_LOG).number
+        store.replay_ref(msgspec.structs.replace(event, origin=ident), after=after)
+    except CorruptStore:
+        if event.kind == "branch":
+            ended.add(event.name)
+        lost = f"v{event.version} of {event.branch}, which it names, is lost"
+        if event.kind == "branch" and not event.starts:
+            lost = f"the start of {(event.old or event.name)!r} is lost"
+        what = f"the {event.kind} {event.name!r} was left out: {lost}"
+        return Imported(left_out=1, notes=(what,))
+    known.add(ident)
+    return Imported(refs=1)
+
+
+def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
+    """Return the header of a change of a tag, branch or setting, and what it says, if it matches its id."""
+    try:
+        line = _RefLine.model_validate(value)
+        header = encode(line.ref)
+        event = decode_ref(header, number)
+        if event_id(header) != line.id or event.encode() != header:
+            raise CorruptStore("it was changed after it was exported", hint=_EXPORT_AGAIN)
+    except ValidationError as fault:
+        raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+    except KBStoreError as fault:
+        raise ImportFailed(f"line {number}, a tag or branch: {fault}", line=number, hint=fault.hint) from fault
+    return header, event
+
+
+def _take_documents(
+    store: "Store", batch: list[tuple[int, dict[str, Any]]], write_id: str | None, accept_future: bool
+) -> Imported:
+    from kbstore.history.change import Change, OwnId
+
+    changes = []
+    latest = SystemClock().now() + MOST_AHEAD
+    for number, value in batch:
+        try:
+            line = _DocumentLine.model_validate(value)
+        except ValidationError as fault:
+            raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+        if line.time is not None and line.time > latest and not accept_future:
+            raise ImportFailed(
+                f"line {number} is dated {format_time(line.time)}, more than a day ahead of this machine's clock",
+                line=number,
+                hint="if it is right, use --accept-future: the version has the time of now, and this as 'authored'",
+            )
+        changes.append(Change(line.document, None, line.message, line.author, line.tags, line.time, allow_empty=True))
+    # The id is made of the lines.
+    versions = store.commit_many(changes, write_id=OwnId(write_id) if write_id is not None else None)
+    return Imported(len(versions), notes=tuple(dict.fromkeys(note for version in versions for note in version.notes)))
+
+
+def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]], accept_future: bool) -> Imported:
+    known = 0
+    fresh: list[Foreign] = []
+    line = 0  # of the first event that is new
+    head = store.head().seq
+    for number, value in batch:
+        event, header, operations, order = _checked_event(number, value)
+        if event.seq <= head + len(fresh):
+            _refuse_another(number, event, header, _there(store, fresh, event.seq, head))
+            known += 1
+            continue
+        line = line or number
+        fresh.append(Foreign(f"line {number}", event, header, operations, order))
+    if fresh:
+        try:
+            store.graft(fresh, accept_future=accept_future)
+        except CorruptStore as fault:
+            raise ImportFailed(str(fault), line=line, hint=fault.hint or _EXPORT_AGAIN) from fault
+    return Imported(len(fresh), known)
+
+
+def _there(store: "Store", fresh: list[Foreign], seq: int, head: int) -> str:
+    """Return the id of a version that is in the store, or comes in with the same batch."""
+    if seq <= head:
+        return store.version(seq).id
+    return next((event_id(one.header) for one in fresh if one.event.seq == seq), "")
+
+
+def _refuse_another(number: int, event: Event, header: bytes, there: str) -> None:
+    if there != event_id(header):
+        raise ImportFailed(
+            f"line {number} is v{event.seq} {event_id(header)[:12]}, but this store has another v{event.seq} "
+            f"({there[:12]}): the histories have diverged",
+            line=number,
+            hint="import it into a new store",
+        )
+
+
+def _checked_event(number: int, value: dict[str, Any]) -> tuple[Event, bytes, list[Operation], list[Operation] | None]:
+    try:
+        line = _EventLine.model_validate(value)
+        header = encode(line.event)
+        event = decode_event(header, f"line {number}")
+        event.check_times()
+        operations = store_values(parse_patch(line.patch, owned=True, limit=None))
+        order = stored_order(line.order) if line.order is not None and event.order is not None else None
+    except ValidationError as fault:
+        raise ImportFailed(f"line {number}: {_first_fault(fault)}", line=number) from None
+    except PatchError as fault:
+        raise ImportFailed(f"line {number}: {fault}", line=number) from fault
+    except KBStoreError as fault:
+        raise ImportFailed(str(fault), line=number, hint=fault.hint) from fault
+    if event_id(header) != line.id or event.encode() != header:
+        raise ImportFailed(
+            f"line {number}: the event does not have the id {line.id!r}; it was changed after it was exported",
+            line=number,
+            hint=_EXPORT_AGAIN,
+        )
+    if sha256(encode_body(operations)).hexdigest() != event.patch:
+        raise ImportFailed(
+            f"line {number}: the patch is not the one that v{event.seq} names", line=number, hint=_EXPORT_AGAIN
+        )
+    return event, header, operations, order
+
+
+def _first_fault(fault: ValidationError) -> str:
+    first = fault.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

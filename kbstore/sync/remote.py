@@ -1,0 +1,322 @@
+"""Copies histories from store to store, as they are: ids unchanged, fast-forward only, everything computed anew.
+
+What is copied is events, then tags and branches in the order of their log, each once what it names is there; so the
+target is consistent at any moment, also where the source is written meanwhile. Whatever would be a conflict is found
+before anything is copied. Each batch is one durable write, so a copy that was cut short goes on where it stopped. What
+the target receives it checks: hashes of patches, links of the chain, and the state that each event leads to. Snapshots
+are not copied; each store takes its own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from shlex import quote
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from kbstore.commit.writer import Foreign
+from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
+from kbstore.history.branch import MAIN_BRANCH, REFS_LOG
+from kbstore.history.event import encode_body, event_id, plain_body, store_values
+from kbstore.history.member_order import stored_order
+from kbstore.history.ref_merge import Merge, Parted, RefRecord, Step, Value, counterpart, fold, merge_refs
+from kbstore.history.refs import Refs, decode_ref
+from kbstore.jsondoc.patch import parse_patch
+from kbstore.store import Store
+from kbstore.tree.node import Ref
+from kbstore.tree.node_store import Nodes
+from kbstore.worktree.json_file import mode_like
+from kbstore.worktree.project import open_or_create
+
+_BATCH_EVENTS = 256
+_BATCH_BYTES = 4 << 20
+_TRIES = 20
+_SHOWN = 3
+_PUT_ON_TOP = (
+    "put the changes of this store on top of those of the other one: kbstore clone OTHER other.db, kbstore "
+    "restore-backup other.db (which keeps this store), kbstore commit --base v{} -m TEXT; then push"
+)
+_COMMIT_AGAIN = "commit the changes of one on top of the other; versions are never rewritten"
+Progress = Callable[[int, int], None]
+"""Told how many versions of how many were copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy added to its target.
+
+    Attributes:
+        versions: How many versions.
+        refs: How many changes of tags and branches.
+        left_out: Tags and branches that stay as the target has them.
+    """
+
+    versions: int
+    refs: int
+    left_out: tuple[str, ...] = ()
+
+
+def replicate(
+    source: Store,
+    target: Store,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    accept_future: bool = False,
+) -> Copied:
+    """Bring a store up to date with another.
+
+    Args:
+        source: Where from; open on its main branch.
+        target: Where to; open on its main branch.
+        progress: Told of each batch.
+        force: Tags that both set to other versions become what the source has. A branch that holds other versions in
+            each stays the target's, and what stands on the source's is left out. Versions are never rewritten. A
+            branch whose name was started in both, each by itself, is left out in any case if it differs.
+        accept_future: As for `Store.graft`.
+
+    Returns:
+        What was added; nothing where the target has all that the source has.
+
+    Raises:
+        ConflictError: Both have versions, tags or branches of their own in the same place; nothing was copied.
+        CorruptStore: What the source holds is not what it claims to be; nothing of the batch was copied.
+        KBStoreError: They are one store.
+    """
+    refuse_itself(source.location, target.location)
+    for _ in range(_TRIES):
+        try:
+            return _replicate(source, target, progress, force, accept_future)
+        except SlotTaken:  # somebody commits to the target meanwhile; it may still be a fast-forward
+            continue
+    raise ConflictError(f"others kept committing to {target.location} during the copy", hint="try again")
+
+
+def _replicate(source: Store, target: Store, progress: Progress | None, force: bool, accept_future: bool) -> Copied:
+    # Tags and branches first: what they name is there by then, however much is committed meanwhile.
+    records, there = _refs(source), _refs(target)
+    newest = source.head().seq
+    _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
+    ours, theirs = fold(records), fold(there)
+    merge = _merge(source, target, records, there, force=force)
+    versions = _copy_line(source, target, newest, progress, accept_future)
+    for name, start in ours.lines.items():  # of a branch that was removed as well: its versions have ids, and tags
+        other = counterpart(start, theirs)
+        if other is not None and merge.left_out.isdisjoint({name, other}):
+            versions += _copy_branch(source, target, name, other, progress, accept_future)
+    for after, step in enumerate(merge.steps, len(there)):
+        _take_ref(target, step, after)
+        origin = step.event.origin or (event_id(step.header) if step.header is not None else "")
+        if step.event.starts and origin in ours.origins:
+            versions += _copy_branch(source, target, ours.origins[origin], step.event.name, progress, accept_future)
+    return Copied(versions, len(merge.steps), tuple(sorted(merge.left_out)))
+
+
+def _take_ref(target: Store, step: Step, after: int) -> None:
+    if step.header is None:
+        target.replay_ref(step.event, after=after)
+        return
+    try:
+        target.graft_ref(step.header)
+    except CorruptStore as fault:  # it followed when it was looked at: somebody else changed one since
+        raise SlotTaken(str(fault)) from fault
+
+
+def _refs(store: Store) -> list[RefRecord]:
+    """The changes of tags and branches.
+
+    Raises:
+        CorruptStore: One does not follow the one before it.
+    """
+    Refs(store.backend).read()
+    return [RefRecord(decode_ref(r.header, r.number), r.header) for r in store.backend.read(REFS_LOG)]
+
+
+def _merge(
+    source: Store, target: Store, records: Sequence[RefRecord], there: Sequence[RefRecord], *, force: bool
+) -> Merge:
+    """What is to become of tags and branches.
+
+    Raises:
+        ConflictError: Not forced, and some were changed on both sides.
+    """
+    ours, theirs = fold(records), fold(there)
+    apart, kept = set(), set()
+    for name, start in ours.lines.items():
+        if (other := counterpart(start, theirs)) is None:
+            continue
+        here, beside = _branch(source, name), _branch(target, other)
+        try:
+            _refuse_parted(here, beside, ours.called(name), start.version + 1, here.head().seq)
+        except ConflictError:
+            if not force and start.origin == theirs.lines[other].origin:
+                raise
+            apart |= {name, other}
+        if name in ours.removed and other in theirs.branches and beside.head().seq > here.head().seq:
+            kept.add(theirs.branches[other].origin)  # until the source has all that it holds
+    merge = merge_refs(records, there, force=force, apart=frozenset(apart), kept=frozenset(kept))
+    if merge.parted and not force:
+        raise _other_refs(source, target, merge.parted)
+    return merge
+
+
+def _copy_branch(
+    source: Store, target: Store, name: str, other: str, progress: Progress | None, accept_future: bool
+) -> int:
+    here = _branch(source, name)
+    return _copy_line(here, _branch(target, other), here.head().seq, progress, accept_future)
+
+
+def _branch(store: Store, branch: str) -> Store:
+    try:
+        return store.on(branch)
+    except RevisionError as fault:  # it was there when branches were looked at
+        raise SlotTaken(str(fault)) from fault
+
+
+def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:
+    """Raise `ConflictError` unless one line continues the other; both are the same before `first`."""
+    common = min(newest, target.head().seq)
+    if common >= first and _id_at(source, common) != _id_at(target, common):
+        raise _parted(source, target, branch, first, common)
+
+
+def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None, accept_future: bool) -> int:
+    """Add what the source's line has up to `newest` and the target's has not."""
+    there = target.head().seq
+    copied = 0
+    for batch in _batches(source, there + 1, newest):
+        target.graft(batch, accept_future=accept_future)
+        copied += len(batch)
+        if progress is not None:
+            progress(there + copied, newest)
+    return copied
+
+
+def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
+    batch: list[Foreign] = []
+    size = 0
+    for foreign, length in sound_events(source, first, last):
+        if batch and (len(batch) >= _BATCH_EVENTS or size + length > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(foreign)
+        size += length
+    if batch:
+        yield batch
+
+
+def sound_events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
+    """Yield events as they can be grafted, each with about how many bytes it takes.
+
+    Raises:
+        CorruptStore: One is damaged; the hint says how to get what is left.
+    """
+    try:
+        yield from _events(source, first, last)
+    except CorruptStore as fault:
+        fault.args = (f"{source.location}: {fault}", *fault.args[1:])
+        fault.hint = (
+            f"kbstore salvage DIR --store {quote(source.location)} writes all that can be proved of that store; "
+            "kbstore import DIR/events.jsonl then takes the versions before the damage"
+        )
+        raise
+
+
+def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
+    if first <= last:
+        source.line.refuse_damaged_end()
+    nodes = Nodes(source.backend)
+    bodies = source.line.bodies(range(first, last + 1))
+    for entry, order in source.orders.patches(source.line.entries(first, last, linked=True)):
+        _, body = next(bodies)
+        plain = plain_body(body, nodes)
+        operations = store_values(parse_patch(plain, owned=True, limit=None))
+        again = encode_body(operations)
+        if sha256(again).hexdigest() != entry.event.patch:
+            raise CorruptStore(f"version v{entry.event.seq} is damaged: its patch is not the one that was committed")
+        rules = stored_order(order) if order is not None else None
+        size = sum(op.value.size if isinstance(op.value, Ref) else 0 for op in (*operations, *(rules or ())))
+        yield Foreign(f"v{entry.event.seq}", entry.event, entry.header, operations, rules), size + len(again)
+
+
+def _id_at(store: Store, seq: int) -> str:
+    return store.line.entry(seq).id
+
+
+def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> ConflictError:
+    """The refusal of lines that are not one another's continuation, with the last version that they share."""
+    low -= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _id_at(source, middle) == _id_at(target, middle):
+            low = middle
+        else:
+            high = middle
+    since = f"both have new versions after v{low}" if low else "their first versions differ"
+    where = f" on branch {branch}" if branch != MAIN_BRANCH else ""
+    return ConflictError(
+        f"{source.location} and {target.location} have diverged{where}: {since}",
+        hint=_PUT_ON_TOP.format(low) if low and branch == MAIN_BRANCH else _COMMIT_AGAIN,
+    )
+
+
+def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> ConflictError:
+    """The refusal of tags and branches that both stores changed."""
+    told = [
+        f"{name!r} is {_told(ours)} in {source.location} and {_told(theirs)} in {target.location}"
+        for name, ours, theirs in parted[:_SHOWN]
+    ]
+    more = f", and {len(parted) - _SHOWN} more" if len(parted) > _SHOWN else ""
+    return ConflictError(
+        f"tags or settings have diverged: {', '.join(told)}{more}",
+        hint="--force lets tags and settings follow the source",
+    )
+
+
+def _told(value: Value | None) -> str:
+    if value is None:
+        return "free"
+    return f"set to {value.target}" if value.kind == "setting" else f"a {value.kind} at v{value.version}"
+
+
+def refuse_itself(source: str, target: str) -> None:
+    """See that two locations are not those of one store.
+
+    Raises:
+        KBStoreError: They are.
+    """
+    try:
+        same = source == target or Path(source).samefile(target)
+    except OSError:
+        one, other = urlsplit(source), urlsplit(target)
+        same = one.scheme != "" and _place(one) == _place(other)
+    if same:
+        raise KBStoreError(f"{target} is the store itself; nothing can be copied to it", hint="name another store")
+
+
+def _place(url: SplitResult) -> tuple[str, str, str, str]:
+    """What tells one place from another in a URL; most of its options only say how to get there."""
+    options = dict(parse_qsl(url.query))
+    return url.scheme, url.netloc, url.path.strip("/"), options.get("endpoint", "").rstrip("/")
+
+
+def clone_into(
+    source: Store, location: str, *, author: str = "", progress: Progress | None = None, accept_future: bool = False
+) -> Copied:
+    """Make a store that holds all of another, or go on with one that was begun; `accept_future` as for `Store.graft`.
+
+    A new file is as private as the source, where that is a file.
+
+    Raises:
+        StoreNotFound: What is there is no store.
+        ConflictError: There is a store already, with another history.
+        KBStoreError: It is the source.
+    """
+    refuse_itself(source.location, location)
+    target, _ = open_or_create(location, mode_like(source.location), branch=MAIN_BRANCH, author=author)
+    with target:
+        try:
+            return replicate(source, target, progress, accept_future=accept_future)
+        except RevisionError as fault:
+            raise ConflictError(f"{location} cannot take the history of {source.location}: {fault}") from fault

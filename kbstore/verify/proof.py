@@ -1,0 +1,328 @@
+"""Proves each version of a store from its bytes, and goes on behind what is damaged.
+
+An event is proved by its id, which the event after it names; a patch by its hash in the event; a document by its state
+hash, which every node of it adds up to. Behind a damaged version documents are proved again from the first one on of
+which a whole state is stored.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from kbstore.backends.base import Backend
+from kbstore.errors import (
+    CorruptStore,
+    KBStoreError,
+    StoreNotFound,
+    StoreUnavailable,
+    TooLarge,
+    UnsupportedFormat,
+)
+from kbstore.history.branch import REFS_LOG, Line, Segment, readable_bodies, readable_records
+from kbstore.history.event import Event, body_fault, decode_body, decode_event, event_id, header_faults
+from kbstore.history.lineage import Lineage, Place
+from kbstore.history.refs import Refs, RefState
+from kbstore.history.state_cache import States
+from kbstore.history.stored_states import UNREADABLE_VALUE, on_nothing, readable_part, stored_root
+from kbstore.jsondoc.edits import Budget
+from kbstore.jsondoc.operation import Operation
+from kbstore.jsondoc.pointer import shorten
+from kbstore.order.rules import Rules
+from kbstore.tree.check import Prover as Values
+from kbstore.tree.check import Unsound
+from kbstore.tree.editor import Draft
+from kbstore.tree.node import VALUE, Ref
+from kbstore.tree.node_store import Nodes
+from kbstore.tree.reader import materialise
+
+_BATCH = 256
+
+
+class Ends(NamedTuple):
+    """How far a store is looked at; what others add meanwhile is left for another time.
+
+    Attributes:
+        refs: The last change of tags and branches.
+        logs: The last record of each log of events.
+    """
+
+    refs: int
+    logs: dict[str, int]
+
+
+def ends_of(backend: Backend) -> Ends:
+    """Where the logs end now: that of tags and branches first, so that every event that they name is among the rest."""
+    refs = backend.tail(REFS_LOG).number
+    return Ends(refs, {log: backend.tail(log).number for log in backend.logs() if log != REFS_LOG})
+
+
+@dataclass(slots=True)
+class Proved:
+    """What is proved of one version.
+
+    Attributes:
+        seq: The version.
+        header: The bytes that its id is the hash of; None if they are missing or damaged.
+        event: The same, decoded.
+        body: The patch that it names; None if it or a long value in it is missing or damaged.
+        root: The tree of the document, every node of which can be read; None if there is no such proof.
+        faults: What is wrong with the event, each as a clause: "its patch cannot be read".
+    """
+
+    seq: int
+    header: bytes | None = None
+    event: Event | None = None
+    body: bytes | None = None
+    root: Ref | None = None
+    faults: list[str] = field(default_factory=list)
+
+
+class Prover:
+    """Goes through the versions of a store, each branch behind the one that it was started from.
+
+    Args:
+        backend: The store.
+        ends: How far to go.
+        refs: Tags and branches.
+        suspect: Whether the header of a record may have been changed where it stands.
+
+    Attributes:
+        refs: Tags and branches.
+        ids: The id of each event that was proved, or that the event after it names.
+        states: The state that each event that was proved names.
+        parents: The parents of each of these events by id. Of one whose header is lost it is the version before it.
+        roots: The tree of each version that a branch was started from.
+        times: The time of each of these versions: what is committed on the branch is not older.
+    """
+
+    def __init__(self, backend: Backend, ends: Ends, refs: RefState, suspect: Callable[[Place], bool]) -> None:
+        self._backend = backend
+        self._ends = ends
+        self._refs = Refs(backend, refs)
+        self.refs = refs
+        self.lineage = Lineage(refs.lines)
+        self.suspect = suspect
+        self.ids: dict[Place, str] = {}
+        self.states: dict[Place, str] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
+        starts = map(self.lineage.start, self.lineage)
+        # Where branches start: kept in memory, since snapshots that hold such a state may go at any time.
+        self.roots: dict[Place, Ref | None] = dict.fromkeys(start for start in starts if start is not None)
+        self.times: dict[Place, str] = {}
+
+    def segments(self, branch: str) -> tuple[Segment, ...]:
+        """The segments of a branch's line, of which only the last is its own; costs their number."""
+        return self._refs.segments(branch)
+
+    def versions(self, branch: str) -> Iterator[Proved]:
+        """The versions of a branch's own, oldest first."""
+        log, _ = self.lineage.own(branch)
+        end = self._ends.logs.get(log, 0)
+        walk = _Walk(self, self._backend, branch)
+        for first in range(1, end + 1, _BATCH):
+            last = min(first + _BATCH - 1, end)
+            # With the first one of the next batch, since the next event proves an id.
+            headers = readable_records(self._backend, log, first, min(last + 1, end))
+            bodies = readable_bodies(self._backend, log, range(first, last + 1))
+            for number in range(first, last + 1):
+                try:
+                    found = walk.version(number, headers, bodies.get(number))
+                except (StoreUnavailable, StoreNotFound):
+                    raise
+                except Exception as fault:  # noqa: BLE001 - whatever a hostile event raises, those behind it are checked too
+                    found = walk.unknown(number, fault)
+                yield found
+
+
+class _Walk:
+    """The way through one log: what is known of the version before the next one."""
+
+    def __init__(self, prover: Prover, backend: Backend, branch: str) -> None:
+        self._prover = prover
+        self._backend = backend
+        self._branch = branch
+        self._log, self._offset = prover.lineage.own(branch)
+        self._nodes = Nodes(backend)
+        self._values = Values(self._nodes)
+        self._seen: dict[str, int] = {}  # states that were proved, and a version of each
+        self._root: Ref | None = None
+        self._lost = False  # the state before is not known
+        self._guessed = False  # the state before may be another one: something on the way there is lost
+        self._parent: str | None = ""  # unknown
+        self._time = ""
+        start = prover.lineage.start(branch)
+        if start is not None:
+            self._parent = prover.ids.get(start, "")
+            self._root = prover.roots[start]
+            self._time = prover.times.get(start, "")
+            self._lost = self._root is None
+        else:
+            self._parent = None
+
+    def version(self, number: int, headers: Mapping[int, bytes], body: bytes | None) -> Proved:
+        """The version of a record, given its body and the headers around it, as far as they can be read."""
+        found = Proved(self._offset + number)
+        place = self._log, number
+        header, claimed = headers.get(number), _parent_in(headers.get(number + 1))
+        event = self._decoded(found, header)
+        if event is not None and header is not None:
+            if self._prover.suspect(place) and claimed != event_id(header):
+                found.faults.append("its header is not as it was written")
+            else:
+                found.header, found.event = header, event
+                self._check(found, header, event)
+        if found.header is not None and event is not None:
+            self._prover.ids[place] = self._parent = event_id(found.header)
+            self._prover.states[place] = event.state
+            self._prover.parents[self._parent] = event.parents
+        else:
+            before, self._parent = self._parent, claimed or ""
+            if claimed:
+                self._prover.ids[place] = claimed
+                self._prover.parents.setdefault(claimed, (before,) if before else ())
+        if body is None:
+            self._blame(found, "its patch cannot be read")
+        elif event is not None and sha256(body).hexdigest() != event.patch:
+            self._blame(found, "its patch is not the one that was committed")
+            body = None
+        found.body = body if found.event is not None else None
+        if found.event is not None and found.event.order is not None:
+            self._check_order(found, found.event.order)
+        self._advance(found, event if event is None or event.seq == found.seq else found.event, body)
+        if place in self._prover.roots:
+            self._prover.roots[place] = found.root
+            self._prover.times[place] = self._time
+        return found
+
+    def unknown(self, number: int, fault: Exception) -> Proved:
+        """The version of a record that could not be checked; nothing that was known is known behind it."""
+        self._root, self._lost, self._guessed, self._parent = None, True, True, ""
+        said = str(fault) if isinstance(fault, KBStoreError) else repr(fault)
+        return Proved(self._offset + number, faults=[f"it cannot be checked: {shorten(said)}"])
+
+    @staticmethod
+    def _decoded(found: Proved, header: bytes | None) -> Event | None:
+        if header is None:
+            found.faults.append("its header is missing or cannot be read")
+            return None
+        try:
+            return decode_event(header, "it")
+        except UnsupportedFormat as fault:
+            found.faults.append(str(fault))
+        except KBStoreError:
+            found.faults.append("its header cannot be read")
+        return None
+
+    def _check(self, found: Proved, header: bytes, event: Event) -> None:
+        """See whether the header says what stands there, after what stands before it."""
+        found.faults.extend(header_faults(header, event))
+        if event.seq != found.seq:
+            found.faults.append(f"its header says that it is v{event.seq}")
+        if self._parent != "" and (event.parents[0] if event.parents else None) != self._parent:
+            found.faults.append("it does not name the version before it as its parent")
+        if event.time < self._time:
+            found.faults.append("it is older than the version before it")
+        self._time = max(event.time, self._time)
+
+    def _check_order(self, found: Proved, order: str) -> None:
+        try:
+            root = self._nodes.root(bytes.fromhex(order))
+            self._values.prove(root)
+            Rules.of(materialise(root, self._nodes))
+        except (KBStoreError, ValueError):
+            found.faults.append("the order of its members cannot be read")
+
+    @staticmethod
+    def _blame(found: Proved, fault: str) -> None:
+        """Add a fault, unless the header is lost: then nothing else is told of the version."""
+        if found.event is not None:
+            found.faults.append(fault)
+
+    def _advance(self, found: Proved, event: Event | None, body: bytes | None) -> None:
+        """Find the document's tree: what the patch leads to, else what is stored of it.
+
+        Args:
+            found: What is proved so far.
+            event: What the header says, proved or not.
+            body: The patch, if it is the one that the header names or if there is no header.
+        """
+        root = self._applied(found, event, body)
+        if root is not None and event is not None and root.address.hex() == event.state:
+            found.root = root
+            self._guessed = False
+        elif root is not None and not self._guessed:
+            self._blame(found, "its patch does not lead to the state that it names")
+            self._guessed = True
+        if found.root is None and found.event is not None and (self._guessed or root is None):
+            stored = stored_root(found.event.state, self._nodes) or self._again(found.event.state)
+            if stored is not None:
+                root = found.root = stored
+                self._guessed = False
+        self._root, self._lost = root, root is None
+        if found.root is not None and event is not None:
+            self._seen.setdefault(event.state, found.seq)
+
+    def _applied(self, found: Proved, event: Event | None, body: bytes | None) -> Ref | None:
+        """What the patch leads to, or what is left of it: a guess, unless the state's hash proves it."""
+        if body is None or event is None:
+            self._guessed = True
+        operations = self._operations(found, body)
+        if self._lost:
+            alone = on_nothing(operations)
+            if alone is None:
+                return None
+            operations, self._guessed = alone, body is None or event is None
+        try:
+            draft = Draft(None if self._lost else self._root, self._nodes, Budget())
+            draft.apply(operations)
+            return draft.seal()
+        except KBStoreError as fault:
+            if not self._guessed:
+                self._blame(found, f"its patch does not fit the version before it: {fault}")
+            return None
+
+    def _operations(self, found: Proved, body: bytes | None) -> list[Operation]:
+        try:
+            operations = decode_body(body, self._nodes) if body is not None else []
+            if body is not None and (fault := body_fault(body, operations)):
+                self._blame(found, fault)
+            self._prove_values(operations)
+        except (CorruptStore, TooLarge) as fault:
+            told = f": {fault}" if isinstance(fault, TooLarge | Unsound) else ""
+            self._blame(found, UNREADABLE_VALUE + told)
+            found.body = None
+            self._guessed = True
+            return readable_part(body, self._nodes)
+        return operations
+
+    def _prove_values(self, operations: list[Operation]) -> None:
+        for operation in operations:
+            if isinstance(operation.value, Ref):
+                if operation.value.kind == VALUE:
+                    raise Unsound("a short value is a node of its own")
+                self._values.prove(operation.value)
+
+    def _again(self, state: str) -> Ref | None:
+        """The tree of a state that an older version of this log had too."""
+        seq = self._seen.get(state)
+        if seq is None:
+            return None
+        line = Line(self._backend, self._prover.segments(self._branch))
+        states = States(self._backend, line, self._nodes, lambda _: None)
+        try:
+            with states.from_truth():
+                return states.tree(line.entry(seq).event).root
+        except CorruptStore:
+            return None
+
+
+def _parent_in(header: bytes | None) -> str | None:
+    """The parent that a header names, if it can be read."""
+    if header is None:
+        return None
+    try:
+        parents = decode_event(header, "the next version").parents
+    except KBStoreError:
+        return None
+    return parents[0] if parents else None

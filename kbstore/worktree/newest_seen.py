@@ -1,0 +1,108 @@
+"""Notices that a project's store is older than it was: the newest version seen is remembered beside it.
+
+``.kbstore/newest.json`` has it for each store and branch. It is no part of the truth: if it is deleted, the store
+counts as it is.
+"""
+
+import msgspec
+
+from kbstore.errors import RevisionError
+from kbstore.store import Store
+from kbstore.worktree.project import FOLDER, Project, ProjectError, print_state, read_state, write_state
+
+NAME = "newest.json"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A version that was seen: its number, its id and its full name."""
+
+    seq: int
+    id: str
+    name: str
+
+
+class _Marks(msgspec.Struct, frozen=True):
+    """The newest versions seen, by the store's location in the configuration and by branch."""
+
+    stores: dict[str, dict[str, Mark]] = {}
+
+
+def missing(project: Project, store: Store) -> Mark | None:
+    """Return the version that was seen in a store's open branch and is not there any more; None if all is well."""
+    mark = _marks(project).stores.get(project.config.store, {}).get(store.branch)
+    return None if mark is None or _has(store, mark) else mark
+
+
+def told(mark: Mark, store: Store) -> str:
+    """Return the sentence that says so.
+
+    Raises:
+        DamagedVersion: It is there, and damaged.
+    """
+    if mark.seq == store.head().seq:
+        store.line.refuse_damaged_end()
+    return (
+        f"{mark.name} was in this store, and is not any more; the newest version is {store.head().name}: "
+        "the store is an older copy, or another one"
+    )
+
+
+def refuse_older(project: Project, store: Store) -> None:
+    """Refuse to write to a store that lost a version that was seen in it.
+
+    Raises:
+        ProjectError: It did.
+    """
+    if (mark := missing(project, store)) is not None:
+        place = project.root / FOLDER / NAME
+        raise ProjectError(
+            told(mark, store),
+            hint=f"put the newer store back, or kbstore pull from a copy of it; if it is lost, remove {place}",
+        )
+
+
+def remember(project: Project, store: Store, *, always: bool = False) -> None:
+    """Remember the newest version of a store's open branch, unless the one that was remembered is not there.
+
+    Args:
+        project: Where to remember it.
+        store: The store.
+        always: Also then: the store counts as it is.
+
+    Raises:
+        ProjectError, WorkFileError: It cannot be written.
+    """
+    head = store.head()
+    marks = _marks(project)
+    mark = marks.stores.get(project.config.store, {}).get(store.branch)
+    if not head.seq or (mark is not None and (mark.id == head.id or not (always or _has(store, mark)))):
+        return
+    branches = {**marks.stores.get(project.config.store, {}), store.branch: Mark(head.seq, head.id, head.name)}
+    text = print_state(_Marks({**marks.stores, project.config.store: branches}))
+    write_state(project.root / FOLDER / NAME, text)
+
+
+def forget(project: Project) -> None:
+    """Take a project's store as it is from now on.
+
+    Raises:
+        ProjectError, WorkFileError: What was seen cannot be removed.
+    """
+    marks = _marks(project).stores
+    if project.config.store in marks:
+        left = {store: branches for store, branches in marks.items() if store != project.config.store}
+        write_state(project.root / FOLDER / NAME, print_state(_Marks(left)))
+
+
+def _marks(project: Project) -> _Marks:
+    try:
+        return read_state(project.root / FOLDER / NAME, _Marks)
+    except ProjectError:  # it is not there, or damaged: then nothing is known
+        return _Marks()
+
+
+def _has(store: Store, mark: Mark) -> bool:
+    try:
+        return store.version(f"v{mark.seq}").id == mark.id
+    except RevisionError:
+        return False

@@ -1,0 +1,44 @@
+"""Reads a patch as it comes from a file or a pipe: RFC 6902 alone, or the object that `kbstore diff --json` prints."""
+
+from typing import NamedTuple
+
+from kbstore.errors import InvalidJSON, PatchError
+from kbstore.jsondoc.canonical import encode, loads
+
+
+class PatchFile(NamedTuple):
+    """A patch, and what is known of where it was made.
+
+    Attributes:
+        patch: JSON text of RFC 6902 operations.
+        base: Id of the version that it was made from; None if the text does not say.
+        base_name: What to call that version.
+    """
+
+    patch: bytes
+    base: str | None = None
+    base_name: str = ""
+
+
+def read_patch(text: bytes) -> PatchFile:
+    """Read either form.
+
+    Raises:
+        PatchError: It is an object without a patch. A text that is an array is checked by who applies it.
+    """
+    if text.lstrip()[:1] != b"{":
+        return PatchFile(text)
+    try:
+        value = loads(text)
+    except InvalidJSON as fault:
+        raise PatchError(f"the patch cannot be read: {fault}", hint=fault.hint) from fault
+    patch, base = value.get("patch"), value.get("base")
+    if not isinstance(patch, list) or not isinstance(base, str | None):
+        if "op" in value:
+            raise PatchError("a single operation is not a patch", hint="put [ before it and ] behind it")
+        raise PatchError(
+            "this is a document: neither an array of operations nor the object that kbstore diff --json prints",
+            hint="commit a document with: kbstore commit -m TEXT, or kbstore commit --file FILE -m TEXT",
+        )
+    name = value.get("from")
+    return PatchFile(encode(patch), base, name if isinstance(name, str) else "")

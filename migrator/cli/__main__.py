@@ -1,5 +1,0 @@
-"""``python -m migrator.cli``."""
-
-from migrator.cli import main
-
-main()

@@ -1,0 +1,1 @@
+"""Split SQL into statements, exactly enough for each dialect."""
