@@ -1,8 +1,7 @@
-"""Bytes under names: where a store keeps what it knows, behind one contract (`kbstore.backends.base.Backend`).
+"""Bytes under names: the places that keep a store, behind a single contract (`kbstore.backends.base.Backend`).
 
-A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL whose scheme names the backend:
-``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported when it is
-first asked for.
+A location is a path (SQLite: a file, or a folder that holds ``kb.db``) or a URL with the name of the backend as scheme:
+``sqlite:path``, ``memory:``, ``memory://name`` or ``s3://bucket/prefix``. A backend's module is imported at first use.
 """
 
 import importlib
@@ -18,10 +17,10 @@ from kbstore.kit.errors import BackendError, StoreNotFound
 __all__ = ["OPEN_MODE", "SCHEMES", "Backend", "backup_store", "create_backend", "open_backend", "restore_store"]
 
 OPEN_MODE = 0o666
-"""Everybody may read and write what the process's umask leaves."""
+"""Everybody may read and write, as far as the process's umask allows."""
 
 SCHEMES = {"sqlite": "kbstore.backends.sqlite", "memory": "kbstore.backends.memory", "s3": "kbstore.backends.s3"}
-"""The module of each scheme; it offers `create` and `open_existing`, as `_Module` has them."""
+"""The module of each scheme; each module offers `create` and `open_existing` (see `_Module`)."""
 
 # One letter before a colon is a drive, not a scheme.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -43,16 +42,16 @@ def open_backend(location: str | os.PathLike[str], *, read_only: bool = False, i
     """Open the store at a location.
 
     Args:
-        location: A path, or a URL with one of `SCHEMES`.
+        location: A path, or a URL with a scheme in `SCHEMES`.
         read_only: Refuse every write; works on read-only media too.
-        insecure: Speak to a server on another host without TLS, where its URL says so.
+        insecure: Speak to a server on another host without TLS, if the URL says so.
 
     Raises:
         StoreNotFound: There is no store, or the scheme is unknown.
-        UnsupportedFormat: It was written by a newer version of kbstore.
-        CorruptStore: It is a store, but damaged.
-        ReadOnlyStore: It is to be written, but lies on read-only media.
-        StoreUnavailable: It cannot be read now.
+        UnsupportedFormat: A newer version of kbstore wrote the store.
+        CorruptStore: The store is damaged.
+        ReadOnlyStore: The store is to be written, but lies on read-only media.
+        StoreUnavailable: The store cannot be read now.
     """
     return _module(location).open_existing(os.fspath(location), read_only=read_only, insecure=insecure)
 
@@ -61,24 +60,23 @@ def create_backend(location: str | os.PathLike[str], *, mode: int = OPEN_MODE, i
     """Make a new, empty store at a location, whole or not at all.
 
     Args:
-        location: A path, or a URL with one of `SCHEMES`.
-        mode: Who may read and write a store that is a file, less what the process's umask takes away; others have no
-            use for it.
+        location: A path, or a URL with a scheme in `SCHEMES`.
+        mode: The permissions of a store that is a file, reduced by the process's umask; other stores ignore the mode.
         insecure: As for `open_backend`.
 
     Raises:
         StoreExists: Something is there already.
-        StoreNotFound: The folder that it is to stand in does not exist, or the scheme is unknown.
-        StoreUnavailable: It cannot be written there.
+        StoreNotFound: The folder for the store does not exist, or the scheme is unknown.
+        StoreUnavailable: The location cannot be written.
     """
     return _module(location).create(os.fspath(location), mode, insecure=insecure)
 
 
 def backup_store(location: str | os.PathLike[str], target: Path, check: Callable[[str], None] | None = None) -> Path:
-    """Copy a store that is one file into a new file, as it is at one moment; see `kbstore.backends.sqlite.backup`.
+    """Copy a store in a single file into a new file, as of one moment; `kbstore.backends.sqlite.backup` has details.
 
     Raises:
-        BackendError: The store is not one file.
+        BackendError: The store is not a single file.
     """
     return _file_module(location).backup(os.fspath(location), target, check)
 
@@ -86,10 +84,10 @@ def backup_store(location: str | os.PathLike[str], target: Path, check: Callable
 def restore_store(
     location: str | os.PathLike[str], source: Path, kept: str, check: Callable[[str], None] | None = None
 ) -> Path | None:
-    """Put a copy of a backup in the place of a store that is one file; see `kbstore.backends.sqlite.backup`.
+    """Replace a store in a single file by a copy of a backup; `kbstore.backends.sqlite.backup` has details.
 
     Raises:
-        BackendError: The store is not one file.
+        BackendError: The store is not a single file.
     """
     return _file_module(location).restore(os.fspath(location), source, kept, check)
 
@@ -109,7 +107,7 @@ def _module(location: str | os.PathLike[str]) -> _Module:
     # A file whose name has a colon is still a file; a path object is never a URL.
     scheme = found[1].lower() if found and not os.path.lexists(location) else "sqlite"
     if scheme not in SCHEMES:
-        # Nothing behind the scheme is repeated: it may hold a secret.
+        # The message repeats nothing after the scheme: the rest may hold a secret.
         known = ", ".join(f"{name}:" for name in SCHEMES)
         raise StoreNotFound(
             f"no backend knows the scheme {scheme}:",

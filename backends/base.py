@@ -1,29 +1,29 @@
-"""What a backend promises: append-only logs of records, immutable chunks, and caches of both shapes.
+"""The contract of a backend: append-only logs of records, immutable chunks, and caches of both shapes.
 
-A backend keeps bytes and knows nothing of JSON, events or knowledge bases. It has two shapes of truth:
+A backend keeps bytes and knows nothing of JSON, events or knowledge bases. Truth has two shapes:
 
-*Logs.* A log is named by 1 to 16 characters of ``[0-9a-z]`` and holds densely numbered *slots*: 1, 2, 3, ... A slot is
-created by exactly one writer, at once and for ever, and holds one or more *records*. Records are numbered densely
-through the log as well (1, 2, 3, ...), whatever slots they stand in. A record is a small header and a body of any size;
-reading headers reads no bodies.
+*Logs.* A log has a name of 1 to 16 characters of ``[0-9a-z]`` and densely numbered *slots*: 1, 2, 3, ... Exactly a
+single writer creates a slot, at once and for ever. A slot holds one or more *records*. Records are numbered densely too
+(1, 2, 3, ...), across all slots of the log. A record is a small header and a body of any size; reading headers reads no
+bodies.
 
-*Chunks.* A chunk is bytes named by the SHA-256 of those bytes (its *address*, 32 raw bytes). Backends compress and pack
-chunks as they like. A chunk that was written with a slot is truth and is never removed.
+*Chunks.* A chunk is immutable bytes with the SHA-256 of the bytes as name (the *address*, 32 raw bytes). Backends
+compress and pack chunks as they like. A chunk that was written with a slot is truth and is never removed.
 
-Beside them stand caches, which may vanish at any time and are then rebuilt by the caller: *snapshots* (chunks that
-belong together, with a note) and *notes* (small records found by name and number).
+Caches may vanish at any time; the caller then rebuilds them. A *snapshot* is a set of chunks that belong together, with
+a note. A *note* is a small record found by name and number.
 
-Rules that every backend keeps, and the damage that each prevents:
+Rules that every backend keeps, each with the damage that the rule prevents:
 
-1. The chunks of a slot are durable no later than the slot itself, so no record ever names a chunk that was lost.
+1. The chunks of a slot are durable no later than the slot itself, so a record never names a lost chunk.
 2. ``append`` returns only when the slot is durable: an acknowledged commit survives a power cut.
-3. A slot is never overwritten nor deleted: two writers never both win it.
+3. A slot is never overwritten nor deleted: two writers never both win the same slot.
 4. A reader sees a slot whole or not at all.
-5. What is read is checked: a body or chunk that does not match its digest raises `CorruptStore`, and is never returned.
-6. A snapshot is written whole or not at all, and only while the snapshots that it `requires` still exist; so a note
-   never promises chunks that are not there.
+5. Every read is checked: a body or chunk that does not match the digest raises `CorruptStore` and is never returned.
+6. A snapshot is written whole or not at all, and only while the snapshots in `requires` still exist; so a note never
+   promises missing chunks.
 
-Nothing here retries a lost race: that is the caller's decision. Methods may be called from several threads.
+A backend never retries a lost race: the caller decides. Methods may be called from several threads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,14 +36,14 @@ NOTHING: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class Record(NamedTuple):
-    """One record to append: a small header, and a body that is read apart."""
+    """A record to append: a small header, and a body that is read separately."""
 
     header: bytes
     body: bytes = b""
 
 
 class StoredRecord(NamedTuple):
-    """A record's place and header, as read back."""
+    """The place and the header of a stored record."""
 
     number: int
     slot: int
@@ -51,27 +51,27 @@ class StoredRecord(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """The newest slot and record number of a log; (0, 0) where it is empty."""
+    """The newest slot and record number of a log; (0, 0) if the log is empty."""
 
     slot: int
     number: int
 
 
 class Chunk(NamedTuple):
-    """Immutable bytes and the SHA-256 that names them."""
+    """Immutable bytes, with the SHA-256 as address."""
 
     address: bytes
     data: bytes
 
 
 class Snapshot(NamedTuple):
-    """A cached set of chunks: everything needed at record `number` that its requirements do not hold.
+    """A cached set of chunks: everything needed at record `number` beyond the chunks of the required snapshots.
 
     Attributes:
         number: The record after which the snapshot was taken.
-        tier: 1 (newest, soon dropped), 2, or 3 (complete but for truth). A higher tier outlives a lower.
+        tier: 1 (newest, dropped soon), 2, or 3 (complete except for truth). A higher tier outlives a lower tier.
         note: The caller's own bytes.
-        size_bytes: Stored (compressed) bytes of its chunks.
+        size_bytes: Stored (compressed) bytes of the chunks.
     """
 
     number: int
@@ -85,7 +85,7 @@ TRUTH = 4
 
 
 class Found(NamedTuple):
-    """A chunk as found: its bytes, and where the copy that was read stands.
+    """A chunk as found: the bytes, and the place of the copy that was read.
 
     Attributes:
         tier: 1 to 3 in a snapshot, or `TRUTH`.
@@ -99,14 +99,14 @@ class Found(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Something that is not as it was written.
+    """A difference between the stored data and the data as written.
 
     Attributes:
-        what: One sentence naming the object and the fault.
-        cache: True where nothing is lost, since it can be dropped and rebuilt.
-        records: Log, first and last number of the records that it is about; None if it is about no records.
-        headers: True if the headers of these records may be read, and not be as they were written.
-        note: True if it is no damage, but a person should know of it.
+        what: A sentence that names the object and the fault.
+        cache: True if nothing is lost, because the object can be dropped and rebuilt.
+        records: Log, first and last number of the affected records; None if the damage affects no records.
+        headers: True if the headers of these records can perhaps be read, but may differ from the headers as written.
+        note: True if nothing is damaged, but a person should know of the finding.
     """
 
     what: str
@@ -118,13 +118,13 @@ class Damage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection of garbage removes and rewrites, as a plan (before) or a result (after).
+    """The plan (before) or the result (after) of a garbage collection: the removed and the rewritten data.
 
     Attributes:
-        dropped_snapshots: How many snapshots go.
-        dropped_bytes: Stored bytes that they free.
-        packed_bodies: How many bodies are moved into packs.
-        packed_chunks: How many chunks of truth are repacked.
+        dropped_snapshots: Number of snapshots dropped.
+        dropped_bytes: Stored bytes freed by dropping.
+        packed_bodies: Number of bodies moved into packs.
+        packed_chunks: Number of chunks of truth repacked.
         size_before_bytes: Size of the whole store before.
         size_after_bytes: Size after; None in a plan.
         removed: Names of the objects that go, now or once nobody can be reading them; only if objects have names.
@@ -144,30 +144,33 @@ class Collection:
 
 
 class Backend(Protocol):
-    """A place that keeps logs, chunks and caches. See the module's text for the rules."""
+    """A place that keeps logs, chunks and caches; the module's docstring has the rules."""
 
     @property
     def location(self) -> str:
-        """How a person names this store: a path or a URL, without secrets."""
+        """The name of this store for people: a path or a URL, without secrets."""
         ...
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """True if every writing method raises `ReadOnlyStore`."""
         ...
 
     @property
     def shares_slots(self) -> bool:
-        """True where `append` takes several `writes`, so that commits that meet are one slot."""
+        """True if `append` takes several `writes`, so that commits made at the same time share a slot."""
         ...
 
     @property
     def remote(self) -> bool:
-        """True where each call costs a round trip: a complete snapshot then holds truth too, to be read at once."""
+        """True if each call costs a round trip.
+
+        A complete snapshot then holds truth too, so that a reader gets everything at once.
+        """
         ...
 
     def server_time(self) -> datetime | None:
-        """The present by the clock of the server that keeps the store, as its last answer tells; None without one."""
+        """Return the time now by the server's clock, computed from the last answer; None if no server says a time."""
         ...
 
     def expect(
@@ -179,16 +182,16 @@ class Backend(Protocol):
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """The caller is about to ask for these: where a request is dear they are fetched beside one another.
+        """Announce the next reads, so that a backend with slow requests can fetch everything in parallel.
 
-        Nothing depends on it but time, and nothing is raised: what fails here fails again when it is asked for.
+        Only speed depends on this method. Nothing is raised: a failed fetch fails again at the real read.
 
         Args:
             log: The log's name.
-            listing: `snapshots`.
-            snapshot: The chunks of the snapshot of this record, and of those that it requires.
-            bodies: Bodies of these records.
-            notes: `notes` with this name, first and last number.
+            listing: Expect `snapshots`.
+            snapshot: Expect the chunks of this record's snapshot and of the snapshots required by it.
+            bodies: Expect the bodies of these records.
+            notes: Expect `notes` with this name, first and last number.
         """
         ...
 
@@ -205,17 +208,17 @@ class Backend(Protocol):
         """Create slot `slot` of `log` with these records and chunks, durably, all or nothing.
 
         Args:
-            log: The log's name; it need not exist yet.
-            slot: One more than the newest slot that the caller has seen.
-            records: One or more; they are numbered on from the log's newest record.
+            log: The log's name; the log may be new.
+            slot: The number after the newest slot that the caller has seen.
+            records: At least one record; the numbers continue from the log's newest record.
             write_id: Up to 64 characters that identify this write, for `find_write`.
-            chunks: Chunks that the records need, in reading order; they become truth, also where the same
-                chunk was there as a cache.
-            writes: Only where `shares_slots`: the ids of several writes, `write_id` first, each with how many of the
-                records it brings, in their order. Each is then found with its own records.
+            chunks: Chunks that the records need, in reading order. All become truth, even if a cache already holds the
+                same chunk.
+            writes: Only if `shares_slots`: the ids of several writes, `write_id` first. Each id comes with the number
+                of records in the write, in order. `find_write` then finds each write with the right records.
 
         Raises:
-            SlotTaken: The slot exists (written by somebody else, or by an earlier try of this write), or a slot
+            SlotTaken: The slot exists (written by somebody else, or by an earlier try of this write), or a slot in
                 between is missing.
             OutcomeUnknown: The write may or may not be durable.
             StoreUnavailable: Nothing was written.
@@ -223,21 +226,21 @@ class Backend(Protocol):
         ...
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:
-        """The newest slot and record number of a log; cost does not depend on its length.
+        """Return the newest slot and record number of a log; the cost does not depend on the log's length.
 
         Args:
             log: The log's name.
-            fresh: False is content with what this handle knows, where it is not clearly behind; that includes a slot
-                for which it was just told `SlotTaken`.
+            fresh: False accepts the knowledge of this handle, if not clearly outdated. That includes a slot for which
+                the handle just raised `SlotTaken`.
         """
         ...
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """Begin to look where a log ends now; what is returned tells it, and waits only then where that is dear."""
+        """Start to look for the end of a log; return a function that gives the result (and waits for a slow look)."""
         ...
 
     def logs(self) -> list[str]:
-        """Names of all logs that hold a slot, sorted."""
+        """Return the names of all logs that hold a slot, sorted."""
         ...
 
     def recalled(self) -> "Backend":
@@ -250,14 +253,14 @@ class Backend(Protocol):
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """Headers of records `first` to `last`, both included, in order of number; reads no bodies.
+        """Yield the headers of records `first` to `last`, both included, in order of number; reads no bodies.
 
-        Numbers outside the log are passed over. The iterator may be abandoned; it holds no lock between items.
+        Numbers outside the log are skipped. The caller may abandon the iterator, which holds no lock between items.
         """
         ...
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies of these records, in the order asked (a ``range`` is served fastest).
+        """Yield the bodies of these records, in the order asked; a ``range`` is fastest.
 
         Raises:
             CorruptStore: A body is missing or damaged.
@@ -265,26 +268,27 @@ class Backend(Protocol):
         ...
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
-        """First and last record number of the slot that was written with this id, or None.
+        """Return the first and last record number of the write with this id, or None.
 
         Args:
             log: The log's name.
-            write_id: As it was given to `append`.
-            after: The write cannot stand in this slot or before, and what this handle knows (see `tail`) is enough.
+            write_id: The id given to `append`.
+            after: The write can only be in a later slot than this, and the knowledge of this handle (see `tail`) is
+                enough.
         """
         ...
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """The chunks asked for that exist, in any order, and as a gift their neighbours in the same pack.
+        """Yield the wanted chunks that exist, in any order, and as *gifts* the neighbours in the same packs.
 
-        A reader that walks a whole state keeps the gifts and asks for little; a reader of one value drops them.
+        A reader that walks a whole state keeps the gifts and asks for little; a reader of a single value drops them.
 
         Args:
-            addresses: Of the chunks that are wanted.
-            in_order: The caller reads on from there in the order of writing, so gifts may reach some packs further.
+            addresses: Addresses of the wanted chunks.
+            in_order: The caller reads on from there in the order of writing, so gifts may include the next packs.
 
         Raises:
-            CorruptStore: A chunk asked for is damaged and no other copy is sound.
+            CorruptStore: A wanted chunk is damaged and every other copy too.
         """
         ...
 
@@ -298,59 +302,59 @@ class Backend(Protocol):
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """Cache chunks, in reading order, as the snapshot of record `number`; replaces one of that number.
+        """Cache chunks, in reading order, as the snapshot of record `number`; replaces a snapshot with that number.
 
         Args:
-            chunks: An iterator is read once, holding little.
-            requires: Snapshots of this log whose chunks this one builds on: the number and the note of each. Another
-                one that was put under the same number since then holds other chunks, and does not count.
+            chunks: An iterator is read once, with little in memory.
+            requires: The snapshots of this log that this snapshot builds on: number and note of each. A snapshot put
+                under the same number since then has other chunks, and does not count.
 
         Returns:
-            False, having written nothing, if one of `requires` is gone or was replaced.
+            False, with nothing written, if a snapshot in `requires` is gone or was replaced.
         """
         ...
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log, in order of number. Reads no chunks."""
+        """Return all snapshots of a log, in order of number; reads no chunks."""
         ...
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """Forget these snapshots and their chunks (never truth); returns how many there were."""
+        """Forget these snapshots and their chunks (never truth); return the number of snapshots dropped."""
         ...
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """Cache a small record under a name (1 to 40 of ``[0-9a-z/-]``) and number; a later one replaces it."""
+        """Cache a small record under a name (1 to 40 of ``[0-9a-z/-]``) and number; replaces an earlier record."""
         ...
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Cached records of that name, in order of number."""
+        """Yield the cached records of a name, in order of number."""
         ...
 
     def drop_notes(self, name: str) -> int:
-        """Forget all cached records of that name; returns how many there were."""
+        """Forget all cached records of a name; return the number of records dropped."""
         ...
 
     def note_names(self) -> list[str]:
-        """Names under which notes are cached."""
+        """Return the names under which notes are cached."""
         ...
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """Drop all snapshots but those kept, pack cold bodies and chunks tightly, give the space back.
+        """Drop all snapshots except the kept snapshots, pack cold bodies and chunks tightly, and free space.
 
-        Safe beside readers and writers in other processes; one that is killed leaves the store as before or as after.
+        Safe beside readers and writers in other processes; a kill at any moment leaves a whole store.
         """
         ...
 
     def check(self) -> Iterator[Damage]:
-        """Read every byte that is stored and report what is not as written. The caller checks what it means."""
+        """Read every stored byte and report differences to the bytes as written; the caller checks the meaning."""
         ...
 
     def intact(self, log: str, number: int) -> bool:
-        """Whether a record's header is as it was written, by the backend's own checksum; it may look at all writes."""
+        """Return whether a record's header matches the backend's own checksum; this may look at all writes."""
         ...
 
     def size_bytes(self) -> int:
-        """What the store takes on disk (or in memory) now."""
+        """Return the size of the store on disk (or in memory) now."""
         ...
 
     def close(self) -> None:

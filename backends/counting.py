@@ -1,7 +1,8 @@
-"""A wrapping backend that counts: how often a store is asked, and how many bytes go each way.
+"""A wrapping backend that counts the calls to a store and the bytes in each direction.
 
-Tests state costs with it ("a warm commit is one request"), so that a cost is a number and not a wall time. A request is
-one call that reaches the store; an iterator counts when its first item is asked for, and its bytes as they are given.
+Tests use the counts to state costs ("a warm commit is one request"), so that a cost is a number and not a wall time. A
+request is a call that reaches the store. An iterator counts as soon as the first item is asked for; bytes count item by
+item.
 """
 
 from collections import Counter
@@ -25,12 +26,12 @@ from kbstore.backends.base import (
 
 @dataclass(slots=True)
 class Counts:
-    """What was counted since the last reset.
+    """The counts since the last reset.
 
     Attributes:
-        calls: How often each method was called, by name.
+        calls: The number of calls of each method, by name.
         read_bytes: Bytes of headers, bodies, chunks (gifts too) and notes that came back.
-        written_bytes: Bytes of the same that were handed over.
+        written_bytes: Bytes of the same kinds that were handed over.
         items: Records, bodies, chunks and notes that came back, by method.
     """
 
@@ -46,25 +47,25 @@ class Counts:
 
 
 class CountingBackend:
-    """Passes everything on to another backend and counts it in `counts`. See `kbstore.backends.base.Backend`."""
+    """A backend that passes on every call and counts in `counts`; `kbstore.backends.base.Backend` describes all."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
         self.counts = Counts()
 
     def reset(self) -> Counts:
-        """Start from zero; returns what was counted until now."""
+        """Start from zero; return the counts until now."""
         done, self.counts = self.counts, Counts()
         return done
 
     @property
     def location(self) -> str:
-        """How a person names this store."""
+        """The name of the inner store for people."""
         return self.inner.location
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """True if every writing method raises `ReadOnlyStore`."""
         return self.inner.read_only
 
     @property
@@ -78,7 +79,7 @@ class CountingBackend:
         return self.inner.remote
 
     def server_time(self) -> datetime | None:
-        """See `Backend.server_time`; not counted."""
+        """Return the server's time; not counted."""
         return self.inner.server_time()
 
     def expect(
@@ -90,7 +91,7 @@ class CountingBackend:
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """See `Backend.expect`; not counted."""
+        """Pass the announcement on; not counted."""
         self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
 
     def append(
@@ -103,23 +104,23 @@ class CountingBackend:
         chunks: Sequence[Chunk] = (),
         writes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """See `Backend.append`."""
+        """Create a slot; count the bytes of records and chunks."""
         size = sum(len(header) + len(body) for header, body in records) + sum(len(chunk.data) for chunk in chunks)
         self._count("append", written_bytes=size)
         self.inner.append(log, slot, records, write_id=write_id, chunks=chunks, writes=writes)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:
-        """See `Backend.tail`."""
+        """Return the newest slot and record number."""
         self._count("tail")
         return self.inner.tail(log, fresh=fresh)
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """See `Backend.look`; counted as a `tail`."""
+        """Start to look for the end of a log; counted as a `tail`."""
         self._count("tail")
         return self.inner.look(log)
 
     def logs(self) -> list[str]:
-        """See `Backend.logs`."""
+        """Return the names of all logs."""
         self._count("logs")
         return self.inner.logs()
 
@@ -131,26 +132,26 @@ class CountingBackend:
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """See `Backend.read`."""
+        """Yield the headers of a range of records."""
         self._count("read")
         for record in self.inner.read(log, first, last, newest_first=newest_first):
             self._came("read", len(record.header))
             yield record
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """See `Backend.bodies`."""
+        """Yield the bodies of these records."""
         self._count("bodies")
         for number, body in self.inner.bodies(log, numbers):
             self._came("bodies", len(body))
             yield number, body
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
-        """See `Backend.find_write`."""
+        """Return the records of a write."""
         self._count("find_write")
         return self.inner.find_write(log, write_id, after=after)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """See `Backend.get_chunks`."""
+        """Yield the wanted chunks and gifts."""
         self._count("get_chunks")
         for found in self.inner.get_chunks(addresses, in_order=in_order):
             self._came("get_chunks", len(found.data))
@@ -166,64 +167,64 @@ class CountingBackend:
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """See `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot; count the bytes of the note and the chunks."""
         self._count("put_snapshot", written_bytes=len(note))
         return self.inner.put_snapshot(log, number, tier=tier, note=note, chunks=self._going(chunks), requires=requires)
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """See `Backend.snapshots`."""
+        """Return all snapshots of a log."""
         self._count("snapshots")
         return self.inner.snapshots(log)
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """See `Backend.drop_snapshots`."""
+        """Forget snapshots."""
         self._count("drop_snapshots")
         return self.inner.drop_snapshots(log, numbers)
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """See `Backend.put_note`."""
+        """Cache a small record."""
         self._count("put_note", written_bytes=len(data))
         self.inner.put_note(name, number, data)
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """See `Backend.notes`."""
+        """Yield the cached records of a name."""
         self._count("notes")
         for number, data in self.inner.notes(name, first, last):
             self._came("notes", len(data))
             yield number, data
 
     def drop_notes(self, name: str) -> int:
-        """See `Backend.drop_notes`."""
+        """Forget cached records."""
         self._count("drop_notes")
         return self.inner.drop_notes(name)
 
     def note_names(self) -> list[str]:
-        """See `Backend.note_names`."""
+        """Return the names under which notes are cached."""
         self._count("note_names")
         return self.inner.note_names()
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """See `Backend.collect`."""
+        """Collect garbage."""
         self._count("collect")
         return self.inner.collect(keep, dry_run=dry_run)
 
     def check(self) -> Iterator[Damage]:
-        """See `Backend.check`."""
+        """Yield the damage of the store."""
         self._count("check")
         yield from self.inner.check()
 
     def intact(self, log: str, number: int) -> bool:
-        """See `Backend.intact`."""
+        """Return whether a header is as written."""
         self._count("intact")
         return self.inner.intact(log, number)
 
     def size_bytes(self) -> int:
-        """See `Backend.size_bytes`."""
+        """Return the size of the store."""
         self._count("size_bytes")
         return self.inner.size_bytes()
 
     def close(self) -> None:
-        """See `Backend.close`; not counted."""
+        """Close the inner backend; not counted."""
         self.inner.close()
 
     def _count(self, method: str, *, written_bytes: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Which byte strings are versions of one text: a sketch of each, so that alike ones are compressed together.
+"""Sketches of byte strings, which show the versions of the same text, so that similar texts are compressed together.
 
 The sketch is a min-hash (Broder, "On the resemblance and containment of documents", 1997): of all runs of three words,
 the smallest and the largest hash. Two versions that share nine runs in ten agree on each of the two with a chance of
@@ -15,10 +15,10 @@ _FIRST, _SECOND, _THIRD = 0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35
 
 
 def sketch(data: bytes) -> tuple[int, int]:
-    """Two numbers of 32 bits, each of which a version of the same text probably has too; about 60 ns a byte."""
+    """Return two numbers of 32 bits; another version of the text probably shares each. Takes about 60 ns a byte."""
     words = [crc32(word) for word in _WORD.findall(data)]
     runs = [
         (a * _FIRST + b * _SECOND + c * _THIRD) & _MASK for a, b, c in zip(words, words[1:], words[2:], strict=False)
     ] or [crc32(data)]
-    # Their own halves of the number space, so that one's smallest is never taken for another's largest.
+    # Smallest and largest have separate number ranges, so that neither is ever taken for the other.
     return min(runs), max(runs) | 1 << 32

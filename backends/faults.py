@@ -1,13 +1,13 @@
-"""A wrapping backend that fails on purpose, each time in a way that the contract allows: for tests of its callers.
+"""A wrapping backend that fails on purpose, each time in a way that the contract allows: for tests of callers.
 
-What happens is drawn from dice that the test brings, so a failing run can be repeated from its seed. Of an append:
+Dice from the test decide each fault, so a failing run can be repeated from the seed. Faults of an append:
 
-- *rival*: another writer takes the slot first, with records that the test makes, so `SlotTaken` is true.
+- *rival*: another writer takes the slot first, with records made by the test, so `SlotTaken` is true.
 - *lost*: the write lands and the answer does not: `OutcomeUnknown`.
-- *vanished*: neither arrives: `OutcomeUnknown` again, and the caller cannot tell which of the two it was.
+- *vanished*: neither arrives: `OutcomeUnknown` again, and the caller cannot distinguish the two.
 - *unavailable*: nothing is written: `StoreUnavailable`.
 
-Other calls may be *unavailable* and nothing else. Every call may wait first.
+Other calls can only be *unavailable*. Every call may wait first.
 """
 
 from collections import Counter
@@ -32,23 +32,23 @@ from kbstore.backends.base import (
 from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 
 Rival = Callable[[str, int], Sequence[Record]]
-"""What a rival writes, given the log and the slot."""
+"""Makes the records of a rival, given the log and the slot."""
 
 
 class Dice(Protocol):
-    """Where chance comes from; ``random.Random(seed)`` is one."""
+    """A source of chance, such as ``random.Random(seed)``."""
 
     def random(self) -> float:
-        """A number of [0, 1)."""
+        """Return a number of [0, 1)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How likely each fault is, of 1; those of an append are drawn one after another.
+    """The probability of each fault, from 0 to 1; the faults of an append are drawn one after another.
 
     Attributes:
-        delay_s: The longest wait before a call, in seconds, where a `sleep` is given.
+        delay_s: The longest wait before a call, in seconds, if a `sleep` is given.
     """
 
     rival: float = 0.0
@@ -59,11 +59,11 @@ class Rates:
 
 
 class FaultyBackend:
-    """Passes calls on to another backend, but for those that fail. See `kbstore.backends.base.Backend`.
+    """A backend that passes on most calls and fails some; `kbstore.backends.base.Backend` describes every method.
 
     Attributes:
-        rates: May be changed at any time; `Rates()` heals.
-        injected: How often each fault was injected.
+        rates: Can be changed at any time; `Rates()` ends all faults.
+        injected: The number of injections of each fault.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class FaultyBackend:
 
     @property
     def location(self) -> str:
-        """How a person names this store."""
+        """The name of the inner store for people."""
         return self.inner.location
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """True if every writing method raises `ReadOnlyStore`."""
         return self.inner.read_only
 
     @property
@@ -103,7 +103,7 @@ class FaultyBackend:
         return self.inner.remote
 
     def server_time(self) -> datetime | None:
-        """See `Backend.server_time`."""
+        """Return the server's time; never fails."""
         return self.inner.server_time()
 
     def expect(
@@ -115,7 +115,7 @@ class FaultyBackend:
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """See `Backend.expect`; never fails."""
+        """Pass the announcement on; never fails."""
         self.inner.expect(log, listing=listing, snapshot=snapshot, bodies=bodies, notes=notes)
 
     def append(
@@ -128,10 +128,10 @@ class FaultyBackend:
         chunks: Sequence[Chunk] = (),
         writes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """See `Backend.append`, and the module's text for how it fails."""
+        """Create a slot, or fail as the module's docstring describes."""
         self._maybe_unavailable()
         if self._rival is not None and self._happens("rival", self.rates.rival):
-            with suppress(SlotTaken):  # then somebody real was faster, which is what was wanted
+            with suppress(SlotTaken):  # a real writer was faster, which is a lost race as well
                 self.inner.append(log, slot, self._rival(log, slot), write_id=f"rival-{self.injected.total()}")
         if self._happens("vanished", self.rates.vanished):
             raise OutcomeUnknown("injected: the request was lost", write_id=write_id)
@@ -140,17 +140,17 @@ class FaultyBackend:
             raise OutcomeUnknown("injected: the answer was lost", write_id=write_id)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:
-        """See `Backend.tail`."""
+        """Return the newest slot and record number, or fail."""
         self._maybe_unavailable()
         return self.inner.tail(log, fresh=fresh)
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """See `Backend.look`."""
+        """Start to look for the end of a log, or fail."""
         self._maybe_unavailable()
         return self.inner.look(log)
 
     def logs(self) -> list[str]:
-        """See `Backend.logs`."""
+        """Return the names of all logs, or fail."""
         self._maybe_unavailable()
         return self.inner.logs()
 
@@ -162,22 +162,22 @@ class FaultyBackend:
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """See `Backend.read`."""
+        """Return an iterator of headers, or fail."""
         self._maybe_unavailable()
         return self.inner.read(log, first, last, newest_first=newest_first)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """See `Backend.bodies`."""
+        """Return an iterator of bodies, or fail."""
         self._maybe_unavailable()
         return self.inner.bodies(log, numbers)
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
-        """See `Backend.find_write`."""
+        """Return the records of a write, or fail."""
         self._maybe_unavailable()
         return self.inner.find_write(log, write_id, after=after)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """See `Backend.get_chunks`."""
+        """Return an iterator of chunks, or fail."""
         self._maybe_unavailable()
         return self.inner.get_chunks(addresses, in_order=in_order)
 
@@ -191,61 +191,61 @@ class FaultyBackend:
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """See `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot, or fail."""
         self._maybe_unavailable()
         return self.inner.put_snapshot(log, number, tier=tier, note=note, chunks=chunks, requires=requires)
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """See `Backend.snapshots`."""
+        """Return all snapshots of a log, or fail."""
         self._maybe_unavailable()
         return self.inner.snapshots(log)
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """See `Backend.drop_snapshots`."""
+        """Forget snapshots, or fail."""
         self._maybe_unavailable()
         return self.inner.drop_snapshots(log, numbers)
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """See `Backend.put_note`."""
+        """Cache a small record, or fail."""
         self._maybe_unavailable()
         self.inner.put_note(name, number, data)
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """See `Backend.notes`."""
+        """Return an iterator of cached records, or fail."""
         self._maybe_unavailable()
         return self.inner.notes(name, first, last)
 
     def drop_notes(self, name: str) -> int:
-        """See `Backend.drop_notes`."""
+        """Forget cached records, or fail."""
         self._maybe_unavailable()
         return self.inner.drop_notes(name)
 
     def note_names(self) -> list[str]:
-        """See `Backend.note_names`."""
+        """Return the names under which notes are cached, or fail."""
         self._maybe_unavailable()
         return self.inner.note_names()
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """See `Backend.collect`."""
+        """Collect garbage, or fail."""
         self._maybe_unavailable()
         return self.inner.collect(keep, dry_run=dry_run)
 
     def check(self) -> Iterator[Damage]:
-        """See `Backend.check`."""
+        """Return an iterator of damage, or fail."""
         self._maybe_unavailable()
         return self.inner.check()
 
     def intact(self, log: str, number: int) -> bool:
-        """See `Backend.intact`."""
+        """Return whether a header is as written, or fail."""
         self._maybe_unavailable()
         return self.inner.intact(log, number)
 
     def size_bytes(self) -> int:
-        """See `Backend.size_bytes`."""
+        """Return the size of the store; never fails."""
         return self.inner.size_bytes()
 
     def close(self) -> None:
-        """See `Backend.close`; never fails."""
+        """Close the inner backend; never fails."""
         self.inner.close()
 
     def _happens(self, fault: str, rate: float) -> bool:

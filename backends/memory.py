@@ -1,8 +1,8 @@
-"""A backend in memory, for tests and dry runs, stricter than the real ones.
+"""A backend in memory, for tests and dry runs, stricter than the real backends.
 
-What others may do sometimes, this one does always: it hands out chunks in another order than asked and with gifts,
-checks every address that it is given, refuses anything that is not plain `bytes`, and forgets caches that nobody
-asked it to keep as soon as it may. Code that passes on it leans on nothing that the contract does not promise.
+Other backends sometimes use a freedom of the contract; this backend always does. Chunks come in another order than
+asked and with gifts, every given address is checked, and only plain `bytes` are accepted. Code that passes here depends
+only on promises of the contract.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class _Log:
 
 @dataclass(slots=True)
 class MemoryStore:
-    """What a store in memory holds; several `MemoryBackend` objects may look at one."""
+    """The content of a store in memory; several `MemoryBackend` objects may share a store."""
 
     logs: dict[str, _Log] = field(default_factory=dict)
     truth: dict[bytes, bytes] = field(default_factory=dict)
@@ -61,7 +61,7 @@ _named_lock = threading.Lock()
 
 
 def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "MemoryBackend":  # noqa: ARG001 - for a server
-    """A new store in memory: ``memory:`` is nobody else's, ``memory://name`` is shared within the process.
+    """Make a new store in memory: ``memory:`` is private, ``memory://name`` is shared within the process.
 
     Raises:
         StoreExists: A store of that name exists.
@@ -77,10 +77,10 @@ def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "Memo
 
 
 def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "MemoryBackend":  # noqa: ARG001 - for a server
-    """The store of that name; ``memory:`` without a name has nothing to be opened.
+    """Open the store of that name; ``memory:`` without a name cannot be opened.
 
     Raises:
-        StoreNotFound: There is none.
+        StoreNotFound: The name is unknown.
     """
     with _named_lock:
         store = _named.get(_name(location))
@@ -90,7 +90,7 @@ def open_existing(location: str, *, read_only: bool = False, insecure: bool = Fa
 
 
 def forget(location: str) -> None:
-    """Let go of a named store, so that its memory is freed and its name is free; no error if there is none."""
+    """Drop a named store, so that the memory and the name are free; an unknown name is not an error."""
     with _named_lock:
         _named.pop(_name(location), None)
 
@@ -100,7 +100,7 @@ def _name(location: str) -> str:
 
 
 class MemoryBackend:
-    """See `kbstore.backends.base.Backend` for every method."""
+    """A backend in memory; `kbstore.backends.base.Backend` describes every method."""
 
     def __init__(self, store: MemoryStore, *, location: str = "memory:", read_only: bool = False) -> None:
         self._store = store
@@ -110,12 +110,12 @@ class MemoryBackend:
 
     @property
     def location(self) -> str:
-        """How a person names this store."""
+        """The name of this store for people."""
         return self._location
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """True if every writing method raises `ReadOnlyStore`."""
         return self._read_only
 
     @property
@@ -129,7 +129,7 @@ class MemoryBackend:
         return False
 
     def server_time(self) -> datetime | None:
-        """None: there is no server."""
+        """Return None: there is no server."""
         return None
 
     def expect(
@@ -141,7 +141,7 @@ class MemoryBackend:
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """Nothing to do: asking costs little. See `Backend.expect`."""
+        """Do nothing: asking costs little."""
 
     def append(
         self,
@@ -153,7 +153,7 @@ class MemoryBackend:
         chunks: Sequence[Chunk] = (),
         writes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """Create slot `slot` of `log`; see `Backend.append`."""
+        """Create slot `slot` of `log`."""
         self._check_writable()
         check_log(log)
         check_write_id(write_id)
@@ -176,18 +176,18 @@ class MemoryBackend:
             self._store.truth.update((chunk.address, chunk.data) for chunk in chunks)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - what is known is always fresh
-        """The newest slot and record number; see `Backend.tail`."""
+        """Return the newest slot and record number."""
         found = self._log(log)
         with self._store.lock:
             return Tail(len(found.slots), len(found.records))
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """Where a log ends now; see `Backend.look`."""
+        """Look for the end of a log at once; return a function that gives the result."""
         found = self.tail(log)
         return lambda: found
 
     def logs(self) -> list[str]:
-        """Names of all logs; see `Backend.logs`."""
+        """Return the names of all logs."""
         self._check_open()
         with self._store.lock:
             return sorted(self._store.logs)
@@ -199,7 +199,7 @@ class MemoryBackend:
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """Headers of a range of records; see `Backend.read`."""
+        """Yield the headers of a range of records."""
         records = self._log(log).records
         numbers = range(max(first, 1), len(records) + 1 if last is None else min(last, len(records)) + 1)
         for number in reversed(numbers) if newest_first else numbers:
@@ -207,7 +207,7 @@ class MemoryBackend:
             yield StoredRecord(number, slot, header)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies of these records; see `Backend.bodies`."""
+        """Yield the bodies of these records."""
         records = self._log(log).records
         for number in numbers:
             if not 1 <= number <= len(records):
@@ -215,13 +215,13 @@ class MemoryBackend:
             yield number, records[number - 1][2]
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
-        """Where a write landed; see `Backend.find_write`."""
+        """Return the records of a write."""
         with self._store.lock:
             slots = self._log(log).slots[after or 0 :]
             return next(((a, b) for found, a, b in slots if found == write_id), None)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:  # noqa: ARG002 - all is near
-        """The chunks asked for, last first, and a few gifts; see `Backend.get_chunks`."""
+        """Yield the wanted chunks, last first, and a few gifts."""
         self._check_open()
         asked = list(dict.fromkeys(map(check_address, addresses)))
         with self._store.lock:
@@ -246,7 +246,7 @@ class MemoryBackend:
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot."""
         self._check_writable()
         if not 1 <= tier < TRUTH:
             raise ValueError(f"a snapshot's tier is 1, 2 or 3, not {tier}")
@@ -264,46 +264,46 @@ class MemoryBackend:
             return True
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log; see `Backend.snapshots`."""
+        """Return all snapshots of a log."""
         with self._store.lock:
             kept = sorted(self._log(log).snapshots.items())
             return [Snapshot(n, kept_.tier, kept_.note, _size(kept_.chunks)) for n, kept_ in kept]
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """Forget snapshots; see `Backend.drop_snapshots`."""
+        """Forget snapshots."""
         self._check_writable()
         with self._store.lock:
             kept = self._log(log).snapshots
             return sum(kept.pop(number, None) is not None for number in set(numbers))
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """Cache a small record; see `Backend.put_note`."""
+        """Cache a small record."""
         self._check_writable()
         _check_bytes(data, "a note")
         with self._store.lock:
             self._store.notes.setdefault(check_note(name), {})[number] = data
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Cached records of a name; see `Backend.notes`."""
+        """Yield the cached records of a name."""
         self._check_open()
         with self._store.lock:
             kept = sorted(self._store.notes.get(name, {}).items())
         yield from ((n, data) for n, data in kept if n >= first and (last is None or n <= last))
 
     def drop_notes(self, name: str) -> int:
-        """Forget cached records; see `Backend.drop_notes`."""
+        """Forget cached records."""
         self._check_writable()
         with self._store.lock:
             return len(self._store.notes.pop(name, {}))
 
     def note_names(self) -> list[str]:
-        """Names under which notes are cached; see `Backend.note_names`."""
+        """Return the names under which notes are cached."""
         self._check_open()
         with self._store.lock:
             return sorted(self._store.notes)
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """Drop all snapshots but those kept; there is nothing to pack. See `Backend.collect`."""
+        """Drop all snapshots except the kept snapshots; there is nothing to pack."""
         if not dry_run:
             self._check_writable()
         self._check_open()
@@ -320,7 +320,7 @@ class MemoryBackend:
             return Collection(count, size, 0, 0, before, None if dry_run else self.size_bytes())
 
     def check(self) -> Iterator[Damage]:
-        """Hash every chunk; see `Backend.check`."""
+        """Compare every chunk with the chunk's address."""
         self._check_open()
         with self._store.lock:
             places = list(self._places())
@@ -330,11 +330,11 @@ class MemoryBackend:
                     yield Damage(f"chunk {address.hex()} does not match its address", cache=tier < TRUTH)
 
     def intact(self, log: str, number: int) -> bool:  # noqa: ARG002 - memory does not decay
-        """See `Backend.intact`."""
+        """Return True: memory keeps headers as written."""
         return True
 
     def size_bytes(self) -> int:
-        """Bytes of headers, bodies, chunks and notes."""
+        """Return the bytes of headers, bodies, chunks and notes."""
         self._check_open()
         with self._store.lock:
             logs = sum(len(header) + len(body) for log in self._store.logs.values() for _, header, body in log.records)
@@ -342,11 +342,11 @@ class MemoryBackend:
             return logs + chunks + sum(len(data) for kept in self._store.notes.values() for data in kept.values())
 
     def close(self) -> None:
-        """Refuse further calls; the store itself lives on for whoever else looks at it."""
+        """Refuse further calls; the store itself lives on for other backend objects."""
         self._closed = True
 
     def _places(self) -> Iterator[tuple[int, tuple[str, int] | None, dict[bytes, bytes]]]:
-        """Tier, owner and chunks of truth and of each snapshot."""
+        """Yield tier, owner and chunks of truth and of each snapshot."""
         yield TRUTH, None, self._store.truth
         for name, log in self._store.logs.items():
             yield from ((kept.tier, (name, number), kept.chunks) for number, kept in log.snapshots.items())

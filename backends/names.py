@@ -1,4 +1,4 @@
-"""Which names and ids backends accept: checked at the door, so that a name is safe as a file name, key or SQL value.
+"""Checks of names and ids from callers, so that every name is safe as a file name, key or SQL value.
 
 A wrong name is a mistake of the calling code, not of a user, hence `ValueError`.
 """
@@ -13,15 +13,15 @@ MAX_WRITE_ID = 64
 
 
 def is_log(name: str) -> bool:
-    """Whether a log may have this name; one that was read may be damaged."""
+    """Return whether a log may have this name; a name read from a store may be damaged."""
     return _LOG.fullmatch(name) is not None
 
 
 def check_log(log: str) -> str:
-    """The name of a log, checked.
+    """Return the name of a log, checked.
 
     Raises:
-        ValueError: It is not 1 to 16 characters of ``[0-9a-z]``.
+        ValueError: The name is not 1 to 16 characters of ``[0-9a-z]``.
     """
     if not is_log(log):
         raise ValueError(f"a log's name is 1 to 16 characters of [0-9a-z], not {log!r}")
@@ -29,10 +29,10 @@ def check_log(log: str) -> str:
 
 
 def check_note(name: str) -> str:
-    """The name of a note, checked.
+    """Return the name of a note, checked.
 
     Raises:
-        ValueError: It is not 1 to 40 characters of ``[0-9a-z/-]``.
+        ValueError: The name is not 1 to 40 characters of ``[0-9a-z/-]``.
     """
     if not _NOTE.fullmatch(name):
         raise ValueError(f"a note's name is 1 to 40 characters of [0-9a-z/-], not {name!r}")
@@ -40,10 +40,10 @@ def check_note(name: str) -> str:
 
 
 def check_write_id(write_id: str) -> str:
-    """The id of a write, checked.
+    """Return the id of a write, checked.
 
     Raises:
-        ValueError: It is empty or longer than `MAX_WRITE_ID` characters.
+        ValueError: The id is empty or longer than `MAX_WRITE_ID` characters.
     """
     if not 0 < len(write_id) <= MAX_WRITE_ID:
         raise ValueError(f"a write id has 1 to {MAX_WRITE_ID} characters, not {len(write_id)}")
@@ -51,10 +51,10 @@ def check_write_id(write_id: str) -> str:
 
 
 def check_address(address: bytes) -> bytes:
-    """The address of a chunk, checked.
+    """Return the address of a chunk, checked.
 
     Raises:
-        ValueError: It is not 32 bytes long.
+        ValueError: The address is not 32 bytes long.
     """
     if len(address) != _ADDRESS_BYTES:
         raise ValueError(f"the address of a chunk is the 32 bytes of a SHA-256, not {len(address)} bytes")

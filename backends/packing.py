@@ -1,9 +1,9 @@
-"""Packs: many small byte strings in one zstd frame, since small frames cost twice the room.
+"""Packs: many small byte strings in a single zstd frame, because small frames take twice the space.
 
-A pack of chunks is a directory (their addresses, then their sizes) beside a frame of their bytes one after another. A
-pack of bodies carries its directory inside the frame, where it compresses to next to nothing. A frame may lean on a
-*base*: the raw bytes of another pack, used as the dictionary, so that the versions of one long text cost their
-differences. Bases have no base themselves, so a read undoes two frames at most.
+A pack of chunks is a directory (addresses, then sizes) beside a frame of the chunks' bytes in a row. A pack of bodies
+has the directory inside the frame, where a directory compresses to next to nothing. A frame may have a *base*: the raw
+bytes of another pack, used as the dictionary, so that the versions of a long text cost only the differences. A base has
+no base, so a read decompresses two frames at most.
 """
 
 import hashlib
@@ -19,42 +19,43 @@ from kbstore.backends.base import Chunk
 from kbstore.kit.errors import CorruptStore
 
 FRESH_RAW_BYTES = 64 * 1024
-"""Raw bytes in a pack written with a slot or snapshot: a cold read of one chunk undoes at most this much."""
+"""Raw bytes in a pack written with a slot or snapshot: a cold read of a chunk decompresses at most this much."""
 COLD_RAW_BYTES = 256 * 1024
-"""Raw bytes in a pack written by a collection of garbage, where room counts for more than one read's time."""
+"""Raw bytes in a pack written by a garbage collection, where space counts more than the time of a single read."""
 FRESH_LEVEL = 3
 HASTY_LEVEL = 1
-"""For what a collection will pack again: a tenth faster than `FRESH_LEVEL`, a sixteenth longer."""
+"""For packs that a collection will pack again: a tenth faster than `FRESH_LEVEL`, a sixteenth longer."""
 COLD_LEVEL = 19
 _ADDRESS_BYTES = 32
 _ENTRY_BYTES = _ADDRESS_BYTES + 4
 _DIGEST_BYTES = 8
 LARGEST_RAW_BYTES = 64 * 1024 * 1024
-"""What any frame may hold. A larger one must be at least a `MOST_EXPANDED`-th as long as what it holds."""
+"""Limit for any frame's content. A frame with more content must be at least a `MOST_EXPANDED`-th as long as the
+content."""
 MOST_EXPANDED = 64
 _SKIPPED = struct.Struct("<II")
 _SKIPPED_MAGIC = 0x184D2A50
 
 
 class ChunkPack(NamedTuple):
-    """Chunks of one pack, undone: their addresses, where each ends, and their bytes one after another."""
+    """The chunks of a decompressed pack: addresses, the end of each chunk, and the bytes of all chunks in a row."""
 
     addresses: tuple[bytes, ...]
     ends: tuple[int, ...]
     raw: bytes
 
     def columns(self) -> tuple[tuple[bytes, ...], list[bytes]]:
-        """Addresses, and the bytes of each chunk, in the order of writing."""
+        """Return the addresses, and the bytes of each chunk, in the order of writing."""
         raw = self.raw
         return self.addresses, [raw[start:end] for start, end in zip((0, *self.ends), self.ends, strict=False)]
 
     def chunks(self) -> list[Chunk]:
-        """The chunks, in the order of writing."""
+        """Return the chunks, in the order of writing."""
         return list(map(Chunk._make, zip(*self.columns(), strict=True)))
 
 
 def digest(*parts: bytes) -> bytes:
-    """The first 8 bytes of the SHA-256 of these parts one after another: finds damage, proves nothing more."""
+    """Return the first 8 bytes of the SHA-256 of these parts in a row: enough to find damage, not a proof."""
     state = hashlib.sha256()
     for part in parts:
         state.update(part)
@@ -62,7 +63,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def grouped(chunks: Iterable[Chunk], raw_bytes: int) -> Iterator[list[Chunk]]:
-    """Runs of consecutive chunks of at most `raw_bytes`; a larger chunk stands alone."""
+    """Yield runs of consecutive chunks of at most `raw_bytes`; a larger chunk makes a run alone."""
     group: list[Chunk] = []
     size = 0
     for chunk in chunks:
@@ -76,16 +77,16 @@ def grouped(chunks: Iterable[Chunk], raw_bytes: int) -> Iterator[list[Chunk]]:
 
 
 def directory_of(chunks: Sequence[Chunk]) -> bytes:
-    """The directory of a pack of these chunks."""
+    """Return the directory of a pack of these chunks."""
     sizes = [len(chunk.data) for chunk in chunks]
     return b"".join(chunk.address for chunk in chunks) + struct.pack(f"<{len(sizes)}I", *sizes)
 
 
 def addresses_in(directory: bytes) -> tuple[bytes, ...]:
-    """The addresses in a directory, in the order of writing.
+    """Return the addresses in a directory, in the order of writing.
 
     Raises:
-        CorruptStore: It is something else: any type may stand in a column of SQLite.
+        CorruptStore: The value is not bytes: a column of SQLite may hold any type.
     """
     if type(directory) is not bytes:
         raise CorruptStore("the directory of a pack is not what it should be", hint="run: kbstore verify")
@@ -93,13 +94,13 @@ def addresses_in(directory: bytes) -> tuple[bytes, ...]:
 
 
 def entries_in(directory: bytes) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
-    """The addresses and the sizes in a directory, in the order of writing."""
+    """Return the addresses and the sizes in a directory, in the order of writing."""
     addresses = addresses_in(directory)
     return addresses, struct.unpack_from(f"<{len(addresses)}I", directory, len(addresses) * _ADDRESS_BYTES)
 
 
 def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack:
-    """The chunks of a pack.
+    """Decompress the chunks of a pack.
 
     Raises:
         CorruptStore: Directory and frame do not belong together.
@@ -112,7 +113,7 @@ def undo_chunks(directory: bytes, frame: bytes, base: bytes | None) -> ChunkPack
 
 
 def body_frame(bodies: Sequence[tuple[int, bytes]]) -> bytes:
-    """What a pack of bodies holds, before compression: count, gaps between ids, sizes, then the bodies."""
+    """Return the content of a pack of bodies before compression: count, gaps between ids, sizes, then the bodies."""
     ids = [ident for ident, _ in bodies]
     gaps = [b - a for a, b in zip([ids[0], *ids], ids, strict=False)]
     sizes = [len(body) for _, body in bodies]
@@ -121,7 +122,7 @@ def body_frame(bodies: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def undo_bodies(first: int, raw: bytes) -> dict[int, bytes]:
-    """The bodies in a pack by id, given the id of the first.
+    """Return the bodies in a pack by id, given the id of the first.
 
     Raises:
         CorruptStore: The sizes do not add up.
@@ -142,10 +143,10 @@ def undo_bodies(first: int, raw: bytes) -> dict[int, bytes]:
 
 
 def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
-    """One zstd frame that tells its own size; `base` is a dictionary of raw content."""
+    """Return a zstd frame that declares the content's size; `base` is a dictionary of raw content."""
     if base is None:
         return _lengthened(_tools.compressor(level).compress(raw), len(raw))
-    # The window must reach over the whole base, also where the raw bytes themselves are few.
+    # The window must cover the whole base, even if the raw bytes themselves are few.
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level,
         source_size=len(raw),
@@ -157,21 +158,21 @@ def compress(raw: bytes, level: int, base: bytes | None = None) -> bytes:
 
 
 def _lengthened(frame: bytes, raw_bytes: int) -> bytes:
-    """The frame, followed by one that readers skip where it would hold more than a reader takes."""
+    """Return the frame, padded with a skippable frame if readers would otherwise refuse so much content."""
     lacking = -(-raw_bytes // MOST_EXPANDED) - len(frame) if raw_bytes > LARGEST_RAW_BYTES else 0
     return frame + _SKIPPED.pack(_SKIPPED_MAGIC, lacking) + bytes(lacking) if lacking > 0 else frame
 
 
 def decompress(frame: bytes, base: bytes | None = None, *, size: int | None = None) -> bytes:
-    """What `compress` was given.
+    """Return the bytes given to `compress`.
 
-    Nothing is decompressed before the size that the frame declares is known to be one that a reader takes: a few
-    kilobytes could ask for gigabytes.
+    The declared size is checked against the limits before anything is decompressed: a few kilobytes could ask for
+    gigabytes.
 
     Args:
         frame: The frame.
         base: As for `compress`.
-        size: How many bytes it must hold; None if that is told by nothing else.
+        size: The number of bytes that the frame must hold; None if unknown.
 
     Raises:
         CorruptStore: The frame is damaged or too large, or another base was used.
@@ -197,7 +198,7 @@ def _dictionary(base: bytes) -> zstandard.ZstdCompressionDict:
 
 
 class _Tools(threading.local):
-    """zstd's contexts, kept since they are dear to make; one set a thread, since they are not to be shared."""
+    """Contexts of zstd: kept because making a context is slow, and per thread because sharing is not allowed."""
 
     def __init__(self) -> None:
         self.decompressor = zstandard.ZstdDecompressor()
@@ -205,7 +206,7 @@ class _Tools(threading.local):
         self._compressors: dict[int, zstandard.ZstdCompressor] = {}
 
     def decompressor_on(self, base: bytes) -> zstandard.ZstdDecompressor:
-        """A decompressor for frames that lean on these very bytes; packs that are read together share their base."""
+        """Return a decompressor for frames with exactly this base object; packs that are read together share a base."""
         if self._leaning is None or self._leaning[0] is not base:
             self._leaning = (base, zstandard.ZstdDecompressor(dict_data=_dictionary(base)))
         return self._leaning[1]

@@ -1,6 +1,6 @@
 """Git-like history for a JSON knowledge base, at JSON granularity.
 
-The names below are the public interface. They are loaded when first used, so that a short command stays short.
+The names below are the public interface. Each name is loaded when first used, so that a short command stays fast.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""Errors of kbstore itself, beside those of the backends, which are passed on under the same names.
+"""Errors of kbstore itself, and the errors of the backends, passed on under the same names.
 
-As in `kbstore.kit.errors`, there is one class for each different reaction of a caller: fix the input (`InvalidJSON`,
-`PointerError`, `PatchError`), look at what others wrote (`ConflictError`), name a version better (`RevisionError`).
+As in `kbstore.kit.errors`, each different reaction of a caller has a class: fix the input (`InvalidJSON`,
+`PointerError`, `PatchError`), look at the changes of others (`ConflictError`), name a version better (`RevisionError`).
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,11 @@ __all__ = [
 
 
 class DamagedVersion(CorruptStore):
-    """What is stored of one version is damaged. Others may be readable; `kbstore.verify.verify` finds which.
+    """The stored data of a version is damaged. Other versions may be readable; `kbstore.verify.verify` finds out.
 
     Attributes:
-        seq: The version that is damaged.
-        what: What of it, as a clause: "its patch cannot be read".
+        seq: The damaged version.
+        what: The damaged part, as a clause: "its patch cannot be read".
     """
 
     def __init__(self, seq: int, what: str, *, reading: str = "") -> None:
@@ -61,9 +61,9 @@ class DamagedVersion(CorruptStore):
 
 
 class TooLarge(KBStoreError):
-    """A stored value is larger than what is read of its store, as the document of a forged store may be.
+    """A stored value is larger than the limit for reading. A forged store may hold such a document.
 
-    The hint says how to allow more.
+    The hint says how to raise the limit.
     """
 
 
@@ -71,9 +71,9 @@ class InvalidJSON(KBStoreError):
     """A text is not JSON as kbstore accepts it, or a Python value is not such JSON.
 
     Attributes:
-        pointer: The place of the fault in the document (RFC 6901), or None if it is not known.
+        pointer: The place of the error in the document (RFC 6901), or None if unknown.
         line: 1-based line of the text, or None for a Python value.
-        column: 1-based character in that line, or None for a Python value.
+        column: 1-based character in the line, or None for a Python value.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class PointerError(KBStoreError):
     """A JSON Pointer is malformed, or points at nothing in this document.
 
     Attributes:
-        pointer: The pointer that was refused, or None if only a token of it was looked at.
+        pointer: The refused pointer, or None if only a token of the pointer was checked.
     """
 
     def __init__(self, message: str, *, pointer: str | None = None, hint: str | None = None) -> None:
@@ -107,8 +107,8 @@ class PatchError(KBStoreError):
     """A JSON Patch is malformed, or does not apply to this document.
 
     Attributes:
-        index: 0-based index of the operation that was refused, or None if the patch as a whole was.
-        pointer: The pointer of that operation that was refused, or None.
+        index: 0-based index of the refused operation, or None if the patch as a whole was refused.
+        pointer: The refused pointer of this operation, or None.
     """
 
     def __init__(
@@ -120,14 +120,14 @@ class PatchError(KBStoreError):
 
 
 class Conflict(NamedTuple):
-    """One place that two changes since the same base both touched.
+    """A place that two changes since the same base both touched.
 
     Attributes:
         pointer: The place.
-        kind: What happened to it: see `kbstore.jsondoc.conflicts`.
-        base: Its value in the base; `kbstore.jsondoc.canonical.MISSING` if there is none, as for the other two.
-        ours: Its value in the change that was refused.
-        theirs: Its value in the newest version.
+        kind: The kind of conflict; `kbstore.jsondoc.conflicts` has the list.
+        base: The value in the base; like `ours` and `theirs`, `kbstore.jsondoc.canonical.MISSING` if there is no value.
+        ours: The value in the refused change.
+        theirs: The value in the newest version.
     """
 
     pointer: str
@@ -138,7 +138,7 @@ class Conflict(NamedTuple):
 
 
 class ConflictError(KBStoreError):
-    """A change cannot be carried over to what others wrote meanwhile, since both touched the same place.
+    """A change cannot be carried over to a newer version, since others changed the same place meanwhile.
 
     Attributes:
         conflicts: Each place; empty if a newer version alone is the reason.
@@ -150,15 +150,15 @@ class ConflictError(KBStoreError):
 
     @property
     def pointers(self) -> list[tuple[str, Any, Any]]:
-        """For each place its pointer, our value and theirs."""
+        """Return, for each place, the pointer, our value and the value of the others."""
         return [(conflict.pointer, conflict.ours, conflict.theirs) for conflict in self.conflicts]
 
 
 class RevisionError(KBStoreError):
-    """A text names no version, or more than one.
+    """A text does not name a version, or names several versions.
 
     Attributes:
-        candidates: Full names of the versions that it could mean; empty if there is none.
+        candidates: Full names of the possible versions; empty if there are no candidates.
     """
 
     def __init__(self, message: str, *, candidates: Sequence[str] = (), hint: str | None = None) -> None:

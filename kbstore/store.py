@@ -1,7 +1,7 @@
 """The store: a knowledge base with its whole history, as one object.
 
-A store is safe to use from several threads and, opened in each, from several processes. What it hands out are new
-values: changing them changes nothing until they are committed.
+Threads can share a store object. Processes can share a store, if each process opens the store by itself. Methods
+return new values: changing a returned value changes nothing in the store until the value is committed.
 """
 
 import os
@@ -56,10 +56,10 @@ _BASES = 10
 
 
 class Store(Reader):
-    """A knowledge base and its history. Make one with `create`, open one with `open`; use it as a context manager.
+    """A knowledge base and its history. Made by `create` or `open`, used as a context manager.
 
     Attributes:
-        damage: What was found damaged among caches and set aside since the store was opened, one sentence each.
+        damage: The damaged caches set aside since the store was opened, a sentence each.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Store(Reader):
         self._write_branch()
 
     def on(self, branch: str) -> "Store":
-        """Return a handle of the same store on another branch, for tools that go through many.
+        """Return a handle of the same store on another branch, for tools that visit many branches.
 
-        It shares what was read of tags and branches, so that a thousand branches are not read a thousand times.
+        Both handles share the tags and branches read so far, so that a thousand branches are not read a thousand times.
         """
         return Store(self._backend, branch=branch, refs=self._refs)
 
@@ -115,20 +115,20 @@ class Store(Reader):
         collection: str | None = None,
         insecure: bool = False,
     ) -> Self:
-        """Make a new store, with a first version where a document is given.
+        """Make a new store, with a first version if a document is given.
 
         Args:
             location: A file, a folder (which then holds ``kb.db``), or a URL such as ``memory:``.
-            document: The first version's document; None for a store without one, at seq 0. (To begin with the document
-                ``null``, commit it.)
+            document: The first version's document; `None` for a store without a version, at seq 0. (To begin with the
+                document ``null``, commit ``null``.)
             message: The first version's message.
-            author: Who commits where a commit does not say.
-            clock: Gives the time; the machine's by default.
-            collection: Pointer to the container of the entries; by default the largest one.
-            insecure: Speak to a server on another host without TLS, if its URL says so.
+            author: The author of each commit without an author.
+            clock: Gives the time; the machine's clock by default.
+            collection: Pointer to the container of the entries; by default the largest container.
+            insecure: Speak to a server on another host without TLS, if the URL says so.
 
         Raises:
-            StoreExists: There is one.
+            StoreExists: The location already has a store.
             InvalidJSON: The document is not JSON; nothing was made.
         """
         tree = root_of(document) if document is not None else None
@@ -140,7 +140,7 @@ class Store(Reader):
         )
         if tree is not None:
             store._commit_many([Change(Built(document, tree), None, message, author)], base=None, rebase=True)
-            store._seen = Seen(store._opening())  # to all its threads it is open with its first version
+            store._seen = Seen(store._opening())  # every thread has seen the first version
         return store
 
     @classmethod
@@ -155,11 +155,11 @@ class Store(Reader):
         collection: str | None = None,
         insecure: bool = False,
     ) -> Self:
-        """Open a store. Costs a few reads, whatever its size.
+        """Open a store. Costs a few reads, whatever the size of the store.
 
         Raises:
-            StoreNotFound: There is none.
-            RevisionError: It has no such branch.
+            StoreNotFound: The location has no store.
+            RevisionError: The store has no such branch.
         """
         backend = backends.open_backend(os.fspath(location), read_only=read_only, insecure=insecure)
         try:
@@ -198,14 +198,14 @@ class Store(Reader):
         meta: Mapping[str, Any] | None = None,
         keep_order_changes: bool = False,
     ) -> Version:
-        """Make a version from a whole new document or from a patch; durable when it returns.
+        """Make a version from a whole new document or from a patch; the version is durable when the call returns.
 
         Args:
-            document: The new document; what is committed is what differs from `base`. None is the document ``null``,
-                unless there is a patch. One that was checked out then remembers the new version.
+            document: The new document; the differences from `base` are committed. `None` is the document ``null``,
+                unless `patch` is given. A checked-out document then remembers the new version.
             patch: RFC 6902 operations instead: dicts, a ``jsonpatch.JsonPatch``, or JSON text.
-            message: Why.
-            author: Who; the store's default author where it is empty.
+            message: The reason for the change.
+            author: The author; the store's default author if empty.
             tags: Labels.
             base: The version that the change was made from. By default it is that of the document that was checked
                 out. For another document it is the newest version that this thread has seen on this store object (by
@@ -217,14 +217,14 @@ class Store(Reader):
             allow_empty: Make a version also where nothing changes.
             authored: When it was written, if that is not now.
             meta: Free, for integrations.
-            keep_order_changes: Make a version also if only the order of members changes. (With other changes it is
-                always kept.)
+            keep_order_changes: Make a version also if only the order of members changes. (Together with other changes
+                the order is always kept.)
 
         Returns:
-            The version; the head, with `Version.created` False, where nothing changed.
+            The version; if nothing changed, the head, with `Version.created` False.
 
         Raises:
-            ConflictError: The change collides with what was committed since `base`.
+            ConflictError: The change collides with a change committed since `base`.
             PatchError: The patch does not apply.
             InvalidJSON: The document is not JSON.
             OutcomeUnknown: It may or may not have landed; repeat it with the error's `write_id`.
@@ -241,12 +241,11 @@ class Store(Reader):
         rebase: bool = True,
         write_id: str | None = None,
     ) -> list[Version]:
-        """Make several versions in one durable write: all of them land, or none.
+        """Make several versions in one durable write: all of the versions land, or no version does.
 
         Args:
-            changes: `Change` objects, or mappings with the same fields. Each document stands on the change before it.
-            base: As for `commit`; it is that of the first change, and by default that which the documents have in
-                common.
+            changes: `Change` objects, or mappings with the same fields. Each document follows the change before it.
+            base: As for `commit`, for the first change. By default the common base of the documents.
             rebase: As for `commit`.
             write_id: As for `commit`.
 
@@ -254,8 +253,8 @@ class Store(Reader):
             One version for each change.
 
         Raises:
-            KBStoreError: As for `commit`; where there are several changes the message names the one that was refused,
-                counted from 0.
+            KBStoreError: As for `commit`. If there are several changes, the message names the refused change, counted
+                from 0.
         """
         given = [c if isinstance(c, Change) else Change(**c) for c in changes]
         patches = all(c.patch is not None and not c.has_document for c in given)
@@ -292,7 +291,7 @@ class Store(Reader):
             return self._remembered(given, self._committed(entries), proposals)
 
     def _commit_together(self, member: Member) -> list[Version]:
-        """Commit patches along with those of other threads that wait, by whoever comes first."""
+        """Commit patches together with the patches of other waiting threads; the first thread commits for all."""
         taken: list[Member] = []
         try:
             if self._queue.join(member):
@@ -318,14 +317,14 @@ class Store(Reader):
         self._begin()
         waiting = list(members)
         while waiting:
-            # Of those with one id the first is tried; the others then find what became of it.
+            # Of several members with one id the first is tried; the others then find its result.
             turn = {member.write_id: member for member in reversed(waiting)}
             chosen = [member for member in waiting if turn[member.write_id] is member]
             waiting = [member for member in waiting if turn[member.write_id] is not member]
             self._commit_members(chosen)
 
     def _commit_members(self, members: Sequence[Member]) -> None:
-        """Commit these together; no two have the same id."""
+        """Commit the members together; no two members have the same write id."""
         ready = []
         for member in members:
             member.fault = None
@@ -369,14 +368,14 @@ class Store(Reader):
         return clock_notes(entry.dated, self._backend.server_time()) if entry.dated is not None else ()
 
     def landed(self, write_id: str) -> Version | None:
-        """Return the version that a commit or restore with this write id made; None if there is none."""
+        """Return the version made by the commit or restore with this write id; `None` if no such write landed."""
         with self._lock:
             found = self._find_write(write_id)
             return self._landed(found, 1)[0] if found is not None else None
 
     def _find_write(self, write_id: str) -> tuple[int, int] | None:
         check_write_id(write_id)
-        self._begin()  # the head is learned first, so that what lands from here on stands behind it
+        self._begin()  # read the head first, so that a write that lands from now on comes after it
         return self._backend.find_write(self._line.log, write_id)
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
@@ -435,7 +434,7 @@ class Store(Reader):
         return proposals_of(changes, root, self._nodes, self._author, self._identities, order)
 
     def _start(self, given: Sequence[Change], base: "str | int | Version | None", rebase: bool) -> Base | None:
-        """The version that changes are based on; None for patches, which are applied to the newest version."""
+        """Return the base of the changes; `None` for patches, since a patch is applied to the newest version."""
         if base is not None:
             line, entry = self._resolve(base)
             found = Base(entry.event.seq, entry.id) if entry is not None else Base(0, "")
@@ -455,10 +454,10 @@ class Store(Reader):
         return self._checked(bases[0], "the version of this document")
 
     def _checked(self, base: Base, what: str) -> Base:
-        """The same base, if it is a version of this branch.
+        """Return the base unchanged, if the base is a version of this branch.
 
         Raises:
-            RevisionError: It is one of another branch or store.
+            RevisionError: The base is a version of another branch or store.
         """
         head = self._writer.known_head()
         there = head.entry if head.seq == base.seq else next(self._line.entries(base.seq, base.seq), None)
@@ -472,17 +471,17 @@ class Store(Reader):
     def _remembered(
         self, given: Sequence[Change], versions: list[Version], proposals: Sequence[Proposal] | None
     ) -> list[Version]:
-        """The same versions, which this thread has seen from now on; each document remembers its own as its base.
+        """Return the versions, now seen by this thread; each document remembers the version as a base.
 
-        Where others' changes are in the version too, the document is not that version: its content is remembered
-        beside it, so that the next commit takes back nothing of theirs. A patch leads only from a version that was
-        seen to one that was.
+        If a version also contains changes of others, the document differs from the version. The document's content is
+        then remembered beside the version, so that the next commit undoes nothing of the others' work. After a patch,
+        this thread has seen the new version only if the thread had seen the version before it.
 
         Args:
-            given: What was committed.
+            given: The committed changes.
             versions: The version of each change.
-            proposals: What each was committed as; None for a write that landed earlier, whose documents may have been
-                changed since.
+            proposals: The proposal made of each change; None for a write that landed earlier, since the documents may
+                have been changed later.
         """
         for at, (change, version) in enumerate(zip(given, versions, strict=True)):
             base = Base(version.seq, version.id)
@@ -508,15 +507,15 @@ class Store(Reader):
             name_refused(proposals, head.root, self._nodes, fault)
 
     def graft(self, events: Sequence[Foreign], *, accept_future: bool = False) -> None:
-        """Append events that were made elsewhere, as they are, in one durable write (see `kbstore.sync.jsonl`).
+        """Append events of another store unchanged, in one durable write (see `kbstore.sync.jsonl`).
 
         Args:
             events: The events, in order.
-            accept_future: Take those that are dated more than a day ahead of this machine's clock, too.
+            accept_future: Accept also events dated more than a day ahead of this machine's clock.
 
         Raises:
-            CorruptStore: They do not follow the head, or are not what they claim to be.
-            SlotTaken: Somebody else committed meanwhile.
+            CorruptStore: The events do not follow the head, or an event contradicts the hashes in the event.
+            SlotTaken: Another writer committed meanwhile.
         """
 
         def graft() -> None:
@@ -529,10 +528,10 @@ class Store(Reader):
             self._saw(self._line, self._writer.known_head().entry)
 
     def _check_merged(self, events: Sequence[Foreign]) -> None:
-        """See that the versions that merges from elsewhere name as their second parent are here, on whatever branch.
+        """Check that this store has, on any branch, each version named as a second parent by a merge from elsewhere.
 
         Raises:
-            CorruptStore: One is not.
+            CorruptStore: Such a version is missing.
         """
         if not any(foreign.event.parents[1:] for foreign in events):
             return
@@ -548,24 +547,25 @@ class Store(Reader):
             known.add(event_id(foreign.header))
 
     def graft_ref(self, header: bytes) -> bool:
-        """Append a change of a tag or branch that was made elsewhere, as it is; False where it is there already.
+        """Append another store's change of a tag or branch unchanged; return False if the change is here already.
 
         Raises:
-            CorruptStore: It does not follow the newest change here, or this store has another one in its place.
-            SlotTaken: Somebody else changed a tag or branch meanwhile.
+            CorruptStore: The change does not follow the newest change here, or this store has another change at the
+                same place.
+            SlotTaken: Another writer changed a tag or branch meanwhile.
         """
         with self._lock:
             self._refuse_read_only()
             event = decode_ref(header, 0)
-            if event.seq > self._refs.known().slot:  # else a branch may have another name by now
+            if event.seq > self._refs.known().slot:  # an event that is known already may name a branch renamed since
                 self._check_target(event)
             return self._refs.graft(header, self._clock.token())
 
     def _check_target(self, event: RefEvent) -> None:
-        """See that the version that a tag or branch from elsewhere names is here.
+        """Check that this store has the version named by a tag or branch from elsewhere.
 
         Raises:
-            CorruptStore: It is not.
+            CorruptStore: The version is missing.
         """
         if event.target is None or event.old is not None:
             return
@@ -579,10 +579,11 @@ class Store(Reader):
             )
 
     def replay_ref(self, change: RefEvent, *, after: int) -> None:
-        """Make a change of a tag or branch that was made elsewhere anew, right behind change `after` of this store's.
+        """Append another store's change of a tag or branch as a new change, right after this store's change `after`.
 
         Raises:
-            SlotTaken: Somebody else changed a tag or branch meanwhile.
+            CorruptStore: The version named by the change is missing here.
+            SlotTaken: Another writer changed a tag or branch meanwhile.
         """
         with self._lock:
             self._refuse_read_only()
@@ -595,9 +596,9 @@ class Store(Reader):
     ) -> Iterator[Any]:
         """Change the newest document in place: ``with kb.edit(message="...") as doc: doc["votes"] += 1``.
 
-        What was changed is committed when the block ends, on the version that was read; nothing is where it raises.
-        The document itself must be a container. For a document of another kind use `commit`. A block runs once:
-        where others change the same places, `retry` runs a function again.
+        The changes are committed at the end of the block, based on the version read at the start. If the block raises,
+        nothing is committed. The document must be an object or an array; for another document use `commit`. A block
+        runs once: if other writers change the same places, use `retry`, which can call a function again.
         """
         document = self._newest_document()
         yield document
@@ -614,15 +615,16 @@ class Store(Reader):
         allow_empty: bool = False,
         write_id: str | None = None,
     ) -> Version:
-        """Change the newest document by a function, which is called again where the change meets another writer's.
+        """Change the newest document by a function, again if the change collides with another writer's.
 
         ``kb.retry(lambda doc: doc["log"].append("restarted"), message="...")``. Each attempt begins with the newest
-        document, and ends with its commit; between attempts there is a short random pause.
+        document and ends with a commit; between attempts there is a short random pause.
 
         Args:
-            change: Gets the newest document (``{}`` if there is none yet) and changes it in place. It returns None, or
-                the document. As it may be called several times, it should do nothing else.
-            attempts: Calls of `change`, at most; 10 are too few if several processes change one value all the time.
+            change: Gets the newest document (``{}`` if the store has no version yet), changes it in place, and returns
+                `None` or the document. `change` should do nothing else, since there may be several calls.
+            attempts: Maximum number of calls of `change`; 10 are too few if several processes change one value all the
+                time.
             message: As for `commit`.
             author: As for `commit`.
             tags: As for `commit`.
@@ -630,8 +632,9 @@ class Store(Reader):
             write_id: As for `commit`.
 
         Raises:
-            ConflictError: The last attempt met another writer's change, too; nothing was committed.
-            KBStoreError: `change` returned something else. What `change` raises ends the attempts, and is passed on.
+            ConflictError: The last attempt collided with another writer's change, too; nothing was committed.
+            KBStoreError: `change` returned another value. An error raised by `change` ends the attempts and is passed
+                on.
         """
         own = OwnId(write_id) if write_id is not None else None  # what landed is no part of what the function gets
         for attempt in range(1, attempts + 1):
@@ -666,10 +669,17 @@ class Store(Reader):
         tags: Sequence[str] = (),
         write_id: str | None = None,
     ) -> Version:
-        """Make a new version whose content equals that of an older one. History stays as it is; `write_id` as `commit`.
+        """Make a new version with the content of an older version. No version is removed.
+
+        Args:
+            revision: The older version.
+            message: The reason; by default "Restore" and the name of the older version.
+            author: As for `commit`.
+            tags: As for `commit`.
+            write_id: As for `commit`.
 
         Raises:
-            ConflictError: Something was committed since this store object last looked.
+            ConflictError: Another change was committed since this store object last read the head.
         """
         with self._lock:
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
@@ -706,17 +716,17 @@ class Store(Reader):
         author: str = "",
         write_id: str | None = None,
     ) -> Version:
-        """Name a version. A tag that exists is moved only with `force`; where it points stays in its history.
+        """Name a version. An existing tag is moved only with `force`; the history keeps the earlier targets.
 
         Args:
             name: The tag.
             revision: The version.
-            force: Move a tag that exists.
-            author: Who; the store's default author where it is empty.
-            write_id: As for `commit`, also in what else changes tags and branches.
+            force: Move an existing tag.
+            author: The author; the store's default author if empty.
+            write_id: As for `commit`. All methods for changing tags and branches take a write id.
 
         Raises:
-            RevisionError: The name is malformed or taken, or there is no such version.
+            RevisionError: The name is malformed or taken, or the version does not exist.
         """
         with self._lock:
             self._refuse_read_only()
@@ -736,10 +746,10 @@ class Store(Reader):
             return self._version(entry, line)
 
     def untag(self, name: str, *, author: str = "", write_id: str | None = None) -> None:
-        """Remove a tag; that it was there stays in the history.
+        """Remove a tag; the history still shows that the tag existed.
 
         Raises:
-            RevisionError: There is no such tag.
+            RevisionError: The tag does not exist.
         """
         with self._lock:
             self._refuse_read_only()
@@ -753,10 +763,10 @@ class Store(Reader):
     def create_branch(
         self, name: str, revision: "str | int | Version" = "HEAD", *, author: str = "", write_id: str | None = None
     ) -> None:
-        """Start a branch at a version; open it with ``Store.open(location, branch=name)``.
+        """Start a branch at a version; open the branch with ``Store.open(location, branch=name)``.
 
         Raises:
-            RevisionError: The name is malformed or taken.
+            RevisionError: The name is malformed or taken, or the version does not exist.
         """
         with self._lock:
             self._refuse_read_only()
@@ -773,17 +783,17 @@ class Store(Reader):
             self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
 
     def delete_branch(self, name: str, *, force: bool = False, author: str = "", write_id: str | None = None) -> None:
-        """Remove a branch. Its versions stay: each can be read by its id, and tags on them stay as well.
+        """Remove a branch. The versions stay, and can be read by id; tags on the versions stay as well.
 
         Args:
             name: The branch.
-            force: Remove it although it has versions that are on no other branch.
-            author: Who; the store's default author if it is empty.
+            force: Remove the branch even if some versions are on no other branch.
+            author: The author; the store's default author if empty.
             write_id: As for `commit`.
 
         Raises:
-            RevisionError: There is no such branch, it is the main one or the one that is open, or not forced and it has
-                versions that are on no other branch.
+            RevisionError: The branch does not exist, is the main branch or the open branch, or (without `force`) has
+                versions on no other branch.
         """
         with self._lock:
             self._refuse_read_only()
@@ -808,13 +818,13 @@ class Store(Reader):
         """Give a branch another name, for every writer and every clone.
 
         Args:
-            old: Its name.
-            new: The name that it gets.
-            author: Who; the store's default author if it is empty.
+            old: The present name.
+            new: The new name.
+            author: The author; the store's default author if empty.
             write_id: As for `commit`.
 
         Raises:
-            RevisionError: There is no such branch, it is the main one, or the new name is malformed or taken.
+            RevisionError: The branch does not exist, is the main branch, or the new name is malformed or taken.
         """
         with self._lock:
             self._refuse_read_only()
@@ -841,7 +851,7 @@ class Store(Reader):
         return state.branches[name]
 
     def _only_on(self, name: str) -> int:
-        """How many versions of a branch are on no other one."""
+        """Return how many versions of a branch are on no other branch."""
         own = self._line_of(name).segments[-1]
         number = self._backend.tail(own.log).number
         shared = 0
@@ -852,16 +862,17 @@ class Store(Reader):
         return number - min(shared, number)
 
     def set(self, name: str, value: Sequence[str] | None, *, author: str = "", write_id: str | None = None) -> None:
-        """Change a setting, for every writer and every clone; None removes it.
+        """Change a setting, for every writer and every clone; `None` removes the setting.
 
         Args:
             name: ``collection``, or ``identity:`` and the pointer of an array.
-            value: The pointer of the container of the entries; or the members that identify the array's elements.
-            author: Who; the store's default author if it is empty.
+            value: For ``collection``, the pointer of the container of the entries. For ``identity:``, the members that
+                identify the array's elements.
+            author: The author; the store's default author if empty.
             write_id: As for `commit`.
 
         Raises:
-            KBStoreError: There is no such setting, or it cannot have this value.
+            KBStoreError: The setting does not exist, or cannot have this value.
         """
         with self._lock:
             self._refuse_read_only()
@@ -895,7 +906,7 @@ class Store(Reader):
             value: The value that it set.
 
         Raises:
-            KBStoreError: It is that of something else, so the id was given twice.
+            KBStoreError: The id belongs to a different change, so the id was given twice.
         """
         if write_id is None:
             return None
@@ -922,7 +933,7 @@ class Store(Reader):
         return entry is None or (entry.id != landed.target and entry.event.seq <= landed.version)
 
     def _shown(self, version: Version) -> Version:
-        """The same version, which this thread has seen from now on."""
+        """Return the version unchanged, marked as seen by this thread."""
         self._saw(self._line, version.entry)
         return version
 
@@ -953,13 +964,13 @@ class Store(Reader):
     # ---- care -----------------------------------------------------------------------------------------------------
 
     def verify(self, head: str | None = None, **options: Any) -> Report:
-        """Prove from the bytes that the history is whole: see `kbstore.verify.verify.verify_store`."""
+        """Prove from the bytes that the history is whole; `kbstore.verify.verify.verify_store` has the options."""
         with self._lock:
             return verify_store(self, head=head, **options)
 
     @refolding
     def snapshot(self) -> bool:
-        """Take a complete snapshot of the head now; False where there is none to take."""
+        """Take a complete snapshot of the head now; return False if the head has no document."""
         with self._lock:
             self._begin()
             head = self._writer.head()
@@ -970,19 +981,19 @@ class Store(Reader):
             return True
 
     def gc(self, *, dry_run: bool = False, indexes: bool = False) -> Collection:
-        """Remove caches that are not worth their room, and pack what is cold. No event and no truth is ever removed.
+        """Remove caches not worth their space, and pack cold data. No event and no other truth is ever removed.
 
-        Kept are the newest snapshots, and behind them complete ones wherever folding from the one before would cost
-        more than a fraction of decoding the document.
+        The newest snapshots are kept. Among the older snapshots, complete snapshots are kept wherever folding
+        from the snapshot before would cost more than a fraction of decoding the document.
 
         Args:
-            dry_run: Only tell what would be done.
-            indexes: Drop the indexes of touched entries, authors and members' order first, if `verify` says that they
-                deceive; they are built again when they are asked for.
+            dry_run: Only report the planned work.
+            indexes: First drop the indexes of touched entries, authors and members' order, for example because `verify`
+                reports wrong indexes; a later read builds the indexes again when needed.
 
         Raises:
-            DamagedVersion: A patch cannot be read. It and those behind it were not packed; all else was done but
-                giving the room back.
+            DamagedVersion: A patch cannot be read. This patch and the later patches were not packed; all other work was
+                done, except that no space was given back.
         """
         with self._lock:
             if not dry_run:
@@ -999,7 +1010,7 @@ class Store(Reader):
                 return self._backend.collect(keep, dry_run=dry_run)
             except CorruptStore:
                 for _ in self._line.bodies(range(1, self._line.tail()[1] + 1)):
-                    pass  # names the version if its patch is what is damaged
+                    pass  # raises an error that names the version, if a patch is damaged
                 raise
 
     def _drop_indexes(self) -> None:
@@ -1012,7 +1023,10 @@ class Store(Reader):
     # ---- within ---------------------------------------------------------------------------------------------------
 
     def _kept_snapshots(self, log: str) -> list[int]:
-        """Those worth keeping, and any behind a patch that cannot be read: nothing else may lead there."""
+        """Return the numbers of the snapshots to keep.
+
+        A snapshot behind an unreadable patch is also kept: nothing else may lead to the state.
+        """
         newest = self._backend.tail(log).number
         snapshots = [one for one in sorted(self._backend.snapshots(log)) if not self._deceives(log, newest, one)]
         kept = set(worth_keeping(snapshots))
@@ -1026,18 +1040,18 @@ class Store(Reader):
         return sorted(kept)
 
     def _deceives(self, log: str, newest: int, snapshot: Snapshot) -> bool:
-        """Whether a snapshot is of another document than its version names, or of no version."""
+        """Return True if a snapshot holds another document than the version does, or belongs to no version."""
         note = read_note(snapshot)
         if note is None or snapshot.number > newest:
             return note is not None
         header = readable_records(self._backend, log, snapshot.number, snapshot.number).get(snapshot.number)
         try:
             return header is not None and decode_event(header, "it").state != note.root.hex()
-        except KBStoreError:  # its version is damaged, and may be read by the snapshot alone
+        except KBStoreError:  # the version is damaged, and perhaps only the snapshot still has its document
             return False
 
     def _begin(self) -> None:
-        """What writing needs to know before the first node is loaded."""
+        """Prepare for writing, before the first node is loaded."""
         if not self._began:
             self._refuse_read_only()
             self._snapshotter.begin(self._writer.head().seq)
@@ -1047,7 +1061,7 @@ class Store(Reader):
     def _forget_states(self) -> None:
         super()._forget_states()
         self._writer.forget()
-        self._began = False  # the snapshots that the next one is to build on may be gone as well
+        self._began = False  # the snapshots that the next snapshot builds on may be gone as well
 
     def _refuse_read_only(self) -> None:
         if self._backend.read_only:

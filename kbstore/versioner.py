@@ -1,4 +1,4 @@
-"""The face of the user's guide: versions of one JSON file, by few words. A thin layer over `Store`."""
+"""The API of the user's guide: versions of a JSON file in a few calls. A thin layer over `Store`."""
 
 import os
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from kbstore.worktree.working_copy import WorkingCopy
 
 
 class KnowledgeBaseVersioner:
-    """Versions of one knowledge-base file. Its history is kept in ``.kbstore/`` beside the file.
+    """Versions of one knowledge-base file. The history is kept in ``.kbstore/`` beside the file.
 
     Args:
         path: The JSON file.
-        clock: Gives the time; the machine's by default.
+        clock: Gives the time; the machine's clock by default.
 
     Raises:
-        WorkFileError: There is neither the file nor a history of it.
+        WorkFileError: Neither the file nor a history of the file exists.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
@@ -32,35 +32,40 @@ class KnowledgeBaseVersioner:
 
     @property
     def store(self) -> Store:
-        """The store underneath."""
+        """The store that holds the versions."""
         return self._store
 
     def create_version(self, description: str = "", author: str = "", tags: Sequence[str] = ()) -> str:
         """Make a version of the file as it is now.
 
         Returns:
-            Its name, as ``v3_20250127_120000``; the newest one's where the file has not changed since.
+            The name of the version, such as ``v3_20250127_120000``. If the file has not changed, the name of the newest
+            version.
         """
         return self._copy.commit(message=description, author=author, tags=tags).name
 
     def list_versions(self) -> list[dict[str, Any]]:
-        """All versions, oldest first: dicts with ``version_id``, ``description``, ``author``, ``tags``, ``time``."""
+        """Return all versions, oldest first.
+
+        Each version is a dict with ``version_id``, ``description``, ``author``, ``tags``, ``time`` and ``id``.
+        """
         return [_row(version) for version in self._store.log(newest_first=False)]
 
     def restore_version(self, version_id: str) -> bool:
-        """Write the file as it was at a version, and make that the newest version.
+        """Write the file as it was at a version, and make the restored content the newest version.
 
-        Nothing that the file holds is lost: what is in no version is made one first. A file that is no JSON just now
-        cannot be a version; it is copied to a file beside it whose name ends in ``.damaged``.
+        The present content of the file is never lost. If the content is not in any version, a version of it is made
+        first. A file that is not JSON at present cannot become a version; it is copied to a file beside it whose name
+        ends in ``.damaged``.
 
         Args:
-            version_id: A name, also a shortened one such as ``v2_20250126``, or a tag.
+            version_id: A name, also a shortened name such as ``v2_20250126``, or a tag.
 
         Returns:
-            False where there is no such version, or one without a document (``v0``); nothing was done then.
+            False if the version does not exist or has no document (``v0``); nothing was done then.
 
         Raises:
-            ConflictError: Somebody committed at the same time; the file is as it was.
+            ConflictError: Another writer committed at the same time; the file is unchanged.
             FileNotWritten: The version was made, but the file could not be written.
         """
         try:
@@ -74,7 +79,7 @@ class KnowledgeBaseVersioner:
         return True
 
     def _keep(self, why: str) -> bool:
-        """Make a version of what is in none; False where the file is no JSON, and was set aside instead."""
+        """Make a version of uncommitted content; if the file is not JSON, copy the file aside and return False."""
         try:
             clean = self._copy.status().clean
         except BaseUnknown:
@@ -83,20 +88,20 @@ class KnowledgeBaseVersioner:
             self._copy.file.set_aside()
             return False
         if not clean:
-            self._copy.commit(message=why, base="HEAD")  # as the file is, whatever others committed since it was taken
+            self._copy.commit(message=why, base="HEAD")  # the version equals the file, whatever others committed
         return True
 
     def compare_versions(self, old: str, new: str) -> dict[str, list[str]]:
-        """Ids of the entries that were ``added``, ``removed`` and ``modified`` from one version to another.
+        """Return the ids of the entries ``added``, ``removed`` and ``modified`` between two versions.
 
         Raises:
-            RevisionError: There is no such version.
+            RevisionError: A version does not exist.
         """
         diff = self._store.diff(old, new)
         return {"added": diff.added, "removed": diff.removed, "modified": diff.modified}
 
     def tag(self, name: str, version_id: str) -> None:
-        """Name a version; a name that exists is moved."""
+        """Name a version; an existing name is moved."""
         self._store.tag(name, version_id, force=True)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Stores on S3 and what speaks its language: one bucket, many writers, no server and no lock.
+"""Stores on S3 and compatible servers: one bucket, many writers, no server of our own and no lock.
 
-`S3Backend` is a face over its parts: requests (`client`), logs and their head (`log`, `head`), the commit (`commit`),
-packs behind it (`keeper`), chunks, snapshots and notes, and what `collect` and `check` do to all of them. docs/s3.md
-says what it needs of a server, docs/format.md what the objects are.
+`S3Backend` combines the parts: requests (`transport`), logs and their head (`log`), the commit (`log.append`), packs
+(`log.compactor`), chunks, snapshots and notes (`cache`), and `collect` and `check` for all parts. docs/s3.md lists what
+a server must keep; docs/format.md describes the objects.
 """
 
 import itertools
@@ -48,11 +48,11 @@ _MOST_EXPECTED_BYTES = 1024 * 1024
 _inherited: list[Cache | None] = []
 """Caches of a parent process."""
 _FIRST_LOG = "main"
-"""The log that a store is nearly always opened for: its hint is read along with the marker."""
+"""The log for which a store is nearly always opened: the hint is read along with the marker."""
 
 
 def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Backend":  # noqa: ARG001 - for what is a file
-    """Make an empty store and open it; see `backends.create_backend`."""
+    """Make and open an empty store (`backends.create_backend`)."""
     options = replace(parse_location(location), insecure=insecure)
     chance = SystemChance()
     client = Client(options, chance)
@@ -65,17 +65,17 @@ def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Ba
 
 
 def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "S3Backend":
-    """Open the store at a URL; see `backends.open_backend`."""
+    """Open the store at a URL (`backends.open_backend`)."""
     return S3Backend(replace(parse_location(location), insecure=insecure), read_only=read_only)
 
 
 class S3Backend:
-    """A store on S3, as `kbstore.backends.base.Backend` describes it.
+    """A store on S3, as `kbstore.backends.base.Backend` describes.
 
-    Threads share it; a fork goes on with connections of its own.
+    Threads share a store; after a fork, the child uses new connections.
 
     Attributes:
-        client: Its requests, for tools that count them.
+        client: The store's requests, for tools that count requests.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class S3Backend:
                 raise
 
     def _begin(self) -> None:
-        """With nothing known yet."""
+        """Start without any knowledge of the store."""
         self._lock = threading.RLock()
         self._logs: dict[str, Log] = {}
         self._keepers: dict[str, Keeper] = {}
@@ -133,33 +133,33 @@ class S3Backend:
         self._searched: dict[str, int] = {}
 
     def after_fork(self) -> None:
-        """See `kbstore.kit.forks.Forked`: what the parent's threads were about to learn is learned anew."""
-        # Closed here its file would be closed for the parent as well, as far as SQLite's locks go.
+        """Start without any knowledge, since the parent's threads are missing here (`kbstore.kit.forks.Forked`)."""
+        # The cache stays open: closing the file here would also release the parent's SQLite locks.
         _inherited.append(self._cache)
         self._begin()
 
     @property
     def location(self) -> str:
-        """The URL of the store; it holds no secret."""
+        """Return the URL of the store, without secrets."""
         return self._options.location
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """Return True if every writing method raises `ReadOnlyStore`."""
         return self._read_only
 
     @property
     def shares_slots(self) -> bool:
-        """True, unless the URL says ``group=false``."""
+        """Return True, unless the URL says ``group=false``."""
         return self._options.group
 
     @property
     def remote(self) -> bool:
-        """True: what a snapshot leaves to truth would be read from as many slots as wrote it."""
+        """Return True: chunks missing from a snapshot would be read from as many slots as wrote the chunks."""
         return True
 
     def server_time(self) -> datetime | None:
-        """The present by the clock of the server; see `Backend.server_time`."""
+        """Return the present by the server's clock (`Backend.server_time`)."""
         return self.client.server_time()
 
     def expect(
@@ -171,7 +171,7 @@ class S3Backend:
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """Fetch these beside one another; see `Backend.expect`."""
+        """Fetch the announced data, all at once (`Backend.expect`)."""
         self._check_open()
         if listing:
             self._snapshots.expect_list(log)
@@ -186,7 +186,7 @@ class S3Backend:
         for job in (*jobs[:1], *waiting):
             try:
                 job()
-            except BackendError:  # it is asked for again, and fails again where somebody hears it
+            except BackendError:  # the caller asks again, and gets the error then
                 continue
 
     # ---- logs --------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class S3Backend:
         chunks: Sequence[Chunk] = (),
         writes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """Create slot `slot` of `log`; see `Backend.append`. Warm and uncontended it is one request."""
+        """Create slot `slot` of `log` (`Backend.append`). Warm and uncontended, this is one request."""
         self._check_writable()
         state = self._log(check_log(log))
         writes = writes or [(write_id, len(records))]
@@ -213,7 +213,7 @@ class S3Backend:
         if slot > known.slot + 1:
             known = state.tail()
         if state.damaged is not None:
-            raise state.damaged  # which number the next record has is not known
+            raise state.damaged  # the number of the next record is not known
         if slot != known.slot + 1 or slot >= keys.NUMBER_LIMIT:
             raise _taken(log, slot, known.slot)
         state.chain.require_whole()
@@ -235,17 +235,17 @@ class S3Backend:
         self._keeper(log).landed(state.known)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:
-        """The newest slot and record number; see `Backend.tail`. Warm it is one request."""
+        """Return the newest slot and record number (`Backend.tail`). Warm, this is one request."""
         self._check_open()
         return self._log(check_log(log)).tail(fresh=fresh)
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """Begin to look where a log ends now; see `Backend.look`."""
+        """Begin to look for the end of a log (`Backend.look`)."""
         self._check_open()
         return self.client.submit(self._log(check_log(log)).tail)
 
     def logs(self) -> list[str]:
-        """Names of all logs; see `Backend.logs`."""
+        """Return the names of all logs, sorted (`Backend.logs`)."""
         self._check_open()
         kinds = ("log", "pack") if self._recalling else ("log",)
         return sorted(logs_below(self.client, kinds))
@@ -260,24 +260,24 @@ class S3Backend:
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """Headers of a range of records; see `Backend.read`."""
+        """Yield the headers of a range of records (`Backend.read`)."""
         self._check_open()
         return self._log(check_log(log)).read(first, last, newest_first=newest_first)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies of these records; see `Backend.bodies`."""
+        """Yield the bodies of these records (`Backend.bodies`)."""
         self._check_open()
         return self._log(check_log(log)).bodies(numbers)
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
-        """Where a write landed; see `Backend.find_write`."""
+        """Return the first and last record of a write, or None (`Backend.find_write`)."""
         self._check_open()
         return self._log(check_log(log)).find_write(write_id, after)
 
     # ---- chunks ------------------------------------------------------------------------------------------------------
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        """Yield the wanted chunks and their neighbours (`Backend.get_chunks`)."""
         self._check_open()
         return self._chunks.get(list(map(check_address, addresses)), in_order=in_order)
 
@@ -291,7 +291,7 @@ class S3Backend:
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot (`Backend.put_snapshot`)."""
         self._check_writable()
         state = self._log(check_log(log))
         if not 1 <= tier < TRUTH:
@@ -305,48 +305,48 @@ class S3Backend:
         )
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log; see `Backend.snapshots`."""
+        """Return all snapshots of a log (`Backend.snapshots`)."""
         self._check_open()
         return self._snapshots.all(check_log(log))
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """Forget snapshots; see `Backend.drop_snapshots`."""
+        """Drop snapshots (`Backend.drop_snapshots`)."""
         self._check_writable()
         return self._snapshots.drop(check_log(log), numbers)
 
     # ---- notes -------------------------------------------------------------------------------------------------------
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """Cache a small record; see `Backend.put_note`."""
+        """Cache a small record (`Backend.put_note`)."""
         self._check_writable()
         self._notes.put(check_note(name), number, data)
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Cached records of a name; see `Backend.notes`."""
+        """Yield the cached records of a name (`Backend.notes`)."""
         self._check_open()
         return self._notes.get(check_note(name), first, last)
 
     def drop_notes(self, name: str) -> int:
-        """Forget cached records; see `Backend.drop_notes`."""
+        """Drop cached records (`Backend.drop_notes`)."""
         self._check_writable()
         return self._notes.drop(check_note(name))
 
     def note_names(self) -> list[str]:
-        """Names under which notes are cached; see `Backend.note_names`."""
+        """Return the names with cached notes (`Backend.note_names`)."""
         self._check_open()
         return self._notes.names()
 
     # ---- care --------------------------------------------------------------------------------------------------------
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """Drop snapshots, and make the packs that are due; see `Backend.collect`."""
+        """Drop snapshots, and make due packs (`Backend.collect`)."""
         self._check_open()
         if not dry_run:
             self._check_writable()
         before = gc.size_bytes(self.client)
         logs = self.logs()
         for log in logs_below(self.client, ("log", "pack", "hint", "snap")):
-            # Caches of slots that are gone are all that is left of them.
+            # If slots are gone, only caches still have their content, so nothing is dropped.
             if not self._log(log).tail().slot:
                 self._log(log).chain.require_nothing()
             self._log(log).chain.require_whole()
@@ -363,26 +363,26 @@ class S3Backend:
         return gc.result_of(plan, packed, before, gc.size_bytes(self.client), kept)
 
     def check(self) -> Iterator[Damage]:
-        """Read every object and report what is not as written; see `Backend.check`."""
+        """Read every object and report damage (`Backend.check`)."""
         self._check_open()
         return damage_of_store(self.client, self._notes, self._store)
 
     def intact(self, log: str, number: int) -> bool:  # noqa: ARG002 - an object whose bytes changed is not read
-        """See `Backend.intact`."""
+        """Return True: objects are checked on each read, so a header that can be read is intact (`Backend.intact`)."""
         return True
 
     def size_bytes(self) -> int:
-        """Bytes of all objects."""
+        """Return the bytes of all objects."""
         self._check_open()
         return gc.size_bytes(self.client)
 
     def settle(self) -> None:
-        """Wait for the packs and hints that are being made in the background."""
+        """Wait for the packs and hints that are being made."""
         for keeper in list(self._keepers.values()):
             keeper.settle()
 
     def close(self) -> None:
-        """Finish what was begun in the background and let the threads go; see `Backend.close`."""
+        """Finish background work and end the threads (`Backend.close`)."""
         if self._closed:
             return
         self._closed = True
@@ -395,7 +395,7 @@ class S3Backend:
         if not self._recalling:  # else the client is that of the handle which gave this one
             self.client.close()
         for log in logs:
-            if log.chain.lost:  # a commit that was acknowledged is gone, and this is the last moment to say so
+            if log.chain.lost:  # an acknowledged commit is gone, and this is the last moment to report the loss
                 log.chain.require_whole()
 
     # ---- within ------------------------------------------------------------------------------------------------------
@@ -433,7 +433,7 @@ class S3Backend:
         return False
 
     def _distrust(self, key: str) -> bool:
-        """A piece of this object is damaged: where that is a pack, its slots are read instead."""
+        """Stop reading the pack of a damaged piece, so that slots are read instead; return False if nothing changed."""
         with self._lock:
             logs = list(self._logs.values())
         for log in logs:
@@ -443,14 +443,14 @@ class S3Backend:
         return False
 
     def _expect_bodies(self, log: str, numbers: Sequence[int]) -> None:
-        """Bodies, and the chunks that were written with them, which they probably name."""
+        """Read bodies ahead, and the chunks from the same writes: the bodies probably name the chunks."""
         runs = self._log(log).expect(numbers)
         pieces = [chunk.piece for run in runs for chunk in run.chunks if Log.held(run, chunk.piece) is None]
         if sum(piece.size for piece in pieces) <= _MOST_EXPECTED_BYTES:
             self._chunks.fetch(pieces)
 
     def _truth_since(self, log: str, first: int, last: int) -> Iterator[Chunk]:
-        """The chunks that were written with these records: what builds on a snapshot before them is then whole."""
+        """Yield the chunks written with these records, to complete a snapshot that builds on earlier snapshots."""
         if first <= last:
             state = self._log(log)
             runs = state.load(state.with_chunks(first, last))
@@ -460,10 +460,10 @@ class S3Backend:
                 yield from self._chunks.chunks_of(chunk, Log.held(run, chunk.piece))
 
     def _confirm(self, key: str, data: bytes) -> None:
-        """Read the first slot of this process back; if it is not what was sent, no more is written.
+        """Read back the first slot of this process; if the bytes are not as sent, nothing more is written.
 
         Raises:
-            StoreUnavailable: It is something else.
+            StoreUnavailable: The bytes differ.
         """
         if self._confirmed:
             return
@@ -479,7 +479,7 @@ class S3Backend:
             self._check_writable()
 
     def _require_conditions(self) -> None:
-        """Before the first write of this process: the server must still keep its promise."""
+        """Check, before the first write of this process, that the server still keeps the promises."""
         if not self._proven:
             probe.require_still(self.client)
             if not probe.is_known_server(self.client):

@@ -1,7 +1,7 @@
-"""Reads every object of a store and tells what is not as it was written.
+"""Reads every object of a store and reports damage.
 
-Slots are read themselves, never through packs; packs are then compared with what the slots hold, so that a pack that
-looks sound and tells another story is found.
+Slots are read directly, never through packs. Packs are then compared with the slots, to find a pack that looks sound
+but has other content.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _Records = dict[int, tuple[bytes, bytes]]
 
 
 def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage]:
-    """Everything that is not as it was written."""
+    """Yield all damage of a store."""
     for one in client.listing("log/", folders=True):
         if keys.log_of(one.key.removeprefix("log/").rstrip("/")) is None:
             yield Damage(f"{one.key} is not a log", cache=True)
     for log in sorted(logs_below(client, ("hint", "pack", "snap", "log"))):
         records: _Records = {}
-        # Before the slots, so that all slots that they speak of are read.
+        # Before the slots, so that all slots that packs and hints name are read.
         packs = listed_packs(client, log)
         promises = _promises(client, log, packs)
         end = _End()
@@ -54,7 +54,7 @@ def damage_of_store(client: Client, notes: Notes, store: str) -> Iterator[Damage
 
 
 def logs_below(client: Client, kinds: Iterable[str]) -> set[str]:
-    """The logs that have objects of these kinds: slots, packs, hints, snapshots."""
+    """Return the logs with objects of the given kinds: slots, packs, hints, snapshots."""
     found = (
         one.key.partition("/")[2].rstrip("/") for kind in kinds for one in client.listing(f"{kind}/", folders=True)
     )
@@ -63,7 +63,7 @@ def logs_below(client: Client, kinds: Iterable[str]) -> set[str]:
 
 @dataclass(slots=True)
 class _End:
-    """The newest slot that was listed, the last record of the newest that could be read, and whether one could not."""
+    """Newest listed slot, last record of the newest readable slot, and whether later slots could not be read."""
 
     slot: int = 0
     record: int = 0
@@ -71,7 +71,7 @@ class _End:
 
 
 class _Promises(NamedTuple):
-    """What caches say of a log: slots by what names them, and the newest record that a snapshot is of."""
+    """Slots and records that caches name: a slot for each kind of cache, and the newest record with a snapshot."""
 
     slots: dict[str, int]
     record: int
@@ -88,7 +88,7 @@ def _promises(client: Client, log: str, packs: list[tuple[str, int | None, str]]
 
 
 def _lost(log: str, promises: _Promises, end: _End) -> Damage | None:
-    """What caches speak of and no slot holds: they are written after the slots, so these were there."""
+    """Return the damage if caches name a missing slot or record: caches are written after the slots."""
     what, slot = max(promises.slots.items(), key=lambda one: one[1])
     if slot > end.slot:
         told = f"{what} slot {slot}"
@@ -104,7 +104,7 @@ def _lost(log: str, promises: _Promises, end: _End) -> Damage | None:
 
 
 def _foreign(client: Client, store: str) -> Iterator[Damage]:
-    """What lies below the prefix and is not of this store: ``gc`` leaves it alone."""
+    """Yield objects of other origin below the store's prefix; ``gc`` leaves such objects alone."""
     ours = {keys.MARKER, *(f"{kind}/" for kind in keys.KINDS)}
     found = [one.key for one in client.listing("", folders=True) if one.key not in ours]
     for kind in ("data", "trash"):
@@ -120,7 +120,8 @@ def _slots(client: Client, log: str, records: _Records, places: dict[int, Place]
     folder = f"log/{keys.log_segment(log)}/"
     expected = number = 1
     mark: str | None = ""
-    unread: list[Damage] = []  # of slots since the last one that could be read: which records they hold is told by it
+    # Damage of slots after the last readable slot: only the next readable slot shows which records they held.
+    unread: list[Damage] = []
     for batch in _batches(client.listing(folder)):
         got = client.get_many([Want(one.key) for one in batch])
         for one, answer in zip(batch, got, strict=True):
@@ -128,7 +129,7 @@ def _slots(client: Client, log: str, records: _Records, places: dict[int, Place]
             if slot is None:
                 yield Damage(f"{one.key} is not a slot", cache=True)
                 continue
-            if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a list may miss the newest
+            if slot != expected and client.get(keys.slot_key(log, expected)) is None:  # a listing may lag
                 unread.append(Damage(f"slots {expected} to {slot - 1} of log {log} are missing", cache=False))
             mark = mark if slot == expected else None
             expected, end.slot = slot + 1, slot
@@ -151,7 +152,7 @@ def _slots(client: Client, log: str, records: _Records, places: dict[int, Place]
 
 
 def damage_of_slot(client: Client, log: str, slot: int) -> Iterator[Damage]:
-    """What is not as it was written in one slot."""
+    """Yield the damage of a slot."""
     _, damage = _read_slot(client, log, slot, client.get(keys.slot_key(log, slot)), {})
     yield from damage
 
@@ -182,7 +183,7 @@ def _packs(
         got = client.get(key)
         if index is None:
             yield Damage(f"{key} is not a pack", cache=True)
-        elif got is not None:  # else it is gone meanwhile
+        elif got is not None:  # else the pack was removed meanwhile
             try:
                 ident = PackId(log, tier, index)
                 run = whole(lambda _: b"", lambda data, i=ident: decode_pack(i, data), got.data)  # type: ignore[misc]
@@ -194,13 +195,13 @@ def _packs(
                 yield Damage(str(fault), cache=True)
                 continue
             if (other := _other(run, told, records, places, tier)) is not None:
-                # Readers take it for what the slots hold, so it is no cache that does no harm.
+                # Readers trust a pack like the slots, so this damage is not a harmless fault of a cache.
                 what = f"{key} does not have {other}: versions are read otherwise than they were committed"
                 yield Damage(f"{what} (remove this object: it only repeats what slots hold)", cache=False)
 
 
 def _other(run: Run, told: _Records, records: _Records, places: Mapping[int, Place], tier: str) -> str | None:
-    """What a pack tells otherwise than the slots; None if nothing. A slot that cannot be read was reported."""
+    """Return the difference between a pack and the slots; None if equal. Unreadable slots were reported before."""
     for number in range(run.first, run.last + 1):
         if number in records:
             header, body = records[number]
@@ -215,7 +216,7 @@ def _other(run: Run, told: _Records, records: _Records, places: Mapping[int, Pla
 
 
 def _read_all(client: Client, run: Run, records: _Records) -> None:
-    """Undo everything that a run holds; digests of its records are added.
+    """Decode all content of a run, and add digests of the records to `records`.
 
     Raises:
         CorruptStore: Something is missing or damaged.
@@ -271,7 +272,7 @@ def _snapshots(client: Client, log: str) -> Iterator[Damage]:
 
 
 def _read_snapshot(client: Client, log: str, key: str, name: SnapshotName, index: bytes) -> None:
-    """Undo everything that a snapshot holds.
+    """Decode all content of a snapshot.
 
     Raises:
         CorruptStore: Something is missing or damaged.
@@ -318,5 +319,5 @@ def _batches(listed: Iterator[Listed]) -> Iterator[list[Listed]]:
 
 
 def digest_of(data: bytes) -> bytes:
-    """What tells one record from another here."""
+    """Return a digest to distinguish records here."""
     return packing.digest(data)

@@ -1,4 +1,4 @@
-"""Whether a server keeps what everything stands on: it creates an object once, and stores what it is sent."""
+"""Tests whether a server keeps its basic promises: create an object only once, and store the sent bytes."""
 
 import logging
 import re
@@ -32,18 +32,18 @@ _IDENT = re.compile("[0-9a-f]{16}")
 
 
 def begin_store(client: Client, token: str) -> str:
-    """Make a new store under the client's prefix, whole or not at all; returns its id.
+    """Make a new store under the client's prefix, whole or not at all; return the store's id.
 
     Raises:
-        StoreExists: Something is there.
-        StoreUnavailable: The server cannot keep a store, with the reason.
+        StoreExists: The prefix has objects, or lies within another store.
+        StoreUnavailable: The server cannot keep a store; the message has the reason.
     """
     place = client.options.place
     for listed in client.listing(""):
         if _is_folder_marker(listed):
             continue
         if listed.key.startswith("probe/") and _is_probe(client, listed.key):
-            continue  # left behind by one that was cut short, or another that begins just now: the marker decides
+            continue  # left by an interrupted test, or by another process that begins just now: the marker decides
         ours = client.get(keys.MARKER)
         if ours is not None and _is_marker(ours.data):
             raise StoreExists(f"there is a store at {place} already", hint="open it, or take another prefix")
@@ -60,11 +60,11 @@ def begin_store(client: Client, token: str) -> str:
 
 
 def read_marker(client: Client) -> str:
-    """The id of the store under the client's prefix.
+    """Return the id of the store under the client's prefix.
 
     Raises:
-        StoreNotFound: There is none.
-        UnsupportedFormat: It is of a newer format.
+        StoreNotFound: The prefix has no store.
+        UnsupportedFormat: The store has a newer format.
         CorruptStore: The marker is damaged.
     """
     got = client.get(keys.MARKER)
@@ -91,7 +91,7 @@ def read_marker(client: Client) -> str:
 
 
 def warn_of_outer(client: Client) -> None:
-    """Warn, once a process, of a store whose prefix holds this store's; if nothing tells, that holds nobody up."""
+    """Warn, once for each process, if the store's prefix lies within another store; a failed look has no effect."""
     if client.options.place not in _looked:
         _looked.add(client.options.place)
         for above in _above(client):
@@ -105,7 +105,7 @@ def warn_of_outer(client: Client) -> None:
 
 
 def _refuse_outer(client: Client) -> None:
-    """See that no store is at a prefix above this one; if the credentials do not allow to look there, say so."""
+    """Refuse a prefix within another store; if the credentials do not allow the look, warn."""
     hidden = None
     for above in _above(client):
         outer = _place_of(client, above)
@@ -125,7 +125,7 @@ def _refuse_outer(client: Client) -> None:
 
 
 def _looked_at(client: Client, key: str) -> Got | Refused:
-    """What is there, asked for until the server says it."""
+    """Return the object at a full key, or a refusal, asking until the server gives a lasting answer."""
     with client.one_call() as patience:
         while True:
             got = client.look_at(key)
@@ -134,13 +134,13 @@ def _looked_at(client: Client, key: str) -> Got | Refused:
 
 
 def _above(client: Client) -> list[str]:
-    """The prefixes above the store's, the shortest first."""
+    """Return the prefixes above the store's prefix, the shortest first."""
     segments = client.options.prefix.split("/")[:-1]
     return ["".join(f"{segment}/" for segment in segments[:count]) for count in range(len(segments))]
 
 
 def _place_of(client: Client, prefix: str) -> str:
-    """The URL of a prefix of the same bucket, without options."""
+    """Return the URL of a prefix of the same bucket, without options."""
     return f"s3://{client.options.bucket}/{prefix}".rstrip("/")
 
 
@@ -150,7 +150,7 @@ def _is_probe(client: Client, key: str) -> bool:
 
 
 def require_sound_server(client: Client, token: str) -> None:
-    """See that an object is created once and not twice, and comes back as it was sent.
+    """Check that an object is created once and not twice, and comes back as sent.
 
     Raises:
         StoreUnavailable: The server ignores the condition, or stores something else.
@@ -168,10 +168,10 @@ def require_sound_server(client: Client, token: str) -> None:
 
 
 def require_one_winner(client: Client, token: str) -> None:
-    """See that of several who create an object at once one wins: a server may check a condition and write later.
+    """Check that of several simultaneous writers, only one wins: a server may check a condition and write later.
 
     Raises:
-        StoreUnavailable: Two won, or what stands there is not what the winner wrote.
+        StoreUnavailable: Two writers won, or the stored object is not the winner's.
     """
     keys_ = [keys.probe_key(token, number) for number in range(_RACES)]
     runs = [(key, keys.probe_data(token) + b"%d" % racer) for racer in range(_RACERS) for key in keys_]
@@ -179,7 +179,7 @@ def require_one_winner(client: Client, token: str) -> None:
         won = client.map(lambda run: not _refuses(client, *run), runs)
         for key in keys_:
             winners = [data for (where, data), first in zip(runs, won, strict=True) if first and where == key]
-            # Without a winner the answer to it was lost.
+            # Without a winner, the answer to the winner was lost.
             if len(winners) > 1 or (winners and not _comes_back(client, key, winners[0])):
                 raise StoreUnavailable(
                     f"the server of {client.options.place} lets two writers win one slot: it checks If-None-Match, "
@@ -191,13 +191,13 @@ def require_one_winner(client: Client, token: str) -> None:
 
 
 def _remove(client: Client, probes: list[str]) -> None:
-    """Remove what a server was tried with; a policy without deletion leaves these few bytes, which ``gc`` knows."""
+    """Remove test objects; if the policy forbids deletion, a few bytes stay, known to ``gc``."""
     with suppress(BackendError):
         client.delete(probes)
 
 
 def is_known_server(client: Client) -> bool:
-    """Whether this machine has seen that the server is sound."""
+    """Return whether this machine has found the server sound."""
     place = _record(client)
     return place is not None and place.exists()
 
@@ -209,7 +209,7 @@ def _remember(client: Client) -> None:
         try:
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             place.touch()
-        except OSError:  # it is asked again next time
+        except OSError:  # the next process tests again
             pass
 
 
@@ -219,7 +219,7 @@ def _record(client: Client) -> Path | None:
 
 
 def require_still(client: Client) -> None:
-    """The same for a store that exists, by its marker, which is left as it is: one request.
+    """Check that the server still refuses to create an existing object: the marker, left unchanged; two requests.
 
     Raises:
         StoreUnavailable: The server ignores the condition.
@@ -230,7 +230,7 @@ def require_still(client: Client) -> None:
 
 
 def ignores_conditions(client: Client) -> StoreUnavailable:
-    """The refusal of a server on which two writers could win one slot."""
+    """Return the error for a server on which two writers could win one slot."""
     return StoreUnavailable(
         f"the server of {client.options.place} ignores If-None-Match, so two writers could both win a slot",
         hint="docs/s3.md lists servers that work",
@@ -238,7 +238,7 @@ def ignores_conditions(client: Client) -> StoreUnavailable:
 
 
 def _stores_something_else(client: Client) -> StoreUnavailable:
-    """The refusal of a server whose objects nobody could read."""
+    """Return the error for a server with unreadable objects."""
     return StoreUnavailable(
         f"the server of {client.options.place} does not give back what was written",
         hint="docs/s3.md lists servers that work; with checksums=trailer, leave that option out",
@@ -246,7 +246,7 @@ def _stores_something_else(client: Client) -> StoreUnavailable:
 
 
 def _comes_back(client: Client, key: str, data: bytes) -> bool:
-    """Whether an object that was just written is read as it was sent."""
+    """Return whether a new object comes back as sent."""
     try:
         got = client.get(key)
     except CorruptStore:
@@ -255,7 +255,7 @@ def _comes_back(client: Client, key: str, data: bytes) -> bool:
 
 
 def _create(client: Client, key: str, data: bytes) -> Got | None:
-    """Create an object of bytes that nobody else would write; what stands there instead, or None where it is ours."""
+    """Create an object with unique bytes; return None if the object is ours, else the existing object."""
     try:
         return create_slot(client, key, data, write_id="", look_bytes=_LOOK_BYTES)
     except OutcomeUnknown as fault:
@@ -265,7 +265,7 @@ def _create(client: Client, key: str, data: bytes) -> Got | None:
 
 
 def _refuses(client: Client, key: str, data: bytes) -> bool:
-    """Whether the server refuses to create an object that is there; repeated until it says so or does it."""
+    """Return whether the server refuses to create an existing object; repeat until the answer is clear."""
     with client.one_call() as patience:
         while True:
             refused: Refused | None = client.create(key, data)
@@ -276,7 +276,7 @@ def _refuses(client: Client, key: str, data: bytes) -> bool:
 
 
 def _is_folder_marker(listed: Listed) -> bool:
-    """Whether this is the empty object that a console makes for a folder: the store's own, or one in it."""
+    """Return whether an object is the empty marker of a folder, made by a console: the store's own, or inside."""
     return listed.size == 0 and (listed.key == "" or listed.key.endswith("/"))
 
 

@@ -1,7 +1,7 @@
-"""The default backend: one SQLite file in WAL mode, where a slot is one durable transaction.
+"""The default backend: an SQLite file in WAL mode, where a slot is a single durable transaction.
 
-`SQLiteBackend` is a face over five parts: the file and its connection, the logs, the chunks, the caches, and what
-`collect` and `check` do to all of them. docs/format.md describes the tables.
+`SQLiteBackend` is a facade for five parts: the file and the connection, the logs, the chunks, the caches, and the work
+of `collect` and `check` on all of them. docs/format.md describes the tables.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,26 +26,29 @@ __all__ = ["SQLiteBackend", "backup", "create", "open_existing", "restore"]
 
 
 def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "SQLiteBackend":  # noqa: ARG001 - for a server
-    """Make an empty store at a path and open it; see `backends.create_backend`."""
+    """Make an empty store at a path and open the store; `backends.create_backend` lists the errors."""
     path = store_file.path_of(location)
     store_file.create_file(path, mode)
     return SQLiteBackend(location)
 
 
 def open_existing(location: str, *, read_only: bool = False, insecure: bool = False) -> "SQLiteBackend":  # noqa: ARG001 - for a server
-    """Open the store at a path; see `backends.open_backend`."""
+    """Open the store at a path; `backends.open_backend` lists the errors."""
     return SQLiteBackend(location, read_only=read_only)
 
 
 class SQLiteBackend:
-    """See `kbstore.backends.base.Backend` for every method. Threads share it; processes open their own."""
+    """A backend in an SQLite file; `kbstore.backends.base.Backend` describes every method.
+
+    Threads may share a backend; each process opens another.
+    """
 
     def __init__(self, location: str, *, read_only: bool = False) -> None:
         path = store_file.path_of(location)
         if not str(location):
             raise StoreNotFound("an empty path is not the location of a store", hint="name its file")
         self._location = str(path)
-        # The folder may be left with chdir while the store is open.
+        # Absolute, because the process may change the working directory while the store is open.
         self._connection = Connection(path.absolute(), read_only=read_only)
         self._logs = Logs(self._connection)
         self._chunks = Chunks(self._connection, self._logs)
@@ -58,7 +61,7 @@ class SQLiteBackend:
 
     @property
     def read_only(self) -> bool:
-        """True where every writing method raises `ReadOnlyStore`."""
+        """True if every writing method raises `ReadOnlyStore`."""
         return self._connection.read_only
 
     @property
@@ -72,7 +75,7 @@ class SQLiteBackend:
         return False
 
     def server_time(self) -> datetime | None:
-        """None: there is no server."""
+        """Return None: there is no server."""
         return None
 
     def expect(
@@ -84,7 +87,7 @@ class SQLiteBackend:
         bodies: Sequence[int] = (),
         notes: tuple[str, int, int] | None = None,
     ) -> None:
-        """Nothing to do: asking costs little. See `Backend.expect`."""
+        """Do nothing: asking costs little."""
 
     def append(
         self,
@@ -96,23 +99,23 @@ class SQLiteBackend:
         chunks: Sequence[Chunk] = (),
         writes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        """Create slot `slot` of `log`; see `Backend.append`. Costs one transaction with one sync."""
+        """Create slot `slot` of `log`; costs a transaction with a single sync."""
         if writes:
             raise ValueError("a slot of this backend holds one write")
         framed = list(packs.framed(self._chunks.without_truth(chunks))) if chunks else ()
         self._logs.append(log, slot, records, write_id=write_id, packs=framed, store_packs=packs.insert_truth)
 
     def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - one seek is always fresh
-        """The newest slot and record number; see `Backend.tail`."""
+        """Return the newest slot and record number."""
         return self._logs.tail(log)
 
     def look(self, log: str) -> Callable[[], Tail]:
-        """Where a log ends now; see `Backend.look`."""
+        """Look for the end of a log at once; return a function that gives the result."""
         found = self.tail(log)
         return lambda: found
 
     def logs(self) -> list[str]:
-        """Names of all logs; see `Backend.logs`."""
+        """Return the names of all logs."""
         return self._logs.names()
 
     def recalled(self) -> Self:
@@ -122,19 +125,19 @@ class SQLiteBackend:
     def read(
         self, log: str, first: int = 1, last: int | None = None, *, newest_first: bool = False
     ) -> Iterator[StoredRecord]:
-        """Headers of a range of records; see `Backend.read`."""
+        """Yield the headers of a range of records."""
         return self._logs.read(log, first, last, newest_first=newest_first)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies of these records; see `Backend.bodies`."""
+        """Yield the bodies of these records."""
         return self._logs.bodies(log, numbers)
 
     def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:  # noqa: ARG002 - one seek finds it anywhere
-        """Where a write landed; see `Backend.find_write`."""
+        """Return the records of a write."""
         return self._logs.find_write(log, write_id)
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        """Yield the wanted chunks and their neighbours."""
         return self._chunks.get(addresses, in_order=in_order)
 
     def put_snapshot(
@@ -147,54 +150,54 @@ class SQLiteBackend:
         chunks: Iterable[Chunk],
         requires: Mapping[int, bytes] = NOTHING,
     ) -> bool:
-        """Cache chunks as a snapshot; see `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot."""
         return self._caches.put_snapshot(log, number, tier=tier, note=note, chunks=chunks, requires=requires)
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log; see `Backend.snapshots`."""
+        """Return all snapshots of a log."""
         return self._caches.snapshots(log)
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """Forget snapshots; see `Backend.drop_snapshots`."""
+        """Forget snapshots."""
         return self._caches.drop_snapshots(log, numbers)
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """Cache a small record; see `Backend.put_note`."""
+        """Cache a small record."""
         self._caches.put_note(name, number, data)
 
     def notes(self, name: str, first: int = 0, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Cached records of a name; see `Backend.notes`."""
+        """Yield the cached records of a name."""
         return self._caches.notes(name, first, last)
 
     def drop_notes(self, name: str) -> int:
-        """Forget cached records; see `Backend.drop_notes`."""
+        """Forget cached records."""
         return self._caches.drop_notes(name)
 
     def note_names(self) -> list[str]:
-        """Names under which notes are cached; see `Backend.note_names`."""
+        """Return the names under which notes are cached."""
         return self._caches.note_names()
 
     def collect(self, keep: Mapping[str, Iterable[int]], *, dry_run: bool = False) -> Collection:
-        """Drop, pack and give back room; see `Backend.collect`."""
+        """Drop snapshots, pack cold data, and free space."""
         return collect_garbage(self._connection, self._logs, keep, dry_run=dry_run)
 
     def check(self) -> Iterator[Damage]:
-        """Read every byte and report what is not as written; see `Backend.check`."""
+        """Read every byte and yield the differences to the data as written."""
         parts = chain(damage_of_rows(self._connection, self._logs), damage_of_packs(self._connection, self._logs))
         told: set[str] = set()
         for damage in parts:
-            if not damage.cache or damage.what not in told:  # two parts come upon a table that cannot be read
+            if not damage.cache or damage.what not in told:  # two parts may report the same unreadable table
                 told.add(damage.what)
                 yield damage
 
     def intact(self, log: str, number: int) -> bool:
-        """Whether a record's header is as it was written; see `Backend.intact`."""
+        """Return whether a record's header is as written."""
         return self._logs.intact(log, number)
 
     def size_bytes(self) -> int:
-        """Bytes of the file and its WAL."""
+        """Return the bytes of the file and the WAL."""
         return store_file.total_bytes(self._connection.real)
 
     def close(self) -> None:
-        """Close the connection; see `Backend.close`."""
+        """Close the connection."""
         self._connection.close()

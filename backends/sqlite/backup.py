@@ -1,8 +1,8 @@
-"""Copies a store into one file while others write it, and puts such a file in the place of a store.
+"""Copying a store into a single file while others write, and restoring a store from such a file.
 
-Copying a live file with other tools loses what only its log holds; moving one over a store beside the old log destroys
-it. SQLite's own backup reads through the log and sees one moment, so both directions go through it, and what is
-replaced is kept under another name.
+A copy of a live file by other tools loses the data that only the log holds, and a file moved over a store beside the
+old log is destroyed by that log. SQLite's own backup reads through the log and sees a single moment, so both directions
+use SQLite's backup. A replaced store is kept under another name.
 """
 
 import contextlib
@@ -31,20 +31,20 @@ _PATIENCE_S = 1.0
 
 
 def backup(location: str, target: Path, check: Callable[[str], None] | None = None) -> Path:
-    """Write a store, as it is at one moment, into a new file.
+    """Write a store, as of one moment, into a new file.
 
     Args:
         location: The store.
         target: The file to make; in a folder, ``kb.db``.
-        check: Called with the finished copy before it gets its name; if it raises, there is no copy.
+        check: Called with the finished copy before the copy gets the final name; if the call raises, there is no copy.
 
     Returns:
         The file.
 
     Raises:
         StoreExists: The target exists.
-        StoreUnavailable: It cannot be written.
-        CorruptStore: The store has a trigger that is not ours, or the like: the copy would have it as well.
+        StoreUnavailable: The target cannot be written.
+        CorruptStore: The store has a trigger that kbstore did not make, or the like, and so would the copy.
     """
     path = store_file.path_of(location)
     target = store_file.path_of(str(target))
@@ -60,7 +60,7 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
 
 
 def restore(location: str, source: Path, kept: str, check: Callable[[str], None] | None = None) -> Path | None:
-    """Put a copy of a backup in the place of a store; what it replaces is kept beside it.
+    """Replace a store by a copy of a backup; the replaced file is kept beside the store.
 
     Args:
         location: The store; it may be missing or damaged.
@@ -69,11 +69,11 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
         check: Called with the finished copy before it takes the store's place; if it raises, nothing is changed.
 
     Returns:
-        The file that was replaced, under its new name, or a log that was there alone; None if there was neither.
+        The replaced file under the new name, or a log without a file; None if there was neither.
 
     Raises:
-        StoreUnavailable: Another process, or another handle of this one, has the store open; nothing was changed.
-        CorruptStore: The backup is damaged, or has a trigger that is not ours; nothing was changed.
+        StoreUnavailable: Another process, or another handle of this process, has the store open; nothing was changed.
+        CorruptStore: The backup is damaged, or has a trigger that kbstore did not make; nothing was changed.
     """
     path = Path(os.path.realpath(store_file.path_of(location)))
     source = store_file.path_of(str(source))
@@ -95,7 +95,7 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
 
 
 def _reader(path: Path) -> ReadOnlyConnection:
-    """Open a store whose file is to be copied as it is, with all that a writer of the copy would run."""
+    """Open a store to copy the whole file, and refuse a schema that a writer of the copy would run."""
     reader = ReadOnlyConnection(path, path.resolve())
     try:
         store_file.refuse_foreign_schema(reader.connection, path, writes=True)
@@ -106,7 +106,7 @@ def _reader(path: Path) -> ReadOnlyConnection:
 
 
 def _backup_reader(source: Path) -> ReadOnlyConnection:
-    """Open a backup; what is wrong with it is said of the backup, whatever the store is like."""
+    """Open a backup; errors name the backup, whatever the state of the store."""
     try:
         store_file.look_at(source)
         return _reader(source)
@@ -118,12 +118,12 @@ def _backup_reader(source: Path) -> ReadOnlyConnection:
 
 @contextlib.contextmanager
 def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> Iterator[Path]:
-    """A copy of a store beside the place where it is wanted; removed in the end unless it got another name.
+    """Give a copy of a store beside the target; the copy is removed at the end unless it got another name.
 
     Args:
-        reader: The store to copy; it is closed in the end.
-        like: The file whose mode the copy gets; its owner may always write it.
-        target: The place.
+        reader: The store to copy, closed at the end.
+        like: The file whose mode the copy gets; the owner may always write the copy.
+        target: The final place.
     """
     try:
         with drafting(target) as draft:
@@ -132,7 +132,7 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
             with translating(str(target)), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
                 copy.execute("PRAGMA synchronous=FULL")
                 reader.connection.backup(copy)
-                # A mark of its own: no log of the store that it was copied from may ever pass for the copy's.
+                # The copy gets a new mark, so that a log of the original store is never taken for the copy's log.
                 (number,) = copy.execute("SELECT random() & 1073741823").fetchone()
                 copy.execute(f"PRAGMA user_version={number:d}")
             draft.chmod(mode)
@@ -148,10 +148,10 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
 
 @contextlib.contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Keep everybody else out of a store, with its log written back; a store that SQLite cannot read is left as it is.
+    """Keep everybody else out of a store, with the log written back; skip a store that SQLite cannot read.
 
     Raises:
-        StoreUnavailable: Somebody has it open.
+        StoreUnavailable: Another process or handle has the store open.
     """
     connection: sqlite3.Connection | None = None
     keys = contextlib.ExitStack()
@@ -164,14 +164,14 @@ def _exclusive(path: Path) -> Iterator[None]:
             connection.execute(f"PRAGMA busy_timeout={round(1000 * _PATIENCE_S)}")
             connection.execute("PRAGMA application_id").fetchone()
             if not os.path.samestat(before, path.stat()):
-                # Another restore was faster: the log beside the name is the new file's, and not this one's.
+                # Another restore was faster: the log at this path belongs to the new file, not to the open file.
                 connection.close()
                 raise _open_elsewhere(path)
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
-            Path(store_file.journal_of(path)).unlink(missing_ok=True)  # what the change of the mode left, empty
+            Path(store_file.journal_of(path)).unlink(missing_ok=True)  # an empty file left by the change of mode
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -191,7 +191,7 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether the log beside a file is another file's: SQLite would write it over the file."""
+    """Return whether the log beside a file belongs to another file: SQLite would write such a log over the file."""
     log = store_file.log_of(path)
     try:
         if store_file.waiting_bytes(log):
@@ -207,8 +207,9 @@ def _is_foreign(path: Path) -> bool:
 def _lone_log(path: Path) -> Iterator[None]:
     """Keep others from the log of a file that SQLite is not asked to open.
 
-    Whoever has a log open holds a shared lock on byte 128 of the file that maps it
-    (https://www.sqlite.org/walformat.html, "locks"); an exclusive one tells that nobody has, and lets nobody in.
+    Every process that has a log open holds a shared lock on byte 128 of the file that maps the log
+    (https://www.sqlite.org/walformat.html, "locks"). An exclusive lock proves that nobody has the log open, and keeps
+    others out.
     """
     used = [c for c in parting() if isinstance(c, Connection) and c.is_open and c.real == path]
     if used:
@@ -238,7 +239,7 @@ def _open_elsewhere(path: Path) -> StoreUnavailable:
 
 
 def _swap(draft: Path, path: Path, kept: str) -> Path | None:
-    """Give the draft the store's name, and what had it another one. The logs go first: they are not the draft's."""
+    """Give the draft the store's name, and the old files other names: logs first, because they are not the draft's."""
     aside = _free_name(path, kept)
     moved = linked = None
     for member in reversed(family(path)):
@@ -252,7 +253,7 @@ def _swap(draft: Path, path: Path, kept: str) -> Path | None:
             continue
         moved = name
         try:
-            os.link(member, name)  # so that the store's own name is never without a file
+            os.link(member, name)  # a link first, so that the store's name always has a file
             linked = name
         except OSError:
             member.rename(name)

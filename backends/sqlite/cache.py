@@ -1,7 +1,7 @@
-"""Snapshots and notes in an SQLite file: what may vanish, and is then rebuilt by the caller.
+"""Snapshots and notes in an SQLite file: data that may vanish, and that the caller then rebuilds.
 
-A damaged row here counts as vanished: it is passed over when read, and reported by `check` as damage of a cache. A
-table that SQLite cannot read is empty to whoever reads, and what cannot be written to it is not kept.
+A damaged row counts as vanished: reads skip the row, and `check` reports damage of a cache. A table that SQLite cannot
+read is empty to readers, and writes to such a table are dropped.
 """
 
 import sqlite3
@@ -26,23 +26,23 @@ _PIECE_BYTES = 8 * 1024 * 1024
 
 @never_raising
 def snapshot_digest(row: Sequence[int], note: bytes) -> bytes:
-    """The digest of a row in ``snapshots``: id, tier, first and last pack, bytes; then the note."""
+    """Return the digest of a row in ``snapshots``: id, tier, first and last pack, bytes; then the note."""
     return packing.digest(b"%d %d %d %d %d " % tuple(row), note)
 
 
 @never_raising
 def note_digest(name: str, number: int, data: bytes) -> bytes:
-    """The digest of a row in ``notes``."""
+    """Return the digest of a row in ``notes``."""
     return packing.digest(b"%b %d " % (name.encode(), number), data)
 
 
 def left_behind(table: str, location: object) -> str:
-    """Say of a table of caches that it cannot be read, and how a store without it is made."""
+    """Return the sentence that a table of caches cannot be read, and how to make a store without the table."""
     return f"the table {table} cannot be read; kbstore clone {location} NEW.db writes a whole copy without it"
 
 
 def unreadable(table: str, location: object) -> CorruptStore:
-    """Return the error of a call that cannot do without a table of caches."""
+    """Return the error of a call that needs a table of caches that cannot be read."""
     return CorruptStore(
         f"{location} has a damaged cache, the table {table}, which cannot be made anew in place; nothing is lost",
         hint=f"kbstore clone {location} NEW.db writes a whole copy without it; then: kbstore restore-backup NEW.db",
@@ -50,7 +50,7 @@ def unreadable(table: str, location: object) -> CorruptStore:
 
 
 def remove_snapshot(connection: sqlite3.Connection, ident: int) -> bool:
-    """Delete a snapshot and its packs inside a transaction; False where there is none."""
+    """Delete a snapshot and the packs of the snapshot inside a transaction; False if there is no such snapshot."""
     row = connection.execute("SELECT first_pack, last_pack FROM snapshots WHERE id=?", (ident,)).fetchone()
     if row is None:
         return False
@@ -61,7 +61,7 @@ def remove_snapshot(connection: sqlite3.Connection, ident: int) -> bool:
 
 
 class Caches:
-    """The snapshots and notes of one store."""
+    """The snapshots and notes of a store."""
 
     def __init__(self, connection: Connection, logs: Logs) -> None:
         self._connection = connection
@@ -70,12 +70,12 @@ class Caches:
     def put_snapshot(
         self, log: str, number: int, *, tier: int, note: bytes, chunks: Iterable[Chunk], requires: Mapping[int, bytes]
     ) -> bool:
-        """Cache chunks as a snapshot in one transaction; see `Backend.put_snapshot`."""
+        """Cache chunks as a snapshot, published in a single transaction, as `Backend.put_snapshot` does."""
         check_log(log)
         if not 1 <= tier < TRUTH:
             raise ValueError(f"a snapshot's tier is 1, 2 or 3, not {tier}")
         start = self._connection.use(partial(self._start_if_known, log=log, number=number))
-        try:  # before a large one is written in pieces
+        try:  # fail now, before a large snapshot is written in pieces
             self._connection.use(lambda c: c.execute("SELECT max(id) FROM snapshots").fetchone())
         except CorruptStore as error:
             raise unreadable("snapshots", self._connection.path) from error
@@ -104,7 +104,7 @@ class Caches:
             draft.discard()
 
     def _start_if_known(self, connection: sqlite3.Connection, log: str, number: int) -> int | None:
-        """What is added to a number to give a record's id; None if the log has no record of this number."""
+        """Return the offset from a record's number to the id; None if the log has no record of this number."""
         start = self._logs.start_of(connection, log)
         if start is None or not 1 <= number <= NUMBER_MASK:
             return None
@@ -112,7 +112,7 @@ class Caches:
         return None if known is None else start
 
     def snapshots(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log."""
+        """Return all snapshots of a log."""
         check_log(log)
 
         def select(connection: sqlite3.Connection) -> list[Any]:
@@ -136,7 +136,7 @@ class Caches:
         ]
 
     def drop_snapshots(self, log: str, numbers: Iterable[int]) -> int:
-        """Forget snapshots; see `Backend.drop_snapshots`."""
+        """Forget snapshots; return the number of snapshots dropped."""
         check_log(log)
 
         def drop(connection: sqlite3.Connection) -> int:
@@ -151,14 +151,14 @@ class Caches:
             return 0
 
     def put_note(self, name: str, number: int, data: bytes) -> None:
-        """Cache a small record; see `Backend.put_note`."""
+        """Cache a small record."""
         check_note(name)
         row = (name, number, note_digest(name, number, data), data)
         with suppress(CorruptStore):
             self._connection.write(lambda c: c.execute("INSERT OR REPLACE INTO notes VALUES(?,?,?,?)", row))
 
     def notes(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
-        """Cached records of a name, in batches."""
+        """Yield the cached records of a name, in batches."""
         check_note(name)
         high = (1 << 63) - 1 if last is None else last
         low = first
@@ -177,7 +177,7 @@ class Caches:
                 return
 
     def drop_notes(self, name: str) -> int:
-        """Forget all cached records of a name; returns how many there were."""
+        """Forget all cached records of a name; return the number of records dropped."""
         check_note(name)
         try:
             return self._connection.write(lambda c: c.execute("DELETE FROM notes WHERE name=?", (name,)).rowcount)
@@ -185,7 +185,7 @@ class Caches:
             raise unreadable("notes", self._connection.path) from error
 
     def note_names(self) -> list[str]:
-        """Names under which notes are cached, sorted."""
+        """Return the names under which notes are cached, sorted."""
         try:
             names = self._connection.use(
                 lambda c: c.execute("SELECT DISTINCT name FROM notes ORDER BY name").fetchall()
@@ -203,9 +203,9 @@ def _notes_between(connection: sqlite3.Connection, name: str, low: int, high: in
 
 
 class _Draft:
-    """The packs of a snapshot being written: a large one goes in pieces, so that other writers wait for none long.
+    """The packs of an unfinished snapshot, written in pieces if large, so that no other writer waits long.
 
-    What is written before the snapshot itself belongs to nobody yet; `collect` removes it if the writer dies.
+    Pieces written before the snapshot itself belong to no snapshot yet; `collect` removes them if the writer dies.
     """
 
     def __init__(self, connection: Connection, ident: int, tier: int) -> None:
@@ -214,12 +214,12 @@ class _Draft:
         self._tier = tier
         self._waiting: list[packs.Pack] = []
         self._waiting_bytes = 0
-        self._written: list[tuple[int, bytes]] = []  # id and digest, since the id of a removed pack is given again
+        self._written: list[tuple[int, bytes]] = []  # id and digest, because ids of removed packs are used again
         self._size_bytes = 0
         self.published = False
 
     def add(self, pack: packs.Pack) -> None:
-        """Take one more pack, and write what waits where that is much."""
+        """Take another pack, and write the waiting packs once they are large."""
         size = len(pack[0]) + len(pack[1])
         self._waiting.append(pack)
         self._waiting_bytes += size
@@ -229,14 +229,14 @@ class _Draft:
             self._waiting, self._waiting_bytes = [], 0
 
     def _write(self, connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
-        """Write the packs that wait, inside a transaction; returns their ids and digests."""
+        """Write the waiting packs, inside a transaction; return their ids and digests."""
         first, last = packs.insert_packs(connection, self._tier, self._ident, self._waiting)
         return connection.execute(
             "SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
         ).fetchall()
 
     def is_whole(self, connection: sqlite3.Connection) -> bool:
-        """False where somebody collected a part of it, or published another with packs between ours."""
+        """Return whether all pieces still exist: neither collected, nor removed by a writer of the same snapshot."""
         return all(
             connection.execute("SELECT 1 FROM packs WHERE id=? AND digest=?", written).fetchone()
             for written in self._written
@@ -249,13 +249,14 @@ class _Draft:
         between = connection.execute(
             "SELECT id, digest FROM packs WHERE id BETWEEN ? AND ? AND owner=?", (first, last, self._ident)
         ).fetchall()
-        for pack, _ in set(between) - set(written):  # of another writer of the same, which will find them gone
+        # Packs of another writer of the same snapshot, whose `is_whole` will notice.
+        for pack, _ in set(between) - set(written):
             packs.remove_packs(connection, pack, pack, self._ident)
         row = (self._ident, self._tier, first, last, self._size_bytes)
         connection.execute("INSERT INTO snapshots VALUES(?,?,?,?,?,?,?)", (*row, snapshot_digest(row, note), note))
 
     def discard(self) -> None:
-        """Remove the pieces of a snapshot that came to nothing."""
+        """Remove the pieces of a snapshot that was not published."""
         if self._written and not self.published:
             self._connection.write(self._remove)
 

@@ -1,7 +1,8 @@
-"""Checking every byte of a store: that each row is as written, stands where it was written, and lacks no companion.
+"""Checking every byte of a store: each row is as written, in the right place, and complete with all related rows.
 
-SQLite checks its pages, our digests check the rows, and the rules of `schema` check that nothing is missing. Each part
-reports and goes on, so that one fault does not hide another. Packs and what belongs to them stand in `check_packs`.
+SQLite checks pages, the digests check rows, and the rules of `schema` check that nothing is missing. Each part reports
+and goes on, so that a fault does not hide another fault. `check_packs` checks packs and everything that depends on
+packs.
 """
 
 import sqlite3
@@ -24,7 +25,7 @@ from kbstore.kit.errors import BackendError, CorruptStore, StoreNotFound, StoreU
 
 Part = Callable[[sqlite3.Connection], Iterator[Damage]]
 Row = Sequence[Any]
-"""Values as SQLite gave them: of any type, where a bit was flipped."""
+"""Values as SQLite returned them: of any type, if a bit was flipped."""
 
 CACHE_TIERS = (1, 2, 3)
 _CACHES = ("notes", "snapshots")
@@ -32,7 +33,7 @@ _ROWS = 256
 _FOREIGN_SHOWN = 8
 _WRITES = 65536
 _BEYOND = (1 << 63) - 1
-# What a value of the wrong type or length leads to, once a flipped bit has made it so.
+# Errors from a value whose type or length a flipped bit has changed.
 _NONSENSE = (BackendError, TypeError, ValueError, AttributeError, struct.error)
 
 
@@ -41,10 +42,10 @@ class Table(ABC):
 
     Attributes:
         name: The table.
-        query: Takes the id to go on after, the last id, and how many rows; the id comes first in a row.
-        cache: True where what it finds can be rebuilt.
-        tier_column: Which column tells that, instead, for each row.
-        headers: True where it holds the headers of records.
+        query: Takes the id to go on after, the last id, and the number of rows; the id is the first column.
+        cache: True if the rows can be rebuilt.
+        tier_column: The column with the tier, which decides for each row instead of `cache`.
+        headers: True if the table holds the headers of records.
     """
 
     name = ""
@@ -56,19 +57,19 @@ class Table(ABC):
 
     @abstractmethod
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str | Damage]:
-        """What is wrong with a row, each in one sentence; as `Damage` if it is about other records than `records`."""
+        """Yield the faults of a row, a sentence each; as `Damage` if the fault affects other records than `records`."""
 
     def is_cache(self, row: Row) -> bool:
-        """True where this row can be rebuilt; what has an unreadable tier counts as truth."""
+        """Return whether this row can be rebuilt; a row with an unreadable tier counts as truth."""
         return self.cache or (self.tier_column >= 0 and row[self.tier_column] in CACHE_TIERS)
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int] | None:  # noqa: ARG002
-        """Log, first and last number of the records that a row is about, if it is about any."""
+        """Return log, first and last number of the records that a row affects, or None."""
         return None
 
 
 def whole(owner: Connection, part: Part, table: str, *, cache: bool = False) -> list[Damage]:
-    """What a part finds in one reading transaction; `table` is what it reads."""
+    """Return the faults that a part finds in a single reading transaction; `table` is the table that the part reads."""
     found: list[Damage] = []
     try:
         owner.read(lambda connection: found.extend(part(connection)))
@@ -81,9 +82,9 @@ def whole(owner: Connection, part: Part, table: str, *, cache: bool = False) -> 
 
 
 def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
-    """What is wrong with a table, row by row; each step is a reading transaction of its own.
+    """Yield the faults of a table, row by row; each step is a separate reading transaction.
 
-    Rows that others add meanwhile are not waited for: the check ends with the rows that were there when it began.
+    The check ends with the rows that existed at the beginning: rows that others add meanwhile are not checked.
     """
     for after, last in _spans(owner, table):
         more = True
@@ -101,7 +102,7 @@ def in_steps(owner: Connection, table: Table) -> Iterator[Damage]:
 
 
 def _spans(owner: Connection, table: Table) -> list[tuple[int, int]]:
-    """The ids that a table holds now, one span a log: the id to go on after, and the last one."""
+    """Return the ids in a table now, a span for each log: the id to go on after, and the last id."""
 
     def select(connection: sqlite3.Connection) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = []
@@ -118,16 +119,16 @@ def _spans(owner: Connection, table: Table) -> list[tuple[int, int]]:
     try:
         return owner.read(select)
     except CorruptStore:
-        return [(-1, _BEYOND)]  # reading the rows comes upon the same place, and tells of it
+        return [(-1, _BEYOND)]  # reading the rows finds the same fault and reports it
 
 
 def _step(
     connection: sqlite3.Connection, *, table: Table, after: int, last: int, found: list[Damage]
 ) -> tuple[int, int]:
-    """Add what is wrong with the next rows of a table; returns the last of them, and how many there were."""
+    """Add the faults of the next rows of a table to `found`; return the last id and the number of rows."""
     rows = connection.execute(table.query, (after, last, table.rows)).fetchall()
     for row in rows:
-        if type(row[0]) is not int or row[0] <= after:  # a damaged tree gives rows again, without end
+        if type(row[0]) is not int or row[0] <= after:  # a damaged tree may return rows again, without end
             raise CorruptStore(f"row {row[0]} comes after row {after}")
         after = row[0]
         found.extend(_looked_at(connection, table, row))
@@ -151,8 +152,8 @@ def _looked_at(connection: sqlite3.Connection, table: Table, row: Row) -> list[D
 
 
 def damage_of_rows(owner: Connection, logs: Logs) -> Iterator[Damage]:
-    """The pages, the definitions, and the logs with their bodies as far as these have rows of their own."""
-    # In no transaction: it could not be ended after SQLite came upon a damaged page.
+    """Yield the damage of pages, definitions, and logs, with the bodies that have rows in ``bodies``."""
+    # Without a transaction, which could not be ended after SQLite found a damaged page.
     yield from owner.use(lambda connection: list(_pages(connection, owner.path)))
     yield from whole(owner, _definitions, "sqlite_schema")
     yield from in_steps(owner, _Records(logs))
@@ -161,7 +162,10 @@ def damage_of_rows(owner: Connection, logs: Logs) -> Iterator[Damage]:
 
 
 def _pages(connection: sqlite3.Connection, location: object) -> Iterator[Damage]:
-    """What SQLite says of its pages: of caches which table it is, and nothing of the free pages that follow from it."""
+    """Yield SQLite's findings about pages: for a cache only the name of the table.
+
+    Findings about free pages that only follow from a damaged cache are left out.
+    """
     said = _integrity(connection, "")
     if not said:
         return
@@ -173,7 +177,7 @@ def _pages(connection: sqlite3.Connection, location: object) -> Iterator[Damage]
 
 
 def _integrity(connection: sqlite3.Connection, table: str) -> list[str]:
-    """What SQLite says of a table, or of the whole file; nothing if it is sound."""
+    """Return SQLite's findings about a table, or about the whole file; an empty list if all is sound."""
     said: list[str] = []
     try:
         for (text,) in connection.execute(f"PRAGMA integrity_check({table})" if table else "PRAGMA integrity_check"):
@@ -199,7 +203,7 @@ def _definitions(connection: sqlite3.Connection) -> Iterator[Damage]:
 
 
 class _Records(Table):
-    """Each header against its digest, and the numbers of records, slots and logs."""
+    """Compares each header with the digest, and checks the numbers of records, slots and logs."""
 
     name = "records"
     headers = True
@@ -213,7 +217,7 @@ class _Records(Table):
         self._writes_end = -1
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str | Damage]:
-        """The row's digest, then its place after the row before."""
+        """Check the row's digest, then the place after the row before."""
         ident, log, slot, size, digest, header = row
         name = f"record {ident & NUMBER_MASK} of log {log.decode(errors='replace')}"
         before, slot_before, log_before = self._previous
@@ -246,14 +250,14 @@ class _Records(Table):
         return Damage(what, cache=False, records=(log, first, number - 1) if first < number else None)
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
-        """The record."""
+        """Return the record."""
         log, number = self._log_names.place_of(connection, row[0])
         return log, number, number
 
     def _write_id(self, connection: sqlite3.Connection, ident: int) -> bytes | None:
-        """The write id of a record; they are read for many records at once, since they are not in that order.
+        """Return the write id of a record. Many are read at once, because ``writes`` has another order.
 
-        All records that are looked at were there before the first step began, so their write ids were too.
+        All checked records existed before the first step began, so their write ids did too.
         """
         if ident > self._writes_end:
             self._writes_end = ident + _WRITES
@@ -276,7 +280,7 @@ def _writes(connection: sqlite3.Connection, logs: Logs) -> Iterator[Damage]:
 
 
 class _Bodies(Table):
-    """Each body that has a row of its own against its digest and its record."""
+    """Compares each body that has a row in ``bodies`` with the digest and with the record."""
 
     name = "bodies"
     query = (
@@ -288,7 +292,7 @@ class _Bodies(Table):
         self._logs = logs
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """The row's digest, then its size against what the record says."""
+        """Check the row's digest, then the size against the record."""
         ident, digest, body, size = row
         log, number = self._logs.place_of(connection, ident)
         if digest != body_digest(ident, body):
@@ -299,6 +303,6 @@ class _Bodies(Table):
             yield f"the body of record {number} of log {log} has {len(body)} bytes, not {size}"
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
-        """The record whose body it is."""
+        """Return the record of the body."""
         log, number = self._logs.place_of(connection, row[0])
         return log, number, number

@@ -1,4 +1,4 @@
-"""Checking packs and all that stands on them: bodies, chunks, their index, snapshots and notes."""
+"""Checking packs and all data that depends on packs: bodies, chunks, the index, snapshots and notes."""
 
 import hashlib
 import sqlite3
@@ -18,7 +18,7 @@ _PACKS = 8
 
 
 def damage_of_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
-    """Undo every pack, and look for what is missing or named by nobody."""
+    """Decompress every pack, and look for missing data and for data that nothing names."""
     yield from in_steps(owner, _BodyPacks(logs))
     yield from in_steps(owner, _MissingBodies(logs))
     yield from in_steps(owner, _Packs())
@@ -28,7 +28,7 @@ def damage_of_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
 
 
 class _BodyPacks(Table):
-    """Each pack of bodies: its digest, and each body's size against the record's."""
+    """Checks each pack of bodies: the digest, and each body's size against the record."""
 
     name = "body_packs"
     query = "SELECT id, first, base, digest, frame FROM body_packs WHERE id>? AND id<=? ORDER BY id LIMIT ?"
@@ -38,11 +38,11 @@ class _BodyPacks(Table):
         self._logs = logs
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """The row's digest, its bodies, and that it does not reach into the pack before."""
+        """Check the row's digest, the bodies, and that the pack does not overlap the pack before."""
         ident, first, base, digest, frame = row
         log, last = self._logs.place_of(connection, ident)
         name = f"the pack of bodies {first & NUMBER_MASK} to {last} of log {log}"
-        # Asked in the same transaction: a collection may have replaced the pack that the step before looked at.
+        # Queried again in this transaction: a collection may have replaced the pack that the previous step read.
         (end,) = connection.execute("SELECT max(id) FROM body_packs WHERE id<?", (ident,)).fetchone()
         if end is not None and first <= end:
             yield f"{name} overlaps the one before"
@@ -55,13 +55,13 @@ class _BodyPacks(Table):
             yield f"{name} does not hold what its records say"
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
-        """Those whose bodies it holds."""
+        """Return the records whose bodies the pack holds."""
         log, last = self._logs.place_of(connection, row[0])
         return log, row[1] & NUMBER_MASK, last
 
 
 class _MissingBodies(Table):
-    """Each record that has a body has it in one place."""
+    """Checks that each record with a body has the body in exactly one place."""
 
     name = "records"
     query = (
@@ -74,19 +74,19 @@ class _MissingBodies(Table):
         self._logs = logs
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """The query found it, so something is wrong."""
+        """Report the row: the query finds only faulty rows."""
         (ident,) = row
         log, number = self._logs.place_of(connection, ident)
         yield f"the body of record {number} of log {log} is missing, or is in two places"
 
     def records(self, connection: sqlite3.Connection, row: Row) -> tuple[str, int, int]:
-        """The record that lacks it."""
+        """Return the record without a body."""
         log, number = self._logs.place_of(connection, row[0])
         return log, number, number
 
 
 class _Packs(Table):
-    """Each pack of chunks: its digest, every chunk against its address, and its rows in the index."""
+    """Checks each pack of chunks: the digest, every chunk against the address, and the rows in the index."""
 
     name = "packs"
     query = "SELECT id, tier, owner, base, digest, directory, frame FROM packs WHERE id>? AND id<=? ORDER BY id LIMIT ?"
@@ -94,7 +94,7 @@ class _Packs(Table):
     tier_column = 1
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """The row's digest, then each chunk of it."""
+        """Check the row's digest, then each chunk of the pack."""
         ident, tier, owner, base, digest, directory, frame = row
         if digest != pack_digest(tier, owner, base, directory, frame):
             yield f"pack {ident} is not as it was written"
@@ -108,7 +108,7 @@ class _Packs(Table):
 
 
 def _index(connection: sqlite3.Connection) -> Iterator[Damage]:
-    """No row of the index names a pack that does not hold such a chunk; those that should be there were looked for."""
+    """Report rows of the index for chunks that a pack does not hold; `_Packs` looks for missing rows."""
     counts = dict(connection.execute("SELECT pack, count(*) FROM chunks GROUP BY pack"))
     for ident, tier, directory in connection.execute("SELECT id, tier, directory FROM packs"):
         wanted = len({prefix_of(address) for address in packing.addresses_in(directory)})
@@ -120,7 +120,7 @@ def _index(connection: sqlite3.Connection) -> Iterator[Damage]:
 
 
 class _Snapshots(Table):
-    """Each snapshot: its digest, and that its packs are there."""
+    """Checks each snapshot: the digest, and that all packs exist."""
 
     name = "snapshots"
     query = (
@@ -133,7 +133,7 @@ class _Snapshots(Table):
         self._logs = logs
 
     def look(self, connection: sqlite3.Connection, row: Row) -> Iterator[str]:
-        """The row's digest, then how much its packs hold."""
+        """Check the row's digest, then the size of the packs."""
         ident, tier, first, last, size, digest, note = row
         log, number = self._logs.place_of(connection, ident)
         if digest != snapshot_digest((ident, tier, first, last, size), note):

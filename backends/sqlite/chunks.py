@@ -1,8 +1,8 @@
 """Chunks in an SQLite file: packs of neighbours, found by the first bytes of an address.
 
-The index maps the first 8 bytes of an address to the packs that may hold it; the pack's directory, which has whole
-addresses, decides. So two chunks that share those bytes, by chance or by malice, are still told apart, and dropping one
-copy of a chunk leaves the others findable.
+The index maps the first 8 bytes of an address to the packs that may hold the chunk; the pack's directory, which has
+whole addresses, decides. So two chunks that share the 8 bytes, by chance or by malice, are never confused, and after a
+copy of a chunk is dropped, the other copies can still be found.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ class Place(NamedTuple):
 
 
 def prefix_of(address: bytes) -> int:
-    """The first 8 bytes of an address, as SQLite keeps integers."""
+    """Return the first 8 bytes of an address as a signed integer, the integer type of SQLite."""
     return int.from_bytes(address[:8], signed=True)
 
 
 def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
-    """The packs that these chunks fill as they are first written."""
+    """Yield the fresh packs for these chunks, as first written."""
     for group in packing.grouped(chunks, packing.FRESH_RAW_BYTES):
         raw = b"".join([chunk.data for chunk in group])
         yield packing.directory_of(group), packing.compress(raw, packing.HASTY_LEVEL)
@@ -63,7 +63,7 @@ def framed(chunks: Iterable[Chunk]) -> Iterator[Pack]:
 def insert_packs(
     connection: sqlite3.Connection, tier: int, owner: int, packs: Sequence[Pack], base: int | None = None
 ) -> tuple[int, int]:
-    """Write packs and their index inside a transaction; returns the first and last id."""
+    """Write packs and their index rows inside a transaction; return the first and last id."""
     (newest,) = connection.execute("SELECT ifnull(max(id), 0) FROM packs").fetchone()
     ident = newest
     for directory, frame in packs:
@@ -85,7 +85,7 @@ def insert_truth(connection: sqlite3.Connection, packs: Sequence[Pack]) -> None:
 
 
 def remove_packs(connection: sqlite3.Connection, first: int, last: int, owner: int) -> None:
-    """Delete the cached packs of a range that belong to `owner`, and what the index says of them; in a transaction."""
+    """Delete the cached packs of a range that belong to `owner`, and their index rows; inside a transaction."""
     rows = connection.execute(
         "SELECT id, directory FROM packs WHERE id BETWEEN ? AND ? AND owner=? AND tier<?", (first, last, owner, TRUTH)
     ).fetchall()
@@ -98,7 +98,7 @@ def remove_packs(connection: sqlite3.Connection, first: int, last: int, owner: i
 
 
 class Chunks:
-    """Reading chunks, and a small memory of packs that were undone."""
+    """Reads chunks, and keeps a few decompressed packs in memory."""
 
     def __init__(self, connection: Connection, logs: Logs) -> None:
         self._connection = connection
@@ -108,7 +108,7 @@ class Chunks:
         self._bases: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
 
     def get(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
-        """The chunks asked for and their neighbours; see `Backend.get_chunks`."""
+        """Yield the wanted chunks and their neighbours, as `Backend.get_chunks` does."""
         given: set[bytes] = set()
         asked = dict.fromkeys(map(check_address, addresses))
         waiting = (address for address in asked if address not in given)
@@ -121,13 +121,13 @@ class Chunks:
     def _batch(
         self, connection: sqlite3.Connection, batch: Sequence[bytes], given: set[bytes], *, in_order: bool
     ) -> tuple[list[Found], int]:
-        """Chunks for the first of these addresses, as much as one step may read, and how many addresses that serves.
+        """Return chunks for the first addresses, as much as a step may read, and the number of addresses served.
 
         Args:
             connection: In a reading transaction.
             batch: The addresses.
-            given: Addresses that the caller has; those that come are added.
-            in_order: See `get`.
+            given: Addresses that the caller already has; the addresses returned here are added.
+            in_order: As for `get`.
         """
         answer: list[Found] = []
         done, size = 0, 0
@@ -149,9 +149,9 @@ class Chunks:
         return answer, done
 
     def without_truth(self, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """Those chunks that are not kept as truth yet, each once, in order.
+        """Return the chunks that are not truth yet, each a single time, in order.
 
-        What is truth stays so, hence the answer may be used in a later transaction.
+        Truth stays truth, so the answer is still right in a later transaction.
         """
         new = {chunk.address: chunk for chunk in chunks}
         empty = self._connection.use(lambda c: c.execute("SELECT 1 FROM packs LIMIT 1").fetchone()) is None
@@ -162,7 +162,7 @@ class Chunks:
         return list(new.values())
 
     def _truth_among(self, connection: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
-        """Those of these chunks that are kept as truth."""
+        """Return the addresses among these that are stored as truth."""
         places = self._locate(connection, addresses)
         return [
             address
@@ -175,10 +175,10 @@ class Chunks:
 
     @staticmethod
     def _locate(connection: sqlite3.Connection, addresses: Sequence[bytes]) -> dict[int, list[Place]]:
-        """Packs that may hold these chunks, by prefix, best first."""
+        """Return the packs that may hold these chunks, by prefix, best first."""
         wanted = [prefix_of(address) for address in addresses]
         if len(wanted) < _BATCH:
-            wanted += [wanted[0]] * (_BATCH - len(wanted))  # one statement, prepared once, for every count
+            wanted += [wanted[0]] * (_BATCH - len(wanted))  # so that a single prepared statement serves all
         places: dict[int, list[Place]] = {}
         for prefix, *place in connection.execute(_LOCATE, wanted):
             places.setdefault(prefix, []).append(Place(*place))
@@ -192,7 +192,7 @@ class Chunks:
     def _first_sound(
         self, connection: sqlite3.Connection, address: bytes, places: Iterable[Place]
     ) -> tuple[Place, packing.ChunkPack] | None:
-        """The best pack that holds this chunk undamaged; None where no pack holds it at all."""
+        """Return the best pack that holds this chunk undamaged; None if no pack holds the chunk at all."""
         fault: CorruptStore | None = None
         for place in places:
             try:
@@ -211,7 +211,10 @@ class Chunks:
         return None
 
     def _following(self, connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
-        """The sound packs that were written right after one, by the same hand; a walk passes on, so none is kept."""
+        """Yield the sound packs that the same writer wrote right after a pack.
+
+        A walk passes each of these packs only once, so the packs are not kept in memory.
+        """
         for tier, owner, base, digest, directory, frame in connection.execute(
             "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id BETWEEN ? AND ?",
             (place.pack + 1, place.pack + _AHEAD),
@@ -222,7 +225,7 @@ class Chunks:
             yield packing.undo_chunks(directory, frame, self._base(connection, base))
 
     def _base(self, connection: sqlite3.Connection, base: int | None) -> bytes | None:
-        """As `base_bytes`, remembered, since many packs lean on one."""
+        """Return `base_bytes`, kept in memory, because many packs share a base."""
         if not base:
             return None
         row = connection.execute("SELECT digest FROM packs WHERE id=?", (base,)).fetchone()
@@ -237,10 +240,10 @@ class Chunks:
         return kept[1]
 
     def undo(self, connection: sqlite3.Connection, place: Place) -> packing.ChunkPack:
-        """The chunks of a pack, remembered for the next call.
+        """Decompress the chunks of a pack, and keep the pack in memory for the next call.
 
         Raises:
-            CorruptStore: It does not match its digest.
+            CorruptStore: The pack does not match the digest.
         """
         key = (place.pack, place.digest)
         if key in self._undone:

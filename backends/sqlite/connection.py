@@ -1,15 +1,16 @@
-"""One connection to the file, shared by the threads of a process, and the transactions on it.
+"""The connection of a process to the file, shared by all threads, and the transactions on the connection.
 
-Rules, each with the damage that it prevents:
+Rules, each with the damage that the rule prevents:
 
-1. Every use happens under one lock, and no lock or transaction outlives a call, so a slow reader never blocks a writer.
-   That holds also for a call that a signal's exception ends.
-2. A connection is never carried over a fork: two processes on one would corrupt the file (see `kbstore.kit.forks`).
-3. The file is looked at before each use: a deleted or replaced one is reported, not written into the void. A writer
-   looks once more when it has the write lock, since `restore-backup` replaces the file under that lock.
-4. After a failed COMMIT the connection is thrown away, since what it thinks and what the disk holds may differ. A
-   failed sync is never repeated: the kernel may report success the second time without having written. The next
-   connection first writes the log once more, so that nothing later leans on what was not synced.
+1. Every use happens under the same lock, and no lock or transaction outlives a call, so a slow reader never blocks a
+   writer. The rule holds also for a call that a signal's exception ends.
+2. A connection is never carried over a fork: two processes on the same connection would corrupt the file (see
+   `kbstore.kit.forks`).
+3. Each use first looks at the file: a deleted or replaced file is reported, so that no write is lost with the file. A
+   writer looks again under the write lock, because `restore-backup` replaces the file under that lock.
+4. After a failed COMMIT the connection is thrown away, because SQLite's memory and the disk may differ. A failed sync
+   is never repeated: the kernel may report success the second time without having written. The next connection first
+   writes the log once more, so that later writes never depend on unsynced bytes.
 """
 
 import os
@@ -38,14 +39,14 @@ _LOST = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Connection:
-    """A store's connection: opened when first used, opened again after a fork or a failure.
+    """A store's connection: opened at the first use, and again after a fork or a failure.
 
     Args:
         path: The file, as the user named it.
-        read_only: Open it for reading.
+        read_only: Open the file for reading.
 
     Attributes:
-        real: The file without symbolic links; SQLite keeps the log beside it.
+        real: The file without symbolic links; SQLite keeps the log beside this file.
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
@@ -71,25 +72,26 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether SQLite has the file open through this handle now."""
+        """True if SQLite has the file open through this handle now."""
         return self._connection is not None
 
     # ---- uses -----------------------------------------------------------------------------------------------------
 
     def use(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do work that needs no transaction: one statement, or several that may read different states."""
+        """Do work that needs no transaction: a single statement, or several that may read different states."""
         return self._run(work, "")
 
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do work whose statements all read one state of the store."""
+        """Do work whose statements all read the same state of the store."""
         return self._run(work, _READ)
 
     def write(self, work: Callable[[sqlite3.Connection], _T], *, write_id: str | None = None) -> _T:
         """Do work in a durable transaction, which is undone if the work raises.
 
         Args:
-            work: What to do.
-            write_id: Given if a failed COMMIT is to be reported as `OutcomeUnknown`, since repeating could land twice.
+            work: The work.
+            write_id: Given if a failed COMMIT is to be reported as `OutcomeUnknown`, because a repeated write could
+                land twice.
 
         Raises:
             ReadOnlyStore: The store was opened for reading.
@@ -101,16 +103,16 @@ class Connection:
     def _run(self, work: Callable[[sqlite3.Connection], _T], begin: str, write_id: str | None = None) -> _T:
         """Run work on the connection, within the transaction that `begin` begins, if any.
 
-        An exception of a signal handler may be raised after any call in here. It finds the lock in the interpreter's
-        hands and the transaction inside `try`, so neither is left behind; hence this is one function, with no context
-        manager of ours.
+        A signal handler may raise an exception after any call in here. At that moment the interpreter's ``with`` holds
+        the lock and the transaction is inside `try`, so both end properly. For this reason all is in a single function,
+        without a context manager written in Python.
         """
         with self.lock:
             connection = self.get(look=begin is not _WRITE)
             outer, self._busy = self._busy, True
             try:
                 if connection.in_transaction and not outer:
-                    connection.execute("ROLLBACK")  # a second signal ended the clearing up after the first
+                    connection.execute("ROLLBACK")  # a second signal interrupted the cleanup after the first
                 if begin is not _WRITE:
                     self._pulse.watch(connection)
                 else:
@@ -150,15 +152,15 @@ class Connection:
 
     def _commit(self, connection: sqlite3.Connection, write_id: str | None) -> None:
         try:
-            # A signal's handler may fork in the middle of this very call; then the transaction is the parent's. Nothing
-            # comes between the question and the commit: handlers run after calls only.
+            # A signal's handler may fork during this call; then the transaction belongs to the parent. No handler runs
+            # between this check and the commit: handlers run only after calls.
             if self._connection is not connection:
                 raise StoreUnavailable(self._strange or f"{self.path} was closed during a call", hint=_START_ANEW)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self.discard(doubtful=True)
-            # No room means that the frame which commits was not written whole: nothing is there. After any other
-            # failure it may be there, whole, and not yet on the disk.
+            # A full disk means that the commit frame was not written whole: nothing is committed. After any other
+            # failure the frame may be in the log, whole, but not yet synced to the disk.
             if write_id is not None and code_of(error) != sqlite3.SQLITE_FULL:
                 raise OutcomeUnknown(
                     f"writing to {self.path} failed at the last step: {error}", write_id=write_id
@@ -168,14 +170,14 @@ class Connection:
     # ---- opening --------------------------------------------------------------------------------------------------
 
     def get(self, *, look: bool = True) -> sqlite3.Connection:
-        """Return the connection, fit for use in this process; call it with the lock held.
+        """Return the connection, usable in this process; the caller holds the lock.
 
         Args:
-            look: Look whether the file is still in its place.
+            look: Look whether the file is still in place.
 
         Raises:
-            StoreUnavailable: The store was closed, or another file is in its place, or this process inherited the
-                connection from another one, or a signal's handler calls this in the middle of a statement.
+            StoreUnavailable: The store was closed, or another file is in the place, or this process inherited the
+                connection from another process, or a signal's handler calls this in the middle of a statement.
             StoreNotFound: The file was deleted.
         """
         if self._connection is None:
@@ -192,7 +194,7 @@ class Connection:
             return self._connection
         if self._reader is None or not self._reader.detached:
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
-        return self._open()  # SQLite was told that nothing changes, and something did
+        return self._open()  # SQLite assumes here that the file never changes, but it did
 
     def _identify(self) -> tuple[int, ...]:
         if self._reader is not None and self._reader.detached:
@@ -211,7 +213,7 @@ class Connection:
             self._schema = store_file.refuse_foreign_schema(connection, self.path, writes=True)
 
     def _look_again(self, connection: sqlite3.Connection) -> None:
-        """Make sure, under the write lock, that what is about to be written is what others will read."""
+        """Make sure, under the write lock, that other processes will read the data about to be written."""
         if self._identity != self._identify():
             raise StoreUnavailable(f"{self.path} was replaced by another file while it was open", hint="open it again")
         identity, size = store_file.look_at_log(self.real)
@@ -229,14 +231,15 @@ class Connection:
     def _is_cut_off(self, connection: sqlite3.Connection, size: int) -> bool:
         """Whether another program cut off the log, and with it commits: writing it back would mix two states.
 
-        Whoever wrote a whole log back may cut it off as well; then the file has the last write.
+        Writing such a log back would mix two states. A program that wrote the whole log back may also cut off the log;
+        then the file has the last write.
         """
         if size >= self._log_bytes or self._log != store_file.look_at_log(self.real).identity:
             return False
         reads = not connection.in_transaction
         try:
             if reads:
-                connection.execute("BEGIN")  # while this reads, nobody writes the log back beyond it, nor cuts it off
+                connection.execute("BEGIN")  # stops others from writing the log back further or cutting it off
             (number,) = connection.execute("PRAGMA user_version").fetchone()
             return not holds_write(self.real, store_file.log_of(self.real), number)
         except sqlite3.Error as error:
@@ -271,11 +274,11 @@ class Connection:
             connection.close()
             self._identity = ()
             raise StoreUnavailable(f"{self.path} was replaced while it was being opened", hint="open it again")
-        self._connection = connection  # last: an exception before this leaves a handle that opens again
+        self._connection = connection  # assigned last: after an exception above, the next use opens again
         return connection
 
     def _settle(self, connection: sqlite3.Connection) -> None:
-        """Write the log once more, so that nothing written behind it leans on what a failed sync left unwritten."""
+        """Write the log once more, so that later writes do not depend on bytes that a failed sync left unwritten."""
         try:
             connection.execute(_WRITE)  # nobody else appends meanwhile
             store_file.rewrite_log(self.real)
@@ -322,19 +325,19 @@ class Connection:
         """Throw the connection away after a failure; the next use opens another.
 
         Args:
-            doubtful: What was last written may be in the log and not on the disk.
+            doubtful: The last write may be in the log but not on the disk.
         """
         with self.lock:
             self._doubtful |= doubtful
             try:
                 self._let_go()
             except sqlite3.Error:
-                self._connection = self._reader = None  # the file failed already, and that is what is reported
+                self._connection = self._reader = None  # the caller reports the earlier failure
 
     def close(self) -> None:
-        """Close for good. What the log holds is written back, so that the file alone is whole from here on.
+        """Close for good. The log is first written back, if nobody is in the way, so that the file alone is whole.
 
-        The last to close also removes the log.
+        The last connection to close also removes the log.
         """
         with self.lock:
             self._closed = True
@@ -345,7 +348,7 @@ class Connection:
                 raise translated(error, str(self.path)) from error
 
     def _is_in_place(self) -> bool:
-        """Whether the file that is open here is the one that has the name, in this process."""
+        """Return whether the file at the path is still the file that is open here, in this process."""
         try:
             return self._pid == os.getpid() and self._identity == self._identify()
         except StoreNotFound:
@@ -358,21 +361,21 @@ class Connection:
     # ---- forks ----------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> bool:
-        """Close the connection, unless this thread is in the middle of a use; see `kbstore.kit.forks.Parting`."""
+        """Close the connection, unless this thread is in the middle of a use (see `kbstore.kit.forks.Parting`)."""
         if self._busy:
             return False
         self._let_go()
         return True
 
     def after_fork(self, *, parted: bool) -> None:
-        """Start afresh in a child; see `kbstore.kit.forks.Parting`."""
+        """Start afresh in a child process (see `kbstore.kit.forks.Parting`)."""
         self.lock = threading.RLock()
         self._busy = False
         if not parted:
             self._strand()
 
     def _strand(self) -> None:
-        """Give up a connection that was inherited over a fork: it can be neither used nor closed in this process."""
+        """Give up a connection inherited over a fork: this process can neither use nor close such a connection."""
         leak((self._connection, self._reader))
         self._connection = self._reader = None
         self._strange = (

@@ -1,6 +1,7 @@
-"""The digest of each kind of row: over its place as well as its bytes, so that a row that was moved is found too.
+"""The digests of rows: over the place as well as the bytes, so that a moved row is found too.
 
-Eight bytes of a SHA-256: enough to find damage; the ids of events and addresses of chunks prove the rest.
+A digest is eight bytes of a SHA-256: enough to find damage; the ids of events and the addresses of chunks prove the
+rest.
 """
 
 import functools
@@ -14,11 +15,11 @@ from kbstore.kit.errors import CorruptStore
 
 _P = ParamSpec("_P")
 _EQUALS_NONE = cast(bytes, "not a digest")
-"""No column equals it, whoever wrote it: texts come as bytes."""
+"""A value that equals no column, whoever wrote the column: texts come as bytes."""
 
 
 def never_raising(function: Callable[_P, bytes]) -> Callable[_P, bytes]:
-    """Any type and number may stand in a column: then the answer is a digest that equals none."""
+    """Wrap a digest function: for a column of a wrong type or number, return a digest that equals no column."""
 
     @functools.wraps(function)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
@@ -32,24 +33,27 @@ def never_raising(function: Callable[_P, bytes]) -> Callable[_P, bytes]:
 
 @never_raising
 def record_digest(ident: int, log: bytes, slot: int, size: int, write_id: bytes, header: bytes) -> bytes:
-    """The digest of a row in ``records`` with its row in ``writes``: ``b`` and a blob, ``t`` and a text, or nothing."""
+    """Return the digest of a row in ``records`` with the row in ``writes``.
+
+    The write id is ``b`` and a blob, ``t`` and a text, or empty.
+    """
     return packing.digest(b"%d %b %d %d %b\n" % (ident, log, slot, size, write_id), header)
 
 
 @never_raising
 def body_digest(ident: int, body: bytes) -> bytes:
-    """The digest of a row in ``bodies``."""
+    """Return the digest of a row in ``bodies``."""
     return packing.digest(b"%d " % ident, body)
 
 
 @never_raising
 def body_pack_digest(ident: int, first: int, base: int, frame: bytes) -> bytes:
-    """The digest of a row in ``body_packs``."""
+    """Return the digest of a row in ``body_packs``."""
     return packing.digest(b"%d %d %d " % (ident, first, base), frame)
 
 
 def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None:
-    """The raw bytes that a pack leans on, or None; a base leans on nothing.
+    """Return the raw bytes of a pack's base, or None; a base has no base.
 
     Raises:
         CorruptStore: The base is gone or damaged.
@@ -69,5 +73,5 @@ def base_bytes(connection: sqlite3.Connection, base: int | None) -> bytes | None
 
 @never_raising
 def pack_digest(tier: int, owner: int, base: int | None, directory: bytes, frame: bytes) -> bytes:
-    """The digest of a row in ``packs``."""
+    """Return the digest of a row in ``packs``."""
     return packing.digest(b"%d %d %d " % (tier, owner, -1 if base is None else base), directory, frame)

@@ -1,4 +1,4 @@
-"""What SQLite's error codes mean for a caller: each becomes the error kind that asks for the same reaction."""
+"""Translation of SQLite's error codes: each becomes the error kind that asks the caller for the same reaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,29 +18,29 @@ _CLOSED_DOOR = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUT
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 1 (SQLITE_ERROR) where the error comes from Python's side."""
+    """Return SQLite's primary result code; 1 (SQLITE_ERROR) if the error comes from Python's side."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
 
 
 def is_io(error: sqlite3.Error) -> bool:
-    """True where the operating system failed to read, write or sync."""
+    """Return whether the operating system failed to read, write or sync."""
     return code_of(error) == sqlite3.SQLITE_IOERR
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """True where there was no room on the disk, be it for the file or for the shared memory beside it."""
+    """Return whether the disk had no space, for the file or for the shared memory beside the file."""
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code_of(error) == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 Fault = sqlite3.Error | UnicodeDecodeError
-"""What SQLite raises; it quotes names from the file in its messages, and a damaged one need not be text."""
+"""The errors that SQLite raises. A message quotes names from the file, and a damaged name need not be text."""
 
 FAULTS = (sqlite3.Error, UnicodeDecodeError)
 
 
 def translated(error: Fault, location: str) -> BackendError:
-    """The error to raise instead, which says where and what to do."""
+    """Return the error to raise instead, with the place and the next step."""
     if isinstance(error, UnicodeDecodeError):
         return CorruptStore(f"{location} is damaged: a name in it is not text", hint=RESTORE_HINT)
     code = code_of(error)
@@ -73,13 +73,13 @@ def translated(error: Fault, location: str) -> BackendError:
         return StoreUnavailable(f"the disk failed under {location}: {said}", hint="check the disk, then try again")
     if code in (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_TOOBIG):
         return StoreUnavailable(f"too large for {location}: {said}", hint="write it in smaller pieces")
-    # A trigger refused, or a table is not as it was made: not what this program wrote.
+    # A trigger refused, or a table is not as kbstore made it.
     return CorruptStore(f"{location} is not as it was written: {said}", hint=RESTORE_HINT)
 
 
 @contextmanager
 def translating(location: str) -> Iterator[None]:
-    """Errors of SQLite inside leave as errors of ours."""
+    """Turn errors of SQLite inside the block into errors of kbstore."""
     try:
         yield
     except FAULTS as error:

@@ -1,9 +1,9 @@
-"""Collecting garbage: drop the snapshots that nobody keeps, pack what is cold, give the room back.
+"""Collecting garbage: drop the snapshots that nobody keeps, pack cold data, and free space.
 
-First a plan, which reads directories and counts rows, then the work, in many transactions, each of which leaves the
-store whole: one a snapshot, one a pack. So a kill at any moment leaves what a smaller collection would have left, and
-writers wait for one step at most. Only caches are removed; truth is rewritten in tighter packs, and never before these
-were undone again and compared.
+First comes a plan, which reads directories and counts rows; then the work, in many transactions: a transaction for each
+snapshot and for each pack. Each leaves the store whole. So a kill at any moment leaves the result of a smaller
+collection, and writers wait for a single step at most. Only caches are removed; truth is rewritten in tighter packs,
+and the old packs go only after the new packs were decompressed and compared.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ from kbstore.kit.folders import remove_left_folders
 
 _SMALL_BYTES = 64 * 1024 * 1024
 _WORTHWHILE = 0.05
-"""Rewriting a large file costs its size; a smaller share of free pages than this is left for new rows."""
+"""Rewriting a large file costs as much as the file's size; a smaller share of free pages is left for new rows."""
 
 _UNCLAIMED = (
     "SELECT p.id, p.owner, length(p.directory) + length(p.frame) FROM packs p WHERE p.tier<? AND NOT EXISTS "
@@ -41,10 +41,10 @@ class _Plan(NamedTuple):
 
 
 def collect_garbage(owner: Connection, logs: Logs, keep: Mapping[str, Iterable[int]], *, dry_run: bool) -> Collection:
-    """See `Backend.collect`.
+    """Collect garbage, as `Backend.collect` does.
 
     Raises:
-        CorruptStore: Truth is damaged; nothing that could still help was removed.
+        CorruptStore: Truth is damaged. The damaged truth and the snapshots in `keep` are left as they are.
     """
     before = store_file.total_bytes(owner.real)
     plan = owner.read(partial(_plan, logs=logs, keep=keep, location=owner.path))
@@ -80,13 +80,13 @@ def _plan(connection: sqlite3.Connection, *, logs: Logs, keep: Mapping[str, Iter
         if (start := logs.start_of(connection, log)) is not None
         for number in numbers
     }
-    # Newest first: what builds on another goes before it, so a kill in between leaves none that lacks its ground.
+    # Newest first: a snapshot goes before the snapshots it requires, so a kill never leaves a requirement missing.
     try:
         rows = [row[:2] for row in connection.execute("SELECT id, bytes, note FROM snapshots ORDER BY id DESC")]
     except sqlite3.DatabaseError as error:
         if code_of(error) != sqlite3.SQLITE_CORRUPT:
             raise
-        raise unreadable("snapshots", location) from error  # what nobody listed as worth keeping is not superfluous
+        raise unreadable("snapshots", location) from error  # without the table nobody knows which packs may go
     return _Plan(
         [(ident, size) for ident, size in rows if ident not in kept],
         connection.execute(_UNCLAIMED, (TRUTH,)).fetchall(),
@@ -96,12 +96,12 @@ def _plan(connection: sqlite3.Connection, *, logs: Logs, keep: Mapping[str, Iter
 
 
 def give_back(owner: Connection, *, changed: bool) -> None:
-    """Make the file as small as its content, where that is worth the rewriting and nobody else is busy."""
+    """Make the file as small as the content, if worth the rewriting and nobody else is busy."""
     try:
         store_file.sync_names(owner.real)  # VACUUM writes into the log too
         owner.use(partial(_shrink, changed=changed))
     finally:
-        # What was remembered of the old pages is of no use; a large store's reader would keep it all.
+        # SQLite's cache of the old pages is useless now, and would keep much memory after a large store.
         owner.use(lambda connection: connection.execute("PRAGMA shrink_memory"))
 
 
@@ -113,13 +113,13 @@ def _shrink(connection: sqlite3.Connection, *, changed: bool) -> None:
     connection.execute("PRAGMA busy_timeout=1000")
     try:
         if (changed and small) or free > _WORTHWHILE * pages:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)  # it attaches the file that it writes
+            connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)  # VACUUM attaches the file that it writes
             connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:
         if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise
-        # Others are at work: the free pages serve them, and the next collection tries again.
+        # Others are at work and can use the free pages; the next collection tries again.
     finally:
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute(store_file.patience())

@@ -1,6 +1,6 @@
-"""Lets a signal through while SQLite works on one statement, as Ctrl-C during a check of all pages.
+"""Signals during a long SQLite statement, such as Ctrl-C during a check of all pages.
 
-Python runs the handlers of signals between its own instructions, of which there are none inside of a statement. SQLite
+Python runs signal handlers only between Python instructions, and a statement contains no Python instructions. So SQLite
 calls a progress handler every so many steps, and an exception that a signal's handler raises there ends the statement.
 """
 
@@ -12,7 +12,7 @@ _STEPS = 200_000
 
 
 class Pulse:
-    """Looks out for signals in the statements of one connection at a time."""
+    """Looks for signals in the statements of a single connection at a time."""
 
     def __init__(self) -> None:
         self._raised: list[BaseException] = []
@@ -22,30 +22,30 @@ class Pulse:
 
     @property
     def beating(self) -> bool:
-        """True within a signal's handler that runs in the middle of a statement: the connection may not be used."""
+        """True within a signal's handler in the middle of a statement: the connection may not be used."""
         return bool(self._beats.gi_running)  # type: ignore[attr-defined]  # Generator has no name for it
 
     def watch(self, connection: sqlite3.Connection) -> None:
-        """Begin to look out for signals in statements of this connection."""
+        """Begin to look for signals in statements of this connection."""
         if self._watched != id(connection):
             connection.set_progress_handler(self._beats.__next__, _STEPS)
             self._watched = id(connection)
 
     def rest(self, connection: sqlite3.Connection) -> None:
-        """Look out no longer."""
+        """Stop looking for signals."""
         if self._watched:
             connection.set_progress_handler(None, _STEPS)
             self._watched = 0
 
     def take(self) -> BaseException:
-        """Return the exception that ended a statement, once."""
+        """Return and forget the exception that ended a statement."""
         return self._raised.pop() if self._raised else KeyboardInterrupt()
 
 
 def _beats(raised: list[BaseException]) -> Generator[bool, None, None]:
-    """Give, at each beat, whether the statement is to end.
+    """Yield, at each beat, whether the statement is to end.
 
-    A function would run the handler before its first instruction, outside of any `try`; a generator goes on inside.
+    A function would run the handler before the first instruction, outside of any `try`; a generator goes on inside.
     """
     end = False
     while True:

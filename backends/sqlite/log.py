@@ -1,6 +1,6 @@
-"""The logs in an SQLite file: appending a slot, reading headers, and finding bodies wherever they stand.
+"""The logs in an SQLite file: appending a slot, reading headers, and finding bodies in rows and packs.
 
-`append` is the hot path: one transaction that looks at the newest row and adds one to each of three tables.
+`append` is the hot path: a single transaction that looks at the newest row and adds rows to three tables.
 """
 
 import itertools
@@ -29,7 +29,7 @@ StorePacks = Callable[[sqlite3.Connection, Sequence[tuple[bytes, bytes]]], None]
 
 
 def stored_write_id(write_id: str) -> str | bytes:
-    """A write id as it is stored: hexadecimal ones, the usual kind, in half the room."""
+    """Return a write id as stored: a hexadecimal id, the usual kind, takes half the space."""
     try:
         raw = bytes.fromhex(write_id)
     except ValueError:
@@ -38,7 +38,7 @@ def stored_write_id(write_id: str) -> str | bytes:
 
 
 class Logs:
-    """All logs of one store."""
+    """All logs of a store."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class Logs:
         packs: Sequence[tuple[bytes, bytes]],
         store_packs: StorePacks,
     ) -> None:
-        """Create a slot with its records and packs of truth; see `Backend.append`."""
+        """Create a slot with the records and packs of truth, as `Backend.append` does."""
         if not records:
             raise ValueError("a slot holds at least one record")
         stored_id = stored_write_id(check_write_id(write_id))
@@ -94,7 +94,7 @@ class Logs:
         self._connection.write(insert, write_id=write_id)
 
     def tail(self, log: str) -> Tail:
-        """The newest slot and record; one seek."""
+        """Return the newest slot and record, with a single seek."""
         check_log(log)
 
         def look(connection: sqlite3.Connection) -> Tail:
@@ -107,24 +107,24 @@ class Logs:
         return self._connection.use(look)
 
     def names(self) -> list[str]:
-        """Names of all logs, sorted."""
+        """Return the names of all logs, sorted."""
         self._connection.use(lambda connection: self._ordinal(connection, ""))
         return sorted(filter(is_log, self._ordinals))
 
     def start_of(self, connection: sqlite3.Connection, log: str) -> int | None:
-        """What is added to a record's number to give its id; None where the log holds nothing."""
+        """Return the offset from a record's number to the record's id; None if the log holds nothing."""
         ordinal = self._ordinal(connection, log)
         return None if ordinal is None else ordinal << ORDINAL_SHIFT
 
     def place_of(self, connection: sqlite3.Connection, ident: int) -> tuple[str, int]:
-        """Log and number of the record with this id."""
+        """Return log and number of the record with this id."""
         self._ordinal(connection, "")
         ordinal = ident >> ORDINAL_SHIFT
         name = next((name for name, found in self._ordinals.items() if found == ordinal), "")
         return name, ident & NUMBER_MASK
 
     def read(self, log: str, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
-        """Headers in batches, each its own statement, so that nothing is held between items."""
+        """Yield headers in batches, a statement for each batch, so that no lock is held between items."""
         low, high = max(first, 1), NUMBER_MASK if last is None else min(last, NUMBER_MASK)
         size = _FIRST_BATCH
         order = "DESC" if newest_first else "ASC"
@@ -155,14 +155,14 @@ class Logs:
             size = min(2 * size, _LARGEST_BATCH)
 
     def bodies(self, log: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies in batches, in the order asked."""
+        """Yield bodies in batches, in the order asked."""
         check_log(log)
         remaining = iter(numbers)
         while batch := list(itertools.islice(remaining, _BODY_BATCH)):
             yield from self._connection.read(partial(self._batch, log=log, numbers=batch))
 
     def find_write(self, log: str, write_id: str) -> tuple[int, int] | None:
-        """First and last record of the slot that was written with this id; one seek, and one over the slot."""
+        """Return the first and last record of the slot written with this id; a seek, and another over the slot."""
         check_log(log)
 
         def find(connection: sqlite3.Connection) -> tuple[int, int] | None:
@@ -187,7 +187,7 @@ class Logs:
         return self._connection.read(find)
 
     def intact(self, log: str, number: int) -> bool:
-        """Whether a header matches its digest, which covers its write id: all of these are looked at for it."""
+        """Return whether a header matches the digest. The digest covers the write id, so all write ids are searched."""
         check_log(log)
 
         def prove(connection: sqlite3.Connection) -> bool:
@@ -207,7 +207,7 @@ class Logs:
         return self._connection.read(prove)
 
     def _ordinal(self, connection: sqlite3.Connection, log: str) -> int | None:
-        """Which log this is, in order of creation; logs are never removed, so what is known stays true."""
+        """Return a log's position in the order of creation; logs are never removed, so known positions stay true."""
         ordinals = self._ordinals
         while log not in ordinals:
             row = connection.execute(  # its first record, or if that is lost, the first that is there
@@ -223,14 +223,14 @@ class Logs:
 
     @staticmethod
     def _newest(connection: sqlite3.Connection, start: int) -> tuple[int, int]:
-        """Id and slot of the newest record of a log; (start, 0) where there is none."""
+        """Return id and slot of the newest record of a log; (start, 0) if there is no record."""
         row: tuple[int, int] | None = connection.execute(
             "SELECT id, slot FROM records WHERE id<=? ORDER BY id DESC LIMIT 1", (start + NUMBER_MASK,)
         ).fetchone()
         return row if row is not None and row[0] > start else (start, 0)
 
     def _batch(self, connection: sqlite3.Connection, log: str, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
-        """Bodies of a few records: from their own rows, then from packs, then known to be empty."""
+        """Return the bodies of a few records: first from rows, then from packs, else known to be empty."""
         start = self.start_of(connection, log)
         if start is None:
             raise CorruptStore(f"log {log} holds no record {numbers[0]}", hint="run: kbstore verify")
@@ -259,7 +259,7 @@ class Logs:
         return [(number, found[start + number]) for number in numbers]
 
     def _elsewhere(self, connection: sqlite3.Connection, log: str, ident: int) -> bytes:
-        """A body that has no row of its own."""
+        """Return a body that has no row in ``bodies``."""
         pack = connection.execute(
             "SELECT id, first, base, digest FROM body_packs WHERE id>=? ORDER BY id LIMIT 1", (ident,)
         ).fetchone()
@@ -279,7 +279,7 @@ class Logs:
     def _unpacked(
         self, connection: sqlite3.Connection, log: str, ident: int, first: int, base: int, digest: bytes
     ) -> dict[int, bytes]:
-        """All bodies of a pack; the last few packs are remembered, since neighbours are read together."""
+        """Return all bodies of a pack. The last few packs are kept in memory, because neighbours are read together."""
         key = (ident, digest)
         if key in self._packs:
             self._packs.move_to_end(key)
@@ -295,7 +295,7 @@ class Logs:
 
 
 def _text(header: bytes) -> str | bytes:
-    """A header as text, so that any SQLite tool reads it; as it is where it is not text."""
+    """Return a header as text, for any SQLite tool to read, or unchanged if the header is not text."""
     try:
         return header.decode()
     except UnicodeDecodeError:

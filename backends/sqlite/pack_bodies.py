@@ -1,8 +1,8 @@
-"""Packing bodies: many small rows become one compressed frame, in a transaction that proves it before it deletes.
+"""Packing bodies: many small rows become a compressed frame, in a transaction that deletes only after a proof.
 
-Each step is a job of at most 256 KiB: read and compress without any lock, undo the frame and compare, then in one
-transaction make sure that nobody did the same meanwhile, write the pack and delete what it replaces. A kill at any
-moment leaves every body readable, once.
+Each step is a job of at most 256 KiB: read and compress without any lock, decompress the frame and compare, then in a
+single transaction make sure that nobody did the same meanwhile, write the pack and delete the replaced rows. A kill at
+any moment leaves every body readable, in exactly one place.
 """
 
 import sqlite3
@@ -20,14 +20,14 @@ from kbstore.kit.errors import CorruptStore
 
 _ROWS = 256
 _GAIN = 0.95
-"""A base is worth undoing on every read where it makes the frame this much smaller."""
+"""A base costs decompression at every read, so the frame must shrink at least to this share."""
 
 
 class _Job(NamedTuple):
-    """Bodies that make one pack.
+    """Bodies that make a pack.
 
     Attributes:
-        fresh: Ids of those that have rows of their own.
+        fresh: Ids of the bodies that have rows in ``bodies``.
         replaced: Id and digest of the short pack whose bodies come first, if any.
     """
 
@@ -37,17 +37,17 @@ class _Job(NamedTuple):
 
 
 def count_fresh(connection: sqlite3.Connection) -> int:
-    """How many bodies stand in rows of their own."""
+    """Return the number of bodies in rows of ``bodies``."""
     (count,) = connection.execute("SELECT count(*) FROM bodies").fetchone()
     return int(count)
 
 
 def pack_bodies(owner: Connection, base: int | None) -> tuple[int, CorruptStore | None]:
-    """Pack all bodies; returns how many were moved, and the first damage, with which the packing of its log ends.
+    """Pack all bodies; return the number moved, and the first damage. Damage ends the packing of a log.
 
     Args:
         owner: The store's connection.
-        base: A pack of truth to lean on where that makes frames smaller.
+        base: A pack of truth to use as base if frames get smaller.
     """
     moved, ordinal = 0, 0
     damage: CorruptStore | None = None
@@ -56,7 +56,7 @@ def pack_bodies(owner: Connection, base: int | None) -> tuple[int, CorruptStore 
             found = owner.read(partial(_look, start=ordinal << ORDINAL_SHIFT, base=base))
         except CorruptStore as fault:
             if isinstance(fault.__cause__, sqlite3.Error):
-                raise  # a page is damaged, so nobody knows which logs there are
+                raise  # a page is damaged, so the list of logs is unknown
             damage, found = damage or fault, (None, None)
         if found is None:
             return moved, damage
@@ -68,14 +68,14 @@ def pack_bodies(owner: Connection, base: int | None) -> tuple[int, CorruptStore 
 
 
 def _look(connection: sqlite3.Connection, *, start: int, base: int | None) -> tuple[_Job | None, bytes | None] | None:
-    """The next job of the log that begins at `start`, and the bytes of the base; None if there is no such log."""
+    """Return the next job of the log that begins at `start`, and the base's bytes; None if there is no such log."""
     if not connection.execute("SELECT 1 FROM records WHERE id=?", (start + 1,)).fetchone():
         return None
     return _next_job(connection, start), base_bytes(connection, base)
 
 
 def _next_job(connection: sqlite3.Connection, start: int) -> _Job | None:
-    """The next bodies of a log to pack: those after its last pack, and that pack's own where it is short."""
+    """Return the next bodies of a log to pack: the bodies after the last pack, and the last pack's bodies if few."""
     last = connection.execute(
         "SELECT id, first, base, digest, frame FROM body_packs WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
         (start, start + NUMBER_MASK),
@@ -94,7 +94,7 @@ def _next_job(connection: sqlite3.Connection, start: int) -> _Job | None:
 
 
 def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list[tuple[int, bytes]]:
-    """Bodies from rows of their own, as many as fill a frame, and at least one where there is one."""
+    """Return bodies from rows, as many as fill a frame, and at least the first if there is any."""
     found: list[tuple[int, bytes]] = []
     size = 0
     while True:
@@ -104,7 +104,7 @@ def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list
         for ident, digest, body in rows:
             if digest != body_digest(ident, body):
                 if found:
-                    return found  # the next job begins with it
+                    return found  # the next job begins with the damaged body, and raises
                 raise CorruptStore(f"the body of record {ident & NUMBER_MASK} is damaged", hint="run: kbstore verify")
             size += len(body)
             if found and size > packing.COLD_RAW_BYTES:
@@ -116,7 +116,7 @@ def _fresh_bodies(connection: sqlite3.Connection, after: int, last: int) -> list
 
 
 def _carry_out(owner: Connection, job: _Job, base: int | None, base_raw: bytes | None) -> int:
-    """Write the pack of a job and delete what it replaces; 0 where another collector was there first."""
+    """Write the pack of a job and delete the replaced rows; 0 if another collector was faster."""
     raw = packing.body_frame(job.bodies)
     frame, leaning = packing.compress(raw, packing.COLD_LEVEL), 0
     if base is not None and base_raw is not None:

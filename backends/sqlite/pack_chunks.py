@@ -1,10 +1,10 @@
-"""Repacking chunks of truth: fresh packs, many and small, become few and cold, where versions lean on one base.
+"""Repacking chunks of truth: many small fresh packs become few cold packs, in which versions share a base.
 
-What is repacked: every pack as first written, and cold ones that are short and that nothing leans on, so that often
-collecting leaves no crumbs. Chunks keep their order, which is the order in which they are read, and lean on the
-store's first pack where that helps. But long texts that resemble each other (`kbstore.backends.families`) stand
-together, and later ones lean on the first pack of their family, so that an edit costs the edit. The work is cut into
-windows, each moved in one transaction.
+Fresh packs are repacked, and also short cold packs that are not the base of another pack, so that frequent collections
+leave no crumbs. Chunks keep the order of writing, which is the order of reading, and have the store's first pack as
+base if this saves space. But long texts with a resemblance (`kbstore.backends.families`) are packed together, and later
+texts have the first pack of the family as base, so that an edit costs only the edit. The work is cut into windows, each
+moved in a single transaction.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _GAIN = 0.9
 
 
 class _Source(NamedTuple):
-    """A pack of truth, by what its directory tells."""
+    """A pack of truth, as described by the directory."""
 
     ident: int
     base: int | None
@@ -39,7 +39,7 @@ class _Source(NamedTuple):
 
 
 class _Cold(NamedTuple):
-    """A pack to write: its chunks, and where they lean: a pack's id, or minus one more than an index among the new."""
+    """A pack to write: directory, frame and base. The base is a pack's id, or -1 minus an index of a new pack."""
 
     directory: bytes
     frame: bytes
@@ -47,7 +47,7 @@ class _Cold(NamedTuple):
 
 
 def eligible(connection: sqlite3.Connection) -> list[_Source]:
-    """Packs worth repacking, oldest first; none where nothing is fresh."""
+    """Return the packs worth repacking, oldest first; an empty list if no pack is fresh."""
     sources = _sources(connection)
     leaned_on = _bases(connection)
     found = [
@@ -59,16 +59,16 @@ def eligible(connection: sqlite3.Connection) -> list[_Source]:
 
 
 def first_base(connection: sqlite3.Connection) -> int | None:
-    """The oldest cold pack that leans on nothing: what bodies may lean on, since patches resemble what they patch."""
+    """Return the oldest cold pack without a base, as a base for bodies: patches resemble the texts that they change."""
     row = connection.execute("SELECT min(id) FROM packs WHERE tier=? AND base=0", (TRUTH,)).fetchone()
     return row[0] if row else None
 
 
 def repack(owner: Connection) -> int:
-    """Repack what is eligible; returns how many chunks were moved.
+    """Repack all eligible packs; return the number of chunks moved.
 
     Raises:
-        CorruptStore: A pack is damaged; it and what follows it are left as they are.
+        CorruptStore: A pack is damaged; this pack and the packs after it are left as they are.
     """
     sources = owner.read(eligible)
     bases = _Bases(owner, sources)
@@ -76,7 +76,7 @@ def repack(owner: Connection) -> int:
     for window in _windows(sources):
         chunks = owner.read(partial(_read, sources=window))
         if chunks is None:
-            break  # another collector is at it
+            break  # another collector is working
         cold = list(_cold_packs(chunks, bases))
         moved += _replace(owner, window, cold, bases)
     return moved
@@ -112,7 +112,7 @@ def _windows(sources: Sequence[_Source]) -> Iterator[list[_Source]]:
 
 
 def _read(connection: sqlite3.Connection, sources: Sequence[_Source]) -> list[Chunk] | None:
-    """All chunks of these packs, each once and each checked; None where a pack is gone."""
+    """Return all chunks of these packs, without duplicates and each checked; None if a pack is gone."""
     found: dict[bytes, Chunk] = {}
     for source in sources:
         pack = _undo(connection, source.ident)
@@ -138,7 +138,7 @@ def _undo(connection: sqlite3.Connection, ident: int) -> packing.ChunkPack | Non
 
 
 class _Bases:
-    """What new packs may lean on: of a family of long texts its newest own pack, of all else the store's first pack."""
+    """The bases for new packs: for a family of long texts the family's newest base, else the store's first pack."""
 
     def __init__(self, owner: Connection, leaving: Sequence[_Source]) -> None:
         self._owner = owner
@@ -158,18 +158,18 @@ class _Bases:
         self._first = owner.read(learn)
 
     def learn(self, marks: Iterable[int], base: int, raw: bytes) -> None:
-        """From now on texts with one of these marks may lean on this new pack."""
+        """Let texts with any of these marks have this new pack as base from now on."""
         self._known.update(dict.fromkeys(marks, base))
         self._raw[base] = raw
         if self._first is None:
             self._first = base
 
     def knows(self, marks: Iterable[int]) -> bool:
-        """Whether a pack holds a text with one of these marks."""
+        """Return whether a base holds a text with any of these marks."""
         return any(mark in self._known for mark in marks)
 
     def base_of(self, marks: Iterable[int] | None) -> tuple[int, bytes] | None:
-        """The pack that texts with these marks may lean on, or (without marks) all others, and its raw bytes."""
+        """Return id and bytes of the base for texts with these marks, or (without marks) for all other chunks."""
         if marks is None:
             base = self._first
         else:
@@ -183,19 +183,19 @@ class _Bases:
         return self._last
 
     def settle(self, first: int) -> None:
-        """Bases that were new, and known by minus one more than their index, now have ids from `first` on."""
+        """Replace the provisional numbers of new bases (-1 minus an index) by the ids given from `first` on."""
         self._known = {mark: resolved(base, first) for mark, base in self._known.items()}
         self._first = None if self._first is None else resolved(self._first, first)
         self._raw.clear()
 
 
 def resolved(base: int, first: int) -> int:
-    """The id of a base, where new packs got ids from `first` on."""
+    """Return the id of a base, if new packs got ids from `first` on."""
     return first - base - 1 if base < 0 else base
 
 
 def _cold_packs(chunks: Sequence[Chunk], bases: _Bases) -> Iterator[_Cold]:
-    """The packs that these chunks make: families of long texts last, since what comes before may be their base."""
+    """Yield the packs for these chunks: families of long texts last, because an earlier pack may be their base."""
     families = _families(chunks, bases)
     apart = {chunk.address for _, texts in families for chunk in texts}
     ordinary = [chunk for chunk in chunks if chunk.address not in apart]
@@ -217,14 +217,15 @@ def _cold_packs(chunks: Sequence[Chunk], bases: _Bases) -> Iterator[_Cold]:
 
 
 def _marks(chunks: Iterable[Chunk]) -> set[int]:
-    """The marks of the long texts among these."""
+    """Return the marks of the long texts among these chunks."""
     return {mark for chunk in chunks if len(chunk.data) >= _LONG_BYTES for mark in sketch(chunk.data)}
 
 
 def _families(chunks: Sequence[Chunk], bases: _Bases) -> list[tuple[frozenset[int], list[Chunk]]]:
-    """Long texts that resemble each other or a base, those and their members in order of appearance, with their marks.
+    """Return the families of long texts that resemble each other or a base, with marks, in order of appearance.
 
-    A text that resembles none stays with its neighbours: it is read with them, and compresses no better alone.
+    A text that resembles no other stays with the neighbours: all are read together, and alone the text compresses no
+    better.
     """
     families: list[tuple[set[int], list[Chunk]]] = []
     known: dict[int, int] = {}
@@ -243,7 +244,7 @@ def _families(chunks: Sequence[Chunk], bases: _Bases) -> list[tuple[frozenset[in
 
 
 def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold], bases: _Bases) -> int:
-    """Put cold packs in the place of others, in one transaction; 0 where another collector was there first."""
+    """Replace packs by cold packs, in a single transaction; 0 if another collector was faster."""
 
     def replace(connection: sqlite3.Connection) -> int:
         (newest,) = connection.execute("SELECT max(id) FROM packs").fetchone()
@@ -278,7 +279,7 @@ def _replace(owner: Connection, sources: Sequence[_Source], cold: Sequence[_Cold
 
 
 def _prove(connection: sqlite3.Connection, ident: int, directory: bytes) -> None:
-    """Undo a pack as it was just written and hash every chunk of it, before what it replaces is deleted."""
+    """Decompress a pack just written and hash every chunk, before the replaced packs are deleted."""
     pack = _undo(connection, ident)
     if pack is None or pack.addresses != packing.addresses_in(directory):
         raise CorruptStore(f"pack {ident} is not what was written", hint="report this, nothing was changed")

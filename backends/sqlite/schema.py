@@ -1,19 +1,21 @@
-"""The tables of a store in an SQLite file, and the triggers that keep what is truth.
+"""The tables of a store in an SQLite file, and the triggers that protect truth.
 
 Invariants, each checked by `check`:
 
-1. ``records.id`` is ``log's ordinal << 32 | number``: both dense, so the newest record of a log is one seek away, and
-   the first log (ordinal 0) has its numbers as ids. A row is never changed, replaced or deleted: triggers see to it,
-   also for ``INSERT OR REPLACE`` (which fires no delete trigger, hence the one before insert).
-2. A record with ``size > 0`` has its body in ``bodies`` or in the one pack of bodies that spans its id. A body leaves
-   ``bodies`` only while a pack spans it, and a pack of bodies only while a longer one does.
-3. A chunk of a pack has a row in ``chunks`` under the first 8 bytes of its address; several packs may hold it. Packs of
-   tier 4 are truth and leave only in a transaction that says so (a row in ``notes`` named ``=moved``).
-4. Packs of tiers 1 to 3 belong to the snapshot ``owner`` (the id of its record), whose range of pack ids spans them,
-   and leave with it. Those in no range are of a snapshot that was never finished, and may go.
+1. ``records.id`` is ``log's ordinal << 32 | number``: both dense, so the newest record of a log is found with a single
+   seek, and the first log (ordinal 0) has the numbers as ids. A row is never changed, replaced or deleted: triggers
+   refuse, also for ``INSERT OR REPLACE`` (which fires no delete trigger, hence the trigger before insert).
+2. A record with ``size > 0`` has a body in ``bodies`` or in the single pack of bodies that spans the id. A body leaves
+   ``bodies`` only while a pack spans the id, and a pack of bodies leaves only while a longer pack spans the same ids.
+3. A chunk of a pack has a row in ``chunks`` under the first 8 bytes of the address; several packs may hold the chunk.
+   Packs of tier 4 are truth and leave only in a transaction that says so (a row in ``notes`` named ``=moved``).
+4. Packs of tiers 1 to 3 belong to the snapshot ``owner`` (the id of the snapshot's record). The snapshot's range of
+   pack ids spans these packs, and they leave with the snapshot. A pack outside such a range belongs to an unfinished
+   snapshot and may be removed.
 
-``base`` of a pack is NULL as first written, 0 once packed cold, else the pack whose bytes are its dictionary.
-Few tables, since each costs a page or more of a small store. Nothing newer than SQLite 3.34 is used.
+``base`` of a pack is NULL as first written, 0 once packed cold without a base, else the id of the pack whose bytes are
+the dictionary. There are few tables, because each costs a page or more of a small store. All features exist in SQLite
+3.34.
 """
 
 import re
@@ -24,13 +26,13 @@ FORMAT = 1
 """Number of the format, the last byte of the application id."""
 
 APPLICATION_ID = 0x6B627300 | FORMAT
-"""``kbs`` and the format: marks the file as ours, for ``file`` and for us."""
+"""``kbs`` and the format: marks the file as a store, for the tool ``file`` and for kbstore."""
 
 PAGE_BYTES = 2048
 ORDINAL_SHIFT = 32
 NUMBER_MASK = (1 << ORDINAL_SHIFT) - 1
 MOVED = "=moved"
-"""Name of the note that permits a pack of truth, by its id, to leave; no caller can write a note of that name."""
+"""Name of the note that permits a pack of truth, by id, to leave; no caller can write a note of that name."""
 
 _TABLES = """
 CREATE TABLE records(id INTEGER PRIMARY KEY, log TEXT, number INTEGER AS (id & 4294967295), slot INTEGER,
@@ -85,7 +87,7 @@ _GUARDS = (
 
 
 def statements() -> list[str]:
-    """Everything that makes an empty store, in order."""
+    """Return all statements that make an empty store, in order."""
     tables = [statement.strip() for statement in _TABLES.split(";") if statement.strip()]
     triggers = [
         f"CREATE TRIGGER {table}_{event.lower()} BEFORE {event} ON {table}"
@@ -111,12 +113,13 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 class Found(NamedTuple):
-    """What stands in a database's schema that kbstore did not write.
+    """The differences between a database's schema and the schema that kbstore writes.
 
     Attributes:
-        refused: Kind and name of what may run when the tables are used, or is not the table that it has the name of.
-        missing: Names of ours that are not there.
-        foreign: Names of tables and indexes that run nothing: those of other tools, and SQLite's own statistics.
+        refused: Kind and name of each object that may run something when the tables are used, or that differs from
+            kbstore's object of the same name.
+        missing: Names of kbstore's own objects that are not there.
+        foreign: Names of tables and indexes that run nothing: from other tools, and SQLite's own statistics.
     """
 
     refused: list[tuple[str, str]]
@@ -125,9 +128,9 @@ class Found(NamedTuple):
 
 
 def survey(connection: sqlite3.Connection) -> Found:
-    """Compare the schema with ours, in one query that runs nothing of it.
+    """Compare the schema with kbstore's own schema, in a single query that runs nothing of the file's schema.
 
-    A file may come from anywhere, and SQLite runs what its schema says: a view in the place of a table at every read, a
+    A file may come from anywhere, and SQLite runs the code in a schema: a view in the place of a table at every read, a
     trigger or the expression of an index at every commit.
     """
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
@@ -149,9 +152,9 @@ def survey(connection: sqlite3.Connection) -> Found:
 
 
 def _runs_nothing(kind: str, name: str, table: str, sql: object) -> bool:
-    """Whether a table or index that is not ours is idle while ours are used.
+    """Return whether a foreign table or index does nothing while kbstore's tables are used.
 
-    SQLite itself writes the first words of a definition in this form, whatever its author wrote.
+    SQLite itself writes the first words of a definition in this form, whatever the author wrote.
     """
     text = _text(sql)
     if kind == "table":
@@ -161,7 +164,7 @@ def _runs_nothing(kind: str, name: str, table: str, sql: object) -> bool:
     if sql is None:
         return name.startswith("sqlite_autoindex_") and table not in _NAMES
     if table in _NAMES:
-        return _PLAIN_INDEX.fullmatch(text) is not None  # it is kept with every commit
+        return _PLAIN_INDEX.fullmatch(text) is not None  # SQLite updates this index at every commit
     return text.startswith(("CREATE INDEX ", "CREATE UNIQUE INDEX "))
 
 
@@ -180,10 +183,10 @@ def _row(statement: str) -> tuple[bytes, bytes, bytes, bytes]:
 _ROWS = [_row(statement) for statement in statements()]
 _NAMES = {row[1].decode(): row[0].decode() for row in _ROWS}
 NAMES = frozenset(_NAMES)
-"""Names of all that kbstore makes."""
+"""Names of all tables and triggers that kbstore makes."""
 _COLUMN = r"(\"?\w+\"?( COLLATE (BINARY|NOCASE|RTRIM))?( ASC| DESC)?)"
 _PLAIN_INDEX = re.compile(
     rf"CREATE INDEX \"?\w+\"?\s+ON\s+\"?\w+\"?\s*\(\s*{_COLUMN}(\s*,\s*{_COLUMN})*\s*\)\s*", re.IGNORECASE
 )
 TABLES = frozenset(name for name, kind in _NAMES.items() if kind == "table")
-"""Names of the tables, without which nothing can be read."""
+"""Names of the tables; without all of them nothing can be read."""

@@ -1,7 +1,7 @@
-"""Tells a folder on which SQLite cannot keep processes apart: a network share without locks or shared memory.
+"""Detects folders without locks or shared memory, such as network shares, on which SQLite is not safe.
 
-SQLite reports missing locks as "locked by another process" and missing shared memory as a failed disk. Without either a
-store is not safe: a rollback journal needs the same locks, and an exclusive mode has nothing to be exclusive with.
+SQLite reports missing locks as "locked by another process" and missing shared memory as a failed disk. Without both a
+store is not safe: a rollback journal needs the same locks, and an exclusive mode cannot exclude anybody.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMLOCK}
 
 
 def log_lost(location: str) -> StoreUnavailable:
-    """The error for a log that was deleted, or cut off, under those who have it open."""
+    """Return the error for a log that was deleted, or cut off, while programs have the log open."""
     if os.path.lexists(f"{location}-wal"):
         # If it was deleted, the next who opened the store made an empty one.
         return StoreUnavailable(
@@ -34,12 +34,12 @@ def log_lost(location: str) -> StoreUnavailable:
 
 
 def is_cut_off(error: sqlite3.Error) -> bool:
-    """True if SQLite read beyond the end of the log; a file of data that is too short reads as zeros."""
+    """Return whether SQLite read beyond the end of the log; a data file that is too short reads as zeros instead."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def unshared(location: str, error: sqlite3.Error) -> StoreUnavailable | None:
-    """Return the error to raise instead of SQLite's if what surrounds a store is to blame, else None."""
+    """Return the error to raise instead of SQLite's error if the store's surroundings are the cause, else None."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if is_cut_off(error):
         return log_lost(location)
@@ -56,7 +56,7 @@ def unshared(location: str, error: sqlite3.Error) -> StoreUnavailable | None:
 
 
 def locks_work(folder: Path) -> bool:
-    """Tell whether files in a folder can be locked; True if that cannot be tried."""
+    """Return whether files in a folder can be locked; True if locking cannot be tried."""
     try:
         import fcntl
     except ImportError:

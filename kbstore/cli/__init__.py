@@ -1,4 +1,4 @@
-"""The command line: a thin skin over the store, and the only part that looks at terminal, environment and home."""
+"""The command line: a thin layer over the store, and the only part that reads terminal, environment and home."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ _INTERRUPTED = 130
 def main() -> NoReturn:
     """Run the command line of this process.
 
-    Ctrl-C while the modules are being loaded ends the process without a word: nothing was begun.
+    Ctrl-C while the modules are being loaded ends the process silently: nothing was begun.
     """
     waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if waits:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from kbstore.cli.main import run
 
-    globals()["main"] = main  # the module of that name took the place of this function when it was loaded
+    globals()["main"] = main  # loading the module of this name replaced this function
     if waits:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run())

@@ -1,4 +1,4 @@
-"""Who commits: the option, KBSTORE_AUTHOR, the configuration, git's user, else user@host."""
+"""The author of a commit: the option, KBSTORE_AUTHOR, the configuration, git's user, else user@host."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,18 @@ from kbstore.history.change import default_author
 
 
 def author_of(option: str | None, configured: str, folder: Path) -> str:
-    """The author of what is committed now.
+    """Return the author for a commit made now.
 
     Args:
-        option: What ``--author`` said.
-        configured: What ``.kbstore/config.json`` says.
-        folder: Where to ask git from.
+        option: The value of ``--author``.
+        configured: The author in ``.kbstore/config.json``.
+        folder: The folder for asking git for the user.
     """
     return option or os.environ.get("KBSTORE_AUTHOR") or configured or _git_user(folder) or default_author()
 
 
 def _git_user(folder: Path) -> str:
-    """``Name <address>`` as git has it there; empty where there is no git, or it knows nobody."""
+    """Return ``Name <address>`` from git's settings in a folder; empty without git or without a user."""
     import subprocess
 
     command = ["git", "config", "--null", "--get-regexp", r"^user\.(name|email)$"]

@@ -3,14 +3,14 @@
 ====  =================================================================================================================
 code  meaning
 ====  =================================================================================================================
-0     done (also where whoever read the output had enough of it and closed the pipe)
+0     done (also if the reader of the output closed the pipe early)
 1     there are differences; only with ``--exit-code``
 2     the command line was not understood
 3     the store, a file or a revision could not be used; nothing was changed (a copy keeps its first part)
 10    there is no store here
 11    conflict: others changed the same places
-12    it is not known whether a write landed; the same command again does not land it twice
-13    a write landed, but not all of the rest was done, as the file that was not written; the same command again goes on
+12    unknown whether a write landed; running the same command again does not land the write twice
+13    a write landed, but a later step failed, such as writing the file; the same command again does the rest
 130   interrupted
 ====  =================================================================================================================
 """
@@ -40,7 +40,7 @@ UNKNOWN = 12
 LANDED = 13
 INTERRUPTED = 130
 
-# What to do on the command line, where the error speaks of calls in Python.
+# The next step on the command line, for errors whose own hint names a call in Python.
 _UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
 _READ_ONLY_HINT = "check the permissions of the file and of its folder; reading works meanwhile"
 _OPENING = "open it"
@@ -50,7 +50,7 @@ _SHOWN_COLUMNS = 2_000
 
 
 def code_of(fault: BaseException, *, landed: bool = False) -> int:
-    """The exit code that tells a script what happened; `landed` if the command had done something that stays."""
+    """Return the exit code for an error; `landed` if the command had already done something permanent."""
     if isinstance(fault, click.UsageError):
         return USAGE
     if isinstance(fault, StoreNotFound):
@@ -65,9 +65,9 @@ def code_of(fault: BaseException, *, landed: bool = False) -> int:
 
 
 def report(fault: BaseException, session: Session) -> int:
-    """Say on stderr what happened and what can be done about it; returns the exit code.
+    """Print on stderr what happened and the next step; return the exit code.
 
-    With --json the places of a conflict are printed on stdout, a JSON object each.
+    With --json the places of a conflict are printed on stdout, a JSON object for each place.
     """
     code = code_of(fault, landed=bool(session.landed))
     for line in _lines(fault, session, code):
@@ -144,7 +144,7 @@ def _text(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    """A message, harmless; lines, and a line, that nobody reads to the end are cut."""
+    """Return a message made harmless; very long lines, and more lines than a person reads, are cut."""
     lines = text.split("\n", _SHOWN_LINES)
     shown = [visible(line) for line in lines[:_SHOWN_LINES]]
     if len(text) > _SHOWN_COLUMNS:

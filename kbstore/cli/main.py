@@ -1,7 +1,7 @@
-"""Runs one command: finds it, runs it, and turns whatever happens into an exit code.
+"""Run a command: find the command, run it, and turn every outcome into an exit code.
 
-A command's module is imported when the command is used, so that a short one stays short. Other packages add commands
-by the entry-point group ``kbstore.commands``; those are looked for only where no built-in command has the name.
+A command's module is imported when the command is used, so that a short command stays fast. Other packages add
+commands by the entry-point group ``kbstore.commands``, which is searched only if no built-in command has the name.
 """
 
 import os
@@ -52,18 +52,18 @@ COMMANDS = {
 ENTRY_POINTS = "kbstore.commands"
 PROGRAM = "kbstore"
 COMPLETION = "_KBSTORE_COMPLETE"
-"""Set by the scripts that `kbstore completion` prints, while a shell asks what could come next."""
+"""Set by the scripts of `kbstore completion`, while a shell asks for possible next words."""
 
 
 class Commands(click.Group):
-    """The commands, each loaded when it is asked for."""
+    """The commands, each loaded when needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Built-in commands in reading order, then those of other packages."""
+        """Return built-in commands in reading order, then the commands of other packages."""
         return [*COMMANDS, *(point.name for point in _added() if point.name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, or None."""
+        """Return the command with this name, or None."""
         if cmd_name in COMMANDS:
             module = import_module(f"kbstore.cli.commands.{COMMANDS[cmd_name]}")
             known: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
@@ -77,7 +77,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is none of this one."""
+        """Resolve as click does; if the command does not exist, name the nearest command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as fault:
@@ -99,7 +99,7 @@ def _added() -> list[Any]:
 @click.version_option(__version__, "--version", prog_name="kbstore", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    """The history of a JSON knowledge base.
+    """Keep the history of a JSON knowledge base.
 
     \b
     Example:
@@ -114,11 +114,11 @@ with_shared_options(commands)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (by default this process's); returns its exit code."""
+    """Run a command line (by default that of this process); return the exit code."""
     _prepare_streams()
     session = Session()
     try:
-        # Not `commands.main()`: for a closed pipe that ends with 1, which here means that there are differences.
+        # Not `commands.main()`: after a closed pipe its exit code is 1, and 1 means differences here.
         if wanted := os.environ.get(COMPLETION):
             from click.shell_completion import shell_complete
 
@@ -143,7 +143,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started this process
+        if stream is None:  # closed by the process that started this process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -160,5 +160,5 @@ def _flushed(code: int, session: Session) -> int:
 
 
 def _drop_output() -> None:
-    """Whoever read had enough. Nothing more may be written, not even by Python on its way out."""
+    """Send all further output to the null device: the reader closed the pipe, and Python writes again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command is declared."""
+"""Options shared by several commands, and the decorator for declaring a command."""
 
 import os
 from collections.abc import Callable
@@ -33,11 +33,11 @@ def _go_to(_: click.Context, __: click.Parameter, folders: tuple[str, ...]) -> N
 
 def _allow_insecure(_: click.Context, __: click.Parameter, value: bool) -> None:
     if value:
-        os.environ[INSECURE] = "*"  # for what this process starts as well
+        os.environ[INSECURE] = "*"  # in the environment: processes started by this process see it too
 
 
 def _shared() -> list[click.Parameter]:
-    """The options that every command takes, before or after its name."""
+    """Return the options of every command, accepted before or after the command's name."""
     return [
         click.Option(
             ["-C", "folder"],
@@ -77,22 +77,22 @@ def _shared() -> list[click.Parameter]:
             is_flag=True,
             expose_value=False,
             callback=_allow_insecure,
-            help=f"Speak to servers without TLS, where their URL says http: (or set {INSECURE}).",
+            help=f"Speak to servers without TLS if the URL says http: (or set {INSECURE}).",
         ),
     ]
 
 
 def with_shared_options(command: _Command) -> _Command:
-    """The command, with the shared options behind its own."""
+    """Return the command, with the shared options after its own options."""
     command.params.extend(_shared())
     return command
 
 
 class _Helpful(click.Command):
-    """A command whose errors of usage all know it, so that the hint leads to its own help."""
+    """A command; all usage errors carry it, so that the hint leads to the help of the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; click's parser says of some errors only which option is meant."""
+        """Parse the arguments; click's parser names for some errors only the option, not the command."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as fault:
@@ -110,7 +110,7 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
 
 def complete_revision(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
-    """What a shell offers where a revision is wanted: tags, branches and the newest versions."""
+    """Return the revisions for a shell to offer: tags, branches and the newest versions."""
     try:
         with ctx.ensure_object(Session).read() as store:
             known = ["HEAD", *store.tags(), *store.branches(), *(v.name for v in store.log(limit=_OFFERED_VERSIONS))]
@@ -126,14 +126,14 @@ def _someone(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 
 
 def _labels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Each label once."""
+    """Return each label once."""
     if not all(value.strip() for value in values):
         raise click.BadParameter("a label cannot be empty", ctx, param)
     return tuple(dict.fromkeys(values))
 
 
 def _for_programs(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    """Let the session know it too: a conflict is then printed for programs as well."""
+    """Note ``--json`` in the session, so that a conflict is also printed as JSON."""
     ctx.ensure_object(Session).as_json = value
     return value
 
@@ -143,29 +143,29 @@ def _note_lossy(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 as_json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=_for_programs, help="Print JSON, one object a line."
+    "--json", "as_json", is_flag=True, callback=_for_programs, help="Print JSON, one object per line."
 )
-author_option = click.option("--author", metavar="NAME", callback=_someone, help="Who did it (or set KBSTORE_AUTHOR).")
+author_option = click.option("--author", metavar="NAME", callback=_someone, help="The author (or set KBSTORE_AUTHOR).")
 accept_future_option = click.option(
-    "--accept-future", is_flag=True, help="Take versions that are dated more than a day ahead of this clock."
+    "--accept-future", is_flag=True, help="Accept versions dated more than a day ahead of this clock."
 )
 tags_option = click.option(
-    "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label of the version; may be repeated."
+    "--tag", "tags", metavar="LABEL", multiple=True, callback=_labels, help="A label for the version; may be repeated."
 )
 lossy_option = click.option(
     "--lossy",
     is_flag=True,
     expose_value=False,
     callback=_note_lossy,
-    help="Round decimals with more digits than a double, and name them.",
+    help="Round decimals with more digits than a double, with a warning.",
 )
-message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="Why, in a few words.")
+message_option = click.option("-m", "--message", metavar="TEXT", required=True, help="The reason, in a few words.")
 base_option = click.option(
     "--base", metavar="REV", shell_complete=complete_revision, help="The version that the change was made from."
 )
 no_rebase_option = click.option(
-    "--no-rebase", is_flag=True, help="Refuse where others committed since, instead of putting both together."
+    "--no-rebase", is_flag=True, help="Refuse if others committed meanwhile, instead of merging."
 )
 write_id_option = click.option(
-    "--write-id", metavar="ID", help="Identifies this write: with the same ID it does not land twice."
+    "--write-id", metavar="ID", help="Identify this write: a write with the same ID lands only once."
 )

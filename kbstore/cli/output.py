@@ -1,6 +1,6 @@
-"""What reaches the terminal: text without surprises, colour where it is wanted, a pager, progress.
+"""Output to the terminal: harmless text, colour if wanted, a pager, progress.
 
-Text of users is escaped by `visible` (or, inside JSON, `visible_json`) first; what comes here is printed.
+Text from users is first escaped by `visible` (or, inside JSON, `visible_json`); the functions here print text as given.
 """
 
 import os
@@ -16,7 +16,7 @@ import orjson
 from kbstore.kit.escape import visible, visible_json
 
 SCHEMA_VERSION = 1
-"""Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
+"""Part of every printed JSON object; raised if a member is removed or changes its meaning."""
 
 _PROGRESS_AFTER_S = 1.0
 _PROGRESS_EVERY_S = 0.1
@@ -25,7 +25,7 @@ _BRIEF_LINES = 3
 
 
 def wants_color() -> bool:
-    """Whether to colour: never with NO_COLOR, always with FORCE_COLOR, else on a terminal that can."""
+    """Return True to colour the output: never with NO_COLOR, always with FORCE_COLOR, else on a capable terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -34,17 +34,17 @@ def wants_color() -> bool:
 
 
 def width() -> int:
-    """Columns to write in."""
+    """Return the number of columns to write in."""
     return max(40, min(shutil.get_terminal_size((100, 24)).columns, 160))
 
 
 def on_terminal() -> bool:
-    """Whether a person reads the output, and not a program or a file."""
+    """Return True if a person reads the output, not a program or a file."""
     return sys.stdout.isatty()
 
 
 def brief(text: str) -> str:
-    """Return user text as a part of a line, harmless; on a terminal it is cut where it would fill the screen."""
+    """Return user text for use inside a line, made harmless; on a terminal, very long text is cut."""
     shown = visible(text)
     if len(shown) <= _BRIEF_LINES * width() or not on_terminal():
         return shown
@@ -54,35 +54,35 @@ def brief(text: str) -> str:
 
 
 def paint(text: str, code: str, color: bool) -> str:
-    """Text in a colour (an SGR code such as ``33``), or as it is."""
+    """Return text in a colour (an SGR code such as ``33``), or unchanged."""
     return f"\x1b[{code}m{text}\x1b[0m" if color and text else text
 
 
 def say(text: str = "") -> None:
-    """Print one line on stdout."""
+    """Print a line on stdout."""
     sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:
-    """Print one line on stderr, beside the output proper."""
+    """Print a line on stderr, beside the real output."""
     sys.stderr.write(text + "\n")
 
 
 def warn(sentences: Iterable[str]) -> None:
-    """Print each of these on stderr, as what a person should look at although the command did what it was told."""
+    """Print each sentence on stderr as a warning: the command succeeded, but a person should look."""
     for sentence in sentences:
         note(f"warning: {sentence}")
 
 
 def page(lines: Iterable[str]) -> None:
-    """Print lines, through the user's pager where stdout is a terminal."""
+    """Print lines, through the user's pager if stdout is a terminal."""
     if not on_terminal() or os.environ.get("TERM") == "dumb":
         for line in lines:
             sys.stdout.write(line + "\n")
         return
     import click
 
-    # Leave at once where all fits the screen, pass colours, keep the screen: as git does.
+    # As git does: leave at once if all fits the screen, pass colours, keep the screen.
     less = os.environ.setdefault("LESS", "FRX")
     if "R" not in less.upper():
         os.environ["LESS"] = f"{less} -R"
@@ -90,7 +90,7 @@ def page(lines: Iterable[str]) -> None:
 
 
 def _joined(lines: Iterable[str]) -> Iterator[str]:
-    """The lines in pieces of some size, as the pager gets them; it adds the last line's end itself."""
+    """Yield the lines in larger pieces for the pager, which adds the end of the last line."""
     piece: list[str] = []
     for number, line in enumerate(lines):
         piece.append(line if number == 0 else f"\n{line}")
@@ -101,15 +101,15 @@ def _joined(lines: Iterable[str]) -> Iterator[str]:
 
 
 def say_json(fields: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line, with its `schema_version`."""
+    """Print a JSON object on one line, with its `schema_version`."""
     sys.stdout.write(json_text({"schema_version": SCHEMA_VERSION, **fields}) + "\n")
 
 
 def json_text(value: Any, *, pretty: bool = False) -> str:
-    """JSON text of a value, in which nothing can steer a terminal; it still means exactly the value."""
+    """Return JSON text of exactly this value, with characters escaped that could steer a terminal."""
     try:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else None).decode()
-    except TypeError:  # the name of a file that is not text: JSON has a way to write what Python makes of it
+    except TypeError:  # a file name that is not UTF-8: json escapes the surrogates that orjson refuses
         import json
 
         text = json.dumps(value, indent=2 if pretty else None, separators=None if pretty else (",", ":"))
@@ -117,7 +117,7 @@ def json_text(value: Any, *, pretty: bool = False) -> str:
 
 
 def write_bytes(data: bytes) -> None:
-    """Print bytes as they are where they go to a program; made harmless where they go to a terminal."""
+    """Print bytes unchanged to a program; made harmless to a terminal."""
     if on_terminal():
         sys.stdout.write("\n".join(visible_json(line) for line in data.decode("utf-8", "replace").split("\n")))
         return
@@ -128,12 +128,12 @@ def write_bytes(data: bytes) -> None:
 
 
 class Progress:
-    """A bar on stderr for work that takes over a second; nothing where stderr is no terminal.
+    """A progress bar on stderr for work of more than a second; nothing if stderr is not a terminal.
 
     Args:
-        label: What is being done.
-        total: How much there is, in any unit; 0 where that is not known.
-        unit: What is counted, where the total is not known.
+        label: The name of the work.
+        total: The amount of work, in any unit; 0 if unknown.
+        unit: The name of the counted things, if the total is unknown.
     """
 
     def __init__(self, label: str, total: int = 0, unit: str = "") -> None:
@@ -156,7 +156,7 @@ class Progress:
             sys.stderr.flush()
 
     def reach(self, done: int, total: int | None = None) -> None:
-        """Say how much is done by now."""
+        """Report the amount of work done so far."""
         self._done = done
         if total is not None:
             self._total = total
@@ -165,7 +165,7 @@ class Progress:
             self._draw()
 
     def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """The same lines, each counted when it is taken."""
+        """Yield the lines unchanged, and count each line when it is taken."""
         for number, line in enumerate(lines, 1):
             yield line
             self.reach(number)

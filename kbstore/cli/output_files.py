@@ -1,7 +1,7 @@
-"""Files that a command is asked to write: those that it may replace, and those that it never does.
+"""Output files: the rules for replacing an existing file.
 
-Never replaced, by no command: what belongs to a store, a knowledge base with a history, a link, a device, a pipe.
-Replaced without being told to: a file that begins as kbstore's own output of that form does, or that is empty.
+Never replaced, by any command: files of a store, a knowledge base with a history, a link, a device, a pipe. Replaced
+without `--force`: an empty file, or a file that begins like kbstore's own output of the same form.
 """
 
 import os
@@ -35,18 +35,18 @@ def output_file(
     document: bool = False,
     force: bool = False,
 ) -> Path:
-    """Return the path of a file that a command is to write.
+    """Return the path of a file to write.
 
     Args:
         session: Knows the knowledge base.
         store: The open store.
-        name: The file as the user wrote it.
-        mark: What an earlier output of this form begins with; without it the caller looks at what is there.
-        document: True if a document is written, which may replace the knowledge base's own file.
-        force: Replace a file that has not this mark.
+        name: The file, as written by the user.
+        mark: The beginning of an earlier output of this form; without a mark the caller checks the present content.
+        document: True for writing a document: a document may replace the knowledge base's own file.
+        force: Replace a file without this mark.
 
     Raises:
-        WorkFileError: The file is not to be replaced.
+        WorkFileError: The file must not be replaced.
     """
     path = Path(name)
     own = session.file is not None and same_place(os.fspath(session.file), name)
@@ -75,18 +75,18 @@ def output_file(
 def write_output(
     session: Session, path: Path, parts: Iterable[bytes], *, mark: re.Pattern[bytes], mode: int, force: bool
 ) -> None:
-    """Write a file that `output_file` admits; it has its name once it is whole.
+    """Write a file admitted by `output_file`; the name appears when the file is complete.
 
     Args:
-        session: Knows where copies are kept of what force replaces.
+        session: Knows the place for copies of files replaced by force.
         path: The file.
-        parts: What is to be in it.
-        mark: What an earlier output of this form begins with.
-        mode: What the file gets.
-        force: Replace a file that has not this mark.
+        parts: The new content.
+        mark: The beginning of an earlier output of this form.
+        mode: The mode of the new file.
+        force: Replace a file without this mark.
 
     Raises:
-        KBStoreError: It cannot be written; nothing was changed.
+        KBStoreError: The file cannot be written; nothing was changed.
     """
     from kbstore.worktree.output_file import Replaceable, new_file
 
@@ -101,7 +101,7 @@ def write_output(
 
 
 def output_folder(session: Session, store: Store, name: str) -> Path:
-    """Return the path of a folder that a command is to fill; raises as `output_file`."""
+    """Return the path of a folder to fill; raises as `output_file`."""
     if _is_of_store(session, store, Path(name)):
         raise _refused(f"{name} belongs to the store")
     return Path(name)
@@ -124,7 +124,7 @@ def _is_of_store(session: Session, store: Store, path: Path) -> bool:
 
 
 def _is_a_store(path: Path) -> bool:
-    """Whether a file is a store, of whatever format; only SQLite opens it, since it may be in use."""
+    """Return True if a file is a store of any format; only SQLite opens the file, since it may be in use."""
     from kbstore.sync.sqlite_export import application_of
 
     found = application_of(path)

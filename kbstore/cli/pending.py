@@ -1,12 +1,12 @@
-"""What a command leaves behind before it writes, so that the same command after a failure does not land it twice.
+"""The write id of a running command, kept in a file, so that a repeated command does not land a write twice.
 
-It is the write id, in the user's folder of state, under a name that is made of the store and of the whole command with
-what it was given to read. The same command finds it, and no other does. It is removed when the command ends well, or
-fails before anything has landed. So it stays after a kill, after an unknown outcome, and after a failure of what comes
-behind the landing. After a week it counts no longer.
+Before writing, a command saves the write id in the user's state folder. The file name is made of the store, the whole
+command and the content read by the command, so that only the same command finds the id. The file is removed
+when the command ends well, or fails before anything has landed. So the file stays after a kill, after an unknown
+outcome, and after a failure of a step behind the landing. After a week a saved id is ignored.
 
-Two processes that run the same command at once mean two writes: each holds a lock on its own id, and only one whose
-process has ended is taken up.
+Two processes running the same command at the same time mean two writes: each process locks a file for itself, and a
+process takes over the id of an ended process only.
 """
 
 import os
@@ -32,27 +32,27 @@ from kbstore.worktree.status import FileNotWritten
 
 _COUNTS_S = 7 * 24 * 3600
 _AT_ONCE = 100
-"""So many processes that run the same command at once leave an id behind."""
+"""Maximum number of processes running the same command at the same time that can save an id."""
 _NOT_ITS_OWN = frozenset({"as_json", "write_id"})
 _AGAIN = "run the same command again"
 _GOES_ON = "it goes on from there, and nothing lands twice"
 
 
 class Forgotten(OutcomeUnknown):
-    """The write id could not be left behind: it has to be given with the command."""
+    """The write id could not be saved: the user must give the id with the command."""
 
 
 @contextmanager
 def settled(session: Session, store: Store, given: str | None, content: bytes = b"") -> Iterator[str]:
-    """The write id for the command that runs: given, left behind by the same one, or a new one.
+    """Yield the write id for the running command: given, saved by an earlier run of the same command, or new.
 
-    All that the command does and prints after the write belongs inside; in the end the store is closed.
+    The block must contain everything that the command does and prints after the write; at the end the store is closed.
 
     Args:
-        session: Learns how to go on if the command fails after the write has landed.
-        store: What it writes to.
-        given: What ``--write-id`` said.
-        content: What the command reads beside its arguments.
+        session: Gets the hint for a failure after the write has landed.
+        store: The store to write to.
+        given: The value of ``--write-id``.
+        content: Content read by the command beside the arguments.
     """
     if given is not None:
         session.way_on = f"{_AGAIN}: {_GOES_ON}"
@@ -93,14 +93,14 @@ def settled(session: Session, store: Store, given: str | None, content: bytes = 
 
 
 def _end(session: Session, store: Store) -> None:
-    """Do what may fail after a write, as long as the command may still be repeated."""
+    """Do the steps that may fail after a write, while the command may still be repeated."""
     session.remember_newest(store)
     store.close()
     sys.stdout.flush()
 
 
 class _Left:
-    """A write id that is left behind, in a file that this process holds the lock of."""
+    """A saved write id, in a file that this process has locked."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -112,7 +112,7 @@ class _Left:
 
     @classmethod
     def claim(cls, store: Store, content: bytes) -> "_Left | None":
-        """What the same command left behind, else a new place; None where nothing can be kept."""
+        """Return the file saved by an earlier run of the same command, else a new file; `None` if saving fails."""
         place = _place(store, content)
         if place is None:
             return None
@@ -128,12 +128,12 @@ class _Left:
                 if (left := cls._locked(path, os.O_RDWR | os.O_CREAT)) is not None:
                     return left
         except OSError:
-            pass  # a folder that cannot be written, or that has no locks
+            pass  # the folder is not writable, or does not support locks
         return None
 
     @classmethod
     def _locked(cls, path: Path, flags: int) -> "_Left | None":
-        """The file, locked; None if another process holds it, or removed it just now."""
+        """Return the file, locked; None if another process holds the lock, or removed the file just now."""
         import fcntl
 
         try:
@@ -153,7 +153,7 @@ class _Left:
         return None
 
     def keep(self, ident: str) -> bool:
-        """Write an id down, durably; False where that fails."""
+        """Write an id into the file, durably; return False on failure."""
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, ident.encode(), 0)
@@ -163,7 +163,7 @@ class _Left:
         return True
 
     def release(self, *, remove: bool) -> None:
-        """Let go of the file, and remove it if nothing is to be settled."""
+        """Close the file, and remove the file if nothing is left to settle."""
         if remove:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -171,7 +171,7 @@ class _Left:
 
 
 def _place(store: Store, content: bytes) -> Path | None:
-    """Where the id is left behind, without its ending; None where this user has no folder of state."""
+    """Return the path for the id, without the ending; `None` if this user has no state folder."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - may stay so
     if not Path(home).is_absolute():
         return None

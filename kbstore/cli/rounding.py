@@ -1,4 +1,4 @@
-"""Round the numbers of a text that are more exact than a double, and name them on the terminal, as `--lossy` asks."""
+"""Round numbers with more digits than a double, as `--lossy` asks, and list the numbers on the terminal."""
 
 from collections.abc import Container, Iterable, Iterator
 
@@ -14,12 +14,12 @@ _SHOWN_PLACES = 10
 
 
 def warn_rounded(source: str, text: bytes, known: Container[str] = ()) -> None:
-    """Name on stderr the numbers of a JSON text that are rounded.
+    """List on stderr the rounded numbers of a JSON text.
 
     Args:
-        source: What to call the text.
+        source: The name of the text in the warning.
         text: A valid JSON text.
-        known: Literals that were accepted before.
+        known: Literals accepted before.
     """
     from kbstore.jsondoc.diagnose.text import locate_inexact
 
@@ -33,7 +33,7 @@ def warn_rounded(source: str, text: bytes, known: Container[str] = ()) -> None:
 
 
 def rounded_text(source: str, text: bytes) -> bytes:
-    """Return a JSON text with numbers rounded to doubles; one without such numbers, or not JSON, as it is."""
+    """Return a JSON text with numbers rounded to doubles; other text, also text that is not JSON, unchanged."""
     try:
         value, rounded = loads_rounded(text, True)
     except InvalidJSON:
@@ -45,6 +45,6 @@ def rounded_text(source: str, text: bytes) -> bytes:
 
 
 def rounded_lines(source: str, lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Return the lines of a text of JSON Lines, each as by `rounded_text`."""
+    """Yield the lines of a JSON Lines text, each rounded as by `rounded_text`."""
     for number, line in enumerate(lines, 1):
         yield rounded_text(f"line {number} of {source}", line)

@@ -1,4 +1,4 @@
-"""What one run of a command works on: the project found from the current folder, its store, its file, the author."""
+"""The objects of a running command: the project found from the current folder, the store, the file, the author."""
 
 import os
 from collections.abc import Callable, Container, Iterator
@@ -29,23 +29,23 @@ from kbstore.worktree.working_copy import WorkingCopy
 
 
 class NoFile(KBStoreError):
-    """The command needs the knowledge base's file, and none was chosen."""
+    """The command needs the knowledge base's file, and no file was chosen."""
 
 
 class Session:
-    """The options that all commands share, and what follows from them.
+    """The options shared by all commands, and the objects that follow from the options.
 
     Attributes:
-        store_option: What ``--store`` said.
-        file_option: What ``--file`` said.
-        branch_option: What ``--branch`` said.
+        store_option: The value of ``--store``.
+        file_option: The value of ``--file``.
+        branch_option: The value of ``--branch``.
         as_json: True if ``--json`` was given.
         lossy: True if ``--lossy`` was given.
-        needs_no_project: True if the command line names all that the command works on.
+        needs_no_project: True if the command line names everything that the command works on.
         any_branch: True if the command works without the branch that the file follows.
-        is_older: True if the store was found to be older than it was.
-        landed: What the command has done by now that stays, as "v4_... was committed"; empty while it has done nothing.
-        way_on: What to do if the command fails after that.
+        is_older: True if the store is older than when last seen.
+        landed: The permanent effect of the command so far, such as "v4_... was committed"; empty without an effect.
+        way_on: The next step if the command fails after that.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Session:
 
     @cached_property
     def found(self) -> Project | None:
-        """The project of the file that was named, else the one upward of the current folder; whatever store is used."""
+        """The project of the chosen file, else the project of the current folder or a parent; whatever the store."""
         own = project_of(Path(self.file_option)) if self.file_option is not None else None
         if own is not None:
             return trusted(own)
@@ -78,27 +78,27 @@ class Session:
 
     @cached_property
     def project(self) -> Project | None:
-        """The project that was found, unless another store than its own was asked for."""
+        """The project found, unless the user chose another store than the project's."""
         chosen = self.chosen_store()
         if chosen is None or self.found is None:
             return self.found
         return self.found if same_place(self.location, self.found.location) else None
 
     def chosen_store(self) -> str | None:
-        """What ``--store`` or KBSTORE_STORE says; None where neither does.
+        """Return the value of ``--store`` or KBSTORE_STORE; None if both are missing.
 
         Raises:
-            click.UsageError: It is a store that would be gone when the command ends.
+            click.UsageError: The store would be gone at the end of the command.
         """
         chosen = self.store_option or os.environ.get("KBSTORE_STORE") or None
         return lasting(chosen) if chosen is not None else None
 
     @property
     def location(self) -> str:
-        """Where the store is.
+        """The location of the store.
 
         Raises:
-            StoreNotFound: None was named, and there is no project here.
+            StoreNotFound: No store was named, and there is no project here.
         """
         chosen = self.chosen_store()
         if chosen is not None:
@@ -113,11 +113,11 @@ class Session:
         return self.found.location
 
     def remote(self, named: str | None) -> str:
-        """Where the store is that push and pull speak to: as it was named, else the remembered one.
+        """Return the location of the other store for push and pull: the named store, else the remembered store.
 
         Raises:
-            StoreNotFound: None was named, and none is remembered.
-            Untrusted: The remembered one is somebody else's choice.
+            StoreNotFound: No store was named, and no store is remembered.
+            Untrusted: Somebody else chose the remembered store.
         """
         if named is not None:
             return named
@@ -133,7 +133,7 @@ class Session:
 
     @property
     def lost(self) -> LostFiles:
-        """The copies of what commands overwrote by force here."""
+        """The copies of files that commands overwrote by force here."""
         return LostFiles(self.found.root if self.found is not None else Path.cwd())
 
     @property
@@ -148,11 +148,11 @@ class Session:
 
     @contextmanager
     def open(self, *, author: str | None = None, accept: bool = False) -> Iterator[Store]:
-        """Open the store, to be read and written.
+        """Open the store for reading and writing.
 
         Args:
-            author: What ``--author`` said.
-            accept: Take a store that is older than it was as it is; it is refused otherwise.
+            author: The value of ``--author``.
+            accept: Accept a store that is older than when last seen; by default such a store is refused.
         """
         with self._opened(author=self.author(author)) as store:
             project = self._keeps_newest()
@@ -163,13 +163,13 @@ class Session:
 
     @contextmanager
     def read(self, *, judges: bool = False) -> Iterator[Store]:
-        """Open the store, to be read; it may be on read-only media, or on a full disk.
+        """Open the store for reading; the store may be on read-only media, or on a full disk.
 
         Args:
-            judges: True for a command that finds out by itself what is damaged.
+            judges: True for a command that finds damage by itself.
 
         Raises:
-            DamagedVersion: In the end, if the newest version is not as it was when it was seen last.
+            DamagedVersion: At the end, if the newest version, sound when last seen, is damaged now.
         """
         try:
             store = self._opened()
@@ -179,7 +179,7 @@ class Session:
             project = self._keeps_newest()
             damaged = None
             if project is not None:
-                with suppress(KBStoreError):  # what a damaged store has is for the command to say
+                with suppress(KBStoreError):  # the command itself reports a damaged store
                     if (mark := newest_seen.missing(project, store)) is not None:
                         try:
                             warn([newest_seen.told(mark, store)])
@@ -192,11 +192,11 @@ class Session:
                 raise damaged
 
     def _opened(self, *, read_only: bool = False, author: str = "") -> Store:
-        """Open the store; a branch of the configuration that others renamed is followed.
+        """Open the store; if others renamed the configured branch, follow the new name.
 
         Raises:
-            RevisionError: There is no such branch. If others removed the one that the file follows, that is passed over
-                for a command that can do without (`any_branch`).
+            RevisionError: The branch does not exist. If others removed the branch of the file, a command that needs no
+                branch (`any_branch`) goes on without the error.
         """
         fields: dict[str, Any] = {"read_only": read_only, "author": author, "collection": self.collection}
         try:
@@ -210,14 +210,14 @@ class Session:
             now = state.now(self.branch) or MAIN_BRANCH
             if now in state.branches:
                 warn([visible(f"the branch {self.branch} is called {now} now")])
-                with suppress(KBStoreError):  # a read-only folder costs this note, and no more
+                with suppress(KBStoreError):  # in a read-only folder only this note is lost
                     self.follow_renamed(self.branch, now)
             elif not self.any_branch:
                 raise
             return Store.open(self.location, branch=now, **fields)
 
     def follow_renamed(self, old: str, new: str) -> None:
-        """Note the new name of a branch if the project or its file follow it."""
+        """Save the new name of a branch, if the project or the file follows the branch."""
         project = self.project
         if project is None:
             return
@@ -228,23 +228,23 @@ class Session:
             project.remember(project.file, replace(state, branch=new))
 
     def remember_newest(self, store: Store) -> None:
-        """Remember the newest version after a write, as long as the command may still be repeated."""
+        """Remember the newest version after a write, while the command may still be repeated."""
         project = self._keeps_newest()
         if project is not None:
-            with suppress(KBStoreError):  # a read-only folder costs this note, and no more
+            with suppress(KBStoreError):  # in a read-only folder only this note is lost
                 newest_seen.remember(project, store, always=self._accept)
 
     def _keeps_newest(self) -> Project | None:
-        """The project whose store is a file, which may be exchanged for an older copy."""
+        """Return the project, if the store is a file: an older copy may replace a file."""
         project = self.project
         return project if project is not None and not is_url(project.location) else None
 
     def salvage(self) -> Store:
-        """The store, to be read as far as it can be: whatever branch is open, and without a word written."""
+        """Open the store for reading whatever is readable; nothing is written, and the configured branch is ignored."""
         return Store.open(self.location, read_only=True)
 
     def author(self, option: str | None = None) -> str:
-        """Who commits now."""
+        """Return the author of a commit made now."""
         project = self.project
         folder = project.root if project is not None else Path.cwd()
         return author_of(option, project.config.author if project is not None else "", folder)
@@ -257,11 +257,11 @@ class Session:
         return self.project.file if self.project is not None else None
 
     def is_own(self, file: Path) -> bool:
-        """Whether a file is the knowledge base's own."""
+        """Return True if a file is the knowledge base's own file."""
         return self.file is not None and same_place(os.fspath(self.file), os.fspath(file))
 
     def follow(self, branch: str) -> bool:
-        """Work on a branch from now on, if the chosen file is the project's own; returns whether that is a change."""
+        """Work on a branch from now on, if the chosen file is the project's own; return True if the branch changes."""
         project = self.project
         if project is None or project.file is None or not self.is_own(project.file) or project.config.branch == branch:
             return False
@@ -269,10 +269,10 @@ class Session:
         return True
 
     def copy(self, store: Store) -> WorkingCopy:
-        """The file together with the store.
+        """Return the file together with the store.
 
         Raises:
-            NoFile: None was chosen.
+            NoFile: No file was chosen.
         """
         if self.file is None:
             raise NoFile(
@@ -283,27 +283,27 @@ class Session:
         )
 
     def on_rounded(self, file: Path) -> Callable[[bytes, Container[str]], None] | None:
-        """Return what a working copy calls for numbers of its file that are rounded; None to have them refused."""
+        """Return the function that a working copy calls for rounded numbers; None to refuse such numbers."""
         return (lambda text, known: warn_rounded(shown_path(file), text, known)) if self.lossy else None
 
     def document(self, file: Path) -> JSON:
-        """Return the document in a file that has no history here; raises as `WorkFile.load`."""
+        """Return the document in a file without a history here; raises as `WorkFile.load`."""
         content = WorkFile(file).load(self.lossy)
         if content.rounded:
             warn_rounded(shown_path(file), content.data or file.read_bytes())
         return content.value
 
     def mode(self, store: Store) -> int:
-        """The mode for a new file with what the knowledge base holds: its file's, else its store's."""
+        """Return the mode for a new file with knowledge base content: the mode of the file, else of the store."""
         return mode_like(self.file, store.location)
 
     def copy_of(self, store: Store, file: Path) -> WorkingCopy:
-        """A file that is to be written, together with the store; the knowledge base's own or another one."""
+        """Return a file to write, together with the store: the knowledge base's own file or another file."""
         return WorkingCopy(store, WorkFile(file), self.project, own=self.is_own(file), mode=self.mode(store))
 
 
 def _config_missing(project: Project) -> StoreNotFound:
-    """The refusal of a folder whose configuration was lost: `init` joins the store that is there, and loses nothing."""
+    """Return the error for a folder with a lost configuration: `init` joins the existing store and loses nothing."""
     folder, file = project.root / FOLDER, project.file
     there = Path(project.location).is_file()
     store = "" if there else " --store LOCATION, with the place of its store"
@@ -318,28 +318,28 @@ _P = TypeVar("_P", Project, Project | None)
 
 
 def trusted(project: _P) -> _P:
-    """A project, if its configuration may be obeyed.
+    """Return a project, if the user trusts its configuration.
 
     Raises:
-        Untrusted: It is somebody else's, or chooses a server that the user did not.
+        Untrusted: The configuration belongs to somebody else, or chooses a server that the user did not choose.
     """
     if project is None:
         return project
     config = project.root / FOLDER / "config.json"
-    if config.exists():  # else nothing was read: a store that lies beside that of a project
+    if config.exists():  # else no configuration was read: the store lies beside a project's store
         refuse_foreign(config, os.environ)
         if project.file is not None:
             refuse_foreign_target(project.file, project.root, os.environ)
         if is_url(project.config.store):
             refuse_foreign_url(project.config.store, config, os.environ)
         elif not Path(project.config.store).is_absolute():
-            home = Path(os.path.realpath(project.root / FOLDER)).parent  # several folders may share one by a link
+            home = Path(os.path.realpath(project.root / FOLDER)).parent  # links may share it between folders
             refuse_foreign_target(Path(project.location), home, os.environ)
     return project
 
 
 def project_at(location: str) -> Project | None:
-    """The project whose folder, or ``.kbstore`` in it, a location is; None if it is a store by itself."""
+    """Return the project of a location: of a folder, or of the ``.kbstore`` in the folder; None for a plain store."""
     if is_url(location):
         return None
     here = Path(location)
@@ -348,21 +348,21 @@ def project_at(location: str) -> Project | None:
 
 
 def store_at(location: str) -> str:
-    """Where a store is that was named by itself or by its project's folder.
+    """Return the location of a store that was named directly or by a project's folder.
 
     Raises:
-        click.UsageError: It is a store that would be gone when the command ends.
-        Untrusted: The project is somebody else's.
+        click.UsageError: The store would be gone at the end of the command.
+        Untrusted: The project belongs to somebody else.
     """
     project = project_at(lasting(location))
     return project.location if project is not None else location
 
 
 def lasting(location: str) -> str:
-    """A store's location, as it was given.
+    """Return the location of a store unchanged.
 
     Raises:
-        click.UsageError: It is a store that would be gone when the command ends.
+        click.UsageError: The store would be gone at the end of the command.
     """
     if location.lower().startswith("memory:"):
         raise click.UsageError("a memory: store ends with the command; name a file or a folder")
@@ -370,7 +370,7 @@ def lasting(location: str) -> str:
 
 
 def shown_path(path: str | Path) -> str:
-    """A path as short as it can be said from here, harmless; a URL as it is."""
+    """Return a path as short as possible from the current folder, made harmless; a URL unchanged."""
     if isinstance(path, str) and is_url(path):
         return visible(path)
     full = os.path.abspath(path)  # noqa: PTH100 - a link stays as the user sees it
@@ -379,5 +379,5 @@ def shown_path(path: str | Path) -> str:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Whether two paths lead to one file, as far as links tell."""
+    """Return True if two paths lead to the same file, also through links."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)

@@ -1,4 +1,4 @@
-"""Says what is near a pointer at which there is nothing."""
+"""Hints for a pointer to nothing: names near the pointer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 @contextmanager
 def hinting(store: Store, pointer: str, version: Version) -> Iterator[None]:
-    """Give the refusal of a pointer, if it has no hint yet, one that names what is there at a version."""
+    """Add a hint to a pointer error without a hint: the names existing at the version."""
     try:
         yield
     except PointerError as fault:
@@ -38,7 +38,7 @@ def _hint(store: Store, pointer: str, version: Version) -> str | None:
 
 
 def _below(value: Any, token: str) -> list[Any] | None:
-    """The value that a token leads to, in a list; None if there is nothing."""
+    """Return the value at a token, in a list; `None` if there is no value."""
     if isinstance(value, dict) and token in value:
         return [value[token]]
     if isinstance(value, list) and token.isdecimal() and token.isascii() and int(token[:9]) < len(value):

@@ -1,4 +1,4 @@
-"""How a version and its changes are told in a line or a few."""
+"""Texts for a version and the changes in a version, in a line or a few lines."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -19,18 +19,18 @@ _MESSAGE_LINES = 100
 
 
 def one_line(version: Version, names: Sequence[str], color: bool) -> str:
-    """Name, id, tags and message of a version."""
+    """Return name, id, tags and message of a version, in a line."""
     named = f"{paint(version.name, '33', color)} {version.id[:8]}{_names(names, color)}"
     return f"{named} {first_line(version.message)}".rstrip()
 
 
 def first_line(message: str) -> str:
-    """What a message says in short."""
+    """Return the first line of a message."""
     return brief(message.partition("\n")[0])
 
 
 def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[str]:
-    """All that the log says of a version."""
+    """Yield all lines of the log about a version."""
     yield f"{paint(version.name, '33', color)}{_names(names, color)}"
     yield f"id:      {version.id}"
     if len(version.parents) > 1:
@@ -54,15 +54,15 @@ def paragraph(version: Version, names: Sequence[str], color: bool) -> Iterator[s
 
 
 def counts(diff: Diff) -> str:
-    """How many entries were added, removed, modified and moved, and whether anything changed outside of them."""
+    """Return how many entries were added, removed, modified and moved; also name changes outside of the entries."""
     told = [entry_counts(diff), _OUTSIDE if is_outside(diff) else ""]
     return ", ".join(filter(None, told)) or "no changes"
 
 
 def named(diff: Diff) -> str:
-    """How many entries were added, modified, removed and moved, and the first of each: ``2 modified: login, vpn``.
+    """Return how many entries were added, modified, removed and moved, with the first ids: ``2 modified: login, vpn``.
 
-    Also whether anything changed outside of the entries.
+    Changes outside of the entries are named too.
     """
     told = [
         f"{len(ids)} {word}: {', '.join(map(brief, ids[:_NAMED]))}{', ...' if len(ids) > _NAMED else ''}"
@@ -82,7 +82,7 @@ def named(diff: Diff) -> str:
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts: ``1 version``, ``1,200 versions``."""
+    """Return a number with a noun: ``1 version``, ``1,200 versions``."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
@@ -91,6 +91,6 @@ def _names(names: Sequence[str], color: bool) -> str:
 
 
 def note_odd(store: Store) -> None:
-    """Warn of tags and branches that the last list passed over."""
+    """Warn about tags and branches that the last list skipped."""
     for sentence in store.odd_refs[:_MOST_ODD]:
         note(f"warning: {visible(sentence)} (run: kbstore verify)")

@@ -1,7 +1,7 @@
-"""Group commit: patches that several threads commit at once share one slot, where each slot costs a round trip.
+"""Group commit: patches that several threads commit at once share a slot, if each slot costs a round trip.
 
-While one thread waits for its slot, others queue up; the next one takes them all along. Each stays a commit of its own:
-its own event, its own write id, its own conflict.
+While a thread waits for a slot, other threads queue up; the next thread takes all waiting commits along. Each commit
+stays a separate commit, with its own event, write id and conflict.
 """
 
 import threading
@@ -19,23 +19,23 @@ from kbstore.kit.forks import tell_of_forks
 
 _TRIES = 1000
 _LONGEST_WAIT_S = 5 * LONGEST_S
-"""How long a commit waits for the one that goes first: longer than any commit takes."""
+"""How long a commit waits for the commit in front: longer than any commit takes."""
 
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One commit of a group.
+    """A commit in a group.
 
     Attributes:
-        given: What was asked for.
-        write_id: Identifies it.
-        sought: Whether it may have landed already, so that it is looked for.
-        proposals: The same, ready to become events.
-        entries: Its events, None where a change made none; set when it landed.
-        result: What its caller gets.
-        fault: What its caller is told instead.
-        done: Whether it was seen to.
-        leads: Whether its thread sees to all that wait.
+        given: The changes as given by the caller.
+        write_id: The id of the write.
+        sought: Whether to search for the write first, since the commit may have landed already.
+        proposals: The changes, ready to become events.
+        entries: The events, None for a change without an event; set after landing.
+        result: The result for the caller.
+        fault: The error for the caller, instead of a result.
+        done: Whether a leader has handled the commit.
+        leads: Whether the thread of this commit handles all waiting commits.
     """
 
     given: Sequence[Any]
@@ -50,26 +50,26 @@ class Member:
 
 
 class Queue:
-    """Commits that wait for somebody to take them along; one at a time leads."""
+    """Commits that wait for a thread to take them along; a single thread leads at a time."""
 
     def __init__(self) -> None:
         self.after_fork()
         tell_of_forks(self)
 
     def after_fork(self) -> None:
-        """See `kbstore.kit.forks.Forked`: whoever led or waited is not in the child."""
-        # Taken directly, since a signal's exception in the methods of Condition could leave it taken.
+        """Start with an empty queue in a child, since the parent's threads are gone; see `kbstore.kit.forks.Forked`."""
+        # Take the mutex directly: a signal's exception in the methods of Condition could leave the mutex locked.
         self._mutex = threading.RLock()
         self._changed = threading.Condition(self._mutex)
         self._waiting: list[Member] = []
         self._led = False
 
     def join(self, member: Member) -> bool:
-        """Wait until somebody has seen to this one (False), or until it is for this thread to lead (True).
+        """Wait until a leader has handled the commit (return False), or until this thread must lead (return True).
 
         Raises:
-            StoreUnavailable: Whoever leads did not come back, and has not taken it along: nothing was written.
-            OutcomeUnknown: The same, but it was taken along.
+            StoreUnavailable: The leader did not come back, and has not taken the commit along: nothing was written.
+            OutcomeUnknown: The same, but the commit was taken along.
         """
         until = monotonic() + _LONGEST_WAIT_S
         with self._mutex:
@@ -92,13 +92,13 @@ class Queue:
         return OutcomeUnknown(f"it may have landed or not: {why}", write_id=member.write_id)
 
     def take(self) -> list[Member]:
-        """All that wait, in the order of coming."""
+        """Return all waiting commits, in the order of arrival."""
         with self._mutex:
             taken, self._waiting = self._waiting, []
             return taken
 
     def leave(self, seen_to: Sequence[Member]) -> None:
-        """These are done; another may lead."""
+        """Mark commits as done, and let another thread lead."""
         with self._mutex:
             for member in seen_to:
                 member.done = True
@@ -107,12 +107,12 @@ class Queue:
 
 
 class GroupWriter(Writer):
-    """A writer that also appends several commits as one slot."""
+    """A writer that can also append several commits as a slot."""
 
     def commit_group(self, members: Sequence[Member]) -> None:
-        """Append these commits, which name no base, as one slot; each ends with its entries or its fault.
+        """Append commits without a named base as a single slot; each commit ends with entries or with a fault.
 
-        They build on the newest version and on one another in this order, as if each had been committed alone.
+        The commits build on the newest version and on each other in the given order, as if each was committed alone.
         """
         searched = self.known_head().slot
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
@@ -140,7 +140,7 @@ class GroupWriter(Writer):
             if not fresh or parent is None:
                 if current or self.head().seq == head.seq:
                     return
-                current = True  # what changes nothing here may change what others wrote before this call
+                current = True  # without effect here, but perhaps not on top of versions by others
                 continue
             writes = [(member.write_id, len(records)) for member, records in fresh]
             together = [record for _, records in fresh for record in records]
@@ -174,10 +174,10 @@ class GroupWriter(Writer):
 
 
 def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) -> None:
-    """Tell these commits of a fault that is not their own.
+    """Give an error to commits that did not cause the error.
 
-    What ended the leader's call and is not an error (an interrupt, an exit) is for its thread alone; the others are
-    told to repeat.
+    An interrupt or exit of the leader's call concerns the leader's thread alone. The other commits get
+    `OutcomeUnknown`, with the write id for repeating the commit.
     """
     for member in members:
         if member.fault is None:

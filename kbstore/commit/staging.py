@@ -1,4 +1,4 @@
-"""From what callers give to what is committed: each change as a proposal, checked and in stored form."""
+"""From a caller's changes to proposals: each change checked, and in stored form."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A document whose tree was built already.
+    """A document with its tree built already.
 
     Attributes:
-        document: Its members in their author's order.
-        root: Its tree.
+        document: The document, members in their author's order.
+        root: The tree of the document.
     """
 
     document: Any
@@ -51,19 +51,19 @@ def proposals_of(
     identities: Identities,
     order_before: Callable[[], Rules] | None = None,
 ) -> list[Proposal]:
-    """What these changes are to be committed as.
+    """Return the proposals for changes.
 
     Args:
-        changes: Documents, also `Built` ones, or patches; each stands on the one before it.
-        root: The tree that the first one stands on; needed where one is a document.
-        nodes: Where nodes come from.
-        author: Who commits where a change does not say.
-        identities: Members that identify the elements of arrays, as the store's settings name them.
-        order_before: Gives the order of members that the first one's author saw.
+        changes: Documents, also `Built` documents, or patches; each builds on the change before.
+        root: The tree under the first change; needed if a change is a document.
+        nodes: Source of nodes.
+        author: The author, for changes without an author.
+        identities: Members that identify the elements of arrays, from the settings of the store.
+        order_before: Returns the order of members as the author of the first change saw it.
 
     Raises:
-        PatchError, InvalidJSON: A patch or document is none. Of several changes the error says which.
-        KBStoreError: Author, message, labels or times cannot stand in a header.
+        PatchError, InvalidJSON: A patch or document is not valid. With several changes, the error names the change.
+        KBStoreError: Author, message, labels or times cannot be in a header.
     """
     proposals = []
     has_documents = any(change.has_document for change in changes)
@@ -92,7 +92,7 @@ def proposals_of(
 
 
 def name_refused(proposals: Sequence[Proposal], root: Ref | None, nodes: Nodes, fault: PatchError) -> None:
-    """Say in the error which of several patches does not apply; they are tried again from `root` to find it."""
+    """Name in the error which of several patches does not apply; the patches are tried again from `root` for this."""
     for at, proposal in enumerate(proposals if len(proposals) > 1 else ()):
         try:
             root = applied(root, proposal.operations, nodes)
@@ -127,15 +127,15 @@ def restores(store: "Reader", version: Version, revision: "str | int | Version")
 
 
 def _order_of_document(document: Any, wanted: Ref, nodes: Nodes, order_before: Callable[[], Rules] | None) -> Arrange:
-    """Return how the rules of members' order follow from a document, and what others committed meanwhile."""
+    """Return how to make the rules of members' order from a document and the changes by others meanwhile."""
 
     def arrange(rules: Rules, _operations: Sequence[Operation], _before: Ref | None, after: Ref) -> Rules:
         if rules.fits(document):
             return rules
         if order_before is not None and order_before().fits(document):
-            return rules  # its author changed no order; somebody else did
+            return rules  # the author changed no order; somebody else did
         model = document
-        if after.address != wanted.address:  # rebased: what only the head has keeps the head's order
+        if after.address != wanted.address:  # rebased: members only in the head keep the head's order
             model = in_order_of(rules.arranged(materialise(after, nodes), canonical=True), document)
         return settled(rules, model, anew=True)
 
@@ -143,16 +143,16 @@ def _order_of_document(document: Any, wanted: Ref, nodes: Nodes, order_before: C
 
 
 def tree_of(change: Change) -> Ref:
-    """Return the tree of a change's document, new from the ground unless it is `Built`.
+    """Return the tree of a change's document, built new unless the document is `Built`.
 
     Raises:
-        InvalidJSON: It is not JSON; the error has the pointer.
+        InvalidJSON: The document is not JSON; the error has the pointer.
     """
     return change.document.root if isinstance(change.document, Built) else root_of(change.document)
 
 
 def _order_of_patch(given: Sequence[Operation], written: Mapping[int, Any], nodes: Nodes) -> Arrange | None:
-    """Return the same for a patch; None if it cannot change the order of anything."""
+    """Return how to make the rules from a patch; None if the patch cannot change any order."""
     if not changes_order(given, written):
         return None
     authors = {_stored(given[at].value): value for at, value in written.items()}
@@ -171,7 +171,7 @@ def _stored(value: bytes | Ref) -> bytes:
 
 
 def order_of_restore(old: Rules, nodes: Nodes) -> Arrange:
-    """Return the same for a version that is restored: its rules, unless the head's give the same order."""
+    """Return how to make the rules for a restored version: the old rules, unless the head's rules fit as well."""
 
     def arrange(rules: Rules, _operations: Sequence[Operation], before: Ref | None, after: Ref) -> Rules:
         if before is not None and before.address == after.address:

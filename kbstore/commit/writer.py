@@ -1,13 +1,12 @@
-"""The commit protocol: make events on top of the head, and append them as one slot that nobody else has won.
+"""The commit protocol: make events on top of the head, and append the events as a slot that nobody else has won.
 
 Invariants:
 
 1. Nothing is acknowledged before `Backend.append` has returned.
-2. The nodes that an event's body names are appended with it, as truth, whatever caches hold.
-3. A slot that somebody else won is read before anything is tried again. What does not touch the same places is made
-   anew on top of it as it is; else both changes are merged by value, and what both changed differently is a
-   `ConflictError`.
-4. An append whose outcome is unknown is never tried again here, under another number or at all.
+2. The nodes named in an event's body are appended with the event, as truth, even if caches hold the nodes.
+3. A slot won by somebody else is read before the next try. A change that touches other places is made again on top,
+   unchanged. Otherwise both changes are merged by value, and different changes of the same place are a `ConflictError`.
+4. An append with an unknown outcome is never tried again here, neither under another number nor under the same number.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,20 +42,20 @@ _SHOWN_POINTERS = 3
 
 @dataclass(slots=True)
 class Proposal:
-    """A change that is to become an event.
+    """A change before it becomes an event.
 
     Attributes:
         operations: The patch, values in stored form.
-        author: Who.
-        message: Why.
+        author: Name of the author.
+        message: Why the change was made.
         tags: Labels.
-        authored: When it was written, if that is not now.
+        authored: Time of writing, if not now.
         meta: Free.
-        allow_empty: Make an event also where the state stays as it was.
-        body: The stored form of `operations`; made of them where it is not given.
-        tree: The tree of the document that it was made of; None for a patch.
-        order: How the rules of members' order follow from it; None if it leaves them as they are.
-        keep_order: Make an event also if nothing but the order changes.
+        allow_empty: Make an event even if the state stays the same.
+        body: The stored form of `operations`; made from `operations` if not given.
+        tree: The tree of the document behind the change; None for a patch.
+        order: How to make the rules of members' order; None if the rules stay the same.
+        keep_order: Make an event even if only the order changes.
     """
 
     operations: list[Operation]
@@ -73,13 +72,13 @@ class Proposal:
 
 
 class Foreign(NamedTuple):
-    """An event that was made elsewhere.
+    """An event from another store.
 
     Attributes:
-        where: Names its source, for errors.
-        event: Its header.
+        where: Name of the source, for errors.
+        event: The header of the event.
         header: The same as bytes.
-        operations: Its patch, values in stored form.
+        operations: The patch of the event, values in stored form.
         order: The patch of the rules of members' order, values in stored form; None if the event has no `order`.
     """
 
@@ -92,12 +91,12 @@ class Foreign(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest version that a writer knows.
+    """The newest version known to a writer.
 
     Attributes:
         slot: The newest slot of the open log.
         seq: The version; 0 before the first.
-        entry: Its event; None before the first.
+        entry: The event of the version; None before the first.
     """
 
     slot: int
@@ -106,17 +105,17 @@ class Head:
 
 
 class Writer:
-    """Appends to one line of versions.
+    """Appends to a line of versions.
 
     Args:
-        backend: Where the log is.
+        backend: Holds the log.
         line: The versions.
-        nodes: Where nodes come from.
+        nodes: Source of nodes.
         states: Folds events into states.
         orders: Knows the order of members.
         clock: The time.
-        snapshotter: Told of every event, so that it can take snapshots.
-        identities: Members that identify the elements of arrays, as the store's settings name them.
+        snapshotter: Informed of every event, to take snapshots.
+        identities: Members that identify the elements of arrays, from the settings of the store.
     """
 
     def __init__(
@@ -142,10 +141,10 @@ class Writer:
         self._state: State | None = None
 
     def head(self, *, fresh: bool = True) -> Head:
-        """The newest version as it is now; one probe of the backend.
+        """Return the newest version of now; costs a probe of the backend.
 
         Args:
-            fresh: False is content with what the backend knows, which includes a slot that was just lost.
+            fresh: If False, the backend's present knowledge is enough, including a slot that was just lost.
         """
         slot, seq = self._line.tail(fresh=fresh)
         if seq < self._head.seq:
@@ -158,15 +157,15 @@ class Writer:
         return self._head
 
     def known_head(self) -> Head:
-        """The newest version as far as this process knows; costs nothing once it knows one."""
+        """Return the newest version known to this process; free once a version is known."""
         return self._head if self._head.slot else self.head()
 
     def forget(self) -> None:
-        """Drop the state in memory, since a node that it leads to is gone."""
+        """Drop the state in memory, since a node below the state is gone."""
         self._state = None
 
     def state(self, head: Head) -> State:
-        """The tree at a head."""
+        """Return the tree at a head."""
         if self._state is None or self._state.seq != head.seq:
             self._state = self._states.tree(head.entry.event) if head.entry is not None else NOTHING
         return self._state
@@ -180,28 +179,28 @@ class Writer:
         write_id: str,
         extra_parent: str | None = None,
     ) -> list[Entry | None]:
-        """Append these changes as one slot.
+        """Append these changes as a slot.
 
         Args:
-            proposals: One or more.
-            base: The version that their author looked at; None for whatever is newest when they land.
-            rebase: Carry them over to a newer head where nothing collides; else a newer head is a conflict.
+            proposals: At least one change.
+            base: The version that the author looked at; None for the newest version at landing.
+            rebase: Carry the changes over to a newer head if nothing collides; if False, a newer head is a conflict.
             write_id: Identifies this write.
             extra_parent: Id of a second parent of the last event, for a merge.
 
         Returns:
-            The new event for each proposal, None where it changed nothing.
+            The new event for each proposal, None for a proposal that changed nothing.
 
         Raises:
-            ConflictError: They collide with what was committed since `base`.
+            ConflictError: The changes collide with versions committed since `base`.
             PatchError: A patch does not apply.
-            OutcomeUnknown: See `kbstore.kit.errors.OutcomeUnknown`.
+            OutcomeUnknown: The slot may or may not be written; see `kbstore.kit.errors.OutcomeUnknown`.
         """
         # A document that does not have all of its base is compared with its own content, so it is merged at any head.
         given, merged = proposals, base is not None and base.content is not None
         chunks = self._prepare(proposals)
-        order_chunks: dict[bytes, Chunk] = {}  # of all tries: a node that is made once counts as stored
-        # A new id cannot have landed yet, and one that was given was looked for after the head was learned.
+        order_chunks: dict[bytes, Chunk] = {}  # of all tries: a node made once counts as stored
+        # A new id cannot have landed yet; for a given id, the caller searched after the head was known.
         searched = self.known_head().slot
         ours: Footprint | None = None
         checked = base.seq if base is not None and not merged else -1
@@ -230,14 +229,14 @@ class Writer:
             except PatchError:
                 if merged or base is None or head.seq == base.seq:
                     raise
-                # It may apply to its base only: then it is merged, or what is in its way is a conflict.
+                # The patch may apply to its base only: then it is merged, or the obstacle is a conflict.
                 checked, merged = base.seq, True
                 continue
             fresh = [(e, p) for e, p in zip(entries, proposals, strict=True) if e is not None]
             if not fresh:
                 if current or self.head().seq == head.seq:
                     return entries
-                current = True  # what changes nothing here may change what others wrote before this call
+                current = True  # without effect here, but perhaps not on top of versions by others
                 continue
             records = [Record(entry.header, proposal.body) for entry, proposal in fresh]
             needed = [*chunks, *order_chunks.values()]
@@ -257,11 +256,11 @@ class Writer:
         raise ConflictError("other writers committed first at every try; nothing was written", hint="commit again")
 
     def landed(self, numbers: tuple[int, int], wanted: int) -> list[Entry]:
-        """The events of a slot that was written already, one for each of so many changes.
+        """Return the events of an already written slot, an event for each of `wanted` changes.
 
         Args:
             numbers: First and last record of the slot.
-            wanted: How many changes were asked for; those that changed nothing have no event, so the last stands in.
+            wanted: Number of changes. A change without effect has no event; the last event is returned instead.
         """
         offset = self._line.segments[-1].offset
         found = list(self._line.entries(offset + numbers[0], offset + numbers[1]))
@@ -285,17 +284,17 @@ class Writer:
         return root is not None and root.address.hex() == state
 
     def graft(self, events: Sequence[Foreign], write_id: str, *, accept_future: bool = False) -> None:
-        """Append events that were made elsewhere, as they are, in one slot; all that they claim is computed anew.
+        """Append events from another store in one slot, unchanged, after computing all their claims again.
 
         Args:
             events: The events, in order.
             write_id: Identifies this write.
-            accept_future: Take events that are dated more than a day ahead of this machine's clock. Every later
-                version has their time at least, since times never go back along a line.
+            accept_future: Accept events dated more than a day ahead of this machine's clock. Every later version has at
+                least the same time, since times never go back along a line.
 
         Raises:
-            CorruptStore: One does not follow the one before it, or does not lead to the state that it names. Nothing
-                was appended.
+            CorruptStore: An event does not follow the event before, or does not lead to the named state. Nothing was
+                appended.
             SlotTaken: Somebody else committed meanwhile.
         """
         head = self.head()
@@ -377,7 +376,7 @@ class Writer:
         extra_parent: str | None,
         order: OrderDraft,
     ) -> tuple[list[Entry | None], State]:
-        """The events that these changes become on top of a state, its event and its order, and what they lead to."""
+        """Return the events of these changes on top of a state, an event and an order, and the resulting state."""
         entries: list[Entry | None] = []
         now = self._clock.now()
         stamp = format_time(now)
@@ -397,7 +396,7 @@ class Writer:
             if parent is not None and time < parent.event.time:
                 time = parent.event.time
             parents = (parent.id,) if parent is not None else ()
-            # What is not the event's time is kept beside it: also this clock's, if the parent's is ahead of it.
+            # A time other than the event's is kept as `authored`: also this clock's time, if the parent's is ahead.
             authored = format_time(proposal.authored) if proposal.authored is not None else stamp
             event = Event(
                 seq=(parent.event.seq if parent is not None else 0) + 1,
@@ -420,14 +419,14 @@ class Writer:
         return entries, State(parent.event.seq if parent is not None else 0, root)
 
     def _looked_at(self, base: Base) -> Ref | None:
-        """The state that a change with this base was made in; None if there was no document."""
+        """Return the state before a change with this base; None if there was no document."""
         if base.content is not None:
             found: Ref = base.content
             return found
         return self._states.tree(self._line.entry(base.seq).event).root if base.seq else None
 
     def _footprint(self, operations: Sequence[Operation], base: Base) -> Footprint:
-        """The pointers that operations touch; arrays are told apart by the state that they were written for."""
+        """Return the pointers that operations touch; arrays are recognized in the state before the operations."""
         return Footprint.of(operations, self._array_test(self._looked_at(base)))
 
     def _array_test(self, root: Ref | None) -> Callable[[tuple[str, ...]], bool]:
@@ -438,7 +437,7 @@ class Writer:
         return is_array
 
     def _collide(self, ours: Footprint, since: int, head: Head) -> bool:
-        """Whether a change touches what was committed since, going by positions alone."""
+        """Return whether a change touches the same places as versions since then, by positions alone."""
         before = self._states.tree(self._line.entry(since).event).root if since else None
         theirs = [
             op for _, body in self._line.bodies(range(since + 1, head.seq + 1)) for op in decode_body(body, self._nodes)
@@ -446,10 +445,10 @@ class Writer:
         return bool(collisions(ours, Footprint.of(theirs, self._array_test(before))))
 
     def _merged(self, proposals: Sequence[Proposal], base: Base, head: Head) -> list[Proposal]:
-        """The changes as they are to be made on top of the head, merged with what was committed since their base.
+        """Return the changes for the top of the head, merged with the versions since their base.
 
         Raises:
-            ConflictError: Both changed the same place differently.
+            ConflictError: Both sides changed the same place differently.
         """
         before, now = self._looked_at(base), self.state(head).tree
         self._identities.refresh()

@@ -1,1 +1,1 @@
-"""The event log, and everything that is folded from it: states, values, names and orders at any version."""
+"""The event log, and its folds: states, values, names and orders at any version."""

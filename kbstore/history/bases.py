@@ -1,8 +1,8 @@
-"""The base of a change that names none: what its thread has seen of the store.
+"""The base of a change without a named base: the newest version seen by the thread.
 
-A document that was checked out remembers its own version (`kbstore.jsondoc.document`). One that was read from a file or
-built anew is compared with the newest version that *this thread* has seen or committed on this handle, so that no
-thread's document takes back what another thread has committed meanwhile.
+A document from `checkout` remembers the version (`kbstore.jsondoc.document`). A document read from a file or built anew
+is compared with the newest version that *this thread* has seen or committed on this handle. So a thread's document does
+not undo the commit of another thread.
 """
 
 import threading
@@ -12,12 +12,12 @@ from kbstore.jsondoc.document import Base
 
 
 class _Own(threading.local):
-    """What belongs to one thread; a thread that begins later has its own, also under the same number.
+    """Data of a single thread. A later thread has separate data, even under the same thread number.
 
     Attributes:
-        base: The newest version that it has seen.
-        run: Before it has seen any: the version that its first patch was applied to, and the last one of its patches
-            that followed each other, with nobody else's change between them.
+        base: The newest version seen by the thread.
+        run: Used before the thread has seen a version: the version under the thread's first patch, and the last version
+            of the consecutive patches from there, without a change by others in between.
     """
 
     base: Base | None = None
@@ -25,11 +25,11 @@ class _Own(threading.local):
 
 
 class Seen:
-    """The newest version that each thread has seen or committed on one handle.
+    """The newest version that each thread has seen or committed on a handle.
 
     Args:
-        opened: Gives the version at which the handle was opened; asked for when it is first needed, since on a bucket
-            it may have to be waited for.
+        opened: Returns the version at the opening of the handle. Called at the first need, since on a bucket the call
+            may wait.
     """
 
     def __init__(self, opened: Callable[[], int]) -> None:
@@ -38,9 +38,9 @@ class Seen:
         self._opened: int | None = None
 
     def newest(self) -> Base:
-        """Return the newest version that this thread has seen; before the first, that at which the handle was opened.
+        """Return the newest version seen by this thread; before the first, the version at the opening of the handle.
 
-        Its id is empty if only the number is known.
+        The id is empty if only the number is known.
         """
         own = self._own
         if own.base is None:
@@ -51,14 +51,14 @@ class Seen:
         return own.base
 
     def saw(self, base: Base) -> None:
-        """Note that this thread has seen a version, unless it has seen a newer one."""
+        """Note that this thread has seen a version, unless the thread has seen a newer version."""
         if self._own.base is None or base.seq >= self._own.base.seq:
             self._own.base = base
 
     def patched(self, before: int, base: Base) -> None:
-        """Note that a patch of this thread's led from version `before` to `base`, which it has seen if it saw that one.
+        """Note that a patch of this thread led from `before` to `base`; `base` counts as seen if `before` was seen.
 
-        Nothing is waited for, since the patch has landed.
+        This does not wait, since the patch has landed.
         """
         own = self._own
         if own.base is not None:
@@ -68,6 +68,6 @@ class Seen:
             own.run = (before if own.run is None else own.run[0], base)
 
     def renew(self, opened: Callable[[], int]) -> None:
-        """Take over in a child of the process: its one thread has seen what the forking thread had."""
+        """Take over in a child of the process: the only thread there has seen the versions of the forking thread."""
         if self._opened is None:
             self._look = opened

@@ -1,7 +1,7 @@
-"""The line of versions of one branch: events in order of seq, across the logs that hold them.
+"""The line of versions of one branch: events in order of seq, across the logs of several branches.
 
-A branch keeps its own events in a log of its own, and continues the line of the branch that it was started from. To
-the rest of the store the line is one list: seq 1, 2, ... up to the head.
+A branch keeps new events in a separate log, and continues the line of another branch. For the rest of the store the
+line is a list: seq 1, 2, ... up to the head.
 """
 
 from bisect import bisect_left, bisect_right
@@ -21,10 +21,10 @@ _CHANGED = "its header is not as it was written"
 
 
 class Entry:
-    """An event as it stands in a log.
+    """An event with the bytes from a log.
 
     Attributes:
-        dated: By which clock it was dated, if it was made by this process just now; this stands in no log.
+        dated: The clock behind the event's time, if this process made the event just now; not in any log.
     """
 
     __slots__ = ("_id", "dated", "event", "header")
@@ -37,14 +37,14 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the header; computed when first asked for."""
+        """SHA-256 of the header; computed at the first use."""
         if self._id is None:
             self._id = event_id(self.header)
         return self._id
 
 
 class Segment(NamedTuple):
-    """A part of a line that one log holds: its record n is seq ``offset + n``, up to and including `last`."""
+    """The part of a line in one log: record n of the log is seq ``offset + n``, up to and including `last`."""
 
     log: str
     offset: int
@@ -52,12 +52,12 @@ class Segment(NamedTuple):
 
 
 class Line:
-    """A branch's versions.
+    """The versions of a branch.
 
     Args:
-        backend: Where the logs are.
-        segments: Oldest first; only the last one is open (`Segment.last` None) and is appended to.
-        branch: Whose line this is.
+        backend: Holds the logs.
+        segments: Oldest first. Only the last segment is open (`Segment.last` is None) and grows.
+        branch: Name of the branch.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Line:
 
     @property
     def log(self) -> str:
-        """The log that new events go to."""
+        """The log for new events."""
         return self.segments[-1].log
 
     def tail(self, *, fresh: bool = True) -> tuple[int, int]:
-        """The newest slot of the open log, and the seq of the newest version; see `Backend.tail` for `fresh`."""
+        """Return the newest slot of the open log, and the seq of the newest version; see `Backend.tail` for `fresh`."""
         segment = self.segments[-1]
         tail = self._backend.tail(segment.log, fresh=fresh)
         return tail.slot, segment.offset + tail.number
 
     def look(self) -> Callable[[], int]:
-        """Begin to look for the seq of the newest version as it is now; see `Backend.look`."""
+        """Begin to look for the seq of the newest version of now; see `Backend.look`."""
         segment = self.segments[-1]
         found = self._backend.look(segment.log)
         return lambda: segment.offset + found().number
@@ -96,14 +96,14 @@ class Line:
         notes: str | None = None,
         blocks: tuple[int, int] = (0, -1),
     ) -> None:
-        """Tell the backend what is about to be read; see `Backend.expect`.
+        """Announce coming reads to the backend; see `Backend.expect`.
 
         Args:
-            listing: Which snapshots there are.
+            listing: Whether the list of snapshots will be read.
             start: Log and number of a snapshot.
-            seqs: Versions whose bodies are wanted, ascending.
-            notes: Name of notes, in front of the log's name.
-            blocks: First and last number of these.
+            seqs: Versions whose bodies will be read, ascending.
+            notes: Name of notes, without the name of the log at the end.
+            blocks: First and last number of the notes.
         """
         for segment in self.segments:
             numbers: Sequence[int] = seqs
@@ -120,23 +120,23 @@ class Line:
             )
 
     def record_number(self, seq: int) -> int:
-        """The number in the open log of a version that it holds or will hold."""
+        """Return the number of a present or future version in the open log."""
         return seq - self.segments[-1].offset
 
     def entries(
         self, first: int = 1, last: int | None = None, *, newest_first: bool = False, linked: bool = False
     ) -> Iterator[Entry]:
-        """Versions `first` to `last`, both included; those that do not exist are passed over.
+        """Yield versions `first` to `last`, both included; skip missing versions.
 
         Args:
-            first: The first.
-            last: The last; the newest by default.
-            newest_first: In which order.
-            linked: Make sure that each header is the one that the next version names: ids, authors and messages are
-                told of it. A state proves itself, so whoever only folds versions needs no more than that one.
+            first: The first version.
+            last: The last version; the newest by default.
+            newest_first: Yield in descending order.
+            linked: Make sure that the next version names each header. Needed if ids, authors or messages are shown. A
+                state proves itself, so a fold of versions does not need the check.
 
         Raises:
-            DamagedVersion: The header of one cannot be read, or is not the one that the next version names.
+            DamagedVersion: A header cannot be read, or the next version names another header.
         """
         read = self._linked if linked else self._each
         parts = list(self._parts(first, last))
@@ -147,7 +147,7 @@ class Line:
                 yield _entry(segment, found.number, found.header)
 
     def readable(self, first: int, last: int, *, newest_first: bool = False) -> Iterator[Entry | DamagedVersion]:
-        """Versions `first` to `last`, which exist; in the place of one whose header is damaged, what is wrong."""
+        """Yield the existing versions `first` to `last`; in place of a version with a damaged header, the error."""
         parts = list(self._parts(first, last))
         for segment, low, high in reversed(parts) if newest_first else parts:
             end = last - segment.offset if high is None else high
@@ -160,22 +160,22 @@ class Line:
             yield from (_missing(segment, number) for number in numbers)
 
     def refuse_changed(self, seq: int) -> None:
-        """Make sure that the header of a version is the one that the next version names.
+        """Make sure that the next version names the header of a version.
 
         Raises:
-            DamagedVersion: It is not.
+            DamagedVersion: The next version names another header.
         """
         if not self._backend.remote:
             for _ in self.entries(seq, seq, linked=True):
                 pass
 
     def refuse_damaged_end(self) -> None:
-        """Make sure that the header of the newest version is as it was written, though no other one names it.
+        """Make sure that the newest version's header is as written, though no later version names the header yet.
 
         Cost: may look at all write ids.
 
         Raises:
-            DamagedVersion: It is not.
+            DamagedVersion: The header is not as written.
         """
         _, seq = self.tail()
         segment = self.segments[-1]
@@ -183,28 +183,28 @@ class Line:
             raise DamagedVersion(seq, _CHANGED)
 
     def entry(self, seq: int) -> Entry:
-        """One version.
+        """Return a version.
 
         Raises:
-            DamagedVersion: Its header is missing, or cannot be read.
+            DamagedVersion: The header is missing, or cannot be read.
         """
         for entry in self.entries(seq, seq):
             return entry
         raise DamagedVersion(seq, "its header is missing")
 
     def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
-        """How many of versions `low` to `high` were committed before a time, or until it where it is included.
+        """Return how many of versions `low` to `high` were committed before a time; `included` counts the time itself.
 
-        Times never go back along a line, so a few versions tell.
+        Times never go back along a line, so the search reads only a few versions.
         """
         halve = bisect_right if included else bisect_left
         return halve(range(low, high + 1), time, key=lambda seq: self.entry(seq).event.time)
 
     def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Seq and body of these versions, which ascend.
+        """Yield seq and body of the given versions, in ascending order.
 
         Raises:
-            DamagedVersion: One cannot be read; those before it were given.
+            DamagedVersion: A body cannot be read; the bodies before were yielded.
         """
         if isinstance(numbers, range) and numbers.step == 1:
             for segment, low, high in self._parts(numbers.start, numbers.stop - 1):
@@ -222,9 +222,9 @@ class Line:
     def _linked(
         self, segment: Segment, low: int, high: int | None, *, newest_first: bool
     ) -> Iterator[StoredRecord | DamagedVersion]:
-        """Records `low` to `high`; in the place of one that is not what the record behind it names, what is wrong.
+        """Yield records `low` to `high`; in place of a record with a header that the next does not name, the error.
 
-        The one behind `high` is read as well. A bucket's objects prove their bytes by themselves.
+        The record after `high` is read as well. The objects of a bucket prove their bytes themselves.
         """
         if self._backend.remote:
             yield from self._each(segment, low, high, newest_first=newest_first)
@@ -236,7 +236,7 @@ class Line:
             if isinstance(before, StoredRecord) and isinstance(one, StoredRecord):
                 older, newer = (one, before) if newest_first else (before, one)
                 if older.number + 1 == newer.number and event_id(older.header).encode() not in newer.header:
-                    # If the older one is intact, what the newer one says of it is wrong.
+                    # If the older record is intact, the newer record names a wrong id.
                     wrong = newer if self._backend.intact(segment.log, older.number) else older
                     judged = _judged(segment, wrong)
                     if isinstance(judged, Entry):
@@ -251,14 +251,14 @@ class Line:
     def _each(
         self, segment: Segment, low: int, high: int | None, *, newest_first: bool
     ) -> Iterator[StoredRecord | DamagedVersion]:
-        """Records `low` to `high`; in the place of one that cannot be read, what is wrong."""
+        """Yield records `low` to `high`; in place of an unreadable record, the error."""
         while high is None or low <= high:
             try:
                 for record in self._backend.read(segment.log, low, high, newest_first=newest_first):
                     low, high = (low, record.number - 1) if newest_first else (record.number + 1, high)
                     yield record
                 return
-            except CorruptStore:  # one by one up to the one that is damaged: a batch fails as a whole
+            except CorruptStore:  # read one by one up to the damaged record: a batch fails as a whole
                 if high is None:
                     high = self._backend.tail(segment.log).number
             sound = True
@@ -276,7 +276,7 @@ class Line:
                     yield from found
 
     def _parts(self, first: int, last: int | None) -> Iterator[tuple[Segment, int, int | None]]:
-        """Segments that hold some of these versions, with the record numbers in each."""
+        """Yield the segments that hold some of these versions, with the record numbers in each segment."""
         for segment in self.segments:
             low = max(first, segment.offset + 1)
             ends = [end for end in (last, segment.last) if end is not None]
@@ -286,10 +286,10 @@ class Line:
 
 
 def read_bodies(backend: Backend, segment: Segment, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Seq and body of these records of a part of a line.
+    """Yield seq and body of these records of a segment.
 
     Raises:
-        DamagedVersion: One cannot be read; those before it were given.
+        DamagedVersion: A body cannot be read; the bodies before were yielded.
     """
     given = 0
     try:
@@ -299,7 +299,7 @@ def read_bodies(backend: Backend, segment: Segment, numbers: Sequence[int]) -> I
         return
     except CorruptStore:
         pass
-    # One by one, to find which it is: a batch fails as a whole.
+    # Read one by one to find the damaged body: a batch fails as a whole.
     for number in numbers[given:]:
         try:
             bodies = list(backend.bodies(segment.log, [number]))
@@ -309,7 +309,7 @@ def read_bodies(backend: Backend, segment: Segment, numbers: Sequence[int]) -> I
 
 
 def readable_records(backend: Backend, log: str, first: int, last: int) -> dict[int, bytes]:
-    """Headers of these records by number, those that can be read."""
+    """Return the readable headers of records `first` to `last`, by number."""
     try:
         return {record.number: record.header for record in backend.read(log, first, last)}
     except CorruptStore:
@@ -321,7 +321,7 @@ def readable_records(backend: Backend, log: str, first: int, last: int) -> dict[
 
 
 def readable_bodies(backend: Backend, log: str, numbers: Sequence[int]) -> dict[int, bytes]:
-    """Bodies of these records by number, those that can be read."""
+    """Return the readable bodies of the given records, by number."""
     try:
         return dict(backend.bodies(log, numbers))
     except CorruptStore:

@@ -1,4 +1,4 @@
-"""What a caller gives to be committed: a document or a patch, with who, when and why."""
+"""A change to commit: a document or a patch, with author, time and message."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     PatchLike = Iterable[Mapping[str, Any]] | jsonpatch.JsonPatch | bytes | str
 
 UNSET: Any = object()
-"""Stands for an argument that was not given, where None is a value."""
+"""The default of an argument for which None is a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change for `Store.commit_many`: a document, or a patch.
+    """A change for `Store.commit_many`: a document, or a patch.
 
     Attributes:
         document: The whole new document; None is the document ``null``, unless there is a patch.
         patch: RFC 6902 operations, instead of a document.
-        message: Why.
-        author: Who; the store's default author where it is empty.
+        message: Why the change was made.
+        author: Name of the author; if empty, the store's default author.
         tags: Labels.
-        authored: When it was written, if that is not now.
+        authored: Time of writing, if not now.
         meta: Free, for integrations.
-        allow_empty: Make a version also where nothing changes.
-        keep_order_changes: Make a version also if only the order of members changes.
+        allow_empty: Make a version even if nothing changes.
+        keep_order_changes: Make a version even if only the order of members changes.
     """
 
     document: Any = field(default=UNSET)
@@ -46,29 +46,29 @@ class Change:
 
     @property
     def has_document(self) -> bool:
-        """Whether a document was given; None beside a patch is none."""
+        """Whether a document was given; None with a patch does not count as a document."""
         return self.document is not UNSET and not (self.document is None and self.patch is not None)
 
 
 class FreshId(str):
-    """A write id that was made just now: no write has it yet, so none is looked for."""
+    """A write id made just now: a write with this id cannot exist yet, so there is no search for such a write."""
 
     __slots__ = ()
 
 
 class OwnId(str):
-    """A write id that was kept for exactly this change: what landed with it is this change."""
+    """A write id kept for exactly this change: a landed write with this id is this change."""
 
     __slots__ = ()
 
 
 def may_have_landed(write_id: str | None) -> TypeGuard[str]:
-    """Return whether a write with this id can be in the store already."""
+    """Return whether a write with this id may be in the store already."""
     return write_id is not None and not isinstance(write_id, FreshId)
 
 
 def check_text(author: str, message: str, tags: Sequence[str]) -> None:
-    """Raise `KBStoreError` for what cannot stand in a header."""
+    """Raise `KBStoreError` if a text cannot be in a header."""
     if isinstance(tags, str):
         raise KBStoreError("tags is one text; give a list of texts")
     for what, text in (("author", author), ("message", message), *(("tag", t) for t in tags)):
@@ -81,13 +81,13 @@ def check_text(author: str, message: str, tags: Sequence[str]) -> None:
 
 
 def check_write_id(write_id: str) -> None:
-    """Raise `KBStoreError` for what no backend takes as a write id."""
+    """Raise `KBStoreError` for a write id that backends refuse."""
     if not 0 < len(write_id) <= MAX_WRITE_ID or any("\ud800" <= c <= "\udfff" for c in write_id):
         raise KBStoreError(f"a write id is 1 to {MAX_WRITE_ID} characters of text", hint="a random one of 16 will do")
 
 
 def default_author() -> str:
-    """``user@host``: who commits where nobody says."""
+    """Return ``user@host``, the author if no author is named."""
     import getpass
     import socket
 

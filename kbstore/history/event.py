@@ -1,8 +1,8 @@
 """An event: the header of one version, and the stored form of its patch.
 
-The header is canonical JSON and its SHA-256 is the event's id; it names its parents by id, so the log is a hash chain.
-The body is the patch in its stored form: RFC 6902, except that an operation whose value is longer than
-`INLINE_BYTES` carries ``value_node``, the address of a state node, instead of ``value``.
+The header is canonical JSON, and its SHA-256 is the id of the event. The header names its parents by id, so the log is
+a hash chain. The body is the patch in stored form: RFC 6902, except for values longer than `INLINE_BYTES`. Their
+operations carry ``value_node``, the address of a state node, instead of ``value``.
 """
 
 import re
@@ -36,24 +36,25 @@ EVENT_FORMAT = 1
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_PARENTS = 2
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
-"""What reading damaged JSON raises: ValueError where a text in it is no UTF-8, or not the digits that it should be."""
+"""Errors from reading damaged JSON: ValueError if a text is not UTF-8 or has wrong digits."""
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The header of one version.
 
     Attributes:
-        seq: 1, 2, ... along its branch.
-        parents: Ids of the events that it follows; none for the first, two for a merge.
-        time: When it was committed: RFC 3339, UTC, microseconds; never before its parent's, which it is then set to.
-        author: Who made the change.
-        message: Why.
+        seq: 1, 2, ... along the branch.
+        parents: Ids of the events before this event; empty for the first, two for a merge.
+        time: Time of the commit: RFC 3339, UTC, microseconds. It is never before the parent's time: a commit with an
+            earlier clock takes the parent's time.
+        author: Name of the author.
+        message: Why the change was made.
         patch: SHA-256 (hex) of the body.
-        state: Root hash (hex) of the state that it leads to.
-        authored: When the change was written, by its author's clock, where that is not `time`.
+        state: Root hash (hex) of the resulting state.
+        authored: When the change was written, by the author's clock, if different from `time`.
         tags: Labels, for filtering.
         meta: Free, for integrations.
-        order: Root (hex) of the rules of members' order after it, if it changes them.
+        order: Root (hex) of the rules of members' order after the event, if the event changes the rules.
         format: Version of this layout.
     """
 
@@ -71,7 +72,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     format: int = 0
 
     def encode(self) -> bytes:
-        """The header's canonical bytes."""
+        """Return the canonical bytes of the header."""
         fields: dict[str, Any] = {
             "author": self.author,
             "format": self.format,
@@ -97,7 +98,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """`time` as a datetime in UTC.
 
         Raises:
-            DamagedVersion: It is not a time.
+            DamagedVersion: `time` is not a time.
         """
         return self._moment(self.time)
 
@@ -107,10 +108,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         return self._moment(self.authored or self.time)
 
     def check_times(self) -> None:
-        """Refuse an event whose times are not written as `Event.encode` writes them.
+        """Refuse an event if its times are not written as `Event.encode` writes times.
 
         Raises:
-            DamagedVersion: One of them is written otherwise, or is not a time.
+            DamagedVersion: A time is written otherwise, or is not a time.
         """
         for text in (self.time, self.authored or self.time):
             if format_time(self._moment(text)) != text:
@@ -127,20 +128,20 @@ _decode_header = msgspec.json.Decoder(Event).decode
 
 
 def event_id(header: bytes) -> str:
-    """The id of the event with this header: 64 hexadecimal digits."""
+    """Return the id of the event with this header: 64 hexadecimal digits."""
     return sha256(header).hexdigest()
 
 
 def decode_event(header: bytes, where: str) -> Event:
-    """The event with this header.
+    """Return the event with this header.
 
     Args:
-        header: As `Event.encode` gave it.
+        header: Bytes from `Event.encode`.
         where: Names the record, for errors.
 
     Raises:
-        CorruptStore: It is not an event.
-        UnsupportedFormat: It was written by a newer version.
+        CorruptStore: The header is not an event.
+        UnsupportedFormat: The event was written by a newer version.
     """
     try:
         event = _decode_header(header)
@@ -161,11 +162,11 @@ def decode_event(header: bytes, where: str) -> Event:
 
 
 def header_faults(header: bytes, event: Event) -> list[str]:
-    """What is wrong with the form of a header: it has one, so that an event has one id. Each is a clause.
+    """Return the faults in the form of a header, as clauses. A header has a single form, so an event has a single id.
 
     Args:
         header: The bytes.
-        event: What `decode_event` gave of them.
+        event: Result of `decode_event` for these bytes.
     """
     faults = []
     try:
@@ -183,11 +184,11 @@ def header_faults(header: bytes, event: Event) -> list[str]:
 
 
 def body_fault(body: bytes, operations: Sequence[Operation]) -> str:
-    """What is wrong with the form of a stored patch, which has one form too; empty if nothing is.
+    """Return the fault in the form of a stored patch, or an empty text. A stored patch has a single form, too.
 
     Args:
         body: The bytes.
-        operations: What `decode_body` gave of them.
+        operations: Result of `decode_body` for these bytes.
     """
     for op, _, source, value in operations:
         if (source is not None, value is not MISSING) != _MEMBERS.get(op):
@@ -208,13 +209,13 @@ def _format_of(header: bytes) -> int | None:
 
 
 _NO_PATCH = (*UNREADABLE, TypeError, LookupError, AttributeError)
-"""What JSON that is no patch raises where it is taken for one."""
+"""Errors from reading other JSON as a patch."""
 
 
 class _StoredOperation(msgspec.Struct, forbid_unknown_fields=True):
     op: str
     path: str
-    # Unset, not null: what is there and null is written otherwise than what is not there.
+    # Unset, not null: an absent member and a null member are written in different ways.
     from_: str | msgspec.UnsetType = msgspec.field(name="from", default=msgspec.UNSET)
     value: msgspec.Raw = msgspec.Raw(b"")
     value_node: str | msgspec.UnsetType = msgspec.UNSET
@@ -224,15 +225,15 @@ _decode_body = msgspec.json.Decoder(list[_StoredOperation]).decode
 
 
 def store_values(operations: Iterable[Operation], *, trusted: bool = False) -> list[Operation]:
-    """The operations with each value in the form in which a state stores it (canonical bytes, or a `Ref`).
+    """Return the operations with each value in the form of a state (canonical bytes, or a `Ref`).
 
     Args:
-        operations: They share nothing with the result.
-        trusted: Their values are known to be good JSON.
+        operations: The result shares nothing with these operations.
+        trusted: The values are known to be good JSON.
 
     Raises:
-        PatchError: A value is not JSON, or a long one nests too deep for its place. (Short ones are looked at when they
-            are put there.)
+        PatchError: A value is not JSON, or a long value nests too deep for its place. (Short values are checked when
+            the patch is applied.)
     """
     stored = []
     for at, op in enumerate(operations):
@@ -250,15 +251,16 @@ def store_values(operations: Iterable[Operation], *, trusted: bool = False) -> l
 
 
 def stored_patch(patch: "PatchLike | object") -> tuple[list[Operation], bytes, dict[int, Any]]:
-    """The operations of a patch from outside, values in stored form, and the body that they make.
+    """Return the operations of a patch from outside, values in stored form, with their body and their containers.
 
-    The third is the values that hold containers, members in the order of the patch, by the index of their operation.
+    The containers are the values with containers in them, by the index of their operation, members in the order of the
+    patch.
 
-    A list of plain dicts without superfluous members, which nearly all patches are, is printed once as a whole: that
-    is its body already, and its operations are views of it.
+    A list of plain dicts without superfluous members, as nearly all patches are, is printed once as a whole. The text
+    is already the body, and the operations are views of the text.
 
     Raises:
-        PatchError: It is no JSON Patch, or a value is not JSON.
+        PatchError: The patch is not a JSON Patch, or a value is not JSON.
     """
     operations: list[Operation] | None
     if type(patch) is list and len(patch) <= MAX_OPERATIONS:
@@ -284,7 +286,7 @@ _MEMBERS = {
 
 
 def _plain_operations(body: bytes) -> list[Operation] | None:
-    """The operations of a canonical patch; None where one has to be looked at more closely, or written otherwise."""
+    """Return the operations of a canonical patch; None if a part needs a closer look or another form."""
     if body.count(b"/") > MAX_TOKENS:
         return None
     operations = []
@@ -303,7 +305,7 @@ def _plain_operations(body: bytes) -> list[Operation] | None:
 
 
 def encode_body(operations: Sequence[Operation]) -> bytes:
-    """The stored form of a patch whose values are in stored form."""
+    """Return the stored form of a patch; its values are in stored form already."""
     parts = []
     for op, path, source, value in operations:
         head = b'"op":"%s","path":%s' % (op.encode(), orjson.dumps(format_pointer(path)))
@@ -319,15 +321,15 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
 
 
 def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> list[Operation]:
-    """The operations of a stored patch, values in stored form.
+    """Return the operations of a stored patch, values in stored form.
 
     Args:
         body: The stored form.
-        nodes: Where long values are.
-        instead: Stands for long values that cannot be read; without it they are an error.
+        nodes: Source of long values.
+        instead: Replaces long values that cannot be read; without `instead` such a value is an error.
 
     Raises:
-        CorruptStore: It is not a stored patch.
+        CorruptStore: The body is not a stored patch.
     """
     long = _LongValues(nodes, instead)
     try:
@@ -352,11 +354,11 @@ def decode_body(body: bytes, nodes: Nodes, *, instead: bytes | None = None) -> l
 
 
 class _LongValues:
-    """The long values of one patch: together they are no larger than what is read of the store.
+    """The long values of one patch. The total size has the limit of a read from the store.
 
     Args:
-        nodes: Where they are.
-        instead: Stands for those that cannot be read; None to raise.
+        nodes: Source of the values.
+        instead: Replaces unreadable values; without `instead`, `read` raises.
     """
 
     def __init__(self, nodes: Nodes, instead: bytes | None = None) -> None:
@@ -366,7 +368,7 @@ class _LongValues:
         self._seen: set[str] = set()
 
     def read(self, address: str) -> bytes | Ref:
-        """The value with this address."""
+        """Return the value with this address."""
         try:
             root = self._nodes.root(bytes.fromhex(address))
         except CorruptStore:
@@ -381,15 +383,15 @@ class _LongValues:
 
 
 def plain_body(body: bytes, nodes: Nodes) -> list[dict[str, Any]]:
-    """The patch as plain RFC 6902."""
+    """Return the patch as plain RFC 6902."""
     return plain_bodies([body], nodes)[0]
 
 
 def plain_bodies(bodies: Sequence[bytes], nodes: Nodes) -> list[list[dict[str, Any]]]:
-    """As `plain_body` of each of these; decoded together, which takes less time.
+    """Return the patch of each body as `plain_body` does; decoding all together takes less time.
 
     Raises:
-        CorruptStore: One is not a stored patch.
+        CorruptStore: A body is not a stored patch.
     """
     try:
         return _plain_bodies(bodies, nodes)

@@ -1,9 +1,8 @@
-"""Says in which log a version of a branch stands, in few steps however branches were started from one another.
+"""Find the log of a branch's version in few steps, however branches were started from each other.
 
-A line is walked from a branch to the one that it was started from, and so on; a thousand branches in a row would cost
-a million steps if each were walked on its own. Each branch therefore knows an ancestor far behind as well (the jump
-pointers of a skew-binary list), so the place of a version is found in a number of steps that grows with the logarithm
-of how many branches lie between.
+A line goes from a branch to the branch before, and so on. A walk through a thousand branches in a row would take a
+million steps if each line were walked alone. So each branch also knows an ancestor far behind (the jump pointers of a
+skew-binary list), and the number of steps grows with the logarithm of the branches in between.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,11 +12,11 @@ from kbstore.history.branch import MAIN_BRANCH, MAIN_LOG
 from kbstore.history.refs import RefEvent
 
 Place = tuple[str, int]
-"""A log, and the number of a record in it."""
+"""A log, and the number of a record in the log."""
 
 
 class _Start:
-    """A branch: its log, the version that it begins behind, and where the line goes on before that."""
+    """A branch: the log, the offset before the first own version, and the branch before."""
 
     __slots__ = ("before", "depth", "far", "log", "offset")
 
@@ -34,10 +33,10 @@ class _Start:
 
 
 class Lineage:
-    """The branches of a store, and how they were started from one another.
+    """The branches of a store, and how branches were started from each other.
 
     Args:
-        branches: The change that started each branch; one whose origin is not among them is left out.
+        branches: The change that started each branch; a branch from an unknown branch is left out.
     """
 
     def __init__(self, branches: Mapping[str, RefEvent]) -> None:
@@ -49,24 +48,24 @@ class Lineage:
                 self._starts[event.name] = _Start(event.log, event.version, before)
 
     def __iter__(self) -> Iterator[str]:
-        """The main branch, then each other one behind that which it was started from."""
+        """Yield the main branch, then every other branch after the branch before."""
         return iter(self._starts)
 
     def own(self, branch: str) -> tuple[str, int]:
-        """Return the log that holds a branch's own versions, and the version that they begin behind."""
+        """Return the log with a branch's own versions, and the version before the first own version."""
         start = self._starts[branch]
         return start.log, start.offset
 
     def start(self, branch: str) -> Place | None:
-        """Return where the version stands that a branch was started from; None for the main branch."""
+        """Return the place of the version that a branch was started from; None for the main branch."""
         start = self._starts[branch]
         return (start.before.log, start.offset - start.before.offset) if start.before is not None else None
 
     def place(self, branch: str, seq: int) -> Place:
-        """Return where a version of a branch stands, be it there or not.
+        """Return the place of a version of a branch, even if the version does not exist yet.
 
         Raises:
-            RevisionError: There is no such branch, or no such version.
+            RevisionError: There is no such branch, or the version is before the first.
         """
         if branch not in self._starts:
             raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
@@ -74,7 +73,7 @@ class Lineage:
         return holder.log, seq - holder.offset
 
     def _holder(self, start: _Start, seq: int) -> _Start:
-        """The newest branch on the line of this one whose own versions begin before a version."""
+        """Return the newest branch on a line with own versions that begin before a version."""
         while start.offset >= seq:
             if start.before is None:
                 raise RevisionError(f"there is no version {seq}", hint="the first one is v1")

@@ -1,4 +1,4 @@
-"""The order of members at any version: its rules, and the nodes of those that a new version leads to."""
+"""The order of members at any version: the rules, and the nodes of new rules for a new version."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from kbstore.tree.node_store import Nodes, unsaved
 from kbstore.tree.reader import materialise
 
 Arrange = Callable[[Rules, Sequence[Operation], Ref | None, Ref], Rules]
-"""From the rules before a change, its operations, and the states before and after it, to the rules after it."""
+"""Return the rules after a change from the rules before, the operations, and the states before and after the change."""
 
 OrderPatch = list[dict[str, Any]]
 
@@ -28,11 +28,11 @@ _KEPT_RULES = 8
 
 
 class Orders:
-    """The rules along one line of versions.
+    """The rules along a line of versions.
 
     Args:
-        index: Knows which events name rules.
-        nodes: Where nodes come from.
+        index: Knows the events with rules.
+        nodes: Source of nodes.
     """
 
     def __init__(self, index: OrderIndex, nodes: Nodes) -> None:
@@ -44,7 +44,7 @@ class Orders:
         """Return the rules of a version.
 
         Raises:
-            CorruptStore: They cannot be read.
+            CorruptStore: The rules cannot be read.
         """
         return self.read(self.index.root(seq))
 
@@ -68,7 +68,7 @@ class Orders:
         """Return the tree of rules with this root.
 
         Raises:
-            CorruptStore: It is not stored.
+            CorruptStore: The tree is not stored.
         """
         try:
             return self._nodes.root(bytes.fromhex(root)) if root is not None else root_of({})
@@ -76,7 +76,7 @@ class Orders:
             raise CorruptStore(f"{root!r} is not the address of a node") from None
 
     def patches(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, OrderPatch | None]]:
-        """Yield events, each with the patch (plain RFC 6902) that leads to its rules; None if it has no `order`.
+        """Yield events, each with the patch (plain RFC 6902) to the event's rules; None if the event has no `order`.
 
         Raises:
             CorruptStore: The rules before or after an event cannot be read.
@@ -90,15 +90,15 @@ class Orders:
             self.index.committed([entry])
 
     def patch(self, before: str | None, after: str) -> OrderPatch:
-        """Return the patch (plain RFC 6902) from the rules with one root to those with another; raises as `patches`."""
+        """Return the patch (plain RFC 6902) between the rules with two roots; raises as `patches`."""
         return patch_of(compare(self.tree(before), self.tree(after), self._nodes))
 
     def draft(self, seq: int, chunks: dict[bytes, Chunk]) -> "OrderDraft":
-        """Begin to make versions on top of this one; the nodes that they need are added to `chunks`, by address."""
+        """Begin to make versions on top of a version; new nodes of the rules are added to `chunks`, by address."""
         return OrderDraft(self, self._nodes, seq, chunks)
 
     def remember(self, root: str, rules: Rules) -> None:
-        """Keep rules that were read or made, for `read`."""
+        """Keep rules for `read`."""
         self._rules[root] = rules
         while len(self._rules) > _KEPT_RULES:
             self._rules.popitem(last=False)
@@ -115,15 +115,15 @@ class OrderDraft:
         self._at: tuple[Rules, Ref] | None = None
 
     def mark(self) -> tuple[Rules, Ref] | None:
-        """Return where the rules are now, for `back_to`."""
+        """Return the present rules, for `back_to`."""
         return self._at
 
     def back_to(self, mark: tuple[Rules, Ref] | None) -> None:
-        """Undo what was done since a mark."""
+        """Undo all steps since a mark."""
         self._at = mark
 
     def arrange(self, arrange: Arrange, operations: Sequence[Operation], before: Ref | None, after: Ref) -> str | None:
-        """Go on to the rules after a change; returns their root if the change leads to others."""
+        """Go on to the rules after a change; return the new root, or None if the rules stay the same."""
         old, base = self._now()
         new = arrange(old, operations, before, after)
         if new is old:
@@ -134,10 +134,10 @@ class OrderDraft:
         return self._take(new, applied(base, operations_between(base, wanted, self._nodes, {}), self._nodes))
 
     def graft(self, operations: Sequence[Operation], root: str) -> None:
-        """Go on to rules that another store made, by the patch that leads to them.
+        """Go on to rules that another store made, by the patch to those rules.
 
         Raises:
-            CorruptStore: It leads to others, or to what is not made of rules.
+            CorruptStore: The patch leads to other rules, or to a value that is not made of rules.
         """
         tree = applied(self._now()[1], operations, self._nodes)
         if tree.address.hex() != root:
@@ -149,7 +149,7 @@ class OrderDraft:
             try:
                 root = self._orders.index.root(self._seq)
                 self._at = self._orders.read(root), self._orders.tree(root)
-            except CorruptStore:  # `verify` reports it; what is committed from here on is in order again
+            except CorruptStore:  # `verify` reports the damage; versions committed from here on have good rules again
                 self._at = NO_RULES, root_of({})
         return self._at
 

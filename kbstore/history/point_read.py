@@ -1,7 +1,7 @@
-"""The value of one pointer at any version, without folding what did not touch it.
+"""The value of a single pointer at any version, without folding unrelated events.
 
-The value is read from the nearest snapshot before that version, and only the events in between that touched its entry
-are applied to it, newest first as far as one is found that sets the entry outright.
+The value is read from the nearest snapshot before the version. Only later events that touched the entry of the value
+are applied, newest first up to an event that sets the entry outright.
 """
 
 from contextlib import suppress
@@ -25,13 +25,13 @@ _AHEAD = 64
 
 
 class Lookup:
-    """Reads single values of one line.
+    """Reads single values of a line.
 
     Args:
         line: The versions.
-        nodes: Where nodes come from.
-        states: Folds, for what cannot be told from the entry's own events.
-        touched: Which events touched an entry.
+        nodes: Source of nodes.
+        states: Folds, if the entry's own events are not enough.
+        touched: The index of events that touched an entry.
     """
 
     def __init__(self, line: Line, nodes: Nodes, states: States, touched: Touched) -> None:
@@ -41,7 +41,7 @@ class Lookup:
         self._touched = touched
 
     def get(self, path: tuple[str, ...], event: Event) -> Any:
-        """The value at a pointer after an event, as a new Python value; `MISSING` where there is nothing."""
+        """Return the value at a pointer after an event as a new Python value; `MISSING` if there is no value."""
         start = self._states.nearest(event.seq)
         value: Any = MISSING
         place = (start.log, start.number) if start.log is not None else None
@@ -58,7 +58,7 @@ class Lookup:
         return value
 
     def touching(self, path: tuple[str, ...], first: int, last: int) -> list[int]:
-        """Versions from `first` to `last`, ascending, that wrote at or below a pointer, or changed it from above."""
+        """Return versions `first` to `last`, ascending, that wrote at or below a pointer or changed it from above."""
         candidates = self._touched.events(format_pointer(path), first, last)
         return [seq for seq, certain in candidates if certain or self._changed(path, seq)]
 
@@ -72,7 +72,7 @@ class Lookup:
         return (before is MISSING) != (after is MISSING) or (before is not MISSING and not same(before, after))
 
     def _from_events(self, path: tuple[str, ...], start: Start, event: Event) -> tuple[Any] | None:
-        """The value in a 1-tuple, or None where only a fold of everything can tell."""
+        """Return the value in a 1-tuple; None if only a fold of all events can give the value."""
         entry = path[:_ENTRY_TOKENS]
         pending: list[list[Operation]] = []
         candidates = self._touched.events(format_pointer(entry), start.seq + 1, event.seq)
@@ -125,7 +125,7 @@ class Lookup:
 
 
 def _effect(op: Operation, entry: tuple[str, ...]) -> str:
-    """What an operation does to an entry: ``none``, ``sets`` it outright, changes something ``within``, ``unclear``."""
+    """Return the effect of an operation on an entry: ``none``, ``sets`` (as a whole), ``within``, or ``unclear``."""
     touches = [op.path] if op.source is None else [op.path, op.source]
     meets = [p for p in touches if p[: len(entry)] == entry or entry[: len(p)] == p or _may_shift(op, p, entry)]
     if not meets:
@@ -136,7 +136,7 @@ def _effect(op: Operation, entry: tuple[str, ...]) -> str:
 
 
 def _may_shift(op: Operation, path: tuple[str, ...], entry: tuple[str, ...]) -> bool:
-    """Whether an insertion or removal there may move the positions on the way to an entry."""
+    """Return whether an insertion or removal at a path may move the positions on the way to an entry."""
     n = len(path)
     return (
         op.op != "replace"
@@ -159,10 +159,10 @@ def _inside(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def require(value: Any, pointer: str, where: str) -> Any:
-    """The value, if there is one.
+    """Return the value if there is a value.
 
     Raises:
-        PointerError: It is `MISSING`.
+        PointerError: The value is `MISSING`.
     """
     if value is MISSING:
         raise PointerError(f"there is nothing at {pointer!r} in {where}", pointer=pointer)

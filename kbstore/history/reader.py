@@ -1,4 +1,4 @@
-"""The reading half of a store: versions, documents, values, differences, tags. Changes nothing but caches."""
+"""The reading half of a store: versions, documents, values, differences, tags. Changes only caches."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -45,15 +45,15 @@ _T = TypeVar("_T")
 _R = TypeVar("_R", bound="Reader")
 
 _SPARSE = 4
-"""Where fewer than one version in so many is wanted, each is read by itself."""
+"""If fewer than one in so many versions is wanted, each version is read alone."""
 
 
 _REFOLDS = 3
-"""How often a call begins anew where collections beside it take away what it reads from."""
+"""How often a call begins again if concurrent collections remove snapshots under the call."""
 
 
 def refolding(method: Callable[Concatenate[_R, _P], _T]) -> Callable[Concatenate[_R, _P], _T]:
-    """Let a method begin anew where a collection took away a snapshot that it reads from; see `Reader._refolded`."""
+    """Let a method begin again if a collection removed a snapshot under the method; see `Reader._refolded`."""
 
     @functools.wraps(method)
     def tried(self: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -66,9 +66,10 @@ class Reader:
     """Reads one branch of a store; `kbstore.store.Store` adds opening and writing.
 
     Attributes:
-        branch: The branch that is open.
-        damage: What was found damaged among caches and set aside since the store was opened, one sentence each.
-        odd_refs: What the last list of tags or branches passed over, one sentence each: no kbstore wrote it.
+        branch: The open branch.
+        damage: Damaged caches that were set aside since the store was opened, a sentence each.
+        odd_refs: Tags, branches and changes that the last list of tags or branches skipped, since kbstore does not
+            write such data; a sentence each.
     """
 
     def __init__(self, backend: Backend, branch: str, collection: str | None, refs: Refs | None = None) -> None:
@@ -93,20 +94,20 @@ class Reader:
         self._resolver = Resolver(self._line, self._refs, self._line_of, self.branch)
 
     def _opening(self) -> Callable[[], int]:
-        """Begin to look for the newest version as it is now; nothing is ever based on what is only read."""
+        """Begin to look for the newest version of now; a read-only store has no commits, so the answer is 0 there."""
         return (lambda: 0) if self._backend.read_only else self._line.look()
 
     def _renew(self) -> None:
-        """In a child of the process that opened it: take nothing over but what its thread has seen."""
+        """Start afresh in a child process; keep only what the thread has seen."""
         self._refs = Refs(self._backend)
         self._identities = KnownIdentities(self._refs)
         self._read_branch()
-        if self._backend.remote:  # a look that was begun by the parent may have no end here
+        if self._backend.remote:  # a look begun by the parent may never end here
             self._seen.renew(self._opening())
 
     @property
     def _lock(self) -> RLock:
-        """The lock under which threads take turns; free in a child of the process that made it."""
+        """The lock for threads to take turns; free in a child of the process that made the lock."""
         return self._guard.lock()
 
     @property
@@ -126,22 +127,23 @@ class Reader:
 
     @property
     def orders(self) -> Orders:
-        """The order of members along the open branch, for tools that copy or check it."""
+        """The order of members along the open branch, for tools that copy or check the order."""
         return self._orders
 
     def head(self) -> Version:
-        """The newest version; `Version.seq` is 0 where there is none."""
+        """Return the newest version; `Version.seq` is 0 if there is no version."""
         with self._lock:
             entry = self._newest()
             self._saw(self._line, entry)
             return self._version(entry)
 
     def version(self, revision: "str | int | Version" = "HEAD") -> Version:
-        """The version that a revision names (see `kbstore.history.revision`).
+        """Return the version that a revision names (see `kbstore.history.revision`).
 
         Raises:
-            RevisionError: There is none, or more than one.
-            DamagedVersion: Its header is not as it was written: its id, author and message are not what was committed.
+            RevisionError: The revision names no version, or several.
+            DamagedVersion: The header differs from the written header: id, author and message are not those of the
+                commit.
         """
         with self._lock:
             line, entry = self._resolve(revision)
@@ -163,25 +165,25 @@ class Reader:
         newest_first: bool = True,
         damaged: Callable[[DamagedVersion], None] | None = None,
     ) -> Iterator[Version]:
-        """Versions after `first` up to and including `last`, newest first.
+        """Yield the versions after `first` up to and including `last`, newest first.
 
         Args:
             first: Where to begin, not included; the beginning by default.
             last: Where to end; the head by default.
-            limit: At most so many.
-            author: Only by authors whose name contains this, whatever its case.
-            tag: Only with this label.
-            since: Only committed at or after this time.
-            until: Only committed at or before this time.
-            path: Only those that touched this pointer.
-            newest_first: False gives the oldest first.
-            damaged: Told of each version whose header cannot be read, in its place between the others, whether or not
-                it would match; if it is given, such a version ends nothing.
+            limit: At most this many versions.
+            author: Only versions with this text in the author's name, in upper or lower case.
+            tag: Only versions with this label.
+            since: Only versions committed at or after this time.
+            until: Only versions committed at or before this time.
+            path: Only versions that touched this pointer.
+            newest_first: False yields the oldest first.
+            damaged: Called with each version whose header cannot be read, in order with the other versions, whether or
+                not the version would match. With `damaged`, such a version does not end the log.
 
         Raises:
-            DamagedVersion: The header of a version cannot be read, or is missing.
-            KBStoreError: `since` or `until` is no datetime with a time zone.
-            RevisionError: `first` or `last` names no version; only once versions are asked for.
+            DamagedVersion: The header of a version is missing or cannot be read.
+            KBStoreError: `since` or `until` is not a datetime with a time zone.
+            RevisionError: `first` or `last` names no version; raised when the first version is asked for.
         """
         for name, moment in (("since", since), ("until", until)):
             if moment is not None:
@@ -210,7 +212,7 @@ class Reader:
             low = (self._seq(first) if first is not None else 0) + 1
         low_time = format_time(since) if since is not None else None
         high_time = format_time(until) if until is not None else None
-        # The end that is reached last needs no looking for.
+        # Search by time only for the end where reading starts; the loop below stops at the other end.
         try:
             if newest_first and high_time is not None:
                 high = low - 1 + line.passed(low, high, high_time, included=True)
@@ -274,7 +276,7 @@ class Reader:
     def _entries_by(
         self, line: Line, low: int, high: int, author: str | None, tag: str | None, newest_first: bool
     ) -> Iterator[Entry | DamagedVersion]:
-        """Versions among which are all of this author and label."""
+        """Yield versions, among them all versions of this author and label."""
 
         def wanted(authors: list[str], tags: list[str]) -> bool:
             by = author is None or any(author.casefold() in one.casefold() for one in authors)
@@ -285,13 +287,13 @@ class Reader:
 
     @refolding
     def checkout(self, revision: "str | int | Version" = "HEAD") -> Any:
-        """The document at a version, as a new Python value; members in the order of their author.
+        """Return the document at a version as a new Python value, members in the order of their author.
 
-        An object is a dict, an array is a list. The document itself remembers its version, which is the base of its
-        commit (`kbstore.jsondoc.document`); ``dict(document)`` and ``list(document)`` do not.
+        An object is a dict, an array is a list. The document remembers the version as the base of the next commit
+        (`kbstore.jsondoc.document`); ``dict(document)`` and ``list(document)`` do not.
 
         Raises:
-            RevisionError: No such version; also for ``v0``, where there is no document.
+            RevisionError: There is no such version; also for ``v0``, since there is no document yet.
         """
         with self._lock:
             self._line.expect(listing=True)
@@ -312,16 +314,17 @@ class Reader:
 
     @refolding
     def get(self, pointer: str, at: "str | int | Version" = "HEAD", *, default: Any = UNSET) -> Any:
-        """The value at a pointer (RFC 6901) at a version, as a new Python value; at ``""`` the same as `checkout`.
+        """Return the value at a pointer (RFC 6901) at a version as a new Python value; for ``""`` as `checkout` does.
 
         Members are in the order of their author. A pointer may name elements of arrays by identity (see
-        `kbstore.tree.locate`), here and wherever else one is taken.
+        `kbstore.tree.locate`), here and in all other methods.
 
-        Cost: a few nodes, and the events since the nearest snapshot that touched the value's entry. What is not there,
-        or named by identity, costs folding the version.
+        Cost: a few nodes, and those events since the nearest snapshot that touched the value's entry. If nothing is
+        there, or the pointer names elements by identity, the cost includes folding the version.
 
         Raises:
-            PointerError: There is nothing, and no `default` was given; or it names several elements.
+            PointerError: There is nothing at the pointer and no `default` was given, or the pointer names several
+                elements.
         """
         with self._lock:
             path = parse_pointer(pointer)
@@ -351,16 +354,16 @@ class Reader:
         *,
         document: Any = UNSET,
     ) -> Diff:
-        """What changed from one version to another, or to a document that is not committed.
+        """Return the changes from one version to another, or to an uncommitted document.
 
         Args:
             old: The old side.
             new: The new side; HEAD by default.
-            pointer: Only what is at or below this pointer, on each side.
+            pointer: Only changes at or below this pointer, on each side.
             document: Compare `old` with this document instead of with `new`.
 
-        Cost: what differs, not what is stored; for a version that was not read before, also folding the events since
-        the nearest snapshot.
+        Cost: proportional to the difference, not to the store. For a version not read before, also folding the events
+        since the nearest snapshot.
         """
         with self._lock:
             old_line, old_entry = self._resolve(old)
@@ -389,14 +392,14 @@ class Reader:
 
             locator = Locator(self._nodes, identities)
             places = [locator.resolve(root, path) or path for root in (old_root, new_root)]
-            # Both sides' differences are told at the place in the older one, unless only the other one has it.
+            # Report differences at the place in the older side, unless only the newer side has the place.
             at = 0 if self._at(old_root, places[0]) is not None else 1
             hunks = compare(self._at(old_root, places[0]), self._at(new_root, places[1]), self._nodes, places[at])
             address = locator.address((old_root, new_root)[at], places[at])
 
             def read_entry(entry: str) -> tuple[Any, Any] | None:
                 depth = len(collection) + 1
-                if len(path) >= depth:  # what was asked for is one entry, or lies in one
+                if len(path) >= depth:  # the pointer names one entry, or a place in one
                     tops = places[0][:depth], places[1][:depth]
                     return self._refolded(lambda: read_both(roots(), tops, self._nodes))
                 names = identities.get(container)
@@ -432,13 +435,13 @@ class Reader:
 
     @refolding
     def collection(self, revision: "str | int | Version" = "HEAD") -> str | None:
-        """Pointer to the container whose children are the entries: as configured, else found.
+        """Return the pointer to the container of the entries: as configured, else found.
 
         Args:
-            revision: The version to find it in.
+            revision: The version to search.
 
         Returns:
-            None where that has none: the members of the document then count as entries.
+            None if the version has no such container: the members of the document then count as entries.
         """
         with self._lock:
             root = self._tree(*self._resolve(revision)).root
@@ -446,7 +449,7 @@ class Reader:
             return format_pointer(found) if found is not None else None
 
     def tags(self) -> dict[str, Version]:
-        """All tags and the versions that they name, by name; those that name none are in `odd_refs` afterwards."""
+        """Return all tags with their versions, by name; afterwards, `odd_refs` has the tags without a version."""
         with self._lock:
             found = {}
             odd = [*self._refs.read().odd]
@@ -461,7 +464,10 @@ class Reader:
             return found
 
     def settings(self) -> dict[str, tuple[str, ...]]:
-        """The settings that every writer and clone of the store shares, by name (see `kbstore.history.settings`)."""
+        """Return the settings by name (see `kbstore.history.settings`).
+
+        All writers and clones of a store share the settings.
+        """
         with self._lock:
             state = self._refs.read()
             collection = {} if state.collection is None else {COLLECTION: (state.collection,)}
@@ -469,18 +475,18 @@ class Reader:
 
     @property
     def identities(self) -> Identities:
-        """The members that settings name for the elements of arrays, by the pointer of the array."""
+        """The members that identify the elements of arrays, from the settings, by the pointer of the array."""
         return self._identities
 
     def branches(self) -> list[str]:
-        """Names of all branches."""
+        """Return the names of all branches."""
         with self._lock:
             state = self._refs.read()
             self.odd_refs = tuple(state.odd)
             return sorted({MAIN_BRANCH, *state.branches})
 
     def branch_now(self, name: str) -> str | None:
-        """Return what the branch that has or had this name is called now; None if there is none, or it was removed."""
+        """Return the present name of the branch that has or had a name; None for a removed or unknown branch."""
         with self._lock:
             now = self._refs.read().now(name)
             return now if now is not None and (now == MAIN_BRANCH or now in self._refs.known().branches) else None
@@ -489,14 +495,15 @@ class Reader:
         self._states.forget()
 
     def _refolded(self, work: Callable[[], _T], *, damaged: bool = True) -> _T:
-        """What `work` gives; it begins anew where a snapshot that it reads from is gone or damaged.
+        """Return the result of `work`; begin again if a snapshot under `work` is gone or damaged.
 
-        States in memory lead to nodes of snapshots that anybody may drop; folded from what is kept they are there
-        again. Where a snapshot is damaged, folding from truth alone tells whether truth is: then nothing helps.
+        States in memory lead to nodes of snapshots, and anybody may drop a snapshot. Folding again from the remaining
+        data brings the nodes back. If a snapshot is damaged, a fold from truth alone shows whether the truth is damaged
+        as well; then nothing helps.
 
         Args:
-            work: What is to be done, as often as it takes.
-            damaged: False where damage that is met may be that of something else than this store.
+            work: The work, repeated as often as necessary.
+            damaged: False if `work` may meet damage of something other than this store.
         """
         with self._lock:
             for _ in range(_REFOLDS):
@@ -522,13 +529,13 @@ class Reader:
                         "a value of this store is nested too deep to be read", hint="run: kbstore verify"
                     ) from None
                 except BaseException:
-                    self._forget_states()  # a signal's exception may have left one of them half made
+                    self._forget_states()  # a signal's exception may have left a state half made
                     raise
-            with self._states.from_truth():  # a snapshot is listed, and nobody gives what it holds
+            with self._states.from_truth():  # a snapshot is listed, but its nodes cannot be had
                 return work()
 
     def _set_aside(self, fault: CorruptStore) -> None:
-        """Report a damaged snapshot, and drop those of the open log, which are soon taken anew."""
+        """Report a damaged snapshot, and drop the snapshots of the open log; new snapshots are soon taken."""
         self.damage.append(f"a snapshot is damaged and was set aside: {fault}")
         self._forget_states()
         if not self._backend.read_only:
@@ -549,7 +556,7 @@ class Reader:
         return self._orders if line is self._line else Orders(OrderIndex(self._backend, line), self._nodes)
 
     def _rules(self, line: Line, entry: Entry) -> Rules:
-        """The order of members at a version; where it is damaged the content is readable, in canonical order."""
+        """Return the order of members at a version; damaged rules give canonical order, so content stays readable."""
         try:
             return self._orders_of(line).rules(entry.event.seq)
         except CorruptStore as fault:
@@ -591,7 +598,7 @@ class Reader:
             return plain_body(body, self._nodes)
 
     def _saw(self, line: Line, entry: Entry | None) -> Base:
-        """Note that this thread is shown a version; gives it as a base."""
+        """Note that this thread is shown a version, and return the version as a base."""
         base = Base(entry.event.seq, entry.id) if entry is not None else Base(0, "")
         if line is self._line:
             self._seen.saw(base)
@@ -606,14 +613,14 @@ class Reader:
 
     @refolding
     def _touching(self, pointer: str, line: Line, low: int, high: int) -> list[int]:
-        """Versions that touched a place, ascending; an element of an array is followed to wherever it was in each."""
+        """Return the versions that touched a place, ascending; follow an array element to the place in each version."""
         with self._lock:
             path = parse_pointer(pointer)
             if low > high:
                 return []
             locator = Locator(self._nodes, self._identities)
             states = self._states_of(line)
-            # A snapshot tells that no array is on the way; the version itself need not be folded for that.
+            # A snapshot shows whether an array is on the way, without folding the version itself.
             plain = locator.is_plain(states.root(states.nearest(high)), path)
             traced = None if plain else locator.trace(self._tree(line, line.entry(high)).root, path)
             if traced is None:
@@ -633,7 +640,7 @@ def _seq_of(entry: Entry | None) -> int:
 
 
 def _element(root: Ref | None, place: tuple[str, ...], nodes: Nodes) -> Any:
-    """The array element at a place; `MISSING` if there is none, or what holds it is not an array."""
+    """Return the array element at a place; `MISSING` if there is no element, or if the container is not an array."""
     array = find(root, place[:-1], nodes) if root is not None else None
     if root is None or array is None or not (array.kind == ARRAY if isinstance(array, Ref) else array[:1] == b"["):
         return MISSING

@@ -1,4 +1,4 @@
-"""Carry changes over to a newer state by merging values, if their positions alone do not allow it."""
+"""Carry changes over to a newer state by merging values, if the positions alone do not allow it."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,11 +22,11 @@ from kbstore.tree.node import Ref
 from kbstore.tree.reader import Source, find, materialise
 
 READ = "read"
-"""The kind of a conflict at a place that a change tests or copies, and that others modified."""
+"""The kind of a conflict at a place that a change tests or copies and others modified."""
 
 
 def operations_of(hunks: Sequence[Difference], identities: Identities) -> list[Operation]:
-    """Return the patch that makes these differences, values in stored form."""
+    """Return the patch for the given differences, values in stored form."""
     return store_values(parse_patch(patch_of(hunks, identities), owned=True, limit=None), trusted=True)
 
 
@@ -36,14 +36,14 @@ def rebased(
     """Return the changes as patches of a newer state, and the conflicts.
 
     Args:
-        changes: Patches, each made for the state that the one before leads to, and the first for `base`.
-        base: The state that they were made for; None if there was no document.
+        changes: Patches, the first made for `base`, each other patch for the state after the previous patch.
+        base: The state under the first change; None if there was no document.
         head: The newer state.
-        source: Where nodes come from.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        source: Source of nodes.
+        identities: Members that identify the elements of an array, by pointer; for other arrays, members are found.
 
     Raises:
-        PatchError: One of them does not apply to its own state.
+        PatchError: A patch does not apply to the state before.
     """
     locator = Locator(source, identities)
     patches: list[list[Operation]] = []
@@ -69,7 +69,7 @@ def rebased(
 
 
 def _replaced(theirs: Sequence[Change], wanted: Ref, source: Source, locator: Locator) -> Iterator[Conflict]:
-    """The conflicts of a change that replaces the whole document, which speaks of every place in it."""
+    """Yield the conflicts of a change that replaces the whole document, and so concerns every place there."""
     for change in theirs:
         place, _ = _place(locator, wanted, parse_pointer(change.address), parse_pointer(change.pointer))
         ours = _value_at(wanted, place, source)
@@ -79,9 +79,10 @@ def _replaced(theirs: Sequence[Change], wanted: Ref, source: Source, locator: Lo
 def _reads(
     operations: Sequence[Operation], base: Ref | None, wanted: Ref, head: Ref, source: Source, locator: Locator
 ) -> Iterator[Conflict]:
-    """The places that a change tests, copies, or sets to what they are, and that others changed.
+    """Yield the places that a change tests, copies, or sets to the present value, if others changed the place.
 
-    They are told by identity in the state in which the operation finds them: its own insertions may have moved them.
+    The places are named by identity in the state at the time of the operation, since earlier insertions of the change
+    may have moved elements.
     """
     draft = Draft(base, source)
     for operation in operations:
@@ -102,9 +103,9 @@ def _reads(
 def _place(
     locator: Locator, root: Ref | None, address: tuple[str, ...], path: tuple[str, ...]
 ) -> tuple[tuple[str, ...] | None, bool]:
-    """Where an address leads in a state, and whether that is certain.
+    """Return the place of an address in a state, and whether the place is certain.
 
-    An id may be there twice, since a change brought it in again: then the place is that of `path`, by index.
+    An id may be there twice if a change added the id again; then the place is `path`, by index.
     """
     try:
         return locator.resolve(root, address), True
@@ -113,7 +114,7 @@ def _place(
 
 
 def _read_by(operation: Operation, draft: Draft) -> tuple[str, ...] | None:
-    """The place that an operation reads: also one that it replaces by what is there."""
+    """Return the place read by an operation; a place replaced by the present value counts as read."""
     if operation.op == "test":
         return operation.path
     if operation.op == "copy":

@@ -1,14 +1,14 @@
-"""What the tags and branches of one store are to become in another, decided before anything is copied.
+"""Decide the new tags and branches of a store from another store's, before anything is copied.
 
-Where one log of ref events continues the other, its events are taken as they are. Where the two parted, each name is
-looked at by itself, from the last event of that name that both have. If only one side has events behind that one, the
-other is behind, and what it lacks is made anew on top of its log, with the id of the original as its `origin`: two
-events are the same if their ids or origins are equal. Only a name that both changed since has parted, unless it stands
-for the same in both.
+If one log of ref events continues the other, the events are taken as they are. If the logs have diverged, each name is
+compared alone, from the last event of the name in both stores. If only one side has later events, the other side is
+behind: the missing changes are made again on top of the log there, with the id of the original as `origin`. Two events
+are the same if their ids or origins are equal. A name has diverged only if both stores changed the name since, to
+different values.
 
-A branch is the same in both if the same event started it, whatever it is called in each; one of the same name that
-starts at the same version counts as the same, too. Whether both hold the same versions on it is for those to tell who
-copy them.
+A branch is the same in both stores if the same event started the branch, even under different names. A branch of the
+same name that starts at the same version counts as the same, too. Code that copies versions checks whether both
+branches hold the same versions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,23 +24,23 @@ from kbstore.jsondoc.identity import encoded
 
 
 class RefRecord(NamedTuple):
-    """A ref event as it stands in a log."""
+    """A ref event with the bytes from a log."""
 
     event: RefEvent
     header: bytes
 
     @property
     def origin(self) -> str:
-        """Id of the event as it was made first, in whatever log."""
+        """Id of the original event, in whatever log."""
         return self.event.origin or event_id(self.header)
 
 
 class Step(NamedTuple):
-    """One ref event to append.
+    """A ref event to append.
 
     Attributes:
         event: The change.
-        header: Its bytes where it is taken as it is; None where it is made anew on top of the log.
+        header: Bytes of the event if taken unchanged; None if the change is made again on top of the log.
     """
 
     event: RefEvent
@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a name stands for: the id and seq of a version, or the value of a setting."""
+    """The value of a name: id and seq of a version, or the value of a setting."""
 
     kind: str
     target: str
@@ -56,7 +56,7 @@ class Value(NamedTuple):
 
 
 class Parted(NamedTuple):
-    """A name that source and target set to something else; None stands for nothing."""
+    """A name with different values in source and target; None if a side has no value."""
 
     name: str
     source: Value | None
@@ -64,12 +64,12 @@ class Parted(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """What is to be done.
+    """The plan of a merge.
 
     Attributes:
         steps: Ref events to append, in order.
-        parted: Tags and settings that both changed. With `force` they are settled in `steps`.
-        left_out: Names that stay as the target has them, and branches of the source that it does not get.
+        parted: Tags and settings that both sides changed. With `force`, `steps` settles them.
+        left_out: Names left unchanged in the target, and branches of the source that are not copied to the target.
     """
 
     steps: list[Step]
@@ -85,14 +85,14 @@ def merge_refs(
     apart: frozenset[str] = frozenset(),
     kept: frozenset[str | None] = frozenset(),
 ) -> Merge:
-    """What the target lacks of the source's tags and branches.
+    """Return the missing changes of the target's tags and branches.
 
     Args:
         source: The ref events of the source.
-        target: Those of the target.
-        force: A tag that both changed follows the source, unless the target has a branch of that name.
-        apart: Branches that hold other versions in each: nothing that stands on them is taken.
-        kept: What identifies the branches that are not removed from the target.
+        target: The ref events of the target.
+        force: A tag changed on both sides follows the source, unless the target has a branch of the same name.
+        apart: Branches with different versions in source and target: nothing on these branches is taken.
+        kept: Origins of the branches to keep in the target even if the source removed a branch.
     """
     if (
         not apart
@@ -113,7 +113,7 @@ def merge_refs(
             if any(value is not None and value.kind == "branch" for value in (ours_now, theirs_now)):
                 settled = force and theirs_now is not None and theirs_now.kind == "tag"
                 if not settled:
-                    left_out.add(name[1])  # it blocks nothing but itself
+                    left_out.add(name[1])  # this blocks no other name
             else:
                 parted.append(Parted(name[1], ours_now, theirs_now))
                 if not force:
@@ -130,13 +130,13 @@ def _steps(
     left_out: set[str],
     kept: frozenset[str | None],
 ) -> Iterator[Step]:
-    """The events that the target lacks, made anew.
+    """Yield the missing events of the target, made again.
 
     Args:
         source: The ref events of the source.
-        there: What the target has; it is changed as the steps change it.
-        lacking: Origins of the events that the target lacks.
-        left_out: Names of which nothing is taken; branches and tags that stand on one that is left out are added.
+        there: The state of the target; each step changes this state.
+        lacking: Origins of the events missing in the target.
+        left_out: Names to leave alone; branches and tags on a name in `left_out` are added.
         kept: As for `merge_refs`.
     """
     here = RefState()
@@ -168,7 +168,7 @@ def _steps(
 
 
 def _can_follow(event: RefEvent, there: RefState) -> bool:
-    """Whether a change of a branch can be made where these are."""
+    """Return whether the target can make a change of a branch in the given state."""
     gone = event.old if event.old is not None else event.name
     if event.kind != "branch":
         return True
@@ -181,11 +181,11 @@ def _can_follow(event: RefEvent, there: RefState) -> bool:
 
 
 def counterpart(start: RefEvent, there: RefState) -> str | None:
-    """Return the name that a branch has among others; None if it is not among them.
+    """Return the name of a branch in another store; None if the branch is missing there.
 
     Args:
-        start: The event that started it, as `RefState` has it.
-        there: The others.
+        start: The event from `RefState` for the start of the branch.
+        there: The tags and branches of the other store.
     """
     if start.origin in there.origins:
         return there.origins[start.origin]
@@ -194,7 +194,7 @@ def counterpart(start: RefEvent, there: RefState) -> str | None:
 
 
 def fold(records: Sequence[RefRecord]) -> RefState:
-    """Return what tags and branches become by these events; those that no kbstore makes are passed over."""
+    """Return the state of tags and branches after these events; skip events that kbstore does not make."""
     state = RefState()
     for record in records:
         _take(state, record)
@@ -202,7 +202,7 @@ def fold(records: Sequence[RefRecord]) -> RefState:
 
 
 def _take(state: RefState, record: RefRecord) -> bool:
-    """Fold one more event; False if no kbstore makes it."""
+    """Fold an event; return False if kbstore does not make such an event."""
     try:
         check_ref(record.event, record.header, state)
     except KBStoreError:
@@ -212,39 +212,40 @@ def _take(state: RefState, record: RefRecord) -> bool:
 
 
 _Name = tuple[bool, str]
-"""Whether it is that of a setting, and the name: a tag or branch may have the name of a setting."""
+"""Whether the name is a setting's, and the name: a tag or branch may have the name of a setting."""
 
 
 def _by_name(records: Sequence[RefRecord]) -> dict[_Name, list[RefRecord]]:
-    """The events on each name, oldest first."""
+    """Return the events on each name, oldest first."""
     found: dict[_Name, list[RefRecord]] = {}
     for record in records:
         found.setdefault((record.event.kind == "setting", record.event.name), []).append(record)
         if record.event.old is not None:
-            found.setdefault((False, record.event.old), []).append(record)  # which is free from then on
+            found.setdefault((False, record.event.old), []).append(record)  # the old name is free from then on
     return found
 
 
 def _lacking(ours: list[RefRecord], theirs: list[RefRecord], name: str) -> list[RefRecord] | None:
-    """Events on a name that the target lacks; None if both changed it since the last event that both have."""
+    """Return the events on a name that the target lacks; None if both sides changed the name since a common event."""
     if not theirs:
         return ours
     here, there = ({record.origin for record in records} for records in (ours, theirs))
     ahead, behind = theirs[-1].origin in here, ours[-1].origin in there
     if ahead != behind:
         return _since_common(ours, theirs) if ahead else []
-    # Each has the newest of the other, or neither has: after both were forced, they may differ in the first case too.
+    # Either each side has the newest event of the other, or neither side has. The values may differ in the first
+    # case, too, after a forced merge in both directions.
     return [] if _value(ours[-1].event, name) == _value(theirs[-1].event, name) else None
 
 
 def _since_common(ours: list[RefRecord], theirs: list[RefRecord]) -> list[RefRecord]:
-    """The source's events on a name that the target lacks; the newest is always among them."""
+    """Return the source's events on a name that the target lacks; the newest event is always included."""
     there = {record.origin for record in theirs}
     return [*(record for record in ours[:-1] if record.origin not in there), ours[-1]]
 
 
 def _value(event: RefEvent, name: str) -> Value | None:
-    """What a name stands for after an event on it."""
+    """Return the value of a name after an event on the name."""
     if event.kind == "setting":
         return Value(event.kind, ",".join(map(encoded, event.value)), 0) if event.value is not None else None
     if event.target is None or event.old == name:

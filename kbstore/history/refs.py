@@ -1,4 +1,4 @@
-"""Tags, branches and settings: events in a log of their own, each naming the one before it, folded into maps."""
+"""Tags, branches and settings: events in a log of their own, each naming the event before, folded into maps."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,18 +32,18 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     Attributes:
         kind: ``tag``, ``branch`` or ``setting``.
-        name: Its name.
-        parent: Id of the ref event before this one; None for the first.
-        seq: 1, 2, ... along this log.
+        name: Name of the tag, branch or setting.
+        parent: Id of the previous ref event; None for the first.
+        seq: 1, 2, ... along the refs log.
         time: When: RFC 3339, UTC, microseconds.
-        author: Who.
-        target: Id of the event that it names, or that a branch starts from; None removes a tag or branch.
-        version: That event's seq.
-        branch: The branch on whose line it stands, by the name that it has then (see `RefState.removed`).
-        log: The log that a new branch keeps its own events in.
-        old: The name that a branch had before; it starts nothing.
-        value: What a setting is set to (see `kbstore.history.settings`); None removes it.
-        origin: Id of the event that this one repeats on top of another log; None for one that was made here first.
+        author: Name of the author.
+        target: Id of the event that the tag names or the branch starts from; None removes the tag or branch.
+        version: Seq of the target.
+        branch: The branch with the target on its line, by the name of that time (see `RefState.removed`).
+        log: The log for the own events of a new branch.
+        old: The name of the branch before a rename; an event with `old` starts no branch.
+        value: The new value of a setting (see `kbstore.history.settings`); None removes the setting.
+        origin: Id of the original, if this event repeats an event from another log; None for an original.
         format: Version of this layout.
     """
 
@@ -63,13 +63,13 @@ class RefEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     format: int = 0
 
     def encode(self) -> bytes:
-        """The record's canonical bytes."""
+        """Return the canonical bytes of the record."""
         fields: dict[str, Any] = msgspec.structs.asdict(self)
         return encode({k: v for k, v in fields.items() if v is not None})
 
     @property
     def starts(self) -> bool:
-        """Whether it starts a branch."""
+        """Whether the event starts a branch."""
         return self.kind == "branch" and self.target is not None and self.old is None
 
 
@@ -78,18 +78,19 @@ class RefState:
     """The fold of the refs log.
 
     Attributes:
-        slot: Newest slot that was folded.
+        slot: The newest folded slot.
         parent: Id of the newest ref event.
-        tags: Name to the event that set it.
-        branches: Name to the event that started it; ``main`` is not among them.
-        removed: The same of branches that were removed: what others start from is read through them, and their versions
-            have ids. Such a branch is called ``~`` and its log, which is no name that a person can give.
-        logs: Name of the branch that has a log, be it removed or not.
-        origins: The same by what identifies a branch in every store: the id of the event that started it first.
-        became: What became of a name that a branch had: the name that it got, or that of a removed branch.
-        identities: Members that identify the elements of an array, by its pointer, as settings name them.
-        collection: Pointer to the container of the entries, as a setting names it.
-        odd: Changes that no kbstore makes, which are passed over: a sentence each.
+        tags: Maps the name of a tag to the event that set the tag.
+        branches: Maps the name of a branch to the event that started the branch; without ``main``.
+        removed: The same for removed branches. Other branches may continue their lines, and the versions keep their
+            ids. A removed branch is called ``~`` and its log, since a person cannot give such a name.
+        logs: Maps a log to the name of the branch with this log, removed or not.
+        origins: Maps the id of the event that first started a branch to the name of the branch. The id identifies the
+            branch in every store.
+        became: Maps a former name of a branch to the next name; for a removed branch, to the name with ``~``.
+        identities: Maps the pointer of an array to the members that identify the elements, from the settings.
+        collection: Pointer to the container of the entries, from the settings.
+        odd: Skipped changes, since kbstore does not make such changes: a sentence each.
     """
 
     slot: int = 0
@@ -127,23 +128,23 @@ class RefState:
 
     @property
     def lines(self) -> dict[str, RefEvent]:
-        """All branches, those that were removed too."""
+        """All branches, including removed branches."""
         return self.branches | self.removed
 
     def start(self, branch: str) -> RefEvent | None:
-        """Return the event that started a branch, be it removed or not; None if there is no such branch."""
+        """Return the event that started a branch, removed or not; None if there is no such branch."""
         return self.branches.get(branch) or self.removed.get(branch)
 
     def has_line(self, branch: str) -> bool:
-        """Whether there is a branch of this name, be it removed or not."""
+        """Return whether there is a branch of this name, removed or not."""
         return branch == MAIN_BRANCH or self.start(branch) is not None
 
     def named(self, log: str) -> str:
-        """Return the name of the branch that has this log."""
+        """Return the name of the branch with this log."""
         return self.logs.get(log, MAIN_BRANCH)
 
     def now(self, branch: str) -> str | None:
-        """Return the name of the branch that has, or had last, a name; None if there never was one."""
+        """Return the present name of a branch from a present or former name; None if there never was such a branch."""
         seen = set()
         while branch != MAIN_BRANCH and branch not in self.branches and branch in self.became and branch not in seen:
             seen.add(branch)
@@ -151,7 +152,7 @@ class RefState:
         return branch if self.has_line(branch) else None
 
     def called(self, branch: str) -> str:
-        """Return what a person is told of a branch: its name, or the one that it had."""
+        """Return the name of a branch for messages; for a removed branch, the former name and a note."""
         start = self.removed.get(branch)
         return f"{start.old} (removed)" if start is not None else branch
 
@@ -172,8 +173,8 @@ class Refs:
     """The tags, branches and settings of a store.
 
     Args:
-        backend: Where the log is.
-        state: Tags and branches as they are to be taken; by default they are read.
+        backend: Holds the log.
+        state: Tags and branches to use; read from the log by default.
     """
 
     def __init__(self, backend: Backend, state: RefState | None = None) -> None:
@@ -184,12 +185,12 @@ class Refs:
         self._lock = Lock()
 
     def read(self) -> RefState:
-        """The newest tags and branches; reads only what was added since the last call."""
+        """Return the newest tags and branches; read only the changes since the last call."""
         state = self._state
         self._looked = True
         if self._given:
             return state
-        with self._lock:  # handles on other branches share this, each with a lock of its own
+        with self._lock:  # handles on other branches share these refs, and each has only a lock of its own
             for record in self._records(state.slot + 1):
                 self._take(record, state)
         return state
@@ -215,7 +216,7 @@ class Refs:
         state.slot = record.slot
 
     def _records(self, first: int) -> Iterator[StoredRecord]:
-        """Read the changes from this one on; one that cannot be read is named."""
+        """Yield the changes from a number on; the error for an unreadable change has the number of the change."""
         try:
             for record in self._backend.read(REFS_LOG, first):
                 yield record
@@ -223,7 +224,7 @@ class Refs:
             return
         except CorruptStore as fault:
             damaged = fault
-        # One by one, to find which it is: a batch fails as a whole.
+        # Read one by one to find the damaged change: a batch fails as a whole.
         for number in range(first, self._backend.tail(REFS_LOG).number + 1):
             try:
                 yield from self._backend.read(REFS_LOG, number, number)
@@ -232,14 +233,16 @@ class Refs:
         raise damaged
 
     def known(self) -> RefState:
-        """The tags, branches and settings that this process read last; reads them if it did not yet."""
+        """Return the tags, branches and settings of the last read; read now if there was no read before."""
         return self._state if self._looked else self.read()
 
     def append(self, change: RefEvent, write_id: str, *, must_be_new: bool) -> RefEvent:
-        """Append a change; its place in the chain is filled in here.
+        """Append a change; `append` fills in the place in the chain.
 
         Raises:
-            RevisionError: `must_be_new`, and the name is taken (it may have been taken just now).
+            RevisionError: `must_be_new` is set and the name is taken, perhaps since a moment ago; or the branch to
+                remove or rename does not exist.
+            SlotTaken: Other writers were first at every try.
         """
         for _ in attempts(_TRIES):
             state = self.read()
@@ -263,7 +266,12 @@ class Refs:
         raise SlotTaken("others changed tags or branches first at every try; nothing was written", hint="try again")
 
     def landed(self, write_id: str, *, after: int | None = None) -> RefEvent | None:
-        """The change that was written with this id, behind slot `after` as far as is known or (None) anywhere."""
+        """Return the change that was written with an id; None if there is no such change.
+
+        Args:
+            write_id: The id.
+            after: Look only behind this slot, as far as the backend knows the log; without `after`, look anywhere.
+        """
         numbers = self._backend.find_write(REFS_LOG, write_id, after=after)
         if numbers is None:
             return None
@@ -271,10 +279,11 @@ class Refs:
         return decode_ref(record.header, record.number)
 
     def graft(self, header: bytes, write_id: str) -> bool:
-        """Append a change that was made elsewhere, as it is; False where it is there already.
+        """Append a change from another store, unchanged; return False if this store has the change already.
 
         Raises:
-            CorruptStore: It does not follow the newest change here, or this store has another one in its place.
+            CorruptStore: The change does not follow the newest change here, or this store has another change in its
+                place.
             SlotTaken: Somebody else changed a tag or branch meanwhile.
         """
         state = self.read()
@@ -291,10 +300,10 @@ class Refs:
         return True
 
     def replay(self, change: RefEvent, write_id: str, *, after: int) -> None:
-        """Append a change that was made elsewhere as a new one, right behind change `after`; it has its `origin`.
+        """Append a change from another store as a new change right behind change `after`; the `origin` is set already.
 
         Raises:
-            SlotTaken: Somebody else changed a tag or branch since that one.
+            SlotTaken: Somebody else changed a tag or branch since `after`.
         """
         state = self.read()
         if state.slot != after:
@@ -304,7 +313,7 @@ class Refs:
         self._backend.append(REFS_LOG, after + 1, [Record(event.encode())], write_id=write_id)
 
     def segments(self, branch: str) -> tuple[Segment, ...]:
-        """The logs that make up a branch's line.
+        """Return the logs that make up the line of a branch.
 
         Raises:
             RevisionError: There is no such branch.
@@ -324,7 +333,7 @@ class Refs:
 
 
 def no_branch(name: str, state: RefState) -> RevisionError:
-    """Return the error for a branch that is not there, which says what became of it."""
+    """Return the error for a missing branch; the error says if the branch was removed or renamed."""
     now = state.now(name)
     if now is None:
         what, hint = "", "list them with: kbstore branch"
@@ -339,15 +348,15 @@ def no_branch(name: str, state: RefState) -> RevisionError:
 
 
 def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
-    """Refuse a change of a tag, branch or setting that kbstore does not make, wherever it comes from.
+    """Refuse a change of a tag, branch or setting if kbstore does not make such a change, from whatever source.
 
     Args:
         event: The change.
-        header: Its bytes.
-        before: What stood before it.
+        header: Bytes of the change.
+        before: The state before the change.
 
     Raises:
-        KBStoreError: It is one, or its name is taken.
+        KBStoreError: kbstore does not make such a change, or the name is taken.
     """
     if event.encode() != header or event.format != REF_FORMAT:
         raise CorruptStore("it is not in canonical form")
@@ -387,7 +396,7 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
 
 
 def _check_change_of_branch(event: RefEvent, before: RefState) -> None:
-    """Refuse what neither removes a branch that is there nor gives it a name that is free."""
+    """Refuse a change, except removing an existing branch or giving an existing branch a free name."""
     gone = event.old if event.old is not None else event.name
     start = before.branches.get(gone)
     if start is None:
@@ -400,7 +409,7 @@ def _check_change_of_branch(event: RefEvent, before: RefState) -> None:
 
 
 def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, bytes]]:
-    """The fold of the first so many changes as far as they can be read, and their records by number."""
+    """Return the fold of the readable changes among the first `last`, and the records by number."""
     state = RefState()
     records = readable_records(backend, REFS_LOG, 1, last)
     for number, header in sorted(records.items()):
@@ -413,15 +422,15 @@ def readable_refs(backend: Backend, last: int) -> tuple[RefState, dict[int, byte
 
 
 def name_change(number: int) -> str:
-    """Return how a person is told of a ref event."""
+    """Return the name of a ref event for messages."""
     return f"change {number} of tags and branches"
 
 
 def decode_ref(header: bytes, number: int) -> RefEvent:
-    """Return the ref event that a header holds.
+    """Return the ref event in a header.
 
     Raises:
-        CorruptStore: The header is not that of a ref event.
+        CorruptStore: The header is not the header of a ref event.
     """
     try:
         event = _decode(header)
@@ -433,7 +442,7 @@ def decode_ref(header: bytes, number: int) -> RefEvent:
 
 
 class KnownIdentities(Mapping[str, Names]):
-    """The members that identify the elements of arrays, as settings name them; read when it is first asked for one.
+    """The members that identify the elements of arrays, from the settings; read at the first lookup.
 
     Args:
         refs: The refs of the store.
@@ -443,7 +452,7 @@ class KnownIdentities(Mapping[str, Names]):
         self._refs = refs
 
     def refresh(self) -> None:
-        """Read what others changed meanwhile."""
+        """Read the changes that others made meanwhile."""
         self._refs.read()
 
     def __getitem__(self, pointer: str) -> Names:

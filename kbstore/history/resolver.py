@@ -1,4 +1,4 @@
-"""Resolves revisions against a line: from what people write to one version."""
+"""Resolves revisions against a line: from a text to a version."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ _SHOWN_CANDIDATES = 10
 
 
 class Resolver:
-    """Finds the version that a revision means.
+    """Finds the version for a revision.
 
     Args:
         line: The versions of the current branch.
         refs: Tags and branches.
-        line_of: The line of another branch.
+        line_of: Returns the line of another branch.
         branch: The current branch.
     """
 
@@ -29,10 +29,10 @@ class Resolver:
         self._branch = branch
 
     def resolve(self, text: str) -> tuple[Line, Entry | None]:
-        """The version that a revision means, and the line it stands on; None for ``v0``, the empty beginning.
+        """Return the version for a revision, and the line of the version; None for ``v0``, the empty beginning.
 
         Raises:
-            RevisionError: There is none, or more than one (`RevisionError.candidates`).
+            RevisionError: There is no such version, or there are several (`RevisionError.candidates`).
         """
         revision = parse_revision(text)
         line, entry = self._anchor(revision)
@@ -112,7 +112,7 @@ class Resolver:
         return [e for e in self._line.entries() if e.id.startswith(prefix)]
 
     def _on_other_lines(self, prefix: str) -> Iterator[tuple[Line, Entry]]:
-        """Versions of other branches, those that were removed too, each once."""
+        """Yield versions of other branches, removed branches too, each version once."""
         for name in (MAIN_BRANCH, *self._refs.read().lines):
             line = self._line_of(name)
             if line.log != self._line.log:
@@ -120,7 +120,7 @@ class Resolver:
                 yield from ((line, entry) for entry in own if entry.id.startswith(prefix))
 
     def named_by(self, tag: RefEvent) -> tuple[Line, Entry]:
-        """The version that a tag names, and its line."""
+        """Return the version that a tag names, and the line of the version."""
         line = self._line if tag.branch == self._branch else self._line_of(tag.branch)
         entry = line.entry(tag.version)
         if entry.id != tag.target:
@@ -132,7 +132,7 @@ class Resolver:
 
 
 def ambiguous(text: str, entries: Sequence[Entry]) -> RevisionError:
-    """The error for a revision that means several versions."""
+    """Return the error for a revision with several possible versions."""
     names = [f"v{e.event.seq} {e.id[:12]} {e.event.message[:40]}" for e in entries]
     more = f" and {len(names) - _SHOWN_CANDIDATES} more" if len(names) > _SHOWN_CANDIDATES else ""
     return RevisionError(

@@ -2,12 +2,12 @@ r"""Revisions: the ways in which people name a version.
 
 ==============================  =====================================================================
 ``v42``                         exactly seq 42
-``v42_20250127_120000``         its full name, which may be cut short after the underscore (``v42_2025``)
-``3fa9c1``                      an event id, or at least its first 4 digits
+``v42_20250127_120000``         the full name; may be cut short after the underscore (``v42_2025``)
+``3fa9c1``                      an event id, or at least the first 4 digits
 ``stable``, ``main``            a tag; a branch (its newest version)
 ``HEAD``, ``HEAD~3``            the newest version; the third before it (``~n`` goes with every form)
-``@2025-01-27T12:00``           the newest version at or before that time (UTC where no offset is given)
-``A..B``                        a range, where one is taken: after A up to and including B
+``@2025-01-27T12:00``           the newest version at or before that time (UTC unless an offset is given)
+``A..B``                        a range, if the command takes a range: after A up to and including B
 ==============================  =====================================================================
 """
 
@@ -24,20 +24,23 @@ _ID = re.compile(r"[0-9a-f]{4,64}\Z")
 _BACK = re.compile(r"(.*?)~([0-9]{0,9})\Z", re.DOTALL)
 _NAME = re.compile(r"[^\W_][\w.+-]*(?:/[^\W_][\w.+-]*)*\Z")
 _UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5")
-"""Letters that are drawn as nothing; all others of the kind have another spelling or are not printable."""
+"""Hidden letters: drawn as nothing. All other hidden letters have another spelling or are not printable."""
 MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A parsed revision: exactly one of `seq`, `id_prefix`, `name`, `moment` is set, or none for ``HEAD``.
+    """A parsed revision.
+
+    At most one of `seq`, `id_prefix`, `name`, `moment` is set, except for a text that may be both an id and a name;
+    for ``HEAD`` all are unset.
 
     Attributes:
-        text: As written.
+        text: The text as written.
         seq: From ``v42`` and full names.
-        stamp: What followed the underscore of a full name.
-        id_prefix: Could be an id.
-        name: Could be a tag or branch.
+        stamp: Text after the underscore of a full name.
+        id_prefix: Set if the text may be an id.
+        name: Set if the text may be a tag or branch.
         moment: From ``@...``.
         back: From ``~n``.
     """
@@ -52,10 +55,10 @@ class Revision:
 
 
 def parse_revision(text: str) -> Revision:
-    """What a revision asks for. A text that could be both an id and a name has both set.
+    """Return the parsed revision. A text that may be both an id and a name has both set.
 
     Raises:
-        RevisionError: It has none of the forms.
+        RevisionError: The text has no known form.
     """
     rest, back = text, 0
     while (found := _BACK.match(rest)) is not None:
@@ -83,7 +86,7 @@ def parse_revision(text: str) -> Revision:
 
 
 def parse_range(text: str) -> tuple[str, str] | None:
-    """The two sides of ``A..B`` (an empty one is HEAD on the right, the beginning, ``v0``, on the left), or None."""
+    """Return the two sides of ``A..B``; None for other texts. A missing side is ``v0`` (left) or ``HEAD`` (right)."""
     if ".." not in text:
         return None
     left, _, right = text.partition("..")
@@ -91,7 +94,7 @@ def parse_range(text: str) -> tuple[str, str] | None:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text has the form of a tag or branch name: printable, visible, and written in one way only."""
+    """Return whether a text has the form of a tag or branch name: printable, visible, and with a single spelling."""
     return (
         len(text) <= MAX_NAME_LENGTH
         and _NAME.match(text) is not None
@@ -101,15 +104,16 @@ def is_name(text: str) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text has no second spelling (wide letters, ligatures, accents apart) and no letter that is not seen."""
+    """Return whether a text has only one spelling (no wide letters, ligatures, split accents) and no hidden letter."""
     return text.isprintable() and normalize("NFKC", text) == text and not _UNSEEN.intersection(text)
 
 
 def check_name(text: str) -> None:
-    """Refuse what cannot be the name of a tag or branch.
+    """Refuse a text that cannot be the name of a tag or branch.
 
     Raises:
-        RevisionError: It is malformed, or would be read, by people or by `parse_revision`, as another form of revision.
+        RevisionError: The text is malformed, or people or `parse_revision` would read the text as another form of
+            revision.
     """
     if len(text) > MAX_NAME_LENGTH:
         raise RevisionError(
@@ -130,5 +134,5 @@ def check_name(text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """The text in small letters, and with the digits of every script as 0 to 9: how a person takes it."""
+    """Return the text in small letters, and with the digits of every script as 0 to 9, as a person reads the text."""
     return "".join(str(decimal(c)) if c.isdecimal() else c for c in text.casefold())

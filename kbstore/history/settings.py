@@ -1,7 +1,7 @@
-"""Settings of a store: changes of them are events in the log of refs, so that every writer and every clone agrees.
+"""Settings of a store: changes of settings are events in the log of refs, so all writers and clones agree.
 
 A setting has a name and a value, a list of texts. ``collection``: the pointer to the container of the entries.
-``identity:POINTER``: the members that identify the elements of the array at that pointer.
+``identity:POINTER``: the members that identify the elements of the array at the pointer.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ _MOST_NAMES = 16
 
 
 def identity_setting(pointer: str) -> str:
-    """Return the name of the setting that says what identifies the elements of an array."""
+    """Return the name of the setting for the identity of an array's elements."""
     return _IDENTITY + pointer
 
 
 def identified(name: str) -> str | None:
-    """Return the pointer of the array that a setting speaks of; None for another setting."""
+    """Return the pointer of the array in an identity setting; None for another setting."""
     return name.removeprefix(_IDENTITY) if name.startswith(_IDENTITY) else None
 
 
 def check_setting(name: str, value: Sequence[str] | None) -> None:
-    """Refuse a setting that does not exist, or a value that it cannot have; None removes it.
+    """Refuse an unknown setting or a wrong value; the value None removes the setting.
 
     Raises:
         PointerError: A pointer is malformed.
-        KBStoreError: Something else is.
+        KBStoreError: The setting or the value is wrong otherwise.
     """
     pointer = identified(name)
     if pointer is not None:

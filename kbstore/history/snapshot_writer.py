@@ -1,4 +1,4 @@
-"""Take the snapshots that are due (`kbstore.history.snapshots`), after the commit that made them due."""
+"""Take the due snapshots (`kbstore.history.snapshots`) after a commit."""
 
 from contextlib import suppress
 
@@ -14,22 +14,22 @@ from kbstore.tree.node_store import Nodes, unsaved
 
 _OPERATIONS_PER_EVENT = 6
 _TOUCHED_BACK = 4096
-"""How far back the index is brought up to date: further than any two larger snapshots stand apart."""
+"""How many versions back the index is brought up to date: more than between any two larger snapshots."""
 _TOUCHED_BACK_REMOTE = 1024
-"""The same where each part of it costs a request; every snapshot brings it up to date there."""
+"""The same if each block of the index costs a request; every snapshot brings the index up to date then."""
 
 
 class Snapshotter:
-    """Keeps the snapshots of one line's open log.
+    """Keeps the snapshots of the open log of one line.
 
-    It knows which snapshots the head's tree leans on (`Nodes.trusted`), so it must see the newest of them before the
-    first node is loaded.
+    The snapshotter knows the snapshots under the head's tree (`Nodes.trusted`), so `begin` must see the newest snapshot
+    before the first node is loaded.
 
     Args:
-        backend: Where snapshots are put.
+        backend: Stores the snapshots.
         line: The versions.
-        nodes: Whose marks say what is stored.
-        touched: The index that is brought up to date with the larger snapshots.
+        nodes: Their marks say which nodes are stored.
+        touched: The path index, brought up to date with the larger snapshots.
         orders: Knows the order of members.
     """
 
@@ -39,14 +39,14 @@ class Snapshotter:
         self._nodes = nodes
         self._touched = touched
         self._orders = orders
-        self._chain: list[Snapshot] = []  # what the newest snapshot builds on, and itself
+        self._chain: list[Snapshot] = []  # the newest snapshot and all snapshots below, lowest first
         self._operations_since_any = 0
         self._operations_since_complete = 0
         self._uncertain = False
         self._blind = False
 
     def begin(self, head: int) -> None:
-        """Learn what is there already.
+        """Find the existing snapshots.
 
         Args:
             head: The newest version.
@@ -62,30 +62,30 @@ class Snapshotter:
         self._trust()
 
     def committed(self, state: State, operations: int, events: int) -> None:
-        """Count events that were just committed, and take a snapshot if one is due.
+        """Count the events of a commit, and take a snapshot if a snapshot is due.
 
         Args:
-            state: The tree that they led to.
-            operations: How many operations they have in all.
-            events: How many they are.
+            state: The resulting tree.
+            operations: Number of operations in all events.
+            events: Number of events.
         """
         first = state.seq == events
         self._operations_since_any += 0 if first else operations
         self._operations_since_complete += 0 if first else operations
-        if state.root is None or self._blind:  # nobody knows whether there is one already
+        if state.root is None or self._blind:  # the listing failed, so a snapshot may be there already
             return
         denses = sum(1 for s in self._chain if s.tier == DENSE)
         tier = due_tier(self._operations_since_any, denses, self._operations_since_complete, state.root.canonical_bytes)
         if tier:
-            with suppress(BackendError):  # the commit stands whatever becomes of a cache
+            with suppress(BackendError):  # the commit is valid even if the cache cannot be written
                 self.take(state, COMPLETE if self._uncertain else tier)
 
     def take(self, state: State, tier: int) -> None:
-        """Write a snapshot of this state now, and drop those that it makes superfluous."""
+        """Write a snapshot of this state now, and drop the snapshots that become superfluous."""
         try:
             self._take(state, tier)
         except BaseException:
-            self._uncertain = True  # nodes are marked as stored that may not be: the next one is complete
+            self._uncertain = True  # nodes marked as stored may be missing: the next snapshot is complete
             self._chain = []
             raise
 
@@ -110,7 +110,7 @@ class Snapshotter:
             chunks=(chunk for tree in trees for chunk in unsaved(tree, self._nodes, below=below, mark=tier)),
             requires={s.number: s.note for s in base},
         )
-        if not written:  # somebody dropped what this one was to build on: start again from truth alone
+        if not written:  # another process dropped the base: start again from truth alone
             self._chain = []
             self._take(state, COMPLETE)
             return
@@ -125,12 +125,12 @@ class Snapshotter:
         self._uncertain = False
         if gone:
             self._backend.drop_snapshots(log, gone)
-            if not self._backend.remote:  # where a listing costs a request, they wait for a collection
+            if not self._backend.remote:  # if a listing costs a request, orphans wait for a collection
                 self._drop_orphans()
         self._trust()
 
     def _drop_orphans(self) -> None:
-        """Drop what other processes built on snapshots that are gone."""
+        """Drop snapshots that other processes built on a missing snapshot."""
         there = self._backend.snapshots(self._line.log)
         whole = {u.snapshot.number for u in usable(there)}
         if orphans := [s.number for s in there if s.number not in whole]:

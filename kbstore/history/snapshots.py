@@ -1,13 +1,13 @@
-"""When snapshots are taken, and which of them a fold starts from.
+"""When to take snapshots, and which snapshot to start a fold from.
 
-Two costs pull against each other. Near the head a cold process pays for every event since the newest snapshot, since
-it needs the hashes of all that they touched; so snapshots are dense there, and small: only the nodes that are new.
-Behind the head nobody extends a state, replay on a plain value is cheap and bytes are not; so only complete snapshots
-stay, one wherever folding from the one before would cost more than a fraction of decoding the document.
+Two costs conflict. Near the head, a cold process pays for every event since the newest snapshot, since the hashes of
+all touched nodes are needed. So snapshots are dense there, and small: only the new nodes. Far from the head, states are
+not extended, and replay on a plain value is cheap, but stored bytes are not. So only complete snapshots stay, each at a
+distance at which folding from the previous complete snapshot would cost more than a fraction of decoding the document.
 
-That gives three tiers, each building on the one above it and thrown away when a newer one of its tier or above
-replaces it: *dense* (new since the last middle one), *middle* (new since the last complete one), *complete* (all but
-truth).
+The result is three tiers: *dense* (nodes new since the last snapshot), *middle* (nodes new since the last middle or
+complete snapshot), *complete* (all nodes; except truth, if truth is local). A dense or middle snapshot builds on the
+earlier snapshots of the same or a higher tier, and is dropped when a snapshot of a higher tier is taken.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ MIDDLE: Final = 2
 COMPLETE: Final = 3
 
 FOLD_TREE_S: Final = 10e-6
-"""Measured: folding one operation on a cold tree, reading its nodes included."""
+"""Measured: time to fold one operation on a cold tree, including reading the nodes."""
 FOLD_PLAIN_S: Final = 2.2e-6
-"""Measured: folding one operation on a plain value, reading it included."""
+"""Measured: time to fold one operation on a plain value, including reading the operation."""
 DECODE_S_PER_BYTE: Final = 4e-9
-"""Measured: turning a byte of a stored state into Python values."""
+"""Measured: time to turn a byte of a stored state into Python values."""
 
 _OPERATIONS_PER_EVENT: Final = 6
 _DENSE_AFTER_S: Final = 4e-3
@@ -40,20 +40,20 @@ _COMPLETE_FRACTION: Final = 0.12
 _COMPLETE_AT_LEAST_S: Final = 15e-3
 _COLD_COMMIT_S: Final = 0.1
 _SCATTERED_FACTOR: Final = 1.6
-"""Measured: reading a state whose nodes stand in several snapshots, against one that stands in order."""
+"""Measured: time to read a state from several snapshots, relative to a state stored in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A place that a fold can start from.
+    """A place for a fold to start.
 
     Attributes:
-        seq: The version whose state it is; 0 is the empty beginning.
-        root: The state's address; None where the state is in memory, or nothing.
-        tier: The snapshot's tier, or 0.
-        log: The log that the snapshot belongs to.
-        number: The snapshot's number there.
-        size: Length of the document's canonical form.
+        seq: The version of the state; 0 is the empty beginning.
+        root: Address of the state; None for a state in memory, or for the empty beginning.
+        tier: Tier of the snapshot, or 0.
+        log: Log of the snapshot.
+        number: Number of the snapshot in the log.
+        size: Length of the canonical form of the document.
     """
 
     seq: int
@@ -65,11 +65,11 @@ class Start:
 
 
 class Base(NamedTuple):
-    """The snapshot that another one builds on.
+    """The snapshot below another snapshot.
 
     Attributes:
-        number: Its number.
-        mark: What tells it from any other snapshot under this number: see `mark_of`.
+        number: Number of the snapshot.
+        mark: Distinguishes the snapshot from any other snapshot with this number: see `mark_of`.
     """
 
     number: int
@@ -78,13 +78,13 @@ class Base(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a snapshot's note says.
+    """The content of a snapshot's note.
 
     Attributes:
         root: Address of the state's root.
-        size: Length of its canonical form.
-        operations: How many operations were folded since the newest complete snapshot before.
-        on: The snapshot that it builds on, which names the one below in turn; None if it builds on truth alone.
+        size: Length of the canonical form.
+        operations: Number of operations folded since the previous complete snapshot.
+        on: The snapshot below, whose note names the next snapshot below; None if the snapshot builds on truth alone.
     """
 
     root: bytes
@@ -93,18 +93,18 @@ class Note:
     on: Base | None = None
 
     def encode(self) -> bytes:
-        """Return the note's bytes."""
+        """Return the bytes of the note."""
         on = None if self.on is None else list(self.on)
         return orjson.dumps({"on": on, "operations": self.operations, "root": self.root.hex(), "size": self.size})
 
 
 def mark_of(note: bytes) -> str:
-    """Return the mark of a snapshot with this note, by which others say that they build on it."""
+    """Return the mark of a snapshot with this note; snapshots that build on the snapshot name the mark."""
     return hashlib.sha256(note).hexdigest()[:8]
 
 
 def read_note(snapshot: Snapshot) -> Note | None:
-    """Return a snapshot's note, or None if it cannot be read (the snapshot is then as good as gone)."""
+    """Return the note of a snapshot; None if the note cannot be read (the snapshot is then as good as gone)."""
     return _parsed(snapshot.note)
 
 
@@ -119,12 +119,12 @@ def _parsed(note: bytes) -> Note | None:
 
 
 class Usable(NamedTuple):
-    """A snapshot all of whose chunks are there.
+    """A snapshot with all chunks there.
 
     Attributes:
-        snapshot: As the backend lists it.
-        note: What its note says.
-        chain: The snapshots that it builds on, lowest first, and itself.
+        snapshot: The snapshot as the backend lists it.
+        note: The note of the snapshot.
+        chain: The snapshots below, lowest first, and the snapshot.
     """
 
     snapshot: Snapshot
@@ -133,9 +133,9 @@ class Usable(NamedTuple):
 
 
 def usable(found: Iterable[Snapshot]) -> list[Usable]:
-    """Leave out snapshots that build on one that is gone, or that another process replaced by one of its own.
+    """Return the snapshots without a missing base; a base that another process replaced counts as missing.
 
-    Several processes take and drop snapshots of one log, and none of them waits for another.
+    Several processes take and drop snapshots of one log, and do not wait for each other.
 
     Args:
         found: All snapshots of one log, in order of number.
@@ -156,7 +156,10 @@ def usable(found: Iterable[Snapshot]) -> list[Usable]:
 
 
 def listed(backend: Backend, log: str) -> list[Snapshot] | None:
-    """The snapshots of a log; None where they cannot be told, which is dear but stops nobody: they are only a cache."""
+    """Return the snapshots of a log; None if the backend cannot list them.
+
+    Without snapshots, work is slow but possible: snapshots are only a cache.
+    """
     try:
         return backend.snapshots(log)
     except StoreUnavailable:
@@ -164,7 +167,7 @@ def listed(backend: Backend, log: str) -> list[Snapshot] | None:
 
 
 def starts(backend: Backend, line: Line, seq: int, dropped: Iterable[int] = ()) -> list[Start]:
-    """All snapshots of a line at or before a version, in order, and before them the empty beginning."""
+    """Return the empty beginning, then all snapshots of a line at or before a version, in order."""
     found = [Start(0, None, 0)]
     for segment in line.segments:
         there = [s for s in listed(backend, segment.log) or () if segment.offset + s.number not in dropped]
@@ -176,12 +179,12 @@ def starts(backend: Backend, line: Line, seq: int, dropped: Iterable[int] = ()) 
 
 
 def choose_for_tree(places: list[Start], seq: int) -> Start:
-    """The newest place at or before a version: a tree reads only what is touched, so nothing else counts."""
+    """Return the newest place at or before a version: a tree reads only touched nodes, so nothing else counts."""
     return max((p for p in places if p.seq <= seq), key=lambda p: p.seq)
 
 
 def choose_for_document(places: list[Start], seq: int) -> Start:
-    """The place from which the whole document at a version costs least: decoding it, then folding what came after."""
+    """Return the place with the least cost for the whole document: decode the document, then fold the events after."""
     size = max((p.size for p in places), default=0)
 
     def cost_s(place: Start) -> float:
@@ -192,13 +195,13 @@ def choose_for_document(places: list[Start], seq: int) -> Start:
 
 
 def due_tier(operations_since_any: int, denses_since_middle: int, operations_since_complete: int, size: int) -> int:
-    """The tier of the snapshot that is due, or 0.
+    """Return the tier of the due snapshot, or 0.
 
     Args:
         operations_since_any: Operations since the newest snapshot of any tier.
-        denses_since_middle: Dense snapshots since the newest middle or complete one.
-        operations_since_complete: Operations since the newest complete one, or since the first event.
-        size: Length of the document's canonical form.
+        denses_since_middle: Dense snapshots since the newest middle or complete snapshot.
+        operations_since_complete: Operations since the newest complete snapshot, or since the first event.
+        size: Length of the canonical form of the document.
     """
     if operations_since_any * FOLD_TREE_S < _DENSE_AFTER_S:
         return 0
@@ -209,11 +212,11 @@ def due_tier(operations_since_any: int, denses_since_middle: int, operations_sin
 
 
 def worth_keeping(snapshots: list[Snapshot]) -> list[int]:
-    """Numbers of the snapshots of one log that ``gc`` keeps.
+    """Return the numbers of the snapshots of one log that ``gc`` keeps.
 
-    Complete ones, each where folding plain values from the kept one before it would cost more than a fraction of
-    decoding the document; and the newest of any tier with all that it builds on, where a cold process that commits
-    would otherwise fold for longer than `_COLD_COMMIT_S`.
+    ``gc`` keeps a complete snapshot if folding plain values from the kept snapshot before would cost more than a
+    fraction of decoding the document. It also keeps the newest snapshot of any tier, with all snapshots below, if a
+    cold process would otherwise fold for longer than `_COLD_COMMIT_S` before a commit.
     """
     there = usable(sorted(snapshots))
     kept: set[int] = set()

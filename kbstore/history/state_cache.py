@@ -1,9 +1,9 @@
 """States as folds over events: the tree or the plain document at any version, from the cheapest place to start.
 
-A fold starts at a snapshot, at a state that is still in memory, or at nothing. What it leads to is checked against
-the state hash in the event, so a damaged cache or event is found when it is used. A snapshot that turns out to be
-damaged is dropped, and the fold starts from an older one: caches are never needed, only faster. If a version in between
-is damaged, the fold starts behind it, wherever a whole state is stored.
+A fold starts at a snapshot, at a state in memory, or at nothing. The result is checked against the state hash in the
+event, so a damaged cache or event is found when used. A damaged snapshot is dropped, and the fold starts from an older
+snapshot: caches only save time. If a version in between is damaged, the fold starts after the damaged version, at a
+version with a stored whole state.
 """
 
 from collections import OrderedDict
@@ -43,15 +43,15 @@ _NEW_EVENTS = 64
 
 
 _NOT_APPLIED = (PatchError, PointerError, TypeError, ValueError, LookupError, AttributeError)
-"""What applying a patch raises if it does not fit, or if it is none that kbstore wrote."""
+"""Errors from applying a patch that does not fit, or that kbstore did not write."""
 
 
 class _applying:  # noqa: N801 - used as a function; a generator would cost a fold a tenth of its time
-    """Makes the refusal of the patch that is applied within it an error of the store.
+    """Turns the refusal of a patch into an error of the store.
 
     Args:
-        seq: The version whose patch it is.
-        start: Where the fold began: if that was a snapshot, the fault may be the snapshot's.
+        seq: The version of the patch.
+        start: Start of the fold; if this is a snapshot, the snapshot may be at fault.
     """
 
     __slots__ = ("_seq", "_start")
@@ -77,7 +77,7 @@ class State:
 
     Attributes:
         seq: The version; 0 before the first.
-        root: The tree's root; None where there is no document.
+        root: Root of the tree; None if there is no document.
     """
 
     seq: int
@@ -85,10 +85,10 @@ class State:
 
     @property
     def tree(self) -> Ref:
-        """The root, of a version that has a document, as all but the empty beginning have.
+        """The root of a version with a document, as all versions but the empty beginning have.
 
         Raises:
-            RevisionError: It is the empty beginning.
+            RevisionError: This is the empty beginning.
         """
         if self.root is None:
             raise RevisionError(f"v{self.seq} has no document")
@@ -102,10 +102,10 @@ class States:
     """Folds the events of one line into states.
 
     Args:
-        backend: Where the bytes are.
+        backend: Holds the bytes.
         line: The versions.
-        nodes: Where nodes come from.
-        on_damage: Told of each damaged cache that was dropped.
+        nodes: Source of nodes.
+        on_damage: Called for each damaged cache that was dropped.
     """
 
     def __init__(self, backend: Backend, line: Line, nodes: Nodes, on_damage: Callable[[str], None]) -> None:
@@ -120,7 +120,7 @@ class States:
         self._compared: set[tuple[int, bytes]] = set()
 
     def keep(self, state: State) -> None:
-        """Remember a state that is at hand, as a place to start from."""
+        """Remember a state as a place to start from."""
         self._kept[state.seq] = state
         self._kept.move_to_end(state.seq)
         while len(self._kept) > _KEPT_STATES:
@@ -134,7 +134,7 @@ class States:
 
     @contextmanager
     def from_truth(self) -> Iterator[None]:
-        """Within it all folds start at nothing, whatever snapshots there are: slow, and sure."""
+        """Start all folds in this context at nothing, even if there are snapshots: slow, but safe."""
         self.forget()
         self._from_truth = True
         try:
@@ -152,16 +152,16 @@ class States:
         return self._places
 
     def _look(self, seq: int) -> None:
-        """Learn which snapshots there are. Newer ones only save work, so this is not done for every state."""
+        """Find the existing snapshots. Newer snapshots only save work, so this is not done for every state."""
         self._places = starts(self._backend, self._line, max(seq, self._places_at))
         self._places_at = max(seq, self._places_at, self._places[-1].seq)
 
     def tree(self, event: Event) -> State:
-        """The tree after an event of this line.
+        """Return the tree after an event of this line.
 
         Raises:
-            CorruptStore: The events do not lead to the state that they name.
-            DamagedVersion: One of them is damaged, and no state behind it is stored.
+            CorruptStore: The events do not lead to the state that the event names.
+            DamagedVersion: An event is damaged, and no later state is stored.
         """
         kept = self._kept.get(event.seq)
         if kept is not None:
@@ -176,7 +176,7 @@ class States:
             self._expect(start, event.seq)
             try:
                 state = self._folded(start, event)
-            except DamagedVersion as fault:  # nothing is nearer than where it began
+            except DamagedVersion as fault:  # no start is nearer
                 state = self._behind(fault, event)
             except CorruptStore as fault:
                 if not self._drop(start, fault, dropped):
@@ -186,9 +186,9 @@ class States:
             return state
 
     def document(self, event: Event) -> Any:
-        """Return the document after an event as a new Python value, its members in canonical order.
+        """Return the document after an event as a new Python value, members in canonical order.
 
-        Cost: decoding the document, and about 10 microseconds for each event since the place that the fold starts at.
+        Cost: decoding the document, and about 10 microseconds for each event since the start of the fold.
 
         Raises:
             CorruptStore: As `tree`.
@@ -214,7 +214,7 @@ class States:
             self._expect(start, event.seq)
             try:
                 return self._plain(start, event.seq)
-            except TooLarge:  # its patches bring the same values over and over, or it is too large itself
+            except TooLarge:  # the patches repeat the same values, or the document is too large
                 return materialise(self.tree(event).root or b"null", self._nodes)
             except DamagedVersion as fault:
                 damaged = fault
@@ -223,13 +223,13 @@ class States:
                     raise
 
     def nearest(self, seq: int) -> Start:
-        """The newest place at or before a version that a tree can be read from without folding."""
+        """Return the newest place at or before a version from which a tree can be read without folding."""
         start = choose_for_tree(self._starts(seq), seq)
         near = max((s for s in self._kept if s <= seq), default=0)
         return start if near < start.seq else Start(near, None, 0)
 
     def root(self, start: Start) -> Ref | None:
-        """The tree at such a place; None for the empty beginning."""
+        """Return the tree at such a place; None for the empty beginning."""
         return self._root(start)
 
     def _expect(self, start: Start, seq: int) -> None:
@@ -237,7 +237,7 @@ class States:
         self._line.expect(start=place, seqs=range(start.seq + 1, seq + 1))
 
     def _drop(self, start: Start, fault: CorruptStore, dropped: set[int]) -> bool:
-        """Give up a place to start from; False where there is nothing left to give up."""
+        """Give up a place to start from; return False if there is nothing left to give up."""
         if start.root is None:
             was_kept = bool(self._kept)
             self._kept.clear()
@@ -245,25 +245,23 @@ class States:
         self._places = []
         dropped.add(start.seq)
         if start.log is not None and all(s.number != start.number for s in self._backend.snapshots(start.log)):
-            return (
-                True  # it was collected since it was listed, which is no damage: what is in memory is as good as before
-            )
+            return True  # collected since the listing, which is not damage: states in memory are as good as before
         self._kept.clear()
         if stored_root(start.root.hex(), self._nodes) is not None:
-            return True  # it is whole, and stays: what follows on it is at fault
+            return True  # the snapshot is whole, and stays: the events after the snapshot are at fault
         self._on_damage(f"the snapshot at v{start.seq} is damaged and was set aside: {fault}")
         if not self._backend.read_only and start.log is not None:
             self._backend.drop_snapshots(start.log, [start.number])
         return True
 
     def _behind(self, fault: DamagedVersion, event: Event) -> State:
-        """The tree after an event that stands behind a damaged version, without that one.
+        """Return the tree after an event that follows a damaged version, without the damaged version.
 
         Raises:
-            DamagedVersion: Nothing that is stored leads there.
+            DamagedVersion: No stored data leads to the tree.
         """
         if not self._from_truth:
-            # A patch that can be read and not be applied leads nowhere a second time.
+            # A readable patch that could not be applied fails a second time as well.
             root = None if isinstance(fault.__cause__, _NOT_APPLIED) else self._without(fault.seq, event)
             if root is not None:
                 return State(event.seq, root)
@@ -276,7 +274,7 @@ class States:
         raise DamagedVersion(fault.seq, fault.what, reading="" if fault.seq == event.seq else f"v{event.seq}")
 
     def _without(self, damaged: int, event: Event) -> Ref | None:
-        """The tree after an event, folded without what is lost; None unless its hash proves that this made no odds."""
+        """Return the tree after an event, folded without the lost data; None unless the hash proves the same result."""
         try:
             root = self.tree(self._line.entry(damaged - 1).event).root if damaged > 1 else None
             draft = Draft(root, self._nodes, Allowance())
@@ -297,7 +295,7 @@ class States:
             return None
 
     def _events(self, first: int, last: int) -> Iterator[Event]:
-        """The events of these versions, newest first, as far as they can be read."""
+        """Yield the events of these versions, newest first, up to the first unreadable event."""
         while first <= last:
             try:
                 for entry in self._line.entries(first, last, newest_first=True):
@@ -307,7 +305,7 @@ class States:
                 last = fault.seq - 1
 
     def _found(self, event: Event, earlier: dict[str, int]) -> Ref | None:
-        """The tree after an event without what led to it: stored, brought by its own patch, or that of another one."""
+        """Return the tree after an event without earlier events: stored, from the event's patch, or an equal state."""
         root = stored_root(event.state, self._nodes)
         try:
             if root is None:
@@ -330,7 +328,7 @@ class States:
         return kept.root if kept is not None else None
 
     def _compare(self, start: Start, root: bytes) -> None:
-        """See that a snapshot is of the document that its version names; on a server `verify` alone looks."""
+        """Check that a snapshot holds the document that the version names; on a server only `verify` checks this."""
         # On a server the header may be in an object that nothing else asks for.
         if self._backend.remote or (start.seq, root) in self._compared:
             return
@@ -386,7 +384,7 @@ class States:
         return document
 
     def _first(self, seq: int, body: bytes) -> Ref:
-        """What the first version's patch leads to."""
+        """Return the tree that the first version's patch makes."""
         draft = Draft(None, self._nodes, Allowance())
         operations = self._decoded(seq, body)
         with _applying(seq, Start(0, None, 0)):

@@ -1,7 +1,7 @@
-"""Finds states without all the patches that lead to them: whole ones that are stored, and what is left of the patches.
+"""Find states without all patches before: stored whole states, and the readable parts of patches.
 
-Folds need it behind a damaged version. A state is named by its hash, so what is found is proved by that alone: if a
-later patch replaced all that a lost one brought, the fold without the lost one leads to the right state.
+Folds need such a state after a damaged version. The hash in the event alone proves a found state: if a later patch
+replaced everything from a lost patch, the fold without the lost patch leads to the right state.
 """
 
 from kbstore.errors import CorruptStore, TooLarge
@@ -12,11 +12,11 @@ from kbstore.tree.node_store import Nodes
 
 UNREADABLE_VALUE = "a long value in its patch cannot be read"
 LOST_VALUE = b"null"
-"""Stands for a long value that is lost, until a later patch replaces it."""
+"""Replaces a lost long value, until a later patch replaces the value."""
 
 
 def stored_root(state: str, nodes: Nodes) -> Ref | None:
-    """The tree with this hash if every node of it is stored, be it in a snapshot or for good."""
+    """Return the tree with this hash if every node is stored, in a snapshot or as truth; else None."""
     try:
         root = nodes.root(bytes.fromhex(state))
         prove(root, nodes, set())
@@ -26,15 +26,15 @@ def stored_root(state: str, nodes: Nodes) -> Ref | None:
 
 
 def prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
-    """Make sure that every node of a tree is there; nodes that are not in memory yet are not kept there.
+    """Make sure that every node of a tree is stored; nodes not yet in memory are not kept there.
 
     Args:
         ref: The tree.
-        nodes: Where nodes come from.
-        sound: Addresses of nodes below which nothing is missing; those that are found are added.
+        nodes: Source of nodes.
+        sound: Addresses of nodes with nothing missing below; newly proved nodes are added.
 
     Raises:
-        CorruptStore: A node is missing or damaged, or nodes stand inside each other too deep.
+        CorruptStore: A node is missing or damaged, or nodes are nested too deep.
     """
     try:
         _prove(ref, nodes, sound)
@@ -55,7 +55,7 @@ def _prove(ref: Ref, nodes: Nodes, sound: set[bytes]) -> None:
 
 
 def readable_part(body: bytes | None, nodes: Nodes) -> list[Operation]:
-    """What can be read of a patch: all but long values that are lost, or nothing."""
+    """Return the readable part of a patch: all operations, with `LOST_VALUE` for lost long values, or nothing."""
     try:
         operations = decode_body(body, nodes, instead=LOST_VALUE) if body is not None else []
     except CorruptStore:
@@ -73,7 +73,7 @@ def _is_lost(value: object, nodes: Nodes) -> bool:
 
 
 def on_nothing(operations: list[Operation]) -> list[Operation] | None:
-    """The same patch for no document at all; None unless it sets the whole document, and so needs none."""
+    """Return the patch in a form for an empty store; None unless the patch sets the whole document first."""
     if not operations or operations[0].path or operations[0].op not in ("add", "replace"):
         return None
     return [operations[0]._replace(op="add"), *operations[1:]]

@@ -1,4 +1,4 @@
-"""From one state to another: the patch between two trees, and the tree that a patch leads to."""
+"""From one state to another: the patch between two trees, and the tree after a patch."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kbstore.tree.node_store import Nodes
 
 
 def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes, identities: Identities) -> list[Operation]:
-    """Return the patch from one tree to another, values in stored form; `root` is None if there is no document yet."""
+    """Return the patch between two trees, values in stored form; `root` is None if there is no document yet."""
     if root is None:
         value = wanted.node.data if isinstance(wanted.node, Blob) and wanted.kind == VALUE else wanted
         return [Operation("add", (), None, value)]
@@ -20,7 +20,7 @@ def operations_between(root: Ref | None, wanted: Ref, nodes: Nodes, identities: 
 
 
 def applied(root: Ref | None, operations: Sequence[Operation], nodes: Nodes) -> Ref:
-    """Return the tree that a patch makes of another."""
+    """Return the tree after a patch."""
     draft = Draft(root, nodes)
     draft.apply(operations)
     return draft.seal()

@@ -1,4 +1,4 @@
-"""A version as callers see it: an event, its name, and its patch when asked for."""
+"""A version as callers see it: an event with a name, and the patch on demand."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,13 +10,13 @@ from kbstore.history.event import Event
 
 
 class Version:
-    """One version of a knowledge base. Immutable; compares equal by id.
+    """A version of a knowledge base. Immutable; versions with the same id are equal.
 
     Attributes:
-        seq: 1, 2, ... along its branch; 0 stands for the empty beginning.
-        created: False where a commit changed nothing and this is the head as it was.
-        notes: What was remarkable when it was committed, a sentence each, for a service's log: a clock that seems to be
-            wrong (`kbstore.kit.clock_notes`). Only the version that a commit returns has them.
+        seq: 1, 2, ... along the branch; 0 is the empty beginning.
+        created: False if a commit changed nothing and this is the unchanged head.
+        notes: Remarks from the commit, a sentence each, for the log of a service: the clock seems to be wrong
+            (`kbstore.kit.clock_notes`). Only the version returned by a commit has notes.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Version:
 
     @property
     def entry(self) -> Entry | None:
-        """The event as it stands in its log; None for version 0."""
+        """The event with the bytes from the log; None for version 0."""
         return self._entry
 
     @property
     def line(self) -> Line:
-        """The line of versions that it was read from."""
+        """The line of versions with this version."""
         return self._line
 
     @property
     def event(self) -> Event:
-        """The event's header."""
+        """The header of the event."""
         if self._entry is None:
             raise LookupError("version 0 is the empty beginning and has no event")
         return self._entry.event
@@ -59,7 +59,7 @@ class Version:
 
     @property
     def name(self) -> str:
-        """The full name, as ``v3_20250127_120000``."""
+        """The full name, such as ``v3_20250127_120000``."""
         if self._entry is None:
             return "v0"
         time = self._entry.event.time
@@ -67,53 +67,53 @@ class Version:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the versions that it follows."""
+        """Ids of the versions before; a merge has two."""
         return self._entry.event.parents if self._entry is not None else ()
 
     @property
     def time(self) -> datetime | None:
-        """When it was committed, in UTC, but never before its parent; None for version 0. Logs are searched by it."""
+        """Time of the commit, in UTC, never before the parent's; None for version 0. Searches in logs use this time."""
         return self._entry.event.moment if self._entry is not None else None
 
     @property
     def authored(self) -> datetime | None:
-        """When the change was written: `time`, unless it was imported, or `time` was taken from its parent."""
+        """Time of writing the change: `time`, unless the change was imported, or `time` was taken from the parent."""
         if self._entry is None:
             return None
         return self._entry.event.written
 
     @property
     def author(self) -> str:
-        """Who made the change."""
+        """Name of the author."""
         return self._entry.event.author if self._entry is not None else ""
 
     @property
     def message(self) -> str:
-        """Why it was made."""
+        """Why the change was made."""
         return self._entry.event.message if self._entry is not None else ""
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Its labels."""
+        """Labels of the version."""
         return self._entry.event.tags if self._entry is not None else ()
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What integrations put beside it."""
+        """Data from integrations."""
         return dict(self._entry.event.meta or {}) if self._entry is not None else {}
 
     @property
     def state(self) -> str | None:
-        """Root hash of the state that it leads to: equal for equal content. None for version 0."""
+        """Root hash of the resulting state: equal for equal content. None for version 0."""
         return self._entry.event.state if self._entry is not None else None
 
     @cached_property
     def patch(self) -> list[dict[str, Any]]:
-        """The change from its (first) parent as RFC 6902; read from the store when first asked for."""
+        """The change from the (first) parent as RFC 6902; read from the store at the first use."""
         return self._read_patch(self._line, self.seq) if self._entry is not None else []
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that ``kbstore log --json`` prints."""
+        """Return the fields for ``kbstore log --json``."""
         if self._entry is None:
             return {"seq": 0, "version": "v0", "state": None}
         event = self._entry.event

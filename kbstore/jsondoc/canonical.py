@@ -1,19 +1,19 @@
-"""Canonical JSON: one spelling for each value, strict on the way in and on the way out.
+"""Canonical JSON: a single spelling for each value, checked strictly on reading and on writing.
 
 Invariants, on which hashes and histories rest:
 
 1. A value is made of exactly `dict` with `str` keys, `list`, `str`, `int` in [-2^63, 2^64-1], finite `float`, `bool`
-   and None, at most `MAX_DEPTH` containers deep. Nothing else passes, neither from text nor from Python; only a
-   document that was checked out (`kbstore.jsondoc.document`) counts as the dict or list that it is.
+   and None, at most `MAX_DEPTH` containers deep. Other types are refused, from text and from Python; only a
+   checked-out document (`kbstore.jsondoc.document`) also counts as a dict or list.
 2. ``decode(encode(v))`` has the types and values of `v`, and ``encode(decode(b)) == b`` for canonical `b`:
-   ``1``, ``1.0``, ``true``, ``0.0`` and ``-0.0`` stay apart. (The text ``-0`` is the integer 0: it has no sign.)
-3. No text is accepted whose value depends on the reader: duplicate members, NaN, integers beyond 64 bit, other
-   numbers that would be rounded, lone surrogates, invalid UTF-8 and a byte order mark are refused.
+   ``1``, ``1.0``, ``true``, ``0.0`` and ``-0.0`` stay apart. (The text ``-0`` is the integer 0, without a sign.)
+3. A text is refused if its value depends on the reader: duplicate members, NaN, integers beyond 64 bit, other
+   numbers that would be rounded, lone surrogates, invalid UTF-8 and a byte order mark.
 
-Speed comes from never visiting a node in Python: msgspec reads (it keeps big integers, and refuses NaN, 1e400 and lone
-surrogates), orjson prints, and ormsgpack, which passes no type for another, proves that a Python value has the types of
-invariant 1. Only what was refused is looked at slowly, to say where the fault lies (`kbstore.jsondoc.diagnose.text`,
-`kbstore.jsondoc.diagnose.value`).
+Speed comes from never visiting a node in Python. msgspec reads: it keeps big integers, and refuses NaN, 1e400 and lone
+surrogates. orjson prints. ormsgpack never takes one type for another, and so proves that a Python value has the types
+of invariant 1. Only refused values are examined slowly, to find the place of the fault
+(`kbstore.jsondoc.diagnose.text`, `kbstore.jsondoc.diagnose.value`).
 """
 
 import os
@@ -33,7 +33,7 @@ from kbstore.jsondoc.document import plain_or_refuse
 from kbstore.jsondoc.pointer import MAX_DEPTH
 
 JSON: TypeAlias = Any
-"""None, bool, int, float, str, list of JSON, or dict of str to JSON. (A recursive alias would be exact, and unusable:
+"""None, bool, int, float, str, list of JSON, or dict of str to JSON. (A recursive alias would be exact but unusable:
 each index into a document would need a cast.)"""
 
 
@@ -53,17 +53,17 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""Stands where there is no value at all; None is a value."""
+"""Marks the absence of a value; None is a value."""
 
 _BLOCK_BYTES = 1024
 _SORTED = orjson.OPT_SORT_KEYS
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
 _MAYBE_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
-"""How MessagePack begins NaN and the infinities: never part of UTF-8 text, but an integer may hold these bytes too."""
+"""The first bytes of NaN and of the infinities in MessagePack: never in UTF-8 text, but possible in an integer."""
 
 
 def _orjson_depth() -> int:
-    """How many lists inside each other orjson prints at most."""
+    """Return the deepest nesting of lists that orjson prints."""
     value: JSON = 0
     for depth in range(1, 4096):
         value = [value]
@@ -75,29 +75,29 @@ def _orjson_depth() -> int:
 
 
 _WRAPPERS = max(0, _orjson_depth() - MAX_DEPTH)
-"""Lists to wrap a value in, so that orjson's own limit falls exactly on `MAX_DEPTH`: a check of depth at no cost."""
+"""Lists to wrap around a value, so that orjson's own limit is exactly `MAX_DEPTH`: a check of depth at no cost."""
 
 
 def encode(value: JSON) -> bytes:
-    """Canonical bytes of a value that is known to be good; checks nothing. Cost: 8 ms for 10 MB."""
+    """Return the canonical bytes of a value known to be valid, without a check. Cost: 8 ms for 10 MB."""
     return _small(orjson.dumps(value, option=_SORTED))
 
 
 def _small(data: bytes) -> bytes:
-    # orjson writes into a block of a kilobyte or more, and what is kept of many small values would keep that.
+    # orjson writes into a block of a kilobyte or more; many small results in memory would keep all their blocks.
     return data if len(data) > _BLOCK_BYTES else bytes(memoryview(data))
 
 
 def decode(data: bytes | bytearray | memoryview) -> JSON:
-    """Value of canonical bytes that were written by `encode`; the fastest way, checks little."""
+    """Return the value of canonical bytes written by `encode`: the fastest way, with few checks."""
     try:
         return msgspec.json.decode(data)
-    except RecursionError:  # the caller stands deep in Python's stack; orjson counts its own depth
+    except RecursionError:  # the caller is deep in Python's stack; orjson counts its own depth
         return orjson.loads(data)
 
 
 decode_large = orjson.loads
-"""As `decode`, and faster for many kilobytes: it remembers the keys that it met."""
+"""As `decode`, and faster for many kilobytes, since orjson remembers keys."""
 
 
 def loads(data: bytes | bytearray | memoryview | str, *, lossy: Lossy = False) -> JSON:
@@ -105,11 +105,11 @@ def loads(data: bytes | bytearray | memoryview | str, *, lossy: Lossy = False) -
 
     Args:
         data: The text, in UTF-8.
-        lossy: Numbers with more digits than a double that are rounded, not refused: True for all of them, or a
+        lossy: Numbers with more digits than a double, to round instead of refuse: True for all such numbers, or a
             container of their literals.
 
-    Cost: 1.3 to 2.9 times ``orjson.loads``. If a text is dense in numbers of more than 15 digits, and does not print
-    them as orjson does, 7 times; 20 times if it is nothing but such numbers.
+    Cost: 1.3 to 2.9 times ``orjson.loads``. For a text dense in numbers of more than 15 digits, written in another way
+    than orjson prints numbers, 7 times; 20 times for a text of such numbers only.
 
     Raises:
         InvalidJSON: The text breaks a rule of this module. The error has the line, the column and the pointer.
@@ -118,7 +118,7 @@ def loads(data: bytes | bytearray | memoryview | str, *, lossy: Lossy = False) -
 
 
 def loads_rounded(data: bytes | bytearray, lossy: Lossy) -> tuple[JSON, set[str]]:
-    """Return the value of a JSON text, and the literals in it that were rounded. Raises as `loads`, and costs as much.
+    """Return the value of a JSON text, and the rounded literals. Raises and costs as `loads`.
 
     Args:
         data: The text, in UTF-8.
@@ -132,16 +132,16 @@ def loads_rounded(data: bytes | bytearray, lossy: Lossy) -> tuple[JSON, set[str]
 
 
 def parse(data: bytes | bytearray | memoryview | str) -> tuple[JSON, bytes]:
-    """Value and canonical bytes of a JSON text, for callers who want both; raises and costs as `loads`."""
+    """Return the value and the canonical bytes of a JSON text. Raises and costs as `loads`."""
     value, printed = _read(data)
     return value, printed[_WRAPPERS : len(printed) - _WRAPPERS]
 
 
 def dumps(value: JSON) -> bytes:
-    """Canonical bytes of a Python value, checked. Cost: 17 ms for 10 MB.
+    """Return the canonical bytes of a Python value, after a check. Cost: 17 ms for 10 MB.
 
     Raises:
-        InvalidJSON: The value holds something that is not exactly JSON (invariant 1); the error has the pointer.
+        InvalidJSON: A part of the value is not exactly JSON (invariant 1); the error has the pointer.
     """
     kind = type(value)
     if kind is str or kind is int:
@@ -154,14 +154,17 @@ def dumps(value: JSON) -> bytes:
         data = orjson.dumps(value, option=_SORTED)
     except TypeError:
         raise why_no_json(value) from None
-    # Few brackets prove that it is shallow.
+    # Few brackets prove that the value is shallow.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and not fits_depth(value, 0):
         raise why_no_json(value)
     return _small(data)
 
 
 def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:
-    """As `dumps` of each of these values, which stand inside `depth` containers; the error's pointer begins at one."""
+    """Return the canonical bytes of values inside `depth` containers, as `dumps`.
+
+    An error's pointer starts at a value.
+    """
     pack, maybe_not_finite, around = _packer(), _MAYBE_NOT_FINITE.search, _WRAPPERS + depth
     inner: list[JSON] = [None]
     outer = _wrapped(inner, depth - 1)
@@ -180,12 +183,12 @@ def dumps_within(values: Iterable[JSON], depth: int) -> list[bytes]:
 
 
 def check(value: JSON) -> None:
-    """Raise `InvalidJSON` as `dumps` does."""
+    """Raise `InvalidJSON` if a value is not exactly JSON, as `dumps` does."""
     dumps(value)
 
 
 def clone(value: JSON) -> JSON:
-    """A checked copy that shares nothing mutable with `value`, members in the same order; raises as `dumps`."""
+    """Return a checked copy that shares nothing mutable with `value`, members in the same order. Raises as `dumps`."""
     if isinstance(value, (dict, list)):
         _check_types(value)
         printed = _printed(value)
@@ -200,12 +203,12 @@ def clone(value: JSON) -> JSON:
 
 
 def copy_of(value: JSON) -> JSON:
-    """A copy of a value that is known to be good, sharing nothing mutable with it, members in the same order."""
+    """Return a copy of a valid value that shares nothing mutable with `value`, members in the same order."""
     return decode(orjson.dumps(value)) if isinstance(value, (dict, list)) else value
 
 
 def fits_depth(value: JSON, depth: int) -> bool:
-    """Whether a good value may stand inside `depth` containers without passing `MAX_DEPTH`."""
+    """Return whether a valid value may be inside `depth` containers without exceeding `MAX_DEPTH`."""
     if not isinstance(value, (dict, list)):
         return depth <= MAX_DEPTH
     try:
@@ -216,7 +219,7 @@ def fits_depth(value: JSON, depth: int) -> bool:
 
 
 def same(a: JSON, b: JSON) -> bool:
-    """Whether two good values are the same JSON, types included: 1, 1.0 and true differ, and so do 0.0 and -0.0."""
+    """Return whether two valid values are the same JSON, types included: 1, 1.0 and true differ, as do 0.0 and -0.0."""
     if a is b:
         return True
     kind = type(a)
@@ -230,11 +233,11 @@ def same(a: JSON, b: JSON) -> bool:
 
 
 def equal_by_value(a: JSON, b: JSON) -> bool:
-    """Equality of RFC 6902 section 4.6: numbers by value (1 equals 1.0), but true is not 1.
+    """Return whether two values are equal by RFC 6902 section 4.6: numbers by value (1 equals 1.0), but true is not 1.
 
-    Cost: bounded by the smaller of the two.
+    Cost: bounded by the smaller value.
     """
-    if a != b:  # Python's == is only ever too generous: it takes true for 1
+    if a != b:  # Python's == never misses equal values, but takes true for 1
         return False
     pairs = [(a, b)]
     while pairs:
@@ -250,7 +253,7 @@ def equal_by_value(a: JSON, b: JSON) -> bool:
 
 
 def _read(data: bytes | bytearray | memoryview | str, lossy: Lossy = False) -> tuple[JSON, bytes]:
-    """The value of a text, and its canonical bytes within `_WRAPPERS` lists."""
+    """Return the value of a text, and the canonical bytes within `_WRAPPERS` lists."""
     if isinstance(data, str):
         text = data
         try:
@@ -273,7 +276,7 @@ def _read(data: bytes | bytearray | memoryview | str, lossy: Lossy = False) -> t
     except TypeError as fault:
         raise locate_fault(data, lossy) or InvalidJSON(f"the text is not JSON: {fault}") from None
     if data.count(b":") + _escaped_colons(data) != printed.count(b":"):
-        # A member that was dropped, since a later one has its name, took its colon along.
+        # Of two members with one name, the reader drops the first, and a colon with it.
         raise locate_fault(data, lossy) or InvalidJSON("the text has an object with two members of one name")
     if lossy is not True and not all(is_accepted(literal, lossy) for literal in _inexact(data, value)):
         raise locate_fault(data, lossy) or InvalidJSON("the text has a number that would be rounded")
@@ -281,15 +284,15 @@ def _read(data: bytes | bytearray | memoryview | str, lossy: Lossy = False) -> t
 
 
 def _inexact(data: bytes | bytearray, value: JSON) -> set[str]:
-    """Return the literals of a valid text that are rounded."""
+    """Return the literals of a valid text that are not exact."""
     try:
         return inexact_literals(data, value)
-    except RecursionError:  # the caller stands deep in Python's stack; the scanner keeps a stack of its own
+    except RecursionError:  # the caller is deep in Python's stack; the scanner keeps a stack of its own
         return {literal for _, literal in locate_inexact(data)}
 
 
 def _escaped_colons(data: bytes | bytearray) -> int:
-    """How many ``\\u003a`` of a valid text mean a colon (a backslash before it may take the meaning away)."""
+    """Return how often ``\\u003a`` means a colon in a valid text (a backslash before may cancel the meaning)."""
     candidates = data.count(b"\\u003a") + data.count(b"\\u003A")
     if candidates and (b"\\\\u003a" in data or b"\\\\u003A" in data):
         return len(_ESCAPED_COLON.findall(data))
@@ -297,14 +300,14 @@ def _escaped_colons(data: bytes | bytearray) -> int:
 
 
 def _wrapped(value: JSON, depth: int = 0) -> JSON:
-    """The value inside lists enough for orjson to refuse it where it is nested deeper than `MAX_DEPTH` less `depth`."""
+    """Return a value inside enough lists for orjson to refuse nesting deeper than `MAX_DEPTH` minus `depth`."""
     for _ in range(_WRAPPERS + depth):
         value = [value]
     return value
 
 
 def _printed(value: JSON, option: int = 0) -> bytes:
-    """The value within `_WRAPPERS` lists; refuses integers, surrogates and depth beyond the bounds."""
+    """Print a value within `_WRAPPERS` lists; refuse integers, surrogates and depth beyond the bounds."""
     try:
         return orjson.dumps(_wrapped(value), option=option)
     except TypeError:
@@ -312,7 +315,7 @@ def _printed(value: JSON, option: int = 0) -> bytes:
 
 
 def _check_types(value: JSON) -> None:
-    """Refuse wrong types, subclasses among them, and NaN; the rest of invariant 1 is left to `_printed`."""
+    """Refuse wrong types (subclasses too) and NaN; `_printed` checks the rest of invariant 1."""
     try:
         packed = _packer()(value)
     except TypeError:
@@ -323,7 +326,7 @@ def _check_types(value: JSON) -> None:
 
 @cache
 def _packer() -> Callable[[JSON], bytes]:
-    """Packs a value that has only types of invariant 1; imported when first used: reading needs none."""
+    """Return a packer for values with only types of invariant 1. Imported on first use: reading never packs."""
     import ormsgpack
 
     exact = (
@@ -338,8 +341,8 @@ def _packer() -> Callable[[JSON], bytes]:
 
 
 if hasattr(os, "register_at_fork"):
-    # A module that another thread imports while the process forks can never be imported in the child: it would wait for
-    # that thread for ever. So the import is over before a fork.
+    # If another thread imports a module while the process forks, the child can never import the module: it would wait
+    # for that thread for ever. So the import is done before a fork.
     os.register_at_fork(before=_packer)
 
 

@@ -1,8 +1,8 @@
-"""Number literals that a double rounds: found fast in a whole text, and judged exactly one by one.
+"""Number literals that a double rounds: found fast in a whole text, and judged exactly.
 
-A literal is *exact* if its decimal value is that of the shortest literal of its double: ``1.10`` and ``0.1`` are exact,
-``0.1234567890123456789`` is not. A literal of up to 15 significant digits always is, unless it is below the normal
-doubles, so texts without a longer one cost one pass in C.
+A literal is *exact* if the shortest literal of the same double has the same decimal value: ``1.10`` and ``0.1`` are
+exact, ``0.1234567890123456789`` is not. A literal of up to 15 significant digits is always exact, unless the value is
+below the normal doubles. So texts without a longer literal cost a single pass in C.
 """
 
 import re
@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 Lossy: TypeAlias = bool | Container[str]
-"""The literals that may be rounded: True for all of them, False for none, else those in a container."""
+"""The literals to accept although a double rounds them: all (True), not any (False), or the literals in a container."""
 
 _LONG: Final = b"0" * 16
 _TINY: Final = b"e-000"
@@ -23,15 +23,16 @@ _SHAPES: Final = bytes(
     ord("0") if chr(code) in "0123456789." else ord("e") if chr(code) in "eE" else code if code == ord("-") else 32
     for code in range(256)
 )
-"""Maps a text to its shape, in which a literal of 16 digits and an exponent of three look alike wherever they are."""
+"""Translates a text to a shape: each literal of 16 digits contains `_LONG` there, each exponent of -100 or less
+contains `_TINY`."""
 _BLANKS: Final = b" \t\n\r"
 _TOGETHER = 2048
-"""Literals that are judged in one go: so few that what is made of them stays in the cache of the processor."""
+"""The number of literals to judge together: so few that the data in between stays in the processor's cache."""
 _EXPONENTS = re.compile(rb"e[-+]?[0-9]+")
 
 
 def is_exact(literal: str) -> bool:
-    """Return whether a literal with a fraction or an exponent, which is finite as a double, equals what it prints."""
+    """Return whether a literal is exact. The literal has a fraction or an exponent, and is finite as a double."""
     return not _rounded([literal], orjson.dumps(float(literal)).decode())
 
 
@@ -40,17 +41,17 @@ def inexact_literals(data: bytes | bytearray, value: Any) -> set[str]:
 
     Args:
         data: A valid JSON text.
-        value: Its value.
+        value: The value of the text.
 
-    Cost: 0.1 to 1 times ``orjson.loads`` for a text without a long number, up to 2 times for one that has some and
-    prints them as orjson does. Else each number of the text is looked at, which takes 4 times where it is dense in
-    numbers, and 20 where it is nothing but long ones.
+    Cost: 0.1 to 1 times ``orjson.loads`` for a text without long numbers, up to 2 times if all numbers are written as
+    orjson prints them. Otherwise each number of the text is read: 4 times for a text dense in numbers, 20 times for a
+    text of long numbers only.
     """
     shape = data.translate(_SHAPES)
     if _LONG not in shape and _TINY not in shape:
         return set()
     if orjson.dumps(value).translate(None, _BLANKS) == data.translate(None, _BLANKS):
-        return set()  # what is printed as orjson prints it is exact; blanks stand nowhere in a number
+        return set()  # numbers written as orjson prints them are exact; a number never contains blanks
     literals: list[str] = []
     msgspec.json.Decoder(float_hook=literals.append).decode(data)
     rounded: set[str] = set()
@@ -61,17 +62,17 @@ def inexact_literals(data: bytes | bytearray, value: Any) -> set[str]:
 
 
 def _rounded(literals: list[str], shortest: str) -> list[str]:
-    """Return which of these literals are not exact.
+    """Return the literals that are not exact.
 
     Args:
-        literals: With a fraction or an exponent each, and finite as doubles.
-        shortest: What their doubles print, separated by commas.
+        literals: Each has a fraction or an exponent, and is finite as a double.
+        shortest: The shortest literals of the doubles, separated by commas.
 
-    A literal and the shortest one of its double lie within half a step of that double, so if they have the same
-    significant digits they have the same value: another power of ten would be far away.
+    A literal and the shortest literal of its double lie within half a step of the double. So if both have the same
+    significant digits, both have the same value: another power of ten would be far away.
     """
     printed = ",".join(literals)
-    # As most languages print exponents: 1E-07, 1e+23.
+    # Most languages print exponents as in 1E-07 and 1e+23, orjson as in 1e-7 (and 1e23, in some releases).
     if printed.lower().replace("e-0", "e-").replace("e+", "e") == shortest:
         return []
     held = shortest.split(",")
@@ -81,7 +82,7 @@ def _rounded(literals: list[str], shortest: str) -> list[str]:
 
 
 def _digits(literals: list[str]) -> Iterator[bytes]:
-    """Yield the significant digits of each literal; those of zero are empty."""
+    """Yield the significant digits of each literal; zero has no digits."""
     joined = ",".join(literals).lower().encode()
     if b"e" in joined:
         joined = _EXPONENTS.sub(b"", joined)
@@ -89,5 +90,5 @@ def _digits(literals: list[str]) -> Iterator[bytes]:
 
 
 def is_accepted(literal: str, lossy: Lossy) -> bool:
-    """Whether a literal that is not exact may be rounded."""
+    """Return whether a literal that is not exact may be rounded."""
     return lossy if isinstance(lossy, bool) else literal in lossy

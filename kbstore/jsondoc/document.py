@@ -1,8 +1,8 @@
-"""Documents that remember the version they were made from: a dict or a list, plain in every other way.
+"""Documents that remember a base version: plain dicts and lists in every other way.
 
-`Store.checkout` returns one, `Store.commit` takes its base from it. Only the root remembers. A copy by `copy.copy`,
-`copy.deepcopy` or ``.copy()`` remembers too; whatever is made of it otherwise (JSON text, a pickle, ``dict(document)``,
-``document | {...}``) is plain, since nobody can say what it was made for.
+`Store.checkout` returns such a document, and `Store.commit` takes the base from the document. Only the root remembers.
+A copy by `copy.copy`, `copy.deepcopy` or ``.copy()`` remembers too. Anything else made from a document (JSON text, a
+pickle, ``dict(document)``, ``document | {...}``) is plain, since the purpose is unknown.
 """
 
 import copy
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 
 class Base(NamedTuple):
-    """The version that a document was made from.
+    """The version from which a document was made.
 
     Attributes:
-        seq: Its number; 0 for the empty beginning.
-        id: Its id; empty for the empty beginning.
-        content: The tree of the document as it was committed, if the version holds changes of others beside it: what
-            the document says in their places is older than the version, and is not to be taken for a change.
+        seq: The version's number; 0 for the empty beginning.
+        id: The version's id; empty for the empty beginning.
+        content: The tree of the document as committed, if the version also has changes of others. At the places of
+            their changes the document is older than the version; this difference is not a change by the author.
     """
 
     seq: int
@@ -26,7 +26,7 @@ class Base(NamedTuple):
 
 
 class DocumentDict(dict[str, Any]):
-    """A dict that remembers its base."""
+    """A dict that remembers the base version."""
 
     __slots__ = ("base",)
 
@@ -35,7 +35,7 @@ class DocumentDict(dict[str, Any]):
         self.base = base
 
     def copy(self) -> Self:
-        """A shallow copy that remembers the same base."""
+        """Return a shallow copy with the same base."""
         return type(self)(self, self.base)
 
     __copy__ = copy
@@ -50,7 +50,7 @@ class DocumentDict(dict[str, Any]):
 
 
 class DocumentList(list[Any]):
-    """A list that remembers its base."""
+    """A list that remembers the base version."""
 
     __slots__ = ("base",)
 
@@ -59,7 +59,7 @@ class DocumentList(list[Any]):
         self.base = base
 
     def copy(self) -> Self:
-        """A shallow copy that remembers the same base."""
+        """Return a shallow copy with the same base."""
         return type(self)(self, self.base)
 
     __copy__ = copy
@@ -74,18 +74,18 @@ class DocumentList(list[Any]):
 
 
 Document: TypeAlias = DocumentDict | DocumentList
-"""For ``isinstance``: a value that can remember its base."""
+"""For ``isinstance``: a value that can remember a base."""
 
 
 def with_base(value: Any, base: Base) -> Any:
-    """Return a new value of one's own as a document that remembers `base`; other values than dict and list cannot."""
+    """Return a dict or list as a document that remembers `base`, with shared items; return other values unchanged."""
     if type(value) is dict:
         return DocumentDict(value, base)
     return DocumentList(value, base) if type(value) is list else value
 
 
 def plain(value: Any) -> Any:
-    """Return a plain dict or list in the place of a document, and any other value as it is. Cost: a shallow copy."""
+    """Return a document as a plain dict or list; return any other value unchanged. Cost: a shallow copy."""
     kind = type(value)
     if kind is DocumentDict:
         return dict(value)
@@ -93,10 +93,10 @@ def plain(value: Any) -> Any:
 
 
 def plain_or_refuse(value: Any) -> Any:
-    """As `plain`, for encoders that ask about each value that they do not know.
+    """Return a document as a plain dict or list, for encoders that ask about values of unknown type.
 
     Raises:
-        TypeError: It is not a document.
+        TypeError: The value is not a document.
     """
     found = plain(value)
     if found is not value:

@@ -1,6 +1,6 @@
-"""The edits that a JSON Patch is made of, on one value and in place, and the budget that bounds what they cost.
+"""The edits of a JSON Patch, made in place on a value, and the budget that limits their cost.
 
-The values are owned by the caller. Pointers are tuples of tokens, relative to the value that is given.
+The caller owns the values. Pointers are tuples of tokens, relative to the given value.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from kbstore.jsondoc.canonical import JSON
 from kbstore.jsondoc.pointer import APPEND, array_index, format_pointer, shorten
 
 MAX_OPERATIONS = 100_000
-"""Operations that a patch from outside may have; what is changed in more places is better given as a document."""
+"""The most operations in a patch from outside; a larger change is better given as a document."""
 
 MAX_TOKENS = 2_000_000
-"""Tokens that the pointers of a patch from outside may have together."""
+"""The most tokens in all pointers of a patch from outside together."""
 
 MAX_COPIED_BYTES = 64 * 2**20
-"""Memory that the copies of one patch may take together, the first one apart."""
+"""The most memory for the copies of a patch together, not counting the first copy."""
 
 WORK_LIMIT = 5 * 10**8
-"""Array elements that the insertions and removals of one patch may shift; about a second."""
+"""The most array elements for the insertions and removals of a patch to shift; about a second."""
 
 PRINTING_WORK = 8
-"""What a printed byte costs, in shifted elements."""
+"""The cost of printing a byte, in shifted elements."""
 
 _DICT_BYTES = 200
 _LIST_BYTES = 64
@@ -33,9 +33,10 @@ _LONG_ARRAY = 4096
 
 
 class Budget:
-    """What is left for a patch to spend on copies and on shifted elements.
+    """The budget of a patch for copies and for shifted elements.
 
-    The first copy is free: a document may always be doubled once. An attempt to spend more raises `PatchError`.
+    The memory of the first copy is free: a document may always be doubled once. Spending more than is left raises
+    `PatchError`.
     """
 
     __slots__ = ("_first", "_limits", "bytes_left", "work_left")
@@ -45,12 +46,12 @@ class Budget:
         self.renew()
 
     def renew(self) -> None:
-        """Begin with another patch."""
+        """Restore the full budget for another patch."""
         self.bytes_left, self.work_left = self._limits
         self._first = True
 
     def copied(self, size_bytes: int) -> None:
-        """Pay for a copy that takes so much memory (`memory_of` estimates it)."""
+        """Pay for a copy with this much memory, as estimated by `memory_of`."""
         self.worked(size_bytes)
         if self._first:
             self._first = False
@@ -63,11 +64,11 @@ class Budget:
             )
 
     def rebuilt(self, amount: int) -> None:
-        """Pay for an array that is cut into nodes again."""
+        """Pay for cutting an array into nodes again."""
         self.worked(amount)
 
     def worked(self, amount: int) -> None:
-        """Pay for elements shifted, or `PRINTING_WORK` for each byte printed."""
+        """Pay for shifted elements, or `PRINTING_WORK` for each printed byte."""
         self.work_left -= amount
         if self.work_left < 0:
             raise PatchError(
@@ -77,10 +78,10 @@ class Budget:
 
 
 class Allowance(Budget):
-    """What a patch that is replayed may spend, over and over with `renew`.
+    """A larger budget for replaying accepted patches; `renew` restores the budget for each patch.
 
-    It was accepted by a `Budget` when it was committed, or the store is forged. What is paid depends a little on the
-    form in which a document is held, and on the patches before, so that everything is allowed more amply here.
+    A `Budget` accepted each patch on commit, or the store is forged. The cost depends a little on the form of the
+    document in memory and on the patches before, so every limit is higher here.
     """
 
     __slots__ = ()
@@ -89,12 +90,12 @@ class Allowance(Budget):
         super().__init__(3 * MAX_COPIED_BYTES // 2, 2 * WORK_LIMIT)
 
     def rebuilt(self, amount: int) -> None:
-        """Pay an eighth: an array may be cut into nodes for what the patches before it did."""
+        """Pay an eighth: the patches before may be the reason for cutting the array into nodes."""
         self.worked(amount // 8)
 
 
 def memory_of(printed: bytes) -> int:
-    """Estimate of the memory that the value printed in these bytes takes as a Python value. Cost: 1 ms for 10 MB."""
+    """Estimate the memory of a Python value from its printed form. Cost: 1 ms for 10 MB."""
     return (
         len(printed)
         + _DICT_BYTES * printed.count(b"{")
@@ -104,10 +105,10 @@ def memory_of(printed: bytes) -> int:
 
 
 def resolve(value: JSON, tokens: Sequence[str]) -> JSON:
-    """What a pointer names within a value.
+    """Return the value at a pointer within a value.
 
     Raises:
-        PointerError: There is nothing. The error has the pointer, as far as it was followed.
+        PointerError: The place does not exist. The error has the pointer up to the first token without a value.
     """
     for depth, token in enumerate(tokens):
         try:
@@ -118,10 +119,10 @@ def resolve(value: JSON, tokens: Sequence[str]) -> JSON:
 
 
 def add(value: JSON, tokens: Sequence[str], new: JSON, budget: Budget | None = None) -> JSON:
-    """Put `new` in, in place: sets a member, inserts an element, or becomes the root, which is returned.
+    """Set a member, insert an element or replace the root, in place. Return the root.
 
     Raises:
-        PointerError: The place's parent does not exist or is no container, or the index is outside.
+        PointerError: The parent does not exist or is not a container, or the index is outside the array.
         PatchError: The budget is spent.
     """
     if not tokens:
@@ -144,14 +145,14 @@ def add(value: JSON, tokens: Sequence[str], new: JSON, budget: Budget | None = N
 
 
 def remove(value: JSON, tokens: Sequence[str], budget: Budget | None = None) -> tuple[JSON, JSON]:
-    """Take a member or element out, in place.
+    """Remove a member or element, in place.
 
     Returns:
-        The root, and what was removed.
+        The root, and the removed value.
 
     Raises:
-        PointerError: There is nothing at that place.
-        PatchError: It is the whole document, or the budget is spent.
+        PointerError: The place does not exist.
+        PatchError: The place is the whole document, or the budget is spent.
     """
     if not tokens:
         raise PatchError("the whole document cannot be removed", pointer="", hint="replace it, for example by null")
@@ -168,10 +169,10 @@ def remove(value: JSON, tokens: Sequence[str], budget: Budget | None = None) -> 
 
 
 def replace(value: JSON, tokens: Sequence[str], new: JSON) -> JSON:
-    """Put `new` in the place of what is there, in place; returns the root.
+    """Replace the value at a pointer by `new`, in place. Return the root.
 
     Raises:
-        PointerError: There is nothing at that place.
+        PointerError: The place does not exist.
     """
     if not tokens:
         return new
@@ -203,7 +204,7 @@ def _nothing_there(tokens: Sequence[str], fault: KeyError | PointerError) -> Poi
 
 
 def brief(value: JSON) -> str:
-    """A value for a message; what is long is only described."""
+    """Return a value as text for a message; a long value is only described."""
     kind = type(value)
     if kind is dict:
         return f"an object of {len(value)} members"

@@ -1,7 +1,7 @@
-"""A patch that refuses another version: each operation comes after a `test` of what it removes or replaces.
+"""A patch that fails on another version: a `test` of the old value comes before each removal or replacement.
 
-A pointer into an array is a position, and another version may have another element there, even one with an equal value
-at that place. So the element is tested too: by the members that identify it, or as a whole if nothing does.
+A pointer into an array is a position, and another version may have another element there, even with an equal value at
+the place. So the patch tests the element too: the identifying members, or the whole element without a key.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,10 @@ from kbstore.jsondoc.pointer import escape_token, format_pointer, parse_pointer
 
 Tokens = tuple[str, ...]
 ReadElement = Callable[[Tokens], Any]
-"""Gives the old array element at a place, `MISSING` if that is not the place of an element."""
+"""Returns the old array element at a place; `MISSING` if the place is not in an array."""
 ReadElements = Callable[[Tokens], Sequence[JSON]]
-"""Gives the first elements of an old array, by its place: they say whether a member that tells the elements of a region
-apart tells all of them apart."""
+"""Returns the first elements of an old array, by place: a member may identify the elements of a region but not all
+elements of the array."""
 
 
 def guarded_patch(
@@ -28,13 +28,13 @@ def guarded_patch(
     read_element: ReadElement | None = None,
     read_elements: ReadElements | None = None,
 ) -> list[dict[str, JSON]]:
-    """Return the JSON Patch that makes these differences, with its tests.
+    """Return the JSON Patch for these differences, with tests.
 
     Args:
         hunks: As for `patch_of`.
         identities: As for `patch_of`.
-        read_element: Gives the elements that the paths of the hunks lead through; None if they lead through none.
-        read_elements: As told above; None if the hunks hold whole arrays.
+        read_element: Returns the elements on the paths of the hunks; None if the paths lead through objects only.
+        read_elements: Returns the first elements of an array; None if the hunks have whole arrays.
     """
     sample: ReadElements = cache(read_elements) if read_elements is not None else lambda _: ()
     operations: list[dict[str, JSON]] = []
@@ -60,7 +60,7 @@ def guarded_patch(
 
 
 def _parts(hunks: Sequence[Difference]) -> Iterator[Difference]:
-    """The differences in the order in which a patch makes them: regions of one array from right to left."""
+    """Yield the differences in the order of a patch: regions of one array from right to left."""
     for group in grouped(hunks):
         yield from [group] if isinstance(group, Hunk) else reversed(group)
 
@@ -74,7 +74,7 @@ class _Old:
         self._beside = beside
 
     def value(self, path: Tokens) -> JSON:
-        """Return the old value; `MISSING` if there is none."""
+        """Return the old value, or `MISSING`."""
         part = self._part
         value: JSON = part.old
         start = part.old_start if isinstance(part, Splice) else 0
@@ -88,7 +88,7 @@ class _Old:
         return value
 
     def element_tests(self, path: Tokens) -> Iterator[dict[str, JSON]]:
-        """Give what tells the element at a place from others; nothing if it is not the place of an element."""
+        """Yield the tests that identify the element at a place; empty if the place is not in an array."""
         siblings, start = self._siblings(path[:-1])
         if siblings is not None:
             beside = self._beside if siblings is self._part.old else ()

@@ -1,4 +1,4 @@
-"""What differs between two states, as found: members and array regions with both sides' values."""
+"""The differences between two states: members and array regions with both sides' values."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -7,12 +7,12 @@ from kbstore.jsondoc.canonical import JSON
 
 
 class Hunk(NamedTuple):
-    """An object's member (or the root) that differs.
+    """A difference in an object's member (or in the root).
 
     Attributes:
-        path: Its tokens.
-        old: The old value, or `MISSING` where it was added.
-        new: The new value, or `MISSING` where it was removed.
+        path: Tokens of the member.
+        old: The old value, or `MISSING` for an added member.
+        new: The new value, or `MISSING` for a removed member.
     """
 
     path: tuple[str, ...]
@@ -21,14 +21,14 @@ class Hunk(NamedTuple):
 
 
 class Splice(NamedTuple):
-    """A region of an array that differs; several of one array stand next to each other, in increasing order.
+    """A difference in a region of an array; several regions of one array are adjacent, in increasing order.
 
     Attributes:
         path: Tokens of the array.
         old_start: Index of the region in the old array.
-        old: Its elements there.
+        old: The old elements of the region.
         new_start: Index of the region in the new array.
-        new: Its elements there.
+        new: The new elements of the region.
     """
 
     path: tuple[str, ...]
@@ -42,14 +42,14 @@ Difference: TypeAlias = Hunk | Splice
 
 
 class Change(NamedTuple):
-    """One changed value, for people to read.
+    """A changed value, for people to read.
 
     Attributes:
-        pointer: Where it stands in the new document; for what was removed, where it stood in the old one.
-        kind: added, removed, modified, or moved (an array element that stands elsewhere).
+        pointer: The place in the new document; for a removed value, the place in the old document.
+        kind: added, removed, modified, or moved (an array element at another place).
         old: The old value, or `MISSING`.
         new: The new value, or `MISSING`.
-        address: The same place by identity: elements that have a key are named by it, such as ``/steps/[id=s3]/text``.
+        address: The same place by identity: the key names an element with a key, such as ``/steps/[id=s3]/text``.
     """
 
     pointer: str
@@ -60,7 +60,7 @@ class Change(NamedTuple):
 
 
 def inverse(hunks: Sequence[Difference]) -> list[Difference]:
-    """The same differences seen from the other side."""
+    """Return the same differences in the other direction, from new to old."""
     return [
         Hunk(hunk.path, hunk.new, hunk.old)
         if isinstance(hunk, Hunk)
@@ -70,7 +70,7 @@ def inverse(hunks: Sequence[Difference]) -> list[Difference]:
 
 
 def grouped(hunks: Sequence[Difference]) -> list[Hunk | list[Splice]]:
-    """The differences in order, regions of one array together."""
+    """Return the differences in order, with the regions of one array grouped."""
     groups: list[Hunk | list[Splice]] = []
     for hunk in hunks:
         if isinstance(hunk, Hunk):

@@ -1,7 +1,7 @@
-"""Which members tell the elements of an array apart, and the key that an element has by them.
+"""The identifying members of an array's elements, and the key of an element by these members.
 
-They are a setting of the store, else found by their names. An element without them, or with those of another element,
-has no key: it alone is then known by its content and its place.
+A setting of the store names the members; otherwise they are found by name. An element without the members, or with the
+same values as another element, has no key: only such an element is identified by content and place.
 """
 
 from collections import Counter
@@ -15,26 +15,26 @@ Names: TypeAlias = tuple[str, ...]
 """The members that identify elements together, such as ``("id",)`` or ``("city", "hall")``."""
 
 Key: TypeAlias = tuple[str | int, ...]
-"""The values of those members in one element. ``1`` and ``"1"`` are two keys."""
+"""The values of the identifying members in an element. ``1`` and ``"1"`` are two keys."""
 
 Identities: TypeAlias = Mapping[str, Names]
-"""The members that a store's settings name, by the pointer of the array."""
+"""The identifying members in a store's settings, by the pointer of the array."""
 
 STRONG_NAMES = ("id", "_id", "@id", "uuid", "guid", "key")
 WEAK_NAMES = ("slug", "code", "name")
-"""Names of members that are looked for where no setting names any, best first. Weak ones may well be edited: elements
-without a partner are then still compared by what they hold."""
+"""Names of members to look for if no setting names members, best first. A member with a weak name may be edited, so
+elements without a partner are still compared by content."""
 
 _KINDS = frozenset({str, int})
 
 MOST_PAIRED = 256
-"""Two members that identify elements together are only looked for in arrays of at most so many elements."""
+"""Arrays with more elements are not searched for two members that identify elements together."""
 _MOST_CANDIDATES = 8
 _LONGEST_VALUE = 64
 
 
 def may_be_edited(names: Names) -> bool:
-    """Return whether these members may well be edited, so that an element with another key can be the same one."""
+    """Return whether these members may be edited, so that an element with another key can be the same element."""
     return len(names) == 1 and names[0] in WEAK_NAMES
 
 
@@ -47,10 +47,10 @@ def key_of(element: JSON, names: Names) -> Key | None:
 
 
 def keys_of(names: Names | None, *sides: Sequence[JSON]) -> list[list[Key | None]]:
-    """Return the keys of the elements of several lists; None for each whose key some list has twice.
+    """Return the keys of the elements of several lists; None for a duplicate key in any list.
 
     Args:
-        names: The members; None leaves every element without a key.
+        names: The identifying members; None leaves every element without a key.
         sides: The same array at several versions.
     """
     if names is None:
@@ -61,10 +61,10 @@ def keys_of(names: Names | None, *sides: Sequence[JSON]) -> list[list[Key | None
 
 
 def find_names(*sides: Sequence[JSON]) -> Names | None:
-    """Find the member that identifies the elements of an array at each of its versions.
+    """Find the member that identifies an array's elements in all given versions.
 
-    It is the first of `STRONG_NAMES` and `WEAK_NAMES` that tells most elements of every list apart. An empty list
-    accepts any.
+    The result is the first of `STRONG_NAMES` and `WEAK_NAMES` with distinct values in more than half of the elements of
+    every list. An empty list accepts any member.
     """
     held = [side for side in sides if side]
     present = {name for side in held for element in side[:2] if type(element) is dict for name in element}
@@ -75,15 +75,15 @@ def find_names(*sides: Sequence[JSON]) -> Names | None:
 
 
 def find_pair(old: Sequence[JSON], new: Sequence[JSON]) -> Names | None:
-    """Find two members that together identify the elements of an array that has no other identity.
+    """Find two members that together identify the elements of an array without another identity.
 
-    Every element has both, no two elements of one list have the same values, and the values of one list are all in the
-    other one: so an edit of these members is not taken for another element. If several pairs do, they must agree on
-    which element became which; pairs of strings come before others.
+    Every element has both members, no two elements of a list have the same values, and the values of one list are all
+    in the other list. So an edit of the members is not taken for another element. If several pairs qualify, all must
+    match the same elements, or the result is None; pairs of strings come first.
 
     Args:
         old: The whole array, before a change.
-        new: The whole array, after it.
+        new: The whole array, after the change.
     """
     if not old or not new or not 2 <= max(len(old), len(new)) <= MOST_PAIRED:
         return None
@@ -103,7 +103,7 @@ def find_pair(old: Sequence[JSON], new: Sequence[JSON]) -> Names | None:
 
 
 def _plain_members(*sides: Sequence[JSON]) -> list[str]:
-    """Names of the members that are a short string or an integer in every element; strings first."""
+    """Return the names of the members with a short string or an integer in every element; strings first."""
     elements = [element for side in sides for element in side]
     names = [*elements[0]] if type(elements[0]) is dict else []
     for element in elements:
@@ -117,7 +117,7 @@ def _is_plain(value: JSON) -> bool:
 
 
 def id_key(elements: Sequence[JSON]) -> str | None:
-    """Return the one member that tells all of these elements apart, or None."""
+    """Return the member with a distinct value in every element, or None."""
     names = find_names(elements)
     if names is None or None in keys_of(names, elements)[0]:
         return None
@@ -134,24 +134,24 @@ def _tells_most_apart(name: str, elements: Sequence[JSON]) -> bool:
 
 
 def element_token(names: Names, key: Key) -> str:
-    """Return the token that addresses an element by its key, such as ``[id=mail]`` or ``[city=Bonn,hall=3]``."""
+    """Return the token for an element by key, such as ``[id=mail]`` or ``[city=Bonn,hall=3]``."""
     pairs = [f"{encoded(name)}={encoded(str(value))}" for name, value in zip(names, key, strict=True)]
     return f"[{','.join(pairs)}]"
 
 
 def encoded(text: str) -> str:
-    """Return a text as it is inside of brackets: the characters that have a meaning there percent-encoded."""
-    for character in "%,]=":  # the percent sign first, since the others bring more of them
+    """Return a text as written inside brackets: characters with a meaning there are percent-encoded."""
+    for character in "%,]=":  # the percent sign first, since encoding the others adds percent signs
         text = text.replace(character, f"%{ord(character):02X}")
     return text
 
 
 def short_token(token: str, at: str) -> str:
-    """Return the short form of an element's token: its key's one value; of any other token, the token.
+    """Return the short form of an element's token, the only value of the key; return any other token unchanged.
 
     Args:
         token: The token by identity.
-        at: The token by position; the same if the element has no key.
+        at: The token by position; equal to `token` if the element has no key.
     """
     if token == at or "," in token:
         return token
@@ -159,14 +159,14 @@ def short_token(token: str, at: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """Return the text that `encoded` made this of."""
+    """Return the original text of an `encoded` text."""
     for character in ",]=%":
         text = text.replace(f"%{ord(character):02X}", character)
     return text
 
 
 def parse_token(token: str) -> tuple[Names, tuple[str, ...]] | None:
-    """Return the names and the values, as text, of a token such as ``[city=Bonn,hall=3]``; None for any other."""
+    """Return the names and the values, as text, of a token such as ``[city=Bonn,hall=3]``; None for any other token."""
     if len(token) < 3 or token[0] != "[" or token[-1] != "]":
         return None
     pairs = [part.partition("=") for part in token[1:-1].split(",")]

@@ -1,8 +1,8 @@
-"""Which elements of two sequences correspond: matching runs, near-linear in their length.
+"""Align two sequences: find the runs of matching elements, in time near-linear in the length.
 
-Ends are trimmed; elements that only one side has are put aside; what is unique on both sides anchors the rest (patience
-diff), gap by gap; what still repeats is aligned by Myers' algorithm within a bound, and beyond it greedily. So an
-alignment is minimal where that is cheap, and always valid.
+Equal ends are trimmed, and elements on one side only are put aside. Elements unique on both sides anchor the
+rest (patience diff), gap by gap. Elements that still repeat are aligned by Myers' algorithm up to a limit, and greedily
+beyond the limit. So an alignment is always valid, and minimal if a minimal alignment is cheap to find.
 """
 
 from bisect import bisect_left
@@ -10,24 +10,24 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 _MOST_SPLITS = 24
-"""How often a gap is split by anchors before the rest is aligned otherwise; keeps the cost near-linear."""
+"""How often anchors split a gap before the rest is aligned in another way; keeps the cost near-linear."""
 _MOST_EDITS = 96
-"""Insertions and removals that Myers' algorithm may find in one gap; its cost grows with their square."""
+"""The most insertions and removals for Myers' algorithm in one gap; the cost grows with the square of their number."""
 _LOOKAHEAD = 12
 
 
 def align(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[tuple[int, int, int]]:
-    """Matching runs of two sequences.
+    """Return the matching runs of two sequences.
 
     Args:
-        old: Elements that are equal exactly where they mean the same, such as canonical bytes.
-        new: The same.
+        old: Elements for which ``==`` means the same value, such as canonical bytes.
+        new: Elements of the same kind.
 
     Returns:
-        Runs ``(i, j, n)``, increasing and not touching: ``old[i : i + n] == new[j : j + n]``. What lies between them
-        was removed, inserted or changed.
+        Runs ``(i, j, n)``, increasing and not touching: ``old[i : i + n] == new[j : j + n]``. Elements between runs
+        were removed, inserted or changed.
 
-    Cost: 20 ms for 100,000 elements of which one was inserted; half a second where they are shuffled.
+    Cost: 20 ms for 100,000 elements with one insertion; half a second if the elements are shuffled.
     """
     matches: list[tuple[int, int, int]] = []
     gaps = [(0, len(old), 0, len(new), 0)]
@@ -62,7 +62,7 @@ def _trim(
     new_high: int,
     matches: list[tuple[int, int, int]],
 ) -> tuple[int, int, int, int]:
-    """Take equal ends off a gap, noting them as matches."""
+    """Trim equal ends off a gap, and note the ends as matches."""
     shorter = min(high - low, new_high - new_low)
     n = 0
     while n < shorter and old[low + n] == new[new_low + n]:
@@ -88,7 +88,7 @@ def _have_common(
 def _anchors(
     old: Sequence[Hashable], new: Sequence[Hashable], low: int, high: int, new_low: int, new_high: int
 ) -> list[tuple[int, int]]:
-    """Elements that stand once on each side of a gap, as many as keep their order (longest increasing subsequence)."""
+    """Return elements that occur once on each side of a gap: the longest subsequence with increasing positions."""
     counts = Counter(old[low:high])
     new_counts = Counter(new[new_low:new_high])
     places = {new[j]: j for j in range(new_low, new_high)}
@@ -123,7 +123,7 @@ def _align_repeats(
     new_high: int,
     matches: list[tuple[int, int, int]],
 ) -> None:
-    """Align a gap without anchors, on those elements only that both sides have."""
+    """Align a gap without anchors, using only the elements that both sides have."""
     in_old, in_new = set(old[low:high]), set(new[new_low:new_high])
     olds = [i for i in range(low, high) if old[i] in in_new]
     news = [j for j in range(new_low, new_high) if new[j] in in_old]
@@ -136,7 +136,7 @@ def _align_repeats(
 
 
 def _myers(a: list[Hashable], b: list[Hashable]) -> list[tuple[int, int]] | None:
-    """A shortest edit script's matches, or None where it has more than `_MOST_EDITS` edits."""
+    """Return the matches of a shortest edit script, or None if the script has more than `_MOST_EDITS` edits."""
     n, m = len(a), len(b)
     if abs(n - m) > _MOST_EDITS:
         return None
@@ -176,7 +176,7 @@ def _walk_back(trace: list[dict[int, int]], x: int, y: int) -> list[tuple[int, i
 
 
 def _greedy(a: list[Hashable], b: list[Hashable]) -> list[tuple[int, int]]:
-    """Some matches in order: at each mismatch the nearest next match is taken, within a short lookahead."""
+    """Return some matches in order: at each mismatch, take the nearest next match within a short lookahead."""
     places: defaultdict[Hashable, list[int]] = defaultdict(list)
     for j, element in enumerate(b):
         places[element].append(j)
@@ -201,7 +201,7 @@ def _greedy(a: list[Hashable], b: list[Hashable]) -> list[tuple[int, int]]:
 
 
 def _joined(matches: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The matches in order, those that touch joined into one run."""
+    """Return the matches in order, with touching matches joined into one run."""
     matches.sort()
     runs: list[tuple[int, int, int]] = []
     for i, j, n in matches:

@@ -1,11 +1,11 @@
-"""From what differs between two values to the JSON Patch (RFC 6902) that makes one of the other.
+"""Make the JSON Patch (RFC 6902) that turns an old value into a new value, from their differences.
 
 Invariants:
 
 1. ``apply_patch(old, make_patch(old, new))`` is exactly `new`, types and the sign of zero included.
-2. Operations on one array go from right to left, so that every index is one of the old array.
-3. An object that keeps the name of a member is never replaced as a whole: a patch claims only what its author changed,
-   which is what lets it be rebased. Only an object with all names new, or an array, is replaced if that is shorter.
+2. Operations on an array go from right to left, so every index is an index of the old array.
+3. An object that keeps the name of a member is never replaced as a whole: a patch claims only the changes of its
+   author, and so can be rebased. Only an object with all names new, or an array, is replaced if that is shorter.
 """
 
 from collections.abc import Sequence
@@ -35,28 +35,28 @@ __all__ = [
 ]
 
 _PLAIN = frozenset({str, int, bool, type(None)})
-"""Types whose values are the same exactly where they are of one type and equal."""
+"""Types with simple equality: values of the same type are the same JSON exactly if equal."""
 _REPLACE_BYTES = len('{"op":"replace","path":"","value":},')
 _SHORTER = 1.5
-"""An object with all names new is replaced where its members' operations would be this much longer."""
+"""An object with all names new is replaced if the operations on the members would be longer by this factor."""
 
 _Operations = list[dict[str, JSON]]
 _FOUND: Identities = {}
-"""No settings: members that identify elements are found."""
+"""The absence of settings: identifying members are found."""
 
 
 def make_patch(old: JSON, new: JSON, identities: Identities = _FOUND) -> list[dict[str, JSON]]:
-    """The JSON Patch that turns `old` into exactly `new`; empty where they are the same.
+    """Return the JSON Patch that turns `old` into exactly `new`; empty if both are the same.
 
-    The patch shares nothing mutable with the arguments. It has at most `MAX_OPERATIONS` operations.
+    The patch shares nothing mutable with the arguments, and has at most `MAX_OPERATIONS` operations.
 
     Args:
         old: Any JSON value.
         new: Any JSON value.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        identities: Members that identify the elements of an array, by its pointer; found for other arrays.
 
     Raises:
-        InvalidJSON: One of the values is not JSON.
+        InvalidJSON: A value is not JSON.
     """
     check(old)
     check(new)
@@ -71,14 +71,14 @@ def make_patch(old: JSON, new: JSON, identities: Identities = _FOUND) -> list[di
 
 
 def patch_of(hunks: Sequence[Difference], identities: Identities = _FOUND) -> list[dict[str, JSON]]:
-    """The JSON Patch that makes these differences.
+    """Return the JSON Patch for these differences.
 
     Args:
-        hunks: Differences of good values. Regions of one array stand together, in increasing order.
+        hunks: Differences of valid values. Regions of one array are adjacent, in increasing order.
         identities: As for `make_patch`.
 
     Returns:
-        Operations as plain objects; their values are those of the hunks, not copies.
+        Operations as plain objects, with the values of the hunks, not copies.
     """
     operations: _Operations = []
     for group in grouped(hunks):
@@ -87,7 +87,7 @@ def patch_of(hunks: Sequence[Difference], identities: Identities = _FOUND) -> li
             path = format_pointer(group.path)
             try:
                 _member(path, group.old, group.new, operations, identities)
-            except RecursionError:  # the caller stands deep in Python's stack
+            except RecursionError:  # the caller is deep in Python's stack
                 operations[start:] = [_replace(path, group.new)]
             continue
         path = format_pointer(group[0].path)
@@ -118,7 +118,7 @@ def _member(path: str, old: JSON, new: JSON, operations: _Operations, identities
 
 
 def _value(path: str, old: JSON, new: JSON, operations: _Operations, identities: Identities) -> bool:
-    """Emit what turns `old` into `new`; True where any part of `old` stays."""
+    """Emit the operations from `old` to `new`; return True if any part of `old` stays."""
     kind = type(old)
     if kind is type(new):
         if kind is dict:
@@ -189,7 +189,7 @@ def _elements(
     operations: _Operations,
     identities: Identities,
 ) -> bool:
-    """Emit what becomes of the elements of a region at `offset`, from right to left."""
+    """Emit the operations on the elements of a region at `offset`, from right to left."""
     kept = False
     for kind, i, j in reversed(pairs):
         place = f"{path}/{offset + i}"
@@ -203,7 +203,7 @@ def _elements(
 
 
 def _shorten(path: str, new: JSON, start: int, operations: _Operations, factor: float) -> None:
-    """Put one replacement in the place of the operations from `start` on, where they are so much longer."""
+    """Replace the operations from `start` on by a single replacement, if the operations are longer by `factor`."""
     size_bytes = len(orjson.dumps(operations[start:]))
     if size_bytes > factor * (len(path) + _REPLACE_BYTES) and size_bytes > factor * (
         len(orjson.dumps(new)) + len(path) + _REPLACE_BYTES

@@ -1,4 +1,4 @@
-"""Which element of an array became which: matched by key, else by content, else by likeness."""
+"""Match the elements of an array's old and new form: by key, else by content, else by likeness."""
 
 from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
@@ -8,19 +8,19 @@ from kbstore.jsondoc.identity import Names, find_names, keys_of, may_be_edited
 from kbstore.jsondoc.lcs import align
 
 _MOST_COMPARISONS = 900
-"""Elements of a gap are compared pair by pair only where there are no more pairs than this."""
+"""The most pairs in a gap to compare singly; elements of a gap with more pairs are not compared."""
 _LIKE = 0.5
 _ANY_PAIR = 0.05
-"""What a pair of unlike elements is worth: one replacement is shorter than a removal and an insertion."""
+"""The score of any pair, even of unlike elements: a replacement is shorter than a removal and an insertion."""
 
 
 class Pair(NamedTuple):
-    """What became of one element that is not the same on both sides.
+    """The change of an element.
 
     Attributes:
         kind: ``=`` changed from `i` to `j`; ``-`` removed at `i`; ``+`` inserted as `j`, before the old `i`.
         i: Index in the old list.
-        j: Index in the new list; for a removal, of what follows it there.
+        j: Index in the new list; for a removal, the index of the next element there.
     """
 
     kind: Literal["=", "-", "+"]
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 def differs(old: JSON, new: JSON) -> bool:
-    """Whether two good values are not the same JSON, types and the sign of zero included; cheap where they do."""
+    """Return whether two valid values are different JSON, types and the sign of zero included. Cheap if they differ."""
     if old is new:
         return False
     kind = type(old)
@@ -43,16 +43,16 @@ def differs(old: JSON, new: JSON) -> bool:
 def pair_elements(
     old: Sequence[JSON], new: Sequence[JSON], names: Names | None = None, *, find: bool = True
 ) -> list[Pair]:
-    """What became of the elements that differ, in order; the others are left out.
+    """Return the changes of the differing elements, in order; equal elements are left out.
 
-    Elements are matched by their key; those without one by their content, and what is left of those by likeness and
-    place.
+    Elements are matched by key, elements without a key by content. Elements then left over are paired by likeness and
+    place, if they have no key or a key that may be edited.
 
     Args:
-        old: Elements of the old list, or of a region of it.
-        new: The same of the new list.
-        names: The members that identify them, if the caller knows them.
-        find: Look for such members if `names` is None.
+        old: Elements of the old list, or of a region of the list.
+        new: Elements of the new list, likewise.
+        names: The identifying members, if the caller knows the members.
+        find: Look for identifying members if `names` is None.
     """
     if not old:
         return [Pair("+", 0, j) for j in range(len(new))]
@@ -80,12 +80,12 @@ def pair_elements(
 
 
 def renamed_elements(old: Sequence[JSON], new: Sequence[JSON], names: Names | None) -> list[tuple[int, int]]:
-    """Return the indexes, in both lists, of the elements whose key was edited, as `pair_elements` tells them.
+    """Return the indexes, in both lists, of the elements with an edited key, as `pair_elements` pairs them.
 
     Args:
         old: As for `pair_elements`.
         new: Likewise.
-        names: The members that identify them; None, or members that are never edited, give nothing.
+        names: The identifying members; None, or members that are never edited, give an empty result.
     """
     if names is None or not may_be_edited(names):
         return []
@@ -95,7 +95,10 @@ def renamed_elements(old: Sequence[JSON], new: Sequence[JSON], names: Names | No
 
 
 def marks(names: Names | None, *sides: Sequence[JSON]) -> list[list[Hashable]]:
-    """Return what each element of several lists is matched by: its key, or the canonical bytes of its content."""
+    """Return the mark for matching each element of several lists: the key, or the canonical bytes of the content.
+
+    Without `names`, a string is its own mark if all elements are strings.
+    """
     if names is None and all(set(map(type, side)) == {str} for side in sides):
         return [[*side] for side in sides]
     return [
@@ -111,9 +114,9 @@ def _unpaired(
     come: tuple[int, int],
     names: Names | None,
 ) -> tuple[list[int], list[int]]:
-    """The elements of a gap that may be one another, although they are marked otherwise.
+    """Return the elements of a gap that may be the same element although their marks differ.
 
-    By their key they are not, unless it is one that may be edited, and only one side has it.
+    Elements with different keys are different elements, unless the keys may be edited and only one side has each key.
     """
     olds, news = range(*gone), range(*come)
     if names is None:
@@ -129,7 +132,7 @@ def _unpaired(
 def _fill_gap(
     gone: tuple[int, int], come: tuple[int, int], pairs: Sequence[tuple[int, int]], found: list[Pair]
 ) -> None:
-    """Tell what becomes of a gap's elements, of which these are pairs, in order."""
+    """Add the changes of a gap's elements to `found`; `pairs` are the matched elements, in order."""
     i, j = gone[0], come[0]
     for x, y in [*pairs, (gone[1], come[1])]:
         found += [Pair("-", at, j) for at in range(i, x)]
@@ -142,14 +145,14 @@ def _fill_gap(
 def _paired(
     old: Sequence[JSON], left: Sequence[int], new: Sequence[JSON], come: Sequence[int], *, least: float
 ) -> list[tuple[int, int]]:
-    """Pair what is left between matches: like with like where that can be told cheaply, else by position.
+    """Pair the elements left between matches: by likeness if the comparison is cheap, else by position.
 
     Args:
         old: The old list.
-        left: Indexes of the elements in question.
+        left: Indexes of the unmatched old elements.
         new: The new list.
-        come: Indexes of the elements in question.
-        least: The likeness that a pair must have; 0 pairs by position too.
+        come: Indexes of the unmatched new elements.
+        least: The lowest likeness of a pair; only 0 pairs by position too.
     """
     n, m = len(left), len(come)
     if not n or not m:
@@ -167,7 +170,7 @@ def _paired(
 
 
 def _likest(old: Sequence[JSON], new: Sequence[JSON], least: float) -> list[tuple[int, int]]:
-    """Pairs in order whose likeness sums up highest; none that is less alike than `least`."""
+    """Return pairs in order with the highest sum of likeness; each pair has a likeness of at least `least`."""
     n, m = len(old), len(new)
     likeness = [[_likeness(a, b) for b in new] for a in old]
     best = [[0.0] * (m + 1) for _ in range(n + 1)]
@@ -191,7 +194,7 @@ def _likest(old: Sequence[JSON], new: Sequence[JSON], least: float) -> list[tupl
 
 
 def _likeness(a: JSON, b: JSON) -> float:
-    """From 0 to 1: how much of two containers is equal, at their first level."""
+    """Return how much of two containers is equal at their first level, from 0 to 1."""
     kind = type(a)
     if kind is not type(b) or (kind is not dict and kind is not list):
         return 0.0

@@ -1,12 +1,12 @@
-"""Merge two changes of one state: each side's changes are kept, and what both changed differently is a conflict.
+"""Merge two changes of one state: keep both sides' changes, and report different changes of a place as conflicts.
 
-Objects are merged by member, arrays by element: an element is the same one on all sides if it has the same key,
-wherever it is. Elements without a key are merged only if both sides left all of them at their places, apart from what
-they appended, and edited different ones.
+Objects are merged by member, arrays by element. Elements with the same key are the same element on all sides, at any
+index. Elements without a key are merged only if both sides kept the places of all such elements, and edited different
+elements; appending is allowed.
 
-The same change on both sides is one change. A value that holds a number is the exception, since it may be a count: two
-writers who both made 3 votes of 2 meant 4, and two who both began a counter at 1 meant 2. Nor is it one removal if both
-took a value away to put it elsewhere, each in another place: it would be there twice.
+The same change on both sides counts as a single change, with two exceptions, both conflicts. A value with a number may
+be a count: two writers changing 2 votes to 3 meant 4, and two writers beginning a counter at 1 meant 2. And if both
+sides moved a value, each to another place, the merged document would have the value twice.
 """
 
 from collections import defaultdict
@@ -25,15 +25,15 @@ from kbstore.jsondoc.pointer import escape_token, format_pointer
 _Group = Hunk | list[Splice]
 _NUMBERS = frozenset({int, float})
 _LONG_TEXT = 16
-"""A text of so many characters is the same one if it is found elsewhere."""
+"""A text of at least this many characters counts as the same text if found elsewhere."""
 
 
 class Merged(NamedTuple):
-    """What is left to do after their change, so that both are done.
+    """The changes to make after theirs, for a state with both changes.
 
     Attributes:
-        hunks: Differences from their state to the merged one.
-        conflicts: The places that both sides changed differently; there `hunks` keeps what they made of it.
+        hunks: Differences from their state to the merged state.
+        conflicts: The places with different changes on both sides; `hunks` keeps their value there.
     """
 
     hunks: list[Difference]
@@ -46,14 +46,14 @@ def merge(
     identities: Identities,
     read_elements: Callable[[tuple[str, ...]], Sequence[JSON]] | None = None,
 ) -> Merged:
-    """Merge what two sides changed in one state.
+    """Merge the changes of two sides to a common state.
 
     Args:
-        ours: What differs from the common state to ours, in order of path.
-        theirs: What differs from the common state to theirs.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
-        read_elements: Gives elements of an array of the common state, by its path, if the differences have only regions
-            of it: in them alone a member may look like an id that is none in the array.
+        ours: Differences from the common state to ours, in order of path.
+        theirs: Differences from the common state to theirs, in order of path.
+        identities: Members that identify the elements of an array, by its pointer; found for other arrays.
+        read_elements: Returns elements of an array of the common state, by path; for differences with only regions of
+            an array. In a region alone, a member may look like an id without being an id in the whole array.
     """
     merging = _Merging(identities, read_elements)
     hunks: list[Difference] = []
@@ -73,11 +73,11 @@ _Groups = dict[tuple[str, ...], _Group]
 def _places(
     ours: Sequence[Difference], theirs: Sequence[Difference]
 ) -> Iterator[tuple[tuple[str, ...], _Groups, _Groups]]:
-    """The outermost places where a side differs, each with both sides' differences at and below it."""
+    """Yield the outermost places with a difference, each with both sides' differences at and below the place."""
     mine, others = _by_path(ours), _by_path(theirs)
     place: tuple[str, ...] | None = None
     below: tuple[_Groups, _Groups] = ({}, {})
-    for path in sorted({*mine, *others}):  # a prefix comes right before what it is a prefix of
+    for path in sorted({*mine, *others}):  # sorted, a prefix comes right before the paths below it
         if place is None or path[: len(place)] != place:
             if place is not None:
                 yield place, *below
@@ -94,7 +94,7 @@ def _by_path(hunks: Sequence[Difference]) -> _Groups:
 
 
 def _changed(base: JSON, depth: int, groups: _Groups) -> JSON:
-    """A value with these changes, of which the paths are `depth` tokens longer than that of the value."""
+    """Return a value with these changes made; the value's own path has `depth` tokens."""
     for path, group in groups.items():
         if len(path) == depth:
             return group.new if isinstance(group, Hunk) else _spliced(base, group)
@@ -120,7 +120,7 @@ def _spliced(elements: Sequence[JSON], splices: Sequence[Splice]) -> list[JSON]:
 
 
 class _Merging:
-    """Merges values, and notes the conflicts."""
+    """A merge of values, with a list of the conflicts."""
 
     def __init__(
         self, identities: Identities, read_elements: Callable[[tuple[str, ...]], Sequence[JSON]] | None
@@ -132,7 +132,7 @@ class _Merging:
         self._put: set[bytes] = set()
 
     def note_moves(self, ours: Sequence[Difference], theirs: Sequence[Difference]) -> None:
-        """Note what both took away and a side put elsewhere, unless both put it in the same place."""
+        """Note a value that both sides removed and a side put elsewhere, unless both chose the same place."""
         if not self._gone:
             return
         sizes = {(type(value), len(value)) for _, value in self._gone}
@@ -147,7 +147,7 @@ class _Merging:
                 )
 
     def note_renamed(self, ours: Sequence[Difference], theirs: Sequence[Difference]) -> None:
-        """Note the members that got another name, of the objects that are told apart by their paths."""
+        """Note the members with a new name, in objects with changed members on both sides."""
         members: dict[tuple[str, ...], list[dict[str, JSON]]] = defaultdict(lambda: [{}, {}, {}])
         for at, side in enumerate((ours, theirs), 1):
             for hunk in side:
@@ -164,7 +164,7 @@ class _Merging:
     def _note_renamed_members(
         self, place: str, base: dict[str, JSON], ours: dict[str, JSON], theirs: dict[str, JSON]
     ) -> None:
-        """Note the texts and numbers that a side gave another name, and the other one did not give the same name."""
+        """Note the texts and numbers with a new name on a side, unless the other side gave the same name."""
         gone = [name for name in base if name not in ours and name not in theirs and _is_plain(base[name])]
         if not gone:
             return
@@ -179,7 +179,7 @@ class _Merging:
                 self._note_moved(f"{place}/{escape_token(name)}", base[name], *places)
 
     def _note_moved(self, place: str, value: JSON, ours: str | None, theirs: str | None) -> None:
-        """Note a value that was taken away on both sides, and the places where it is now."""
+        """Note a value that both sides removed, and the new places of the value."""
         if ours is None and theirs is None:
             return
         self.conflicts.append(Conflict(place, MOVED, value, MISSING, MISSING))
@@ -204,7 +204,7 @@ class _Merging:
                 return
 
     def value(self, place: str, base: JSON, ours: JSON, theirs: JSON) -> JSON:
-        """Merge one value; `MISSING` stands for none."""
+        """Merge a value; `MISSING` marks a side without the value."""
         if not differs(base, ours):
             return theirs
         if not differs(base, theirs):
@@ -235,7 +235,7 @@ class _Merging:
         return merged
 
     def _splices(self, path: tuple[str, ...], ours: list[Splice], theirs: list[Splice]) -> Iterator[Splice]:
-        """Merge the regions of one array; what lies between them is not looked at."""
+        """Merge the regions of an array; the elements between regions are not read."""
         base, mine, others = forms = sparse(ours, theirs)
         pointer = format_pointer(path)
         names = self._identities.get(pointer)
@@ -259,7 +259,7 @@ class _Merging:
 
 
 def _has_number(value: JSON) -> bool:
-    """Whether a value is a number or holds one."""
+    """Return whether a value is a number or contains a number."""
     pending = [value]
     while pending:
         value = pending.pop()
@@ -274,13 +274,13 @@ def _has_number(value: JSON) -> bool:
 
 
 def _is_known_again(value: JSON) -> bool:
-    """Whether a value is the same one if it is found elsewhere."""
+    """Return whether a value counts as the same value if found elsewhere."""
     kind = type(value)
     return len(value) >= _LONG_TEXT if kind is str else kind in (dict, list) and bool(value)
 
 
 def _is_plain(value: JSON) -> bool:
-    """Whether a value is a text or a number, so that it may get another name."""
+    """Return whether a value is a number or a nonempty text, so that a new member name can be noticed."""
     kind = type(value)
     return kind in _NUMBERS or (kind is str and bool(value))
 
@@ -289,7 +289,7 @@ _Places = defaultdict[bytes, list[str]]
 
 
 def _contents(hunks: Sequence[Difference], sizes: set[tuple[type, int]]) -> tuple[_Places, _Places]:
-    """Where values of these types and sizes are in the old and in the new values of differences, by content."""
+    """Return the places, by content, of values of these types and sizes in the old and new values of differences."""
     found: tuple[_Places, _Places] = (defaultdict(list), defaultdict(list))
     for hunk in hunks:
         pending: list[tuple[_Places, str, JSON]] = []

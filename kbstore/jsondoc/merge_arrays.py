@@ -1,7 +1,7 @@
-"""Merge three forms of an array, by element and in the order that each side gave.
+"""Merge three forms of an array by element, with the changes of order from each side.
 
-An array of which only some regions differ is given *sparse*: the elements of those regions, with a `Gap` for what lies
-between them, the same one in all three forms.
+If only some regions of an array differ, the forms are *sparse*: the elements of the regions, with a `Gap` between
+regions. All three forms share each gap.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ from kbstore.jsondoc.match import pair_elements, renamed_elements
 from kbstore.jsondoc.pointer import escape_token
 
 _MOST_PAIRS = 1_000_000
-"""So many pairs of elements are compared after both sides changed the order; more are a conflict."""
+"""The most pairs of elements to compare after both sides changed the order; more pairs are a conflict."""
 
 
 class Gap:
-    """So many elements that no side changed or moved."""
+    """A number of successive elements, unchanged and unmoved on both sides."""
 
     __slots__ = ("size",)
 
@@ -29,19 +29,19 @@ class Gap:
 
 
 class _Loose(NamedTuple):
-    """What an element without a key is known by: its content, and how many of the same come before it."""
+    """The mark of an element without a key: the content, and the number of equal elements before it."""
 
     content: bytes
     number: int
 
 
 class _Side:
-    """One form of the array.
+    """A form of the array.
 
     Attributes:
-        marks: What each element is known by, in order.
+        marks: The identity of each element, in order: a key, a `Gap` or a `_Loose`.
         values: The elements by mark.
-        loose: The contents of those without a key, in order.
+        loose: The contents of the elements without a key, in order.
     """
 
     def __init__(self, elements: Sequence[Any], keys: Sequence[Key | None]) -> None:
@@ -60,13 +60,13 @@ class _Side:
 
 
 class ListMerge:
-    """Merges the forms of one array.
+    """The merge of the three forms of an array.
 
     Args:
-        place: Its address.
-        names: The members that identify its elements; None if nothing does.
-        value: Merges one value: its address, and its base, our and their form.
-        note: Told of a conflict, likewise.
+        place: The address of the array.
+        names: The members that identify the elements; None if no members do.
+        value: A function to merge a value, given the address, and the base, our and their form.
+        note: A function to record a conflict, given the same arguments.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ListMerge:
         self._note = note
 
     def merged(self, base: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any]:
-        """Merge three forms, all of them different or alike in any way; sparse ones into a sparse one."""
+        """Merge three forms, equal or different in any way. Sparse forms give a sparse result."""
         forms = (base, ours, theirs)
         olds, mine, others = (_Side(*both) for both in zip(forms, keys_of(self._names, *forms), strict=True))
         if mine.loose != olds.loose and others.loose != olds.loose:
@@ -103,7 +103,7 @@ class ListMerge:
     def _element(self, mark: Hashable, base: Any, ours: Any, theirs: Any) -> Any:
         if type(mark) is Gap:
             return mark
-        if isinstance(mark, _Loose) or self._names is None:  # it is there or not; its content is what it is known by
+        if isinstance(mark, _Loose) or self._names is None:  # its content is its mark, so it is only present or absent
             if ours is MISSING and theirs is MISSING:
                 return self._value(self._place, base, ours, theirs)
             return ours if (theirs is MISSING) == (base is MISSING) else theirs
@@ -111,7 +111,7 @@ class ListMerge:
         return self._value(f"{self._place}/{escape_token(token)}", base, ours, theirs)
 
     def _note_renamed(self, base: _Side, ours: _Side, theirs: _Side) -> None:
-        """Note the elements to which a side gave another key, and which the other one removed or gave a third key."""
+        """Note an element that a side gave another key while the other side removed the element or gave a third key."""
         gone = base.values.keys() - ours.values.keys() - theirs.values.keys()
         if self._names is None or not gone:
             return
@@ -126,7 +126,7 @@ class ListMerge:
                 self._note(f"{self._place}/{token}", base.values[mark], *new)
 
     def _note_replaced(self, base: _Side, ours: _Side, theirs: _Side) -> None:
-        """Note an element that a side gave another key (or content, if it has no key) and that the other one moved."""
+        """Note an element that a side gave another key (or content, without a key) while the other side moved it."""
         common = base.values.keys() & ours.values.keys() & theirs.values.keys()
         for side, other in ((ours, theirs), (theirs, ours)):
             gone = (base.values.keys() & other.values.keys()) - side.values.keys()
@@ -143,9 +143,9 @@ class ListMerge:
                     return
 
     def _renamed(self, base: _Side, side: _Side) -> dict[Hashable, Hashable]:
-        """Elements to which this side gave another key, each with what it is known by now.
+        """Return the elements that got another key on this side, as a map from the old mark to the new mark.
 
-        Nothing else was changed in them, or they are alike and their key is one that may be edited.
+        An element counts if all other members are unchanged, or if both elements are alike and the key may be edited.
         """
         rests = {}
         for mark in side.values.keys() - base.values.keys():
@@ -163,19 +163,19 @@ class ListMerge:
         return found
 
     def _note_orders(self, sides: Sequence[_Side], among: Container[Hashable] | None = None) -> None:
-        """Note that both sides changed the order, with the order on each."""
+        """Note a change of the order on both sides, with the order of each form."""
         orders = [[self._shown(mark) for mark in side.marks if among is None or mark in among] for side in sides]
         self._note(self._place, *orders)
 
     def _rest(self, element: Any) -> bytes | None:
-        """What an element holds apart from its key; None if that is nothing."""
+        """Return the content of an element without the key; None if nothing is left."""
         if type(element) is not dict or self._names is None:
             return None
         rest = {name: value for name, value in element.items() if name not in self._names}
         return encode(rest) if rest else None
 
     def _order(self, base: _Side, ours: _Side, theirs: _Side, kept: Iterable[Hashable]) -> list[Hashable]:
-        """The marks of the merged elements: in their order, with what we put in or moved where we put it."""
+        """Return the marks of the merged elements: their order, with our insertions and moves at our places."""
         left = {*kept}
         moved, others_moved = _moved(base, ours), _moved(base, theirs)
         common = base.values.keys() & ours.values.keys() & theirs.values.keys()
@@ -191,7 +191,7 @@ class ListMerge:
                 continue
             if mark in moved or mark not in theirs.values:
                 after = before
-                # What both put at one place: theirs was there first, and stays next to what it was put behind.
+                # If both sides inserted at one place, their elements come first: their change was committed first.
                 while before in base.values and _is_new(following := links.after.get(after), base, ours):
                     after = following
                 links.insert(mark, after)
@@ -207,7 +207,7 @@ class ListMerge:
         return element_token(self._names, mark)
 
     def _by_place(self, base: list[Any], ours: list[Any], theirs: list[Any]) -> list[Any]:
-        """Merge elements that have no key: by place, if both sides left all at their places and appended at most."""
+        """Merge elements without a key by place; a conflict unless both sides kept all places and at most appended."""
         gaps = iter([element for element in base if type(element) is Gap])
         merged: list[Any] = []
         at = 0
@@ -237,7 +237,7 @@ class ListMerge:
             for was, new, other in zip(old, mine, others, strict=True)
             if was not in (new, other)
         )
-        # What they appended as well may be meant once or twice; what was there already may have moved to the end.
+        # An element that both sides appended may be meant once or twice; an appended old element may have been moved.
         tails = {*mine[n:]}, {*others[n:]}
         appended = mine[:n] == old, others[:n] == old
         if not in_place and not (
@@ -251,7 +251,7 @@ class ListMerge:
         return [*map(self._value, places, base, ours, theirs), *theirs[n:], *ours[n:]]
 
     def _note_chunk(self, start: int, base: list[JSON], ours: list[JSON], theirs: list[JSON]) -> None:
-        """Note each of our changes with what they have there."""
+        """Note each of our changes with their value at the same place."""
         now = {i: (MISSING if kind == "-" else theirs[j]) for kind, i, j in _pairs(base, theirs) if kind != "+"}
         come: dict[int, list[JSON]] = {}
         for kind, i, j in _pairs(base, theirs):
@@ -267,7 +267,7 @@ class ListMerge:
 
 
 class _Chain:
-    """Marks in order, into which others are put at the cost of one step."""
+    """A linked list of marks; an insertion costs one step."""
 
     def __init__(self, marks: Iterable[Hashable]) -> None:
         self.after: dict[Hashable, Hashable] = {}
@@ -277,7 +277,7 @@ class _Chain:
             last = mark
 
     def insert(self, mark: Hashable, before: Hashable) -> None:
-        """Put a mark behind another one, or (None) in front of all."""
+        """Put a mark behind the mark `before`, or in front of all marks if `before` is None."""
         following = self.after.get(before)
         self.after[before] = mark
         if following is not None:
@@ -291,12 +291,12 @@ class _Chain:
 
 
 def _is_new(mark: Hashable, base: _Side, ours: _Side) -> bool:
-    """Whether only they have this element."""
+    """Return whether only their form has this element."""
     return mark is not None and mark not in base.values and mark not in ours.values
 
 
 def _moved(base: _Side, side: _Side) -> set[Hashable]:
-    """The elements that a side put elsewhere among the others."""
+    """Return the elements that a side moved among the others."""
     before = [mark for mark in base.marks if mark in side.values]
     after = [mark for mark in side.marks if mark in base.values]
     if before == after:
@@ -309,9 +309,9 @@ def _moved(base: _Side, side: _Side) -> set[Hashable]:
 
 
 def _keeps(order: list[Hashable], base: _Side, ours: _Side, theirs: _Side, moved: set[Hashable]) -> bool:
-    """Whether any two elements have the order that a side gave them; if none changed it, the one that they had.
+    """Return whether any two elements have the order that a side gave them, or the base order if no side changed it.
 
-    It is not so if the moves of one side only make sense without those of the other.
+    False if the moves of a side only make sense without the moves of the other side, or if there are too many pairs.
     """
     forms = [{mark: at for at, mark in enumerate(marks)} for marks in (base.marks, ours.marks, theirs.marks, order)]
     common = [mark for mark in order if all(mark in places for places in forms)]
@@ -327,7 +327,7 @@ def _keeps(order: list[Hashable], base: _Side, ours: _Side, theirs: _Side, moved
 
 
 def _order_around(side: _Side, common: Container[Hashable]) -> dict[Hashable, int]:
-    """How many elements of these come before each element, in order."""
+    """Return the number of `common` elements before each element, in order."""
     counts = {}
     count = 0
     for mark in side.marks:
@@ -337,7 +337,7 @@ def _order_around(side: _Side, common: Container[Hashable]) -> dict[Hashable, in
 
 
 def _between_gaps(marks: Sequence[Hashable]) -> list[list[Hashable]]:
-    """Runs of marks; gaps hold their places, so what passes one has moved."""
+    """Return the runs of marks between gaps. Gaps keep their places, so an element that passes a gap has moved."""
     runs: list[list[Hashable]] = [[]]
     for mark in marks:
         if type(mark) is Gap:
@@ -348,7 +348,7 @@ def _between_gaps(marks: Sequence[Hashable]) -> list[list[Hashable]]:
 
 
 def _one_change(base: _Side, ours: _Side, theirs: _Side) -> bool:
-    """Whether both did the same to the elements without a key: took away the same ones, at the same places."""
+    """Return whether both sides only removed elements without a key: the same elements, at the same places."""
     common = base.values.keys() & ours.values.keys() & theirs.values.keys()
     runs = [
         [mark.content if isinstance(mark, _Loose) else mark for mark in side.marks if _is_loose(mark) or mark in common]
@@ -362,7 +362,7 @@ def _is_loose(mark: Hashable) -> bool:
 
 
 def _only_lacks(old: Sequence[bytes], new: Sequence[bytes]) -> bool:
-    """Whether elements were only taken away or moved, and none of which there were several."""
+    """Return whether elements were only removed or moved, and each removed element had unique content."""
     before, after = Counter(old), Counter(new)
     return after <= before and all(before[content] == 1 for content in before - after)
 
@@ -372,12 +372,12 @@ def _pairs(old: list[JSON], new: list[JSON]) -> list[tuple[str, int, int]]:
 
 
 def without_gaps(elements: Sequence[Any]) -> list[JSON]:
-    """Return the elements that a sparse form holds."""
+    """Return the elements of a sparse form, without the gaps."""
     return [element for element in elements if type(element) is not Gap]
 
 
 def chunks(elements: Sequence[Any]) -> Iterator[tuple[int, list[JSON]]]:
-    """The runs of elements between the gaps of a sparse array, each with the size of the gap in front of it."""
+    """Yield the runs of elements between the gaps of a sparse array, each with the size of the gap before the run."""
     gap = 0
     run: list[JSON] = []
     for element in elements:
@@ -390,7 +390,7 @@ def chunks(elements: Sequence[Any]) -> Iterator[tuple[int, list[JSON]]]:
 
 
 def sparse(ours: Sequence[Splice], theirs: Sequence[Splice]) -> tuple[list[Any], list[Any], list[Any]]:
-    """Three forms of an array of which these regions differ: the common one, ours and theirs, with gaps between."""
+    """Return three sparse forms of an array, made from the differing regions: the common form, ours and theirs."""
     forms: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     at = 0
     for low, high, mine, others in _clusters(ours, theirs):
@@ -410,7 +410,7 @@ def sparse(ours: Sequence[Splice], theirs: Sequence[Splice]) -> tuple[list[Any],
 def _clusters(
     ours: Sequence[Splice], theirs: Sequence[Splice]
 ) -> Iterator[tuple[int, int, list[Splice], list[Splice]]]:
-    """Regions of the common form that overlap or touch, together, in order: their two ends and both sides' parts."""
+    """Yield groups of overlapping or touching regions of the common form, in order: start, end, both sides' parts."""
     pending = sorted(
         [(splice.old_start, side, splice) for side, splices in enumerate((ours, theirs)) for splice in splices],
         key=lambda item: item[:2],

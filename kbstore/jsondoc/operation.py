@@ -1,7 +1,7 @@
-"""Operations of a JSON Patch (RFC 6902): read and checked once, where a patch comes in, and written as plain JSON.
+"""Operations of a JSON Patch (RFC 6902): read and checked once, when a patch comes in, and written as plain JSON.
 
-Every refusal is a `PatchError` with the operation's index and, where there is one, its pointer. Values are copied when
-a patch is read: who changes an object later does not change the patch that it was given in.
+Every refusal is a `PatchError` with the operation's index and, if the operation has a pointer, the pointer. Values are
+copied when a patch is read: changing an object later does not change the patch.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _LIKE_THIS = 'an operation looks like {"op": "replace", "path": "/a", "value": 1
 
 
 class Operation(NamedTuple):
-    """One operation of a patch, its pointers split into tokens.
+    """An operation of a patch, with pointers split into tokens.
 
     Attributes:
         op: add, remove, replace, move, copy or test.
@@ -52,16 +52,17 @@ def parse_patch(
     owned: bool = False,
     limit: int | None = MAX_OPERATIONS,
 ) -> list[Operation]:
-    """Check a patch and split its pointers. Members that RFC 6902 does not know are ignored, as it asks.
+    """Check a patch and split the pointers. Members unknown to RFC 6902 are ignored, as the RFC asks.
 
     Args:
         patch: A list of operations, its JSON text, or a ``jsonpatch.JsonPatch``.
-        owned: True where the values are good JSON that nobody else holds, such as a body read back from the log, or
-            where the caller checks and copies them at once: here they are then neither checked nor copied.
-        limit: Most operations that are accepted; None for a patch that was accepted before.
+        owned: True to use the values without a check or a copy: valid JSON without another owner, such as a body read
+            back from the log, or values that the caller checks and copies at once. Otherwise the result shares nothing
+            mutable with `patch`.
+        limit: The most operations to accept; None for a patch that was accepted before.
 
     Raises:
-        PatchError: It is not a JSON Patch. Nothing of the caller's is kept either way.
+        PatchError: The input is not a JSON Patch.
     """
     if isinstance(patch, (bytes, bytearray, memoryview, str)):
         patch, owned = _read_text(patch, limit), True
@@ -101,7 +102,7 @@ def _too_many(limit: int) -> PatchError:
 
 def _read_text(text: bytes | bytearray | memoryview | str, limit: int | None) -> list[JSON]:
     if limit is not None and len(text) > limit * _LEAST_BYTES:
-        # Counted before they are read, since a million operations take half a gigabyte as Python values.
+        # Count the operations before reading them: a million take half a gigabyte as Python values.
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeError):
             if len(msgspec.json.decode(text, type=list[msgspec.Raw])) > limit:
                 raise _too_many(limit)
@@ -156,12 +157,12 @@ def _read_operation(index: int, item: object, owned: bool) -> Operation:
 
 
 def bad_pointer(index: int, op: str, fault: PointerError) -> PatchError:
-    """The refusal of an operation whose pointer is none."""
+    """Return the error for an operation with an invalid pointer."""
     return PatchError(f"operation {index} ({op}): {fault}", index=index, pointer=fault.pointer, hint=fault.hint)
 
 
 def bad_value(index: int, op: str, pointer: str, fault: InvalidJSON) -> PatchError:
-    """The refusal of an operation whose value is not JSON."""
+    """Return the error for an operation with a value that is not JSON."""
     return PatchError(
         f"operation {index} ({op} {shorten(pointer)!r}): in its value, {fault}",
         index=index,
@@ -183,7 +184,7 @@ def _refuse_op(index: int, item: Mapping[str, JSON]) -> NoReturn:
 
 
 def _text_of(index: int, item: Mapping[str, JSON], member: str) -> str:
-    """The pointer in a member that is no plain str: what jsonpatch takes as a pointer too, else a refusal."""
+    """Return the pointer in a member that is not a plain str: accept the types of jsonpatch, else raise."""
     found = item.get(member, MISSING)
     inner = getattr(found, "path", None)
     if type(inner) is str:  # jsonpointer.JsonPointer, known by its shape
@@ -200,7 +201,7 @@ def _text_of(index: int, item: Mapping[str, JSON], member: str) -> str:
 
 
 def patch_json(operations: Iterable[Operation]) -> list[dict[str, JSON]]:
-    """The patch as plain RFC 6902 objects. Values are shared with the operations, not copied."""
+    """Return the patch as plain RFC 6902 objects. Values are shared with the operations, not copied."""
     return [_operation_json(operation) for operation in operations]
 
 

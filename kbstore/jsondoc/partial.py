@@ -1,8 +1,8 @@
-"""Takes over single places of an edited document, and leaves the others as they were.
+"""Take over single places of an edited document, and leave the other places as before.
 
-A pointer means the edited document. Through an array it leads by identity: an index is that of an element there, and
-its counterpart in the old document is the element with the same key, wherever that is, or the one whose key was edited.
-An element without a key has one only if all others of the array are where they were.
+A pointer refers to the edited document. In an array, elements are matched by identity: an index names an element of the
+edited array, and the counterpart in the old document is the element with the same key, at any index, or the element
+with the edited key. An element without a key has a counterpart only if all other elements kept their places.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _FOUND: Identities = {}
 
 
 def with_places(old: JSON, new: JSON, pointers: Sequence[str], identities: Identities = _FOUND) -> JSON:
-    """Return the old document with these places as the new one has them; it shares what stays with both.
+    """Return the old document with these places as in the new document; unchanged parts are shared with both.
 
     Args:
-        old: The document that was edited.
-        new: The same, edited.
-        pointers: The places; one that only one of both has is added or removed.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        old: The document before the edits.
+        new: The document after the edits.
+        pointers: The places; a place in only one of both documents is added or removed.
+        identities: Members that identify the elements of an array, by its pointer; found for other arrays.
 
     Raises:
-        PointerError: There is nothing in either document, or it is unclear what is meant.
+        PointerError: A place is in neither document, or a pointer is ambiguous.
     """
     for pointer in pointers:
         old = _Place(pointer, identities).taken(old, new, 0)
@@ -34,7 +34,7 @@ def with_places(old: JSON, new: JSON, pointers: Sequence[str], identities: Ident
 
 
 class _Place:
-    """One place that is taken over."""
+    """A place to take over."""
 
     def __init__(self, pointer: str, identities: Identities) -> None:
         self._pointer = pointer
@@ -42,7 +42,7 @@ class _Place:
         self._identities = identities
 
     def taken(self, old: JSON, new: JSON, depth: int) -> JSON:
-        """Return what stood above the place, with the place as it is in `new`."""
+        """Return `old` with the place as in `new`; `depth` tokens of the pointer lead to both values."""
         if depth == len(self._tokens):
             return new
         if isinstance(old, dict) and isinstance(new, dict):
@@ -101,7 +101,7 @@ class _Place:
     def _find(
         self, old: list[Key | None], new: list[Key | None], wanted: tuple[str, ...] | None, depth: int
     ) -> tuple[int | None, int | None]:
-        """Return the index of an element with a key in the old array and in the new one; None if it is missing."""
+        """Return the index of an element with a key in the old array and in the new array; None if missing there."""
         at = self._index_given(depth)
         if wanted is None and at is not None:
             key, there = new[at], old[at] if at < len(old) else None
@@ -120,7 +120,8 @@ class _Place:
     ) -> tuple[int | None, int | None]:
         """Return the index in both arrays of an element without a key.
 
-        Nothing but its place says which one it is, so all others must be where they were, the same as they were.
+        Only the place identifies such an element. So all other elements must have kept their places, and the other
+        elements without a key must be unchanged.
         """
         old_keys, new_keys = keys
         if at >= len(new) and at < len(old) and old_keys[at] is not None and old_keys[at] not in new_keys:
@@ -165,7 +166,7 @@ class _Place:
 
 
 def _place_for(old: Sequence[Key | None], new: Sequence[Key | None], at: int) -> int:
-    """Where a new element goes: behind the nearest one before it that was there already."""
+    """Return the index in the old array for a new element: behind the nearest old element that comes before it."""
     for key in reversed(new[:at]):
         if key is not None and key in old:
             return old.index(key) + 1

@@ -1,13 +1,13 @@
-"""JSON Patch (RFC 6902) applied to a document: purely, or in place and at the cost of what changes.
+"""Apply a JSON Patch (RFC 6902) to a copy of a document, or in place at the cost of the change.
 
 Invariants:
 
-1. No mutable value is shared between a patch and a document: values are copied when they are put into a document,
-   unless the caller gives the operations away.
+1. A patch and a document never share a mutable value: values are copied into a document, unless the caller gives the
+   operations away.
 2. Every refusal is a `PatchError` with the operation's index and pointer.
-3. What a patch may cost is bounded by a `Budget`, not by the patch's own length: a short patch can ask for gigabytes by
-   copying what it copied before, and for minutes by moving long arrays. Replaying what was once accepted
-   is bounded more amply (`kbstore.jsondoc.edits.Allowance`): no history can become unreadable, and no forged one hangs.
+3. A `Budget` bounds the cost of a patch; its length does not: a short patch can ask for gigabytes by copying its own
+   copies, and for minutes by moving long arrays. Replaying accepted patches has higher limits
+   (`kbstore.jsondoc.edits.Allowance`): a history never becomes unreadable, and a forged history never hangs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,15 +51,15 @@ __all__ = [
 def apply_patch(
     document: JSON, patch: Iterable[Mapping[str, JSON]] | bytes | str | object, *, limit_bytes: int = MAX_COPIED_BYTES
 ) -> JSON:
-    """The document with the patch applied, all or nothing; the arguments never change.
+    """Return the document with the patch applied, all or nothing; the arguments never change.
 
     The result shares nothing mutable with either argument. Cost: a copy of the document, two to three times
-    ``orjson.loads`` of it; `apply_operations` costs what changes.
+    ``orjson.loads``; `apply_operations` costs only the change.
 
     Args:
         document: Any JSON value.
         patch: As for `parse_patch`.
-        limit_bytes: Memory that its ``copy`` operations may take together, the first one apart.
+        limit_bytes: The most memory for all ``copy`` operations together, not counting the first.
 
     Raises:
         PatchError: The patch is malformed or does not apply.
@@ -79,26 +79,26 @@ def apply_operations(
 ) -> JSON:
     """Apply operations in place to a document that the caller owns.
 
-    Cost: 0.5 to 1 us an operation, and what its value takes.
+    Cost: 0.5 to 1 us per operation, plus the cost of copying the value.
 
     Args:
-        document: The document; it changes, also where the patch fails half-way.
+        document: The document; it changes even if the patch fails half-way.
         operations: From `parse_patch`.
-        limit_bytes: Memory that ``copy`` operations may take together, the first one apart.
+        limit_bytes: The most memory for all ``copy`` operations together, not counting the first.
         consume: True to give the operations' values away, for replaying a patch that was accepted before: values are
             then not copied, and the operations must not be used again.
-        budget: What is left to spend, instead of one of its own with `limit_bytes`.
+        budget: The budget to spend, instead of a new budget with `limit_bytes`.
 
     Returns:
-        The root, another object where an operation replaced the whole document.
+        The root; another object if an operation replaced the whole document.
 
     Raises:
-        PatchError: An operation does not apply. It has the operation's index and pointer.
+        PatchError: An operation does not apply. The error has the operation's index and pointer.
     """
     budget = budget or Budget(limit_bytes)
     index = 0
     try:
-        for index, (op, path, source, value) in enumerate(operations):  # noqa: B007 - read where it fails
+        for index, (op, path, source, value) in enumerate(operations):  # noqa: B007 - read if an operation fails
             if op == "replace":
                 document = replace(document, path, value if consume else _inserted(value, path))
             elif op == "add":
@@ -119,7 +119,7 @@ def apply_operations(
 
 
 def located(fault: PatchError | PointerError, index: int, operation: Operation) -> PatchError:
-    """The fault of one operation as the patch's: with the operation's index and pointer."""
+    """Return the fault of an operation as an error of the patch, with the operation's index and pointer."""
     pointer = fault.pointer if fault.pointer is not None else operation.pointer
     return PatchError(
         f"operation {index} ({operation.op} {shorten(operation.pointer)!r}): {fault}",
@@ -130,19 +130,19 @@ def located(fault: PatchError | PointerError, index: int, operation: Operation) 
 
 
 def check_test(found: JSON, expected: JSON) -> None:
-    """Raise `PatchError` where a ``test`` operation fails."""
+    """Raise `PatchError` if a ``test`` operation fails."""
     if not equal_by_value(found, expected):
         raise PatchError(f"the value there is {brief(found)}, not {brief(expected)}")
 
 
 def check_move(source: tuple[str, ...], path: tuple[str, ...]) -> None:
-    """Raise `PatchError` where a value would be moved into itself (RFC 6902 section 4.4)."""
+    """Raise `PatchError` if a value would be moved into itself (RFC 6902 section 4.4)."""
     if len(source) < len(path) and path[: len(source)] == source:
         raise PatchError(f"{shorten(format_pointer(source))!r} cannot be moved into its own child")
 
 
 def _inserted(value: JSON, path: tuple[str, ...]) -> JSON:
-    """A copy of an operation's value, to be put in at `path`; refuses what would nest too deep."""
+    """Return a copy of an operation's value for insertion at `path`; refuse too deep nesting."""
     kind = type(value)
     if kind is not dict and kind is not list:
         return value
@@ -152,7 +152,7 @@ def _inserted(value: JSON, path: tuple[str, ...]) -> JSON:
 
 
 def _check_depth(value: JSON, printed: bytes, depth: int) -> None:
-    # Few brackets prove that the value is shallow, without looking at it.
+    # Few brackets prove that the value is shallow, without entering it.
     if printed.count(b"[") + printed.count(b"{") + depth > MAX_DEPTH and not fits_depth(value, depth):
         raise PatchError(f"the document would be nested deeper than {MAX_DEPTH} containers")
 
@@ -181,5 +181,5 @@ def _copy(document: JSON, source: tuple[str, ...], path: tuple[str, ...], budget
             _check_depth(value, printed, len(path))
         value = decode(printed)
     elif type(value) is str and budget is not None:
-        budget.copied(len(value))  # shared in memory, but not where the document is printed
+        budget.copied(len(value))  # shared in memory, but not in the printed document
     return add(document, path, value, budget)

@@ -1,6 +1,6 @@
 """JSON Pointer (RFC 6901): text to tokens and back, and the rules of array indexes.
 
-Inside kbstore a pointer is a tuple of unescaped tokens; text is read once, where it comes in.
+Inside kbstore a pointer is a tuple of unescaped tokens; text is parsed once, on the way in.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from kbstore.errors import PointerError
 
 MAX_DEPTH = 200
-"""Containers that may stand inside each other in a document; so no useful pointer has more tokens than this."""
+"""The deepest nesting of containers in a document; a pointer with more tokens is useless."""
 
 _BAD_ESCAPE = re.compile(r"~(?![01])")
 _SHOWN_CHARS = 200
@@ -19,7 +19,7 @@ APPEND = frozenset("-")
 
 
 def parse_pointer(text: str) -> tuple[str, ...]:
-    """Tokens of a pointer; the empty pointer, the whole document, has none.
+    """Return the tokens of a pointer; an empty tuple for the empty pointer, the whole document.
 
     Raises:
         PointerError: The text does not start with ``/``, holds a bad escape (RFC 6901 section 3) or a lone
@@ -59,28 +59,28 @@ def parse_pointer(text: str) -> tuple[str, ...]:
 
 
 def escape_token(token: str) -> str:
-    """A token as it stands in a pointer: ``~`` as ``~0`` and ``/`` as ``~1``."""
+    """Return a token as written in a pointer: ``~`` as ``~0`` and ``/`` as ``~1``."""
     if "~" in token or "/" in token:
         return token.replace("~", "~0").replace("/", "~1")
     return token
 
 
 def format_pointer(tokens: Iterable[str]) -> str:
-    """The pointer with these tokens; the inverse of `parse_pointer`."""
+    """Return the pointer with these tokens; the inverse of `parse_pointer`."""
     return "".join(["/" + escape_token(token) for token in tokens])
 
 
 def array_index(token: str, length: int, *, append: bool = False) -> int:
-    """The index that a token names in an array of `length` elements (RFC 6901 section 4).
+    """Return the index that a token names in an array of `length` elements (RFC 6901 section 4).
 
     Args:
-        token: Decimal digits without leading zeros, or ``-`` where `append` is given.
+        token: Decimal digits without leading zeros, or ``-`` if `append` is given.
         length: Number of elements.
-        append: True where the place after the last element may be named, as RFC 6902 ``add`` does.
+        append: True if the place after the last element may be named, as in RFC 6902 ``add``.
 
     Raises:
-        PointerError: It is not an index, or lies outside the array. The error carries no pointer; the caller
-            knows it.
+        PointerError: The token is not an index, or the index is outside the array. The error has no pointer; the
+            caller knows the pointer.
     """
     if token.isdigit() and token.isascii() and (token[0] != "0" or len(token) == 1):
         if len(token) <= _LONGEST_INDEX_DIGITS:
@@ -98,7 +98,7 @@ def array_index(token: str, length: int, *, append: bool = False) -> int:
 
 
 def shorten(text: str) -> str:
-    """The text, or its two ends where it is too long for a message."""
+    """Return the text, or only both ends of a text that is too long for a message."""
     if len(text) <= _SHOWN_CHARS:
         return text
     return f"{text[: _SHOWN_CHARS // 2]}...{text[-_SHOWN_CHARS // 4 :]} ({len(text)} characters)"

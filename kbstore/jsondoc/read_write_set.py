@@ -1,12 +1,12 @@
-"""What a patch touches, and where two patches touch the same: the rule by which changes are rebased or refused.
+"""The places that a patch touches, and the collisions of two patches: the rule for rebasing or refusing a change.
 
-A patch writes the pointers of add, remove, replace, move (both ends) and copy, and reads those of ``test`` and of
-copy's ``from``. Two patches collide where
+A patch writes the pointers of add, remove, replace, move (both ends) and copy, and reads the pointers of ``test`` and
+of copy's ``from``. Two patches collide if
 
-1. a pointer of one is a prefix of a pointer of the other or equal to it, and at least one of the two is written;
-2. one indexes into an array whose length the other changed: its index may mean another element now.
+1. a pointer of a patch equals a pointer of the other patch or is a prefix of it, and at least one is written;
+2. a patch indexes into an array and the other patch changed the array's length: the index may mean another element now.
 
-So two appends (``-``) to one array collide as well: they write one pointer, and their order would be left to chance.
+So two appends (``-``) to an array collide as well: both write the same pointer, in an order left to chance.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from kbstore.jsondoc.pointer import APPEND, format_pointer
 Tokens = tuple[str, ...]
 
 MAX_COLLISIONS = 1000
-"""How many collisions are told; there may be as many as products of operations."""
+"""The most collisions to report; in the worst case every operation collides with every operation."""
 
 _RESIZING = frozenset({"add", "remove", "move", "copy"})
 
@@ -28,10 +28,10 @@ class Footprint:
     """The places that a patch touches, by tokens.
 
     Attributes:
-        writes: Pointers that it writes.
-        reads: Pointers that it reads.
-        resized: Arrays whose length it changes, each with a pointer that does.
-        indexed: Arrays that it indexes into, each with a pointer that does.
+        writes: The written pointers.
+        reads: The read pointers.
+        resized: The arrays with a changed length, each with a pointer that changes the length.
+        indexed: The arrays with an index in a pointer, each with such a pointer.
     """
 
     writes: frozenset[Tokens]
@@ -41,12 +41,12 @@ class Footprint:
 
     @classmethod
     def of(cls, operations: Iterable[Operation], is_array: Callable[[Tokens], bool]) -> "Footprint":
-        """The footprint of a patch.
+        """Return the footprint of a patch.
 
         Args:
-            operations: The patch; its values are not looked at.
-            is_array: Tells whether an array stands at these tokens, in the state that the patch was written for. Asked
-                at most once a place, and only where the token after it could be an index.
+            operations: The patch; values are not read.
+            is_array: Returns whether an array is at these tokens, in the state for which the patch was written. Called
+                at most once per place, and only if the next token could be an index.
         """
         writes: set[Tokens] = set()
         reads: set[Tokens] = set()
@@ -80,9 +80,10 @@ class Footprint:
 
 
 def collisions(a: Footprint, b: Footprint) -> list[tuple[str, str]]:
-    """Where two patches touch the same: pairs of a pointer of `a` and one of `b`, sorted; empty where they may both be.
+    """Return the collisions of two patches: sorted pairs of a pointer of `a` and a pointer of `b`.
 
-    At most `MAX_COLLISIONS` are told. Cost: near-linear in the tokens of both.
+    The result is empty if both patches may be applied, and has at most `MAX_COLLISIONS` pairs. Cost: near-linear in the
+    tokens of both.
     """
     found: set[tuple[Tokens, Tokens]] = set()
     for pair in _all_collisions(a, b):
@@ -103,7 +104,7 @@ def _all_collisions(a: Footprint, b: Footprint) -> Iterator[tuple[Tokens, Tokens
 
 
 def _overlaps(ours: frozenset[Tokens], theirs: frozenset[Tokens]) -> Iterator[tuple[Tokens, Tokens]]:
-    """Pairs of which one is a prefix of the other, or both are equal."""
+    """Yield pairs of equal pointers, or of a pointer and a prefix of the pointer."""
     if not ours or not theirs:
         return
     yield from _prefixed(ours, theirs)
@@ -113,7 +114,7 @@ def _overlaps(ours: frozenset[Tokens], theirs: frozenset[Tokens]) -> Iterator[tu
 
 
 def _prefixed(longer: frozenset[Tokens], shorter: frozenset[Tokens]) -> Iterator[tuple[Tokens, Tokens]]:
-    """Pairs of a pointer and a prefix of it, or itself, among the others."""
+    """Yield pairs of a pointer of `longer` and a pointer of `shorter` that is a prefix or equal."""
     lengths = sorted({len(pointer) for pointer in shorter})
     for pointer in longer:
         for length in lengths:

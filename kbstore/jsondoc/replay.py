@@ -1,4 +1,4 @@
-"""Makes patches that were accepted before on a plain document: no check twice, and common forms go straight in."""
+"""Apply already accepted patches to a plain document: without a second check, and with a short way for common forms."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -10,22 +10,23 @@ from kbstore.jsondoc.patch import apply_operations
 from kbstore.jsondoc.pointer import parse_pointer
 
 Grown = list[dict[str, JSON]]
-"""Objects that gained members, some of them more than once."""
+"""Objects with new members; an object may be in the list more than once."""
 
 
 def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JSON:
-    """Return the document after a patch of plain RFC 6902 objects; both are given away: it changes in place.
+    """Return the document after a patch of plain RFC 6902 objects. The caller gives both away.
 
     Args:
-        document: Its members, and those of the patch's values, in canonical order.
+        document: The document; changes in place. Members of the document and of the patch's values are in
+            canonical order.
         patch: The operations.
-        grown: Gets each object that is in another order afterwards; see `ascend`.
+        grown: Receives each object with members out of order; `ascend` restores the order.
 
-    Cost: about 1 us an operation.
+    Cost: about 1 us per operation.
 
     Raises:
-        PatchError: It does not apply, so this is not the document that it was accepted for.
-        PointerError: The same, told by an operation of a common form.
+        PatchError: The patch does not apply, so it was accepted for another document.
+        PointerError: The same, from an operation of a common form.
     """
     budget = Allowance()
     near: dict[str, JSON] = {}
@@ -35,7 +36,7 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JS
         if (op == "replace" or op == "add") and "~" not in text:
             above, slash, token = text.rpartition("/")
             if above == near_path and slash and (op == "add" or token in near):
-                # Operations on the members of one object mostly follow each other; without a slash it is the root.
+                # Operations on members of one object are mostly consecutive. Without a slash, the place is the root.
                 if token not in near:
                     grown.append(near)
                 near[token] = operation["value"]
@@ -62,7 +63,7 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JS
             document = replace(document, path, operation["value"])
         else:
             if op == "copy":
-                ascend(grown)  # else the copy would be in another order too
+                ascend(grown)  # otherwise the copy would be out of order too
             operations = parse_patch([operation], owned=True, limit=None)
             document = apply_operations(document, operations, consume=True, budget=budget)
         if path and (op == "add" or op == "copy" or op == "move"):
@@ -73,7 +74,7 @@ def replay(document: JSON, patch: Sequence[dict[str, JSON]], grown: Grown) -> JS
 
 
 def ascend(grown: Grown) -> None:
-    """Put the members of these objects in canonical order, and forget them."""
+    """Put the members of these objects in canonical order, and empty the list."""
     for holder in {id(holder): holder for holder in grown}.values():
         members = sorted(holder.items(), key=itemgetter(0))
         holder.clear()
@@ -82,7 +83,7 @@ def ascend(grown: Grown) -> None:
 
 
 def _holder(document: JSON, path: tuple[str, ...]) -> JSON:
-    """Return what holds the place that an operation wrote."""
+    """Return the container of the place that an operation wrote."""
     for step in path[:-1]:
         document = document[int(step) if type(document) is list else step]
     return document

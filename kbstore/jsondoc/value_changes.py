@@ -1,4 +1,4 @@
-"""Differences as people read them: one change for each value that was added, removed, modified or moved."""
+"""Differences for people to read: a change for each added, removed, modified or moved value."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain
@@ -14,7 +14,7 @@ _FOUND: Identities = {}
 
 
 class _Place(NamedTuple):
-    """Where a value is, by position and by identity."""
+    """The place of a value, by position and by identity."""
 
     pointer: str
     address: str
@@ -25,15 +25,15 @@ class _Place(NamedTuple):
 
 
 def changes(hunks: Sequence[Difference], identities: Identities = _FOUND) -> list[Change]:
-    """Every changed value, in the order of the differences.
+    """Return every changed value, in the order of the differences.
 
-    Objects and arrays that both sides have are entered, so that what is told is as small as what was changed; what only
-    one side has is told whole. Array elements are matched by their key, else by content; one that was taken out here
-    and put in there is told as moved.
+    Objects and arrays on both sides are entered, so that each reported change is as small as possible; a value on a
+    single side is reported whole. Array elements are matched by key, else by content. An element removed at one place
+    and inserted at another is reported as moved.
 
     Args:
-        hunks: What differs.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        hunks: The differences.
+        identities: Members that identify the elements of an array, by its pointer; found for other arrays.
     """
     told: list[Change] = []
     for group in grouped(hunks):
@@ -44,13 +44,13 @@ def changes(hunks: Sequence[Difference], identities: Identities = _FOUND) -> lis
                 told.extend(_value(_Place(path, path), group.old, group.new, identities))
             else:
                 told.extend(_regions(_Place(path, path), group, identities))
-        except RecursionError:  # the caller stands deep in Python's stack
+        except RecursionError:  # the caller is deep in Python's stack
             told[start:] = _untold(group)
     return told
 
 
 def _untold(group: Hunk | list[Splice]) -> Iterator[Change]:
-    """The group without entering its values."""
+    """Yield the changes of a group without entering the values."""
     if isinstance(group, Hunk):
         pointer = format_pointer(group.path)
         yield Change(pointer, "modified", group.old, group.new, pointer)
@@ -71,7 +71,7 @@ def _value(place: _Place, old: JSON, new: JSON, identities: Identities) -> Itera
     elif new is MISSING:
         yield Change(place.pointer, "removed", old, new, place.address)
     elif type(old) is dict and type(new) is dict:
-        # In the order of the new object, as a person finds it there; what is gone comes first.
+        # Removed members come first; the others have the order of the new object, as people read the object.
         for name, value in old.items():
             if name not in new:
                 yield from _value(place.member(name), value, MISSING, identities)
@@ -88,7 +88,7 @@ def _value(place: _Place, old: JSON, new: JSON, identities: Identities) -> Itera
 def _regions(
     place: _Place, splices: Sequence[Splice], identities: Identities, *, whole: bool = False
 ) -> Iterator[Change]:
-    """Changes in regions of one array."""
+    """Yield the changes in regions of an array."""
     matched = match_regions(splices, identities.get(place.pointer), whole=whole)
     for kind, at, to, old, new, key in matched.elements:
         token = str(at if kind == "removed" else to)
@@ -101,15 +101,15 @@ def _regions(
 
 
 class Element(NamedTuple):
-    """An element of an array that differs.
+    """A differing element of an array.
 
     Attributes:
-        kind: What became of it; one that was moved may have been modified as well.
-        at: Its index in the old array; that of an added one counts for nothing.
-        to: Its index in the new array; that of a removed one counts for nothing.
-        old: Its old value, or `MISSING`.
-        new: Its new value, or `MISSING`.
-        key: What it is known by; None if it has no key.
+        kind: The change of the element; a moved element may be modified as well.
+        at: Index in the old array; without meaning for an added element.
+        to: Index in the new array; without meaning for a removed element.
+        old: The old value, or `MISSING`.
+        new: The new value, or `MISSING`.
+        key: The element's key, or None.
     """
 
     kind: Literal["added", "removed", "modified", "moved"]
@@ -121,19 +121,19 @@ class Element(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """The elements of an array that differ, and the members that identify them, if there are any."""
+    """The differing elements of an array, and the identifying members, if the array has any."""
 
     names: Names | None
     elements: list[Element]
 
 
 def match_regions(splices: Sequence[Splice], names: Names | None, *, whole: bool = False) -> Matched:
-    """Match the elements of the regions of one array in which its old and its new form differ.
+    """Match the elements in the differing regions of an array's old and new form.
 
     Args:
         splices: The regions.
-        names: The members that identify elements, if a setting names them; else they are found in all regions together.
-        whole: The regions are all of the array: then two members may be found that identify its elements together.
+        names: The identifying members from a setting; else looked for in all regions together.
+        whole: The regions are the whole array; then two members that together identify elements may be found too.
     """
     olds = [*chain.from_iterable([splice.old for splice in splices])]
     news = [*chain.from_iterable([splice.new for splice in splices])]

@@ -1,1 +1,1 @@
-"""The order in which authors wrote the members of objects: rules that give it back to values that lost it."""
+"""The author's order of the members of objects: rules that restore the order in values without order."""

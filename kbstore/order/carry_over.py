@@ -1,4 +1,4 @@
-"""The order in which a file has the members of objects, carried over to a version that is written into it.
+"""Carry the order of members in a file over to a version before writing the version into the file.
 
 A file that people edit keeps the order that they chose for it; what is new in it comes where the version has it, or at
 the end of an object that the file has in another order.
@@ -15,16 +15,18 @@ from kbstore.jsondoc.make_patch import id_key
 def in_order_of(value: Any, model: Any, *, base: Any = None, own_order: bool = False) -> Any:
     """Return `value` with the members of its objects in the order of `model`, and new ones in their own.
 
-    Elements of lists are matched by their id-like key, else by position. Shares with `model` what is the same there;
-    changes neither.
+    Elements of lists are matched by an id-like key, else by position. Equal parts are shared with `model`; neither
+    `value` nor `model` changes.
 
     Args:
-        value: What is to be ordered.
-        model: What gives the order.
-        base: What `model` was made from: an object that `value` has in another order than this keeps its own.
-        own_order: Let all of `value` have its own order; only share with `model` what is the same, order included.
+        value: The value to order.
+        model: The value with the order.
+        base: The origin of `model`. If an object has another order in `value` than in `base`, the order of `value`
+            stays.
+        own_order: Keep the order of `value` everywhere; only share with `model` the parts that are equal, order
+            included.
 
-    Cost: what `encode` of both takes, and a visit of the containers that differ.
+    Cost: encoding both, and a visit of the containers that differ.
     """
     kind: Any = dict if isinstance(value, dict) else list
     if not isinstance(value, kind) or not isinstance(model, kind):
@@ -65,7 +67,7 @@ def _ordered_array(value: list[Any], model: list[Any], base: list[Any], *, own_o
 
 
 def _by_id(key: str, elements: list[Any]) -> dict[Any, Any] | None:
-    """Return elements by their id; None if one of them is not an object."""
+    """Return elements by id; None if an element is not an object."""
     if not all(type(item) is dict for item in elements):
         return None
     return {item[key]: item for item in elements if type(item.get(key)) in (str, int)}

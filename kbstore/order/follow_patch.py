@@ -1,4 +1,4 @@
-"""Follows a patch: objects that it writes keep their order, and places move along with their objects."""
+"""Follow a patch: written objects keep their order, and places move along with the objects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ from kbstore.tree.reader import Source, find, leaf_refs, materialise
 _Path = tuple[str, ...]
 _Places = dict[_Path, _Path]
 _SHAPED_MEMBERS = 256
-"""Objects of more members are not looked at for a shape that they leave."""
+"""Objects with more members are not checked for leaving a shape."""
 _MANY_PLACES = 32
 
 
 def changes_order(operations: Sequence[Operation], written: Mapping[int, Any]) -> bool:
-    """Return whether a patch can change the order of members at all; one that sets plain values cannot."""
+    """Return whether a patch can change the order of members at all; a patch that sets plain values cannot."""
     return bool(written) or any(op.op != "replace" and op.op != "test" for op in operations)
 
 
@@ -30,17 +30,17 @@ def patched(
     after: Ref,
     source: Source,
 ) -> Rules:
-    """Return the rules after a patch: no object's order changes that it does not write.
+    """Return the rules after a patch: the order of unwritten objects does not change.
 
     Args:
-        rules: Those before it.
+        rules: The rules before the patch.
         operations: The patch.
-        written: Values that hold containers, members in their author's order, by the index of their operation.
+        written: Values with containers, members in their author's order, by the index of the operation.
         before: The state before the patch; None if there is no document.
-        after: The state after it.
-        source: Where nodes come from.
+        after: The state after the patch.
+        source: Source of nodes.
 
-    Cost: what the patch touches, and the places if it touches one; a whole document when places have become many.
+    Cost: the touched parts, and all places if the patch touches a place; a whole document when places have become many.
     """
     if not written and not rules.shapes and not any(_meets_places(rules, op) for op in operations):
         return rules
@@ -52,7 +52,7 @@ def patched(
             continue
         path = appends.resolve(op.path)
         if path[-1:] == ("-",) and _is_array(before, path[:-1], source):
-            continue  # appended to an array that the patch then takes away
+            continue  # appended to an array that a later operation removes
         carried = _below(places, op.source) if op.source is not None else {}
         if op.op == "move" and op.source is not None:
             _close(places, op.source, _position(before, op.source, source))
@@ -77,7 +77,7 @@ def patched(
 
 
 def _meets_places(rules: Rules, op: Operation) -> bool:
-    """Return whether places stand at or below what an operation writes or takes, or beside it in its container."""
+    """Return whether there are places at or below the paths of an operation, or beside a path in the same container."""
     paths = (op.path,) if op.source is None else (op.path, op.source)
     return any(rules.place(path[:-1]) is not None for path in paths)
 
@@ -87,8 +87,8 @@ class _Appends:
 
     Args:
         operations: A patch.
-        after: The state after it.
-        source: Where nodes come from.
+        after: The state after the patch.
+        source: Source of nodes.
     """
 
     def __init__(self, operations: Sequence[Operation], after: Ref, source: Source) -> None:
@@ -99,7 +99,7 @@ class _Appends:
                 self._next[op.path[:-1]] -= 1
 
     def resolve(self, path: _Path) -> _Path:
-        """Return the path with a number in the place of ``-``."""
+        """Return the path with a number instead of ``-``."""
         if path[-1:] != ("-",) or path[:-1] not in self._next:
             return path
         position = self._next[path[:-1]]
@@ -108,7 +108,7 @@ class _Appends:
 
 
 def _below(places: _Places, path: _Path) -> _Places:
-    """Return the places at and below a path, relative to it."""
+    """Return the places at and below a path, relative to the path."""
     return {place[len(path) :]: keys for place, keys in places.items() if place[: len(path)] == path}
 
 
@@ -118,14 +118,14 @@ def _drop(places: _Places, path: _Path) -> None:
 
 
 def _close(places: _Places, path: _Path, position: int | None) -> None:
-    """Drop the places at and below what is removed; if it has a position those behind it move up."""
+    """Drop the places at and below a removed path; if the path has a position, later positions move up."""
     _drop(places, path)
     if position is not None:
         _shift(places, path[:-1], position + 1, -1)
 
 
 def _shift(places: _Places, array: _Path, first: int, by: int) -> None:
-    """Move the places of an array's elements from a position on."""
+    """Move the places of an array's elements, from a position on."""
     depth = len(array)
     within = [p for p in places if len(p) > depth and p[:depth] == array and p[depth].isdigit()]
     moving = [p for p in within if int(p[depth]) >= first]
@@ -136,7 +136,7 @@ def _shift(places: _Places, array: _Path, first: int, by: int) -> None:
 def _keep_shapes(
     places: _Places, rules: Rules, operations: Sequence[Operation], before: Ref | None, after: Ref, source: Source
 ) -> None:
-    """Give an object a place if its order was that of a shape, and its new members would change it."""
+    """Give an object a place if a shape gave the order, and the new members would change the order."""
     parents = {p[:-1] for op in operations if op.op != "test" for p in (op.path, op.source) if p}
     for parent in parents:
         old, new = _members(before, parent, source), _members(after, parent, source)
@@ -149,7 +149,7 @@ def _keep_shapes(
 
 
 def _members(root: Ref | None, path: _Path, source: Source) -> _Path | None:
-    """Return the members of the object at a path, in canonical order; None if there is none, or a large one."""
+    """Return the members of the object at a path, in canonical order; None if there is no object, or a large object."""
     value = find(root, path, source) if root is not None else None
     if isinstance(value, Ref) and value.kind == OBJECT:
         if value.count > _SHAPED_MEMBERS:
@@ -165,7 +165,7 @@ def _is_long_array(value: bytes | Ref) -> bool:
 
 
 def _position(root: Ref | None, path: _Path, source: Source) -> int | None:
-    """Return the position that a path ends with; None if what holds it is not an array."""
+    """Return the position at the end of a path; None if the container is not an array."""
     return int(path[-1]) if path and path[-1].isdecimal() and _is_array(root, path[:-1], source) else None
 
 

@@ -1,8 +1,8 @@
-"""Makes the rules that give a document's objects the order that they have, as few as that takes.
+"""Make the rules that give a document's objects their present order, as few rules as possible.
 
-Of objects with the same members the order that most of them have becomes a rule for all, and each other one a place.
-The orders that became rules are merged into `names` as far as they do not contradict each other, the frequent ones
-first; the rest become shapes. The old rules decide wherever the document does not, so that little changes.
+For each set of members, the most frequent order becomes a general rule; each object with another order gets a place.
+The general orders are merged into `names` if there is no contradiction, frequent orders first; the other orders become
+shapes. If the document leaves a choice, the old rules decide, so little changes.
 """
 
 import heapq
@@ -16,21 +16,21 @@ from kbstore.order.rules import Rules
 
 _Keys = tuple[str, ...]
 _LARGE = 256
-"""An object of more members is most likely a map of entries: if it is the only one of its kind it gets a place."""
+"""A larger object is most likely a map of entries: if no other object has the same members, it gets a place."""
 _ROUNDS = 4
 _WEIGHED = 200
-"""Of orders that contradict each other at most so many are tried for `names`."""
+"""At most this many contradicting orders are tried for `names`."""
 
 
 def settled(old: Rules, document: Any, *, anew: bool = False) -> Rules:
-    """Return rules that every object of a document fits: the old ones if they do.
+    """Return rules that every object of a document fits: the old rules if possible.
 
     Args:
         old: The rules so far.
-        document: Its members in their author's order.
-        anew: Make the rules again even if the old ones fit.
+        document: The document, members in their author's order.
+        anew: Make the rules again even if the old rules fit.
 
-    Cost: a visit of each container; more only if one does not fit.
+    Cost: a visit of each container; more only if an object does not fit.
     """
     if not anew and old.fits(document):
         return old
@@ -61,7 +61,7 @@ def _orders(value: Any) -> Iterator[_Keys]:
 
 
 def _chosen(counts: Mapping[_Keys, int], old: Rules) -> list[_Keys]:
-    """Return for each set of members the order that is to be the rule."""
+    """Return the general order for each set of members."""
     groups: dict[_Keys, list[_Keys]] = defaultdict(list)
     for keys in counts:
         groups[tuple(sorted(keys))].append(keys)
@@ -75,14 +75,15 @@ def _is_canonical(keys: _Keys) -> bool:
 
 
 def _named(names: Sequence[str], kinds: Mapping[_Keys, int]) -> bool:
-    """Return whether each of these names is still that of a member; such lists stay short."""
+    """Return whether each name is still the name of a member; otherwise the list would grow forever."""
     return set(names).issubset({name for keys in kinds for name in keys})
 
 
 def _names(kinds: Mapping[_Keys, int], old: Sequence[str]) -> list[str]:
-    """Return one order of names that as many of these kinds as possible are in.
+    """Return an order of names that agrees with as many of the given kinds as possible.
 
-    Kinds in canonical order are left out until a name that they share with others takes them out of it.
+    Kinds in canonical order are left out at first. A kind takes part once a shared name breaks the canonical order of
+    the kind.
     """
     taking_part = {keys for keys in kinds if not _is_canonical(keys)}
     names: list[str] = []
@@ -97,7 +98,7 @@ def _names(kinds: Mapping[_Keys, int], old: Sequence[str]) -> list[str]:
 
 
 def _merged(orders: Sequence[_Keys], old: Sequence[str]) -> list[str]:
-    """Return the names of these orders in one order that as many as possible agree with, the first ones first."""
+    """Return the names of several orders in an order that agrees with most of the orders, the first orders first."""
     after: dict[str, set[str]] = {}
     _add(after, orders)
     names = _sorted(after, orders, old)
@@ -121,7 +122,7 @@ def _add(after: dict[str, set[str]], orders: Sequence[_Keys]) -> None:
 
 
 def _contradicts(after: Mapping[str, set[str]], keys: _Keys) -> bool:
-    """Return whether one of these names must come after a name that follows it here."""
+    """Return whether a name must come after a later name of `keys`."""
     earlier = {name: at for at, name in enumerate(keys)}
     for at, start in enumerate(keys):
         seen = {start}
@@ -137,9 +138,9 @@ def _contradicts(after: Mapping[str, set[str]], keys: _Keys) -> bool:
 
 
 def _sorted(after: Mapping[str, set[str]], orders: Sequence[_Keys], old: Sequence[str]) -> list[str]:
-    """Return the names so that each stands before those `after` it, near their old order; without those in a circle."""
+    """Return the names, each before the names `after` the name, near the old order; leave out names in a circle."""
     ranks: dict[str, tuple[int, int]] = {name: (at, 0) for at, name in enumerate(old)}
-    for keys in orders:  # a new name stands right behind the one that it follows
+    for keys in orders:  # a new name comes right after its predecessor
         before = -1
         for name in keys:
             if name not in ranks:

@@ -1,4 +1,4 @@
-"""Find the objects of two equal documents whose members are in another order."""
+"""Find the objects with another order of members in two equal documents."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -10,12 +10,12 @@ _CONTAINERS = (dict, list)
 
 
 def turned(before: Any, after: Any, limit: int | None = None) -> list[str]:
-    """Return the pointers of the objects whose members are in another order, outer ones first.
+    """Return the pointers of the objects with another order of members, outer objects first.
 
     Args:
         before: A document.
-        after: An equal one.
-        limit: Return at most so many.
+        after: An equal document.
+        limit: Return at most this many pointers.
     """
     return list(islice(_turned(before, after, ()), limit))
 

@@ -1,8 +1,8 @@
-"""Rules that give the members of objects the order in which their author wrote them.
+"""Rules that give the members of objects the order of their author.
 
-Three kinds, from the weakest to the strongest: `names` orders members by their names, `shapes` orders objects with
-exactly these members, `places` orders the object at one pointer. Members that a rule does not name follow in canonical
-order, and so do those of an object that no rule meets. (docs/adr/0003-member-order.md says why.)
+There are three kinds, from the weakest to the strongest. `names` orders members by name, `shapes` orders objects with
+exactly these members, `places` orders the object at a pointer. Members not named by a rule follow in canonical order,
+and an object without a rule is in canonical order. (docs/adr/0003-member-order.md says why.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ class _Place:
     """A node of the tree of places.
 
     Attributes:
-        ranks: The order of the object here; None if it has no rule of its own.
+        ranks: The order of the object here; None if there is no rule for this place.
         below: Places below, by token.
     """
 
@@ -33,11 +33,11 @@ class _Place:
 
 
 class Rules:
-    """The rules of one version. Immutable.
+    """The rules of a version. Immutable.
 
     Args:
-        names: Member names in the order in which objects write them.
-        shapes: Orders of objects that have exactly these members.
+        names: Member names in the order in which objects write the members.
+        shapes: Orders of objects with exactly the given members.
         places: Orders of single objects, by pointer.
     """
 
@@ -59,7 +59,7 @@ class Rules:
 
     @classmethod
     def of(cls, value: Any) -> "Rules":
-        """Return the rules that a JSON value spells, as `as_json` gives it.
+        """Return the rules from a JSON value in the form of `as_json`.
 
         Raises:
             CorruptStore: The value is not made of rules.
@@ -76,7 +76,7 @@ class Rules:
             raise CorruptStore(f"a rule of members' order has a malformed pointer: {fault}") from None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the JSON value that spells these rules; kinds without a rule are absent."""
+        """Return the rules as a JSON value; kinds without a rule are absent."""
         parts = {
             "names": list(self.names),
             "places": {pointer: list(self.places[pointer]) for pointer in sorted(self.places)},
@@ -85,22 +85,22 @@ class Rules:
         return {kind: part for kind, part in parts.items() if part}
 
     def order(self, keys: _Keys, path: _Keys = ()) -> _Keys:
-        """Return the members of the object at a path in their order."""
+        """Return the members of the object at a path in the order of the rules."""
         return self._ordered(keys, self.place(path)) or keys
 
     def kind_order(self, keys: _Keys) -> _Keys:
-        """Return the members of an object without a place in their order."""
+        """Return the members of an object without a place in the order of the rules."""
         return self._free(keys) or keys
 
     def arranged(self, value: Any, path: _Keys = (), *, canonical: bool = False) -> Any:
-        """Return the value that stands at a path with all members in their order.
+        """Return the value at a path with all members in the order of the rules.
 
         Args:
-            value: Given away: the result shares its parts.
-            path: Tokens of the pointer to it.
-            canonical: Its members are in canonical order, as those of a state are.
+            value: The value; do not use the value afterwards, since the result shares parts.
+            path: Tokens of the pointer to the value.
+            canonical: The members are in canonical order, as in a state.
 
-        Cost: a visit of each container; if it is canonical, and there are no rules but places, of these alone.
+        Cost: a visit of each container; with `canonical`, and only rules by place, a visit of the places alone.
         """
         place = self.place(path)
         if canonical and not self.names and not self.shapes:
@@ -108,15 +108,15 @@ class Rules:
         return self._arranged(value, place)
 
     def fits(self, value: Any, path: _Keys = ()) -> bool:
-        """Return whether the value that stands at a path has all members in their order."""
+        """Return whether the value at a path has all members in the order of the rules."""
         return self._fits(value, self.place(path))
 
     def misfits(self, value: Any, path: _Keys = ()) -> Iterator[tuple[_Keys, _Keys]]:
-        """Yield the path and the members, as they are, of each object that is not in its order."""
+        """Yield path and present members of each object that is not in the order of the rules."""
         yield from self._misfits(value, path, self.place(path))
 
     def place(self, path: _Keys) -> _Place | None:
-        """Return the places at and below a path; None if there are none."""
+        """Return the places at and below a path; None if there are no places."""
         place = self._top
         for token in path:
             if place is None:
@@ -125,13 +125,13 @@ class Rules:
         return place
 
     def _by(self, keys: _Keys, ranks: Mapping[str, int]) -> _Keys | None:
-        """Return these members in the order of the ranks; None if they are in it."""
+        """Return the members in the order of the ranks; None if already in order."""
         last = len(ranks)
         ordered = tuple(sorted(keys, key=lambda key: (ranks.get(key, last), key)))
         return ordered if ordered != keys else None
 
     def _free(self, keys: _Keys) -> _Keys | None:
-        """Return the members of an object without a place in their order; None if they are in it."""
+        """Return the members of an object without a place in the order of the rules; None if already in order."""
         try:
             return self._known[keys]
         except KeyError:
@@ -163,7 +163,7 @@ class Rules:
         return value
 
     def _placed(self, value: Any, place: _Place | None) -> Any:
-        """As `_arranged`, for a value in canonical order, if there are no rules but places."""
+        """Do as `_arranged` for a value in canonical order, if all rules are places."""
         if place is None:
             return value
         if type(value) is dict:
@@ -179,7 +179,7 @@ class Rules:
         return value
 
     def _arranged_freely(self, value: Any) -> Any:
-        """As `_arranged`, for a value without places: a loop of its own, since nearly all time goes here."""
+        """Do as `_arranged` for a value without places: a separate loop, since most time is spent here."""
         arranged = self._arranged_freely
         kind = type(value)
         if kind is dict:
@@ -196,7 +196,7 @@ class Rules:
         return value
 
     def _fits_freely(self, value: Any) -> bool:
-        """As `_fits`, for a value without places."""
+        """Do as `_fits` for a value without places."""
         known = self._known.get
         pending = [value]
         take, put = pending.pop, pending.append
@@ -244,7 +244,7 @@ class Rules:
 
 
 NO_RULES = Rules()
-"""Those of a document in canonical order."""
+"""The rules of a document in canonical order."""
 
 
 def _are_names(value: Any) -> bool:

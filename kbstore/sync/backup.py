@@ -1,4 +1,4 @@
-"""Backups: a local store copied into one file while it is in use, and such a file put back in its place."""
+"""Backups: copy a local store into one file while the store is in use, and put such a file back in its place."""
 
 import os
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ _SHOWN_PROBLEMS = 3
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup that was made or brought back.
+    """The result of a backup or of a restore.
 
     Attributes:
-        path: The file that was made; for a restore, the store.
-        version: Name of the newest version in it; None if it has none.
-        replaced: For a restore, where the file that was replaced is now; None if there was none.
-        only_in_replaced: How many versions only the replaced file has; None if it cannot be read.
-        continues: Whether the replaced file continues the backup, so that ``kbstore pull`` brings its versions back.
-        damaged: Whether the replaced file can be opened, but some of these versions cannot be read.
+        path: The new file; for a restore, the store.
+        version: Name of the newest version in the file; None for an empty store.
+        replaced: For a restore, the new path of the replaced file; None if no file was replaced.
+        only_in_replaced: Number of versions in the replaced file alone; None if the file cannot be read.
+        continues: Whether the replaced file continues the backup, so that ``kbstore pull`` brings the versions back.
+        damaged: Whether the replaced file can be opened, but some of the versions in this file alone cannot be read.
     """
 
     path: Path
@@ -38,19 +38,19 @@ class Backup:
 
 
 def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str], *, verify: bool = False) -> Backup:
-    """Copy a local store into a new file, as it is at one moment; others may write it meanwhile.
+    """Copy a local store at one moment into a new file; others may write the store meanwhile.
 
     Args:
         location: The store.
-        target: The file to make, or a folder in which to make ``kb.db``.
-        verify: Prove the copy from its bytes before it gets its name. Costs what `Store.verify` costs.
+        target: The file to make, or a folder for a new ``kb.db``.
+        verify: Prove the copy from the bytes before the file gets its name. Costs as much as `Store.verify`.
 
     Raises:
         KBStoreError: The target is an empty path.
         StoreExists: The target exists.
         StoreNotFound: There is no store.
-        BackendError: It is not one file (on a bucket): copy that with ``kbstore clone``.
-        StoreUnavailable: The target cannot be written, for example since the disk is full.
+        BackendError: The store is not a single file but in a bucket: use ``kbstore clone`` for a copy.
+        StoreUnavailable: The target cannot be written, for example because the disk is full.
         CorruptStore: With `verify`: the copy is not whole, so no file was made.
     """
     looked = _Look(verify)
@@ -66,7 +66,7 @@ def restore_backup(
     force: bool = False,
     clock: Clock | None = None,
 ) -> Backup:
-    """Put a copy of a backup in the place of a local store, and keep what it replaces beside it.
+    """Replace a local store by a copy of a backup, and keep the replaced file beside the store.
 
     Args:
         location: The store; it may be damaged or missing.
@@ -80,7 +80,7 @@ def restore_backup(
         ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
         StoreUnavailable: The store is open elsewhere; nothing was changed.
         StoreNotFound: There is no backup at `source`.
-        BackendError: The store is not one file.
+        BackendError: The store is not a single file.
         CorruptStore: The backup is damaged; nothing was changed.
     """
     looked, backup = _Look(verify), _named(source)
@@ -110,13 +110,13 @@ def _named(path: str | os.PathLike[str]) -> Path:
 
 
 class _Compared(NamedTuple):
-    """How an older store differs from the one that replaces it.
+    """The differences between an older store and the new store in its place.
 
     Attributes:
-        shared: How many versions both have.
-        only_in_old: How many versions only the older one has.
-        continues: Whether each branch of the older one continues that of the other.
-        damaged: Whether some of the versions that only the older one has were found to be damaged.
+        shared: Number of versions in both stores.
+        only_in_old: Number of versions in the older store alone.
+        continues: Whether each branch of the older store continues the same branch of the other store.
+        damaged: Whether some of the versions in the older store alone are damaged.
     """
 
     shared: int
@@ -126,12 +126,12 @@ class _Compared(NamedTuple):
 
 
 def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove: bool = False) -> _Compared | None:
-    """Compare two stores, branch by branch; None if one of them cannot be read.
+    """Compare two stores, branch by branch; return None if a store cannot be read.
 
     Args:
-        old: The store that is replaced.
-        new: The store that replaces it.
-        prove: Read all versions that only the older one has, to see whether they can be copied.
+        old: The replaced store.
+        new: The new store.
+        prove: Read all versions in the old store alone, to check whether a copy is possible.
     """
     shared = only_in_old = 0
     continues, damaged = True, False
@@ -157,7 +157,7 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
 
 
 def _branches(store: Store) -> dict[str | None, str]:
-    """The name of each branch by its log, of those that were removed too."""
+    """Return the name of each branch by log, removed branches included."""
     return {MAIN_LOG: MAIN_BRANCH} | Refs(store.backend).read().logs
 
 
@@ -179,7 +179,7 @@ def _can_be_copied(store: Store, first: int, last: int) -> bool:
 
 
 def _common(one: Line, other: Line, most: int) -> int:
-    """The newest version that two lines share: an id stands for all versions before it."""
+    """Return the newest version that two lines share; equal ids mean equal histories up to the version."""
     low = 0
     while low < most:
         middle = (low + most + 1) // 2
@@ -195,7 +195,7 @@ def _counted(number: int) -> str:
 
 
 class _Look:
-    """Looks at a finished copy before it gets its name."""
+    """Check of a finished copy before the copy gets its name."""
 
     def __init__(self, verify: bool) -> None:
         self.version: str | None = None

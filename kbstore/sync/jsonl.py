@@ -1,12 +1,13 @@
-"""Carries histories in and out as JSON lines: documents with who, when and why, or events as they are.
+"""Import and export of histories as JSON Lines: documents with author, time and message, or events as they are.
 
-A line of documents has ``document`` and, where known, ``author``, ``time``, ``message`` and ``tags``; each line
-becomes one version. An exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902),
-``order`` (the patch of the rules of members' order) if it changes them, and ``branch`` where it stands on another line
-than the main one; a change of a tag or branch has ``ref`` and ``id``.
-Events keep their ids: everything that they claim is computed anew before they are taken in. A salvaged history is taken
-up to the first event of each branch that is lost (its ``patch`` or ``order`` is null, or ``lost`` says how many are
-missing before it), with the tags, settings and branches that need no other.
+A line with a document has ``document`` and, if known, ``author``, ``time``, ``message`` and ``tags``; each line becomes
+one version. A line with an exported event has ``event`` (the header), ``id`` and ``patch`` (plain RFC 6902), ``order``
+(the patch of the rules for members' order) if the event changes the rules, and ``branch`` for an event outside of the
+main line. A change of a tag or branch has ``ref`` and ``id``.
+
+Events keep their ids: all claims of an event are computed anew before the event is added. A salvaged history is
+imported up to the first lost event of each branch (``patch`` or ``order`` is null, or ``lost`` is the number of events
+missing before it), with the tags, settings and branches that do not need a lost event.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ _EXPORT_AGAIN = "export it from its store again"
 
 
 class _DocumentLine(BaseModel):
-    """A line that carries a whole document."""
+    """A line with a whole document."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -63,7 +64,7 @@ class _DocumentLine(BaseModel):
 
 
 class _EventLine(BaseModel):
-    """A line that carries an exported event."""
+    """A line with an exported event."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -75,7 +76,7 @@ class _EventLine(BaseModel):
 
 
 class _RefLine(BaseModel):
-    """A line that carries an exported change of a tag or branch."""
+    """A line with an exported change of a tag or branch."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -85,16 +86,15 @@ class _RefLine(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
-        versions: How many versions were added.
-        known: How many exported events were there already.
-        refs: How many changes of tags and branches were added.
-        stopped_at: The line of the first event that is lost, in a salvaged history; 0 if none is.
-        left_out: How many lines were left out: that one, and those behind it that need a version that is lost.
-        notes: What was remarkable about those of documents, each once (see `Version.notes`); and the tags and branches
-            that were left out.
+        versions: Number of versions added.
+        known: Number of exported events known already.
+        refs: Number of changes of tags and branches added.
+        stopped_at: Line number of the first lost event in a salvaged history, else 0.
+        left_out: Number of lines left out: the line of the lost event, and later lines that need a lost version.
+        notes: Remarks on the imported documents, each once (see `Version.notes`); and the tags and branches left out.
     """
 
     versions: int = 0
@@ -134,8 +134,9 @@ def import_lines(
             documents from landing again; events keep their ids.
 
     Raises:
-        ImportFailed: A line cannot be taken in; all lines before its batch were.
-        OutcomeUnknown: A batch may or may not have landed; all before it did. It carries the given `write_id`.
+        ImportFailed: A line cannot be added; all lines before its batch were added.
+        OutcomeUnknown: A batch may or may not have landed; all earlier batches did. The error carries the given
+            `write_id`.
     """
     try:
         return _import_lines(store, lines, write_id, accept_future, landed)
@@ -182,7 +183,7 @@ def _import_lines(
                 break
             if this == "event" and branch != MAIN_BRANCH:
                 this = f"event {branch}"
-            # Changes of tags and branches land one by one, so that those which landed are counted.
+            # Changes of tags and branches land one by one, so that the landed ones are counted.
             if batch and (this != kind or this == "ref" or len(batch) >= _BATCH_EVENTS or size > _BATCH_BYTES):
                 add(_take(store, kind, batch, batches.next(), accept_future, started))
                 batch, size = [], 0
@@ -198,7 +199,7 @@ def _import_lines(
 
 
 def _branch_of(number: int, value: dict[str, Any]) -> str:
-    """The branch on which the event of a line is, be it there or not; the main one by default."""
+    """Return the branch of the event on a line, even if the branch does not exist; by default the main branch."""
     branch = value.get("branch", MAIN_BRANCH) if "event" in value else MAIN_BRANCH
     if not isinstance(branch, str):
         raise ImportFailed(f"line {number}: branch: it is not a name", line=number)
@@ -206,7 +207,7 @@ def _branch_of(number: int, value: dict[str, Any]) -> str:
 
 
 class _BatchIds:
-    """Write ids of batches, made of an import's own and of each batch's lines and where they stand."""
+    """Write ids of batches, made from the import's write id and from the lines of each batch with their numbers."""
 
     def __init__(self, write_id: str | None) -> None:
         self._write_id = write_id
@@ -216,7 +217,7 @@ class _BatchIds:
         self._digest.update(b"%d %d " % (number, len(line)) + line)
 
     def next(self) -> str | None:
-        """The id of the batch of the lines since the last one; None where the import has none."""
+        """Return the id for the lines added since the last call; None if the import has no write id."""
         made, self._digest = self._digest.digest(), sha256()
         return sha256(self._write_id.encode() + made).hexdigest()[:32] if self._write_id is not None else None
 
@@ -224,23 +225,23 @@ class _BatchIds:
 def export_events(
     store: "Store", first: int = 1, last: int | None = None, *, branch: str = MAIN_BRANCH
 ) -> Iterator[bytes]:
-    """Versions `first` to `last` of the open branch as JSON lines, each with its line feed.
+    """Yield versions `first` to `last` of the open branch as JSON Lines, each with its line feed.
 
     Args:
         store: The store.
         first: The first seq.
-        last: The last seq; the head's by default.
-        branch: Where an import is to put them.
+        last: The last seq; by default the head's.
+        branch: The target branch for an import.
 
     Raises:
-        DamagedVersion: The header or patch of one is not as it was written.
+        DamagedVersion: The header or patch of a version is not as it was written.
     """
     if last is None:
         store.line.refuse_damaged_end()
     where = b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)
     for version in store.log(f"v{first - 1}", f"v{last}" if last is not None else None, newest_first=False):
         if version.entry is None:
-            continue  # the empty beginning is no event
+            continue  # the empty beginning is not an event
         ((_, order),) = store.orders.patches([version.entry])
         told = b'"order":%s,' % encode(order) if order is not None else b""
         line = b'{%s"event":%s,"id":"%s",%s"patch":%s}\n'
@@ -248,27 +249,28 @@ def export_events(
 
 
 def export_all(store: "Store") -> Iterator[bytes]:
-    """All versions, tags and branches as JSON lines: the main line, then each change of a tag or branch in its order.
+    """Yield all versions, tags and branches as JSON Lines: the main line, then each change of a tag or branch in order.
 
-    A branch's own versions follow the line that starts it. Beside others who write it is a consistent beginning: tags
-    and branches as they were when it began, and at least all versions that they name.
+    A branch's own versions follow the line that starts the branch. While others write the store, the export is a
+    consistent beginning of the history: tags and branches as of the start of the export, and at least all versions that
+    they name.
 
     Args:
         store: The store, open on its main branch.
     """
-    changes = list(store.backend.read(REFS_LOG))  # first, so that what they name is among the versions
+    changes = list(store.backend.read(REFS_LOG))  # read first, so that the versions they name are exported
     refs = Refs(store.backend).read()
     yield from export_events(store)
     for record in changes:
         event = decode_ref(record.header, record.number)
         yield b'{"id":"%s","ref":%s}\n' % (event_id(record.header).encode(), record.header)
-        if event.starts and event.log in refs.logs:  # by the name that it has now
+        if event.starts and event.log in refs.logs:  # by the branch's name now
             branch = store.on(refs.logs[event.log])
             yield from export_events(branch, event.version + 1, branch=event.name)
 
 
 _Started = dict[str, str]
-"""What identifies the branches that lines have started, by the names that lines give them; others have them here."""
+"""The ids of branches started by lines, by the names in the lines; the store may use other names."""
 
 
 def _take(
@@ -314,15 +316,17 @@ def _take_rest(
     started: _Started,
     add: Callable[[Imported], None],
 ) -> None:
-    """Take what is behind a lost event and needs none that is lost: tags, settings, branches and their versions.
+    """Import the lines behind a lost event: tags, settings, branches and their versions.
+
+    A line that needs a lost event is left out.
 
     Args:
-        store: Where to.
-        stopped: The branch on which an event is lost.
-        numbered: The lines behind it, by number.
+        store: The target.
+        stopped: The branch with the lost event.
+        numbered: The lines behind the lost event, by number.
         accept_future: As for `import_lines`.
-        started: The branches that earlier lines have started.
-        add: Is told of what was done.
+        started: The branches started by earlier lines.
+        add: Called with each result.
     """
     ended = {stopped}
     batch: list[tuple[int, dict[str, Any]]] = []
@@ -353,15 +357,15 @@ def _take_rest(
 def _take_behind(
     store: "Store", number: int, value: dict[str, Any], ended: set[str], known: set[str], started: _Started
 ) -> Imported:
-    """Make a change of a tag, branch or setting anew, if the version that it names is here; else leave it out by name.
+    """Make a change of a tag, branch or setting anew if the version that it names is here; else leave the change out.
 
     Args:
-        store: Where to.
-        number: The line.
-        value: What it holds.
-        ended: Branches that no version is taken for any more; one that is left out is added.
-        known: Ids of the changes that are here.
-        started: Gets the branch that is started.
+        store: The target.
+        number: The line number.
+        value: The content of the line.
+        ended: Branches without further versions; a branch that is left out is added.
+        known: Ids of the changes in the target.
+        started: Receives the branch started by the line.
     """
     header, event = _checked_ref(number, value)
     ident = event.origin or event_id(header)
@@ -385,7 +389,7 @@ def _take_behind(
 
 
 def _checked_ref(number: int, value: dict[str, Any]) -> tuple[bytes, RefEvent]:
-    """Return the header of a change of a tag, branch or setting, and what it says, if it matches its id."""
+    """Return the header and the content of a change of a tag, branch or setting, after a check of its id."""
     try:
         line = _RefLine.model_validate(value)
         header = encode(line.ref)
@@ -426,7 +430,7 @@ def _take_documents(
 def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]], accept_future: bool) -> Imported:
     known = 0
     fresh: list[Foreign] = []
-    line = 0  # of the first event that is new
+    line = 0  # of the first new event
     head = store.head().seq
     for number, value in batch:
         event, header, operations, order = _checked_event(number, value)
@@ -445,7 +449,7 @@ def _take_events(store: "Store", batch: list[tuple[int, dict[str, Any]]], accept
 
 
 def _there(store: "Store", fresh: list[Foreign], seq: int, head: int) -> str:
-    """Return the id of a version that is in the store, or comes in with the same batch."""
+    """Return the id of a version that is in the store, or earlier in the same batch."""
     if seq <= head:
         return store.version(seq).id
     return next((event_id(one.header) for one in fresh if one.event.seq == seq), "")

@@ -1,4 +1,4 @@
-"""Lines of JSON from outside: unpacked, read strictly, and told apart by what they carry."""
+"""Reader for JSON Lines from outside: unpack the lines, read each strictly, and detect its kind."""
 
 import gzip
 import io
@@ -14,11 +14,11 @@ from kbstore.jsondoc.canonical import loads
 _LONGEST_LINE_BYTES = 1 << 30
 _LONGEST_UNPACKED_BYTES = 64 << 20
 _MOST_EXPANDED = 100
-"""A line of a packed stream may be longer than the first if it is at most so many times what was read of the stream."""
+"""A line of a packed stream may exceed `_LONGEST_UNPACKED_BYTES` by at most this factor times the packed bytes read."""
 _MOST_BLANK_LINES = 1_000_000
 _PIECE_BYTES = 4 << 20
 READ_FAULTS = (OSError, EOFError, lzma.LZMAError, zlib.error)
-"""What reading a packed stream raises where it is damaged."""
+"""The errors from reading a damaged packed stream."""
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _LINE_HINT = (
     'a line is {"document": ..., "author": ..., "time": ..., "message": ...}, or as kbstore export writes it; '
@@ -27,7 +27,7 @@ _LINE_HINT = (
 
 
 class ImportFailed(KBStoreError):
-    """A line cannot be taken in. What stood before it was; the message names the line.
+    """A line cannot be imported; the message names the line.
 
     Attributes:
         line: 1-based number of the line.
@@ -39,10 +39,10 @@ class ImportFailed(KBStoreError):
 
 
 class _Counted(io.RawIOBase):
-    """A stream that counts what is read of it.
+    """A stream that counts the bytes read from another stream.
 
     Args:
-        stream: The stream.
+        stream: The other stream.
     """
 
     def __init__(self, stream: io.BufferedReader) -> None:
@@ -59,11 +59,11 @@ class _Counted(io.RawIOBase):
 
 
 def unpacked(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream that is plain, or packed by gzip or xz, whatever its name.
+    """Yield the lines of a stream that is plain, or packed by gzip or xz, with any file name.
 
     Raises:
-        ImportFailed: While they are read: a line is too long, or a few packed bytes would become one; or there are
-            blank lines without end.
+        ImportFailed: During reading: a line is too long, a few packed bytes expand to a huge line, or there are too
+            many blank lines.
     """
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
     start = buffered.peek(len(_XZ))
@@ -105,10 +105,10 @@ def _long_line(number: int, start: bytes, stream: io.BufferedIOBase, packed: _Co
 
 
 def checked_first(lines: Iterable[bytes]) -> Iterator[bytes] | None:
-    """The same lines, after the first that is not blank was found to be one to import; None if all are blank.
+    """Return the same lines, after checking the first non-blank line; None if all lines are blank.
 
     Raises:
-        ImportFailed: It is none.
+        ImportFailed: The first line cannot be imported.
     """
     rest = iter(lines)
     blank = 0
@@ -124,15 +124,15 @@ def checked_first(lines: Iterable[bytes]) -> Iterator[bytes] | None:
 
 
 def cut_short(fault: Exception) -> KBStoreError:
-    """The error for a stream that ended before its end."""
+    """Return the error for a damaged or incomplete stream."""
     return KBStoreError(f"the file cannot be read to its end: {fault}", hint="get it again: it may be cut short")
 
 
 def read_line(number: int, line: bytes) -> dict[str, Any]:
-    """The object on a line.
+    """Return the object on a line.
 
     Raises:
-        ImportFailed: It is not JSON as kbstore takes it, or no object.
+        ImportFailed: The line is not JSON as kbstore accepts it, or not an object.
     """
     try:
         value = loads(line.rstrip(b"\r\n"))
@@ -147,10 +147,10 @@ def read_line(number: int, line: bytes) -> dict[str, Any]:
 
 
 def kind_of(number: int, value: dict[str, Any]) -> str:
-    """What a line carries: ``event``, ``ref`` or ``document``.
+    """Return the kind of a line: ``event``, ``ref`` or ``document``.
 
     Raises:
-        ImportFailed: None of them.
+        ImportFailed: The line is of another kind.
     """
     for kind in ("event", "ref", "document"):
         if kind in value:

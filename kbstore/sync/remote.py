@@ -1,10 +1,10 @@
-"""Copies histories from store to store, as they are: ids unchanged, fast-forward only, everything computed anew.
+"""Copies of histories from store to store: ids unchanged, fast-forward only, all claims computed anew.
 
-What is copied is events, then tags and branches in the order of their log, each once what it names is there; so the
-target is consistent at any moment, also where the source is written meanwhile. Whatever would be a conflict is found
-before anything is copied. Each batch is one durable write, so a copy that was cut short goes on where it stopped. What
-the target receives it checks: hashes of patches, links of the chain, and the state that each event leads to. Snapshots
-are not copied; each store takes its own.
+Events are copied first, then tags and branches in the order of their log, each after the versions that it names. So the
+target is consistent at any moment, even while others write the source. All conflicts are found before anything is
+copied. Each batch is one durable write, so an interrupted copy goes on at the same place. The target checks everything
+again: hashes of patches, links of the chain, and the state after each event. Snapshots are not copied; each store takes
+its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,17 +38,17 @@ _PUT_ON_TOP = (
 )
 _COMMIT_AGAIN = "commit the changes of one on top of the other; versions are never rewritten"
 Progress = Callable[[int, int], None]
-"""Told how many versions of how many were copied."""
+"""Called for each branch with the target's newest version so far, and with the newest version to copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy added to its target.
+    """The changes of a target by a copy.
 
     Attributes:
-        versions: How many versions.
-        refs: How many changes of tags and branches.
-        left_out: Tags and branches that stay as the target has them.
+        versions: Number of versions added.
+        refs: Number of changes of tags and branches added.
+        left_out: Tags and branches left unchanged in the target.
     """
 
     versions: int
@@ -64,43 +64,44 @@ def replicate(
     force: bool = False,
     accept_future: bool = False,
 ) -> Copied:
-    """Bring a store up to date with another.
+    """Bring a store up to date with another store.
 
     Args:
-        source: Where from; open on its main branch.
-        target: Where to; open on its main branch.
-        progress: Told of each batch.
-        force: Tags that both set to other versions become what the source has. A branch that holds other versions in
-            each stays the target's, and what stands on the source's is left out. Versions are never rewritten. A
-            branch whose name was started in both, each by itself, is left out in any case if it differs.
+        source: The source; open on its main branch.
+        target: The target; open on its main branch.
+        progress: Called after each batch.
+        force: Let tags that both stores set to other versions follow the source. A branch with other versions in each
+            store stays as in the target, and everything on the source's branch is left out. Versions are never
+            rewritten. If both stores started a branch of the same name independently, and the branches differ, the
+            branch is left out in any case.
         accept_future: As for `Store.graft`.
 
     Returns:
-        What was added; nothing where the target has all that the source has.
+        The changes of the target; empty if the target has everything already.
 
     Raises:
-        ConflictError: Both have versions, tags or branches of their own in the same place; nothing was copied.
-        CorruptStore: What the source holds is not what it claims to be; nothing of the batch was copied.
-        KBStoreError: They are one store.
+        ConflictError: Both stores have versions, tags or branches of their own in the same place; nothing was copied.
+        CorruptStore: The content of the source is not as claimed; no event of the batch was copied.
+        KBStoreError: Source and target are the same store.
     """
     refuse_itself(source.location, target.location)
     for _ in range(_TRIES):
         try:
             return _replicate(source, target, progress, force, accept_future)
-        except SlotTaken:  # somebody commits to the target meanwhile; it may still be a fast-forward
+        except SlotTaken:  # others committed to the target meanwhile; it may still be a fast-forward
             continue
     raise ConflictError(f"others kept committing to {target.location} during the copy", hint="try again")
 
 
 def _replicate(source: Store, target: Store, progress: Progress | None, force: bool, accept_future: bool) -> Copied:
-    # Tags and branches first: what they name is there by then, however much is committed meanwhile.
+    # Read tags and branches first: the versions they name exist by then, whatever is committed meanwhile.
     records, there = _refs(source), _refs(target)
     newest = source.head().seq
     _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
     ours, theirs = fold(records), fold(there)
     merge = _merge(source, target, records, there, force=force)
     versions = _copy_line(source, target, newest, progress, accept_future)
-    for name, start in ours.lines.items():  # of a branch that was removed as well: its versions have ids, and tags
+    for name, start in ours.lines.items():  # removed branches too: their versions have ids, and tags may name them
         other = counterpart(start, theirs)
         if other is not None and merge.left_out.isdisjoint({name, other}):
             versions += _copy_branch(source, target, name, other, progress, accept_future)
@@ -118,15 +119,15 @@ def _take_ref(target: Store, step: Step, after: int) -> None:
         return
     try:
         target.graft_ref(step.header)
-    except CorruptStore as fault:  # it followed when it was looked at: somebody else changed one since
+    except CorruptStore as fault:  # it followed before: others changed a tag or branch since
         raise SlotTaken(str(fault)) from fault
 
 
 def _refs(store: Store) -> list[RefRecord]:
-    """The changes of tags and branches.
+    """Return the changes of tags and branches.
 
     Raises:
-        CorruptStore: One does not follow the one before it.
+        CorruptStore: A change does not follow the change before.
     """
     Refs(store.backend).read()
     return [RefRecord(decode_ref(r.header, r.number), r.header) for r in store.backend.read(REFS_LOG)]
@@ -135,10 +136,10 @@ def _refs(store: Store) -> list[RefRecord]:
 def _merge(
     source: Store, target: Store, records: Sequence[RefRecord], there: Sequence[RefRecord], *, force: bool
 ) -> Merge:
-    """What is to become of tags and branches.
+    """Return the plan for tags and branches.
 
     Raises:
-        ConflictError: Not forced, and some were changed on both sides.
+        ConflictError: Some were changed on both sides, and `force` is False.
     """
     ours, theirs = fold(records), fold(there)
     apart, kept = set(), set()
@@ -153,7 +154,7 @@ def _merge(
                 raise
             apart |= {name, other}
         if name in ours.removed and other in theirs.branches and beside.head().seq > here.head().seq:
-            kept.add(theirs.branches[other].origin)  # until the source has all that it holds
+            kept.add(theirs.branches[other].origin)  # until the source has all its versions
     merge = merge_refs(records, there, force=force, apart=frozenset(apart), kept=frozenset(kept))
     if merge.parted and not force:
         raise _other_refs(source, target, merge.parted)
@@ -170,19 +171,19 @@ def _copy_branch(
 def _branch(store: Store, branch: str) -> Store:
     try:
         return store.on(branch)
-    except RevisionError as fault:  # it was there when branches were looked at
+    except RevisionError as fault:  # the branch existed when the branches were read
         raise SlotTaken(str(fault)) from fault
 
 
 def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:
-    """Raise `ConflictError` unless one line continues the other; both are the same before `first`."""
+    """Raise `ConflictError` unless one line continues the other; both are equal before `first`."""
     common = min(newest, target.head().seq)
     if common >= first and _id_at(source, common) != _id_at(target, common):
         raise _parted(source, target, branch, first, common)
 
 
 def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None, accept_future: bool) -> int:
-    """Add what the source's line has up to `newest` and the target's has not."""
+    """Add the versions up to `newest` that the target's line does not have."""
     there = target.head().seq
     copied = 0
     for batch in _batches(source, there + 1, newest):
@@ -207,10 +208,10 @@ def _batches(source: Store, first: int, last: int) -> Iterator[list[Foreign]]:
 
 
 def sound_events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int]]:
-    """Yield events as they can be grafted, each with about how many bytes it takes.
+    """Yield events in the form for grafting, each with an approximate size in bytes.
 
     Raises:
-        CorruptStore: One is damaged; the hint says how to get what is left.
+        CorruptStore: An event is damaged; the hint explains how to save the rest.
     """
     try:
         yield from _events(source, first, last)
@@ -245,7 +246,7 @@ def _id_at(store: Store, seq: int) -> str:
 
 
 def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> ConflictError:
-    """The refusal of lines that are not one another's continuation, with the last version that they share."""
+    """Return the error for two diverged lines, with the last version that both share."""
     low -= 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -262,7 +263,7 @@ def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> C
 
 
 def _other_refs(source: Store, target: Store, parted: Sequence[Parted]) -> ConflictError:
-    """The refusal of tags and branches that both stores changed."""
+    """Return the error for tags and branches that both stores changed."""
     told = [
         f"{name!r} is {_told(ours)} in {source.location} and {_told(theirs)} in {target.location}"
         for name, ours, theirs in parted[:_SHOWN]
@@ -281,10 +282,10 @@ def _told(value: Value | None) -> str:
 
 
 def refuse_itself(source: str, target: str) -> None:
-    """See that two locations are not those of one store.
+    """Refuse two locations of the same store.
 
     Raises:
-        KBStoreError: They are.
+        KBStoreError: Both locations are the same store.
     """
     try:
         same = source == target or Path(source).samefile(target)
@@ -296,7 +297,7 @@ def refuse_itself(source: str, target: str) -> None:
 
 
 def _place(url: SplitResult) -> tuple[str, str, str, str]:
-    """What tells one place from another in a URL; most of its options only say how to get there."""
+    """Return the parts of a URL that identify the place; most options only configure the access."""
     options = dict(parse_qsl(url.query))
     return url.scheme, url.netloc, url.path.strip("/"), options.get("endpoint", "").rstrip("/")
 
@@ -304,14 +305,14 @@ def _place(url: SplitResult) -> tuple[str, str, str, str]:
 def clone_into(
     source: Store, location: str, *, author: str = "", progress: Progress | None = None, accept_future: bool = False
 ) -> Copied:
-    """Make a store that holds all of another, or go on with one that was begun; `accept_future` as for `Store.graft`.
+    """Make a store with the whole content of another store, or go on with an interrupted clone.
 
-    A new file is as private as the source, where that is a file.
+    `accept_future` is as for `Store.graft`. A new file is as private as the source, if the source is a file.
 
     Raises:
-        StoreNotFound: What is there is no store.
-        ConflictError: There is a store already, with another history.
-        KBStoreError: It is the source.
+        StoreNotFound: Something other than a store is at the location.
+        ConflictError: A store with another history is at the location.
+        KBStoreError: The location is the source itself.
     """
     refuse_itself(source.location, location)
     target, _ = open_or_create(location, mode_like(source.location), branch=MAIN_BRANCH, author=author)

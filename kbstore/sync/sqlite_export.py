@@ -1,9 +1,9 @@
-"""A version as tables, by sqlite-utils: to be queried with SQL or browsed with Datasette.
+"""Export of a version as tables, by sqlite-utils, for queries with SQL or for browsing with Datasette.
 
-The knowledge base's collection, and beside it every other container most of whose items are objects, becomes a table
-with full-text search over its texts. An item that is no object is a row too, with its value in the column ``_value``.
-What is in no table goes into the table ``document``, the history into ``versions``. The file is a copy for reading:
-nothing is ever read back from it.
+The knowledge base's collection becomes a table with full-text search over the texts, and so does every other container
+with a majority of objects. An item that is not an object is a row too, with the value in the column ``_value``. Values
+outside of all tables go into the table ``document``, the history into ``versions``. The file is a copy for reading:
+nothing is ever read back from the file.
 
 Columns have no type, so SQLite changes no value: "007" stays a text, 9007199254740993 an integer and 1.0 a real number.
 """
@@ -37,9 +37,9 @@ _APPLICATION_ID = 0x6B627462
 _LOGS = ("-wal", "-shm", "-journal")
 _SEARCH = "_fts"
 _SEARCH_TABLES = (_SEARCH, *(f"{_SEARCH}_{part}" for part in ("data", "idx", "docsize", "config", "content")))
-"""What full-text search calls its tables, behind the name of the table that it searches."""
+"""Suffixes of the tables of full-text search, behind the name of the searched table."""
 _RESERVED = frozenset({"rank", "rowid", "oid", "_rowid_"})
-"""Names of columns that mean something else to SQLite or to its search."""
+"""Names of columns with a special meaning in SQLite or in full-text search."""
 
 
 def export_tables(
@@ -51,21 +51,21 @@ def export_tables(
     lost: LostFiles | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Make a SQLite database of a version and of the history up to it.
+    """Make a SQLite database of a version and of the history up to this version.
 
     Args:
         store: The store.
-        path: The file to make; an earlier export is replaced when the new one is whole.
+        path: The file to make; an earlier export is replaced when the new file is complete.
         revision: The version.
-        mode: What the file gets, further narrowed by the user's mask.
-        lost: Replace a file that no export made, too, and keep a copy of it there.
-        progress: Told how many of how many tables are done.
+        mode: The mode of the file, further narrowed by the user's mask.
+        lost: The place for copies of other files; with a place, other files are replaced too.
+        progress: Called with the number of tables done so far, and of all tables.
 
     Returns:
-        The number of rows of each table, by its name.
+        The number of rows of each table, by name.
 
     Raises:
-        KBStoreError: The file cannot be written, or is one that no export made.
+        KBStoreError: The file cannot be written, or the existing file is not an earlier export.
     """
     import sqlite3
 
@@ -87,7 +87,7 @@ def export_tables(
 
 
 def _refuse_other_files(path: Path) -> None:
-    """An earlier export may be replaced; nothing else is worth losing for one."""
+    """Refuse to replace any file except an earlier export."""
     if not path.exists():
         for end in _LOGS:
             if os.path.lexists(log := path.with_name(path.name + end)):
@@ -104,9 +104,10 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def application_of(path: Path) -> int | None:
-    """The application id of a SQLite file; None if it is another kind of file.
+    """Return the application id of a SQLite file; None for another kind of file.
 
-    Only SQLite opens it: it may be a store that is in use, and closing it here would drop SQLite's locks on it.
+    Only SQLite opens the file: a store in use may be there, and closing the file here would drop SQLite's locks on the
+    store.
     """
     import sqlite3
 
@@ -124,12 +125,12 @@ def application_of(path: Path) -> int | None:
 def collections(
     document: Any, entries: tuple[str, ...] | None = None
 ) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, Any]]]]:
-    """Path and rows of each container that becomes a table.
+    """Yield path and rows of each container that becomes a table.
 
     Args:
         document: The document.
-        entries: Tokens of the pointer to the knowledge base's collection, which is one whatever it holds; None where it
-            has none.
+        entries: Tokens of the pointer to the knowledge base's collection, always a table; None if there is no
+            collection.
     """
     pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while pending:
@@ -146,12 +147,12 @@ def collections(
 
 
 def _are_entries(rows: Sequence[tuple[Any, Any]]) -> bool:
-    """Whether more than half of some items are objects."""
+    """Return whether more than half of the items are objects."""
     return 2 * sum(isinstance(row, dict) for _, row in rows) > len(rows)
 
 
 def _is_record(value: Any) -> bool:
-    """Whether an object holds collections (and so is none itself)."""
+    """Return whether an object holds collections (and so is not a collection itself)."""
     return isinstance(value, dict) and any(
         isinstance(child, dict) and _are_entries(_rows(child)) for child in value.values()
     )
@@ -176,7 +177,7 @@ def _fill(
 
     database = sqlite_utils.Database(path)
     try:
-        # The collection comes first: it has its own name, whatever else would be called so.
+        # The collection comes first, so that it gets its own name before another table can take the name.
         found = sorted(collections(document, entries), key=lambda place: place[0] != entries)
         taken = {name + end for name in (_OTHER, _VERSIONS) for end in ("", *_SEARCH_TABLES)}
         made: dict[str, int] = {}
@@ -202,7 +203,7 @@ def _fill(
 def _add(database: Any, name: str, rows: Sequence[tuple[Any, Any]]) -> None:
     members = list(dict.fromkeys(key for _, row in rows if isinstance(row, dict) for key in row))
     if len(members) > _MAX_COLUMNS:
-        # As wide as this it is no table: each entry stands in one column, and json_extract() finds its way.
+        # Too many columns for a table: each entry goes into one column as JSON, for json_extract().
         members = []
     columns = _columns(members, name)
     odd = not members or any(not isinstance(row, dict) for _, row in rows)
@@ -217,7 +218,7 @@ def _add(database: Any, name: str, rows: Sequence[tuple[Any, Any]]) -> None:
 
 
 def _make(database: Any, name: str, columns: Sequence[str], key: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Make a table whose columns have no type, and fill it; all names are plain (see `_plain`)."""
+    """Make a table with columns without a type, and fill the table; all names are plain (see `_plain`)."""
     told = ", ".join(f'"{column}"{" PRIMARY KEY" if column == key else ""}' for column in columns)
     places = ", ".join("?" * len(columns))
     with database.conn:
@@ -238,14 +239,14 @@ def _row(key: Any, row: Any, columns: dict[str, str], *, odd: bool) -> tuple[Any
 
 
 def _cell(value: Any) -> Any:
-    """A value as SQLite keeps it: containers and what is no 64-bit integer as JSON text."""
+    """Return a value for SQLite: containers, and integers beyond 64 bits, as JSON text."""
     if isinstance(value, (dict, list)) or (isinstance(value, int) and value not in _SQLITE_INT):
         return encode(value).decode()
     return value
 
 
 def _columns(members: Sequence[str], table: str) -> dict[str, str]:
-    """A column for each member: its own name, made different if SQLite takes it for another one."""
+    """Return a column name for each member: the member's name, changed if SQLite could confuse two names."""
     taken = {_ROW_KEY, _ROW_VALUE, *_RESERVED, f"{table}{_SEARCH}".casefold()}
     return {member: _free(_plain(member), taken) for member in members}
 
@@ -255,12 +256,12 @@ def _table_name(place: tuple[str, ...], taken: set[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """The name without what full-text search and other tools trip over."""
+    """Return a name without characters that cause trouble in full-text search and other tools."""
     return re.sub(r"[^\w-]+", "_", name)[:60].strip("_") or "_"
 
 
 def _free(name: str, taken: set[str], ends: Sequence[str] = ()) -> str:
-    """A name that is not taken, and neither is it with one of these ends."""
+    """Return a name that is free, also with each of these suffixes."""
     if name == "_" or name.casefold().startswith("sqlite"):
         name = f"t{name}"
     for number in count(1):
@@ -273,7 +274,7 @@ def _free(name: str, taken: set[str], ends: Sequence[str] = ()) -> str:
 
 
 def _others(document: Any, places: set[tuple[str, ...]]) -> list[dict[str, str]]:
-    """The values outside of all collections, by pointer."""
+    """Return the values outside of all collections, by pointer."""
     found: list[dict[str, str]] = []
     pending: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while pending:

@@ -1,1 +1,1 @@
-"""The state tree: immutable nodes, addressed by content, whose root tells one document from every other."""
+"""The state tree: immutable nodes, addressed by content; the root's address identifies the document."""

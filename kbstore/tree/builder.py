@@ -1,7 +1,7 @@
-"""Builds a container's nodes from items in order, taking over whole subtrees where nothing changed.
+"""Build a container's nodes from items in order, reusing whole unchanged subtrees.
 
-The builder is the one definition of where nodes end; local edits (`kbstore.tree.container_edit`) are a shortcut that
-must give the same nodes.
+The builder alone defines the ends of nodes; local edits (`kbstore.tree.container_edit`) are a shortcut and must give
+the same nodes.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,11 +41,11 @@ Load = Callable[[Ref], Node]
 _LEAST_MEMBER_BYTES = len('"":0,')
 _LEAST_ELEMENT_BYTES = len("0,")
 _LOOK_AT = 16
-"""A container of at most so many items is looked into for one that must be long."""
+"""The most items of a container to search for an item that must be long."""
 
 
 class Builder:
-    """Collects the items of one container in order and closes nodes at every level as they end."""
+    """A builder of a container, given the items in order; it closes nodes at every level at their ends."""
 
     def __init__(self, is_object: bool, load: Load) -> None:
         self._is_object = is_object
@@ -69,7 +69,7 @@ class Builder:
             self._close_leaf()
 
     def add_leaf_items(self, leaf: Leaf) -> None:
-        """Add all items of a leaf, whose end may no longer be where it was."""
+        """Add all items of a leaf; the end of the leaf may move."""
         if self._is_object:
             for key, name, value in zip(leaf.keys, leaf.names, leaf.values, strict=True):
                 self.add(key, name, value)
@@ -78,9 +78,9 @@ class Builder:
                 self.add("", b"", value)
 
     def add_subtree(self, ref: Ref, level: int) -> None:
-        """Add a whole node of `level` whose last item is known to end it at every level below.
+        """Add a whole node of `level`; the last item is known to end the node and all nodes below.
 
-        It is taken over unread where the builder stands at a boundary of its level, else opened.
+        At a boundary of the level, the builder reuses the node unread; elsewhere, the node is opened.
         """
         if not self._values and not any(self._pending[:level]):
             self._push(ref, level)
@@ -93,7 +93,7 @@ class Builder:
                 self.add_subtree(child, level - 1)
 
     def finish(self) -> Ref | None:
-        """Close what is open and return the root, or None where nothing was added."""
+        """Close all open nodes and return the root, or None if nothing was added."""
         if self._values:
             self._close_leaf()
         level = 0
@@ -107,7 +107,7 @@ class Builder:
         return None
 
     def root(self) -> Ref:
-        """Close what is open and return the root of what was added, at least one item."""
+        """Close all open nodes and return the root; at least one item must have been added."""
         root = self.finish()
         if root is None:
             raise ValueError("an empty container has no nodes")
@@ -132,7 +132,7 @@ class Builder:
 
 
 def lowest_root(root: Ref, load: Load) -> Ref:
-    """The lowest node that holds all items: a lone child takes its parent's place."""
+    """Return the lowest node with all items below: an only child replaces the parent."""
     while root.kind in (OBJECT, ARRAY):
         node = root.node or load(root)
         if isinstance(node, Index) and len(node.children) == 1:
@@ -147,7 +147,7 @@ def _no_load(ref: Ref) -> Node:
 
 
 def build_value(data: bytes) -> bytes | Ref:
-    """The value with this canonical form, as it stands in its parent: inline, or a reference to new nodes.
+    """Return the stored form of a value with this canonical form: inline, or a reference to new nodes.
 
     Cost: linear in `data`, once more for each level of containers longer than `INLINE_BYTES`.
     """
@@ -155,13 +155,13 @@ def build_value(data: bytes) -> bytes | Ref:
 
 
 def build_document(document: JSON) -> bytes | Ref:
-    """As `build_value`, for a Python value that is checked on the way.
+    """Return the stored form of a Python value, checked on the way.
 
-    The items of a container that must be long are looked at one by one, while each is in the processor's cache: that
-    takes two thirds of the time of checking, printing and cutting the document as a whole.
+    The items of a container that must be long are handled singly, while each is in the processor's cache. This takes
+    two thirds of the time of checking, printing and cutting the document as a whole.
 
     Raises:
-        InvalidJSON: It is no JSON; the error has the pointer.
+        InvalidJSON: The document is not JSON; the error has the pointer.
     """
     try:
         return _build_plain(plain(document), 0)
@@ -170,7 +170,7 @@ def build_document(document: JSON) -> bytes | Ref:
 
 
 def root_of(document: JSON) -> Ref:
-    """The tree of a document, new from the ground; raises as `build_document`."""
+    """Return the root of a new tree for a document; raises as `build_document`."""
     stored = build_document(document)
     return stored if isinstance(stored, Ref) else Ref(VALUE, None, 0, len(stored), None, Blob(VALUE, stored))
 
@@ -195,7 +195,7 @@ def _build_plain(value: JSON, depth: int) -> bytes | Ref:
 
 
 def _must_be_long(value: JSON, levels: int = 3) -> bool:
-    """Whether a value's canonical form is certainly longer than `INLINE_BYTES`; a quick look that may miss it."""
+    """Return whether a value is surely longer than `INLINE_BYTES` in canonical form; quick, but may miss some."""
     kind = type(value)
     if kind is dict or kind is list:
         if len(value) > INLINE_BYTES // (_LEAST_MEMBER_BYTES if kind is dict else _LEAST_ELEMENT_BYTES):
@@ -218,7 +218,7 @@ def _build_long(data: memoryview) -> Ref:
 def _build_items(
     is_object: bool, keys: Sequence[str], names: Sequence[bytes], values: Sequence[bytes | msgspec.Raw | Ref]
 ) -> Ref:
-    """The same nodes as from a `Builder` that is given these items one by one; keys and names of an array are empty."""
+    """Build the same nodes as a `Builder` with these items, but faster; keys and names of an array are empty."""
     has_refs = Ref in set(map(type, values))
     sizes = [REF_BYTES if type(v) is Ref else len(v) for v in values] if has_refs else list(map(len, values))  # type: ignore[arg-type]
     if is_object:

@@ -1,7 +1,7 @@
-"""Proves that nodes are the ones that their content makes: the same content has one root, and nothing else passes.
+"""Prove that a builder would make exactly these nodes: the same content has a single root, others are refused.
 
-Readers of one value and of all of them go different ways through the nodes. In nodes that no builder makes (a key in
-two leaves, another cut, a wrong count) they could find different contents under one address.
+Reading a single value and reading all values use different ways through the nodes. In nodes that a builder never
+makes (a key in two leaves, another cut, a wrong count), the two could find different contents under the same address.
 """
 
 from hashlib import sha256
@@ -31,27 +31,27 @@ from kbstore.tree.weight import depth_of
 
 
 class Unsound(CorruptStore):
-    """Nodes are there, as they were written, and are not those that their content makes."""
+    """Nodes are stored as written, but a builder would make other nodes of the content."""
 
 
 class Loads(Protocol):
-    """Where nodes come from."""
+    """A source of nodes."""
 
     def load(self, ref: Ref) -> Node:
-        """The node that `ref` refers to, remembered in ``ref.node``."""
+        """Return the node of a reference, and remember the node in ``ref.node``."""
         ...
 
 
 class _Facts(NamedTuple):
-    """What is known of a node and all below it.
+    """The facts about a node and all nodes below.
 
     Attributes:
-        ref: A reference that says what is so.
+        ref: A reference with the true facts.
         level: 0 for a leaf or a text.
         first: The first key below, for nodes of an object.
         last: The last key below, for nodes of an object.
-        closed: Whether its last item ends it and every node below it; else it must be the last of its level.
-        depth: How many containers stand inside each other, itself included.
+        closed: Whether the last item ends the node and every node below; else the node must be the last of the level.
+        depth: The number of nested containers, including the node's own container.
     """
 
     ref: Ref
@@ -63,10 +63,10 @@ class _Facts(NamedTuple):
 
 
 class Prover:
-    """Proves the trees of one store; each node is looked at once, in however many places it stands.
+    """A prover for the trees of a store; each node is examined once, even if many places refer to the node.
 
     Args:
-        source: Where nodes come from; those that are not in memory yet are not kept there.
+        source: The source of nodes; nodes that are not in memory yet are not kept in memory.
     """
 
     def __init__(self, source: Loads) -> None:
@@ -74,13 +74,13 @@ class Prover:
         self._known: dict[bytes, _Facts] = {}
 
     def prove(self, root: Ref) -> None:
-        """See that a value is what its content makes, and that all of it is there.
+        """Check that a value consists of the nodes that a builder makes, and that all nodes are stored.
 
         Args:
-            root: As `kbstore.tree.node_store.Nodes.root` gives it.
+            root: A reference from `kbstore.tree.node_store.Nodes.root`.
 
         Raises:
-            CorruptStore: A node is missing, or is not the one that its content makes.
+            CorruptStore: A node is missing, or a builder would make another node.
         """
         try:
             facts = self._facts(root)
@@ -164,13 +164,13 @@ def _of_blob(ref: Ref, node: Blob) -> _Facts:
 
 
 def _check_length(ref: Ref) -> None:
-    """A value is a node of its own if it is long, and only then."""
+    """Check that the value of a node is long, or short if the node is a whole state (`VALUE`)."""
     if (canonical_length(ref) > INLINE_BYTES) is (ref.kind == VALUE):
         raise ValueError("a short value is a node of its own, or a long one is not")
 
 
 def _check_same(ref: Ref, known: _Facts) -> None:
-    """See that another reference to a node says of it what is so."""
+    """Check that another reference to a node agrees with the known facts."""
     there = known.ref
     same = (ref.kind, ref.count, ref.size) == (there.kind, there.count, there.size)
     if not same or ref.level not in (-1, known.level) or (ref.first is not None and ref.first != known.first):

@@ -1,6 +1,6 @@
-"""Changes items of one container: in place along a path where no node's end moves, else by the builder.
+"""Change items of a container: along a path if no end of a node moves, else with the builder.
 
-Both ways give the same nodes; the tests hold the shortcut against the builder.
+Both ways give the same nodes; the tests compare the shortcut with the builder.
 """
 
 from bisect import bisect_left, bisect_right
@@ -26,11 +26,11 @@ from kbstore.tree.node import (
 )
 
 Member = tuple[str, bytes | Ref | None]
-"""A member's key and its new value; None removes it."""
+"""A member's key and new value; None removes the member."""
 
 
 class ArraySplice(NamedTuple):
-    """At `start`, remove `removed` elements (0 or 1), then put `items` there. Positions are those before any splice."""
+    """A change at `start`: remove `removed` elements (0 or 1), insert `items`. Positions count before any splice."""
 
     start: int
     removed: int
@@ -38,10 +38,10 @@ class ArraySplice(NamedTuple):
 
 
 def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
-    """The object with these members set or removed; `members` ascend by key, and none is there twice.
+    """Return an object with these members set or removed; `members` ascend by key, without duplicates.
 
     Returns:
-        The new root, or None where no member is left.
+        The new root, or None for an empty object.
     """
     rest = []
     for key, value in members:
@@ -61,7 +61,7 @@ def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
 
 
 def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None:
-    """The object with the value of a member replaced; None where it is not there, or where an end would move."""
+    """Return an object with a member's value replaced; None if the member is missing or an end would move."""
     path: list[tuple[Ref, Index, int]] = []
     ref = root
     node = ref.node or load(ref)
@@ -90,10 +90,10 @@ def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None
 
 
 def edit_array(root: Ref, splices: Sequence[ArraySplice], load: Load) -> Ref | None:
-    """The array with these splices made; they ascend by position, and no two meet at one element.
+    """Return an array with these splices made; splices ascend by position, and two splices never touch one element.
 
     Returns:
-        The new root, or None where no element is left.
+        The new root, or None for an empty array.
     """
     refs = _array_locally(root, splices, True, load)
     if refs is None:
@@ -104,7 +104,7 @@ def edit_array(root: Ref, splices: Sequence[ArraySplice], load: Load) -> Ref | N
 
 
 def _join(is_object: bool, refs: list[Ref], load: Load) -> Ref | None:
-    """One root above nodes of one level, each known to end where it should."""
+    """Return a single root above nodes of the same level; all nodes are known to have correct ends."""
     if len(refs) == 1:
         return lowest_root(refs[0], load)
     if not refs:
@@ -117,7 +117,7 @@ def _join(is_object: bool, refs: list[Ref], load: Load) -> Ref | None:
 
 
 def _merged(leaf: Leaf, members: Sequence[Member]) -> tuple[Leaf, list[int] | None]:
-    """The leaf's items with the members set, and which items may newly end a leaf (None: any)."""
+    """Return a leaf with the members set, and the items that may newly end a leaf (None: any item)."""
     keys, names, values = leaf.keys, leaf.names, list(leaf.values)
     touched: list[int] | None = []
     for key, value in members:
@@ -143,7 +143,7 @@ def _merged(leaf: Leaf, members: Sequence[Member]) -> tuple[Leaf, list[int] | No
 
 
 def _spliced(leaf: Leaf, splices: Sequence[ArraySplice], before: int) -> tuple[Leaf, list[int] | None]:
-    """As `_merged`, for elements; `before` is how many elements stand before this leaf."""
+    """Return a leaf with the splices made, as `_merged`; `before` is the number of elements before this leaf."""
     values = list(leaf.values)
     touched: list[int] | None = []
     for splice in reversed(splices):
@@ -166,7 +166,7 @@ def _ends(leaf: Leaf, at: int) -> bool:
 
 
 def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref] | None:
-    """Leaves of these items; None where the last would run on into the next leaf."""
+    """Return leaves of these items; None if the last leaf would run on into the next leaf."""
     n = len(leaf.values)
     if n == 0:
         return []
@@ -184,7 +184,7 @@ def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref]
 
 
 class _Children:
-    """The children of an index node while some are replaced, from the last to the first."""
+    """The children of an index node, while some children are replaced, from the last to the first."""
 
     __slots__ = ("_count", "_cuts_may_move", "_node", "_size", "children")
 
@@ -192,7 +192,7 @@ class _Children:
         self._node = node
         self._count = ref.count
         self._size = ref.size
-        self._cuts_may_move = not node.is_object  # an array's nodes are cut by address, and that changed
+        self._cuts_may_move = not node.is_object  # an array's nodes are cut by address, and addresses changed
         self.children = list(node.children)
 
     def replace(self, at: int, parts: list[Ref]) -> None:
@@ -210,7 +210,7 @@ class _Children:
             self._cuts_may_move = True
 
     def cut(self, is_last: bool) -> list[Ref] | None:
-        """Index nodes above the children; None where the last would run on into the next node."""
+        """Return index nodes above the children; None if the last node would run on into the next node."""
         children, level, is_object = self.children, self._node.level, self._node.is_object
         if not self._cuts_may_move:
             return [Ref(OBJECT, None, self._count, self._size, children[0].first, Index(is_object, level, children))]
@@ -257,7 +257,7 @@ def _array_locally(
 
 
 def _by_child(node: Index, members: Sequence[Member]) -> list[tuple[int, Sequence[Member]]]:
-    """Which members belong below which child; a key before all others belongs below the first."""
+    """Return the members grouped by child; a key before all others belongs to the first child."""
     firsts = node.firsts
     if len(members) == 1:
         return [(max(bisect_right(firsts, members[0][0]) - 1, 0), members)]
@@ -272,7 +272,7 @@ def _by_child(node: Index, members: Sequence[Member]) -> list[tuple[int, Sequenc
 
 
 def _by_position(node: Index, splices: Sequence[ArraySplice], before: int) -> list[tuple[int, list[ArraySplice]]]:
-    """Which splices belong below which child; one behind the last element belongs below the last."""
+    """Return the splices grouped by child; a splice behind the last element belongs to the last child."""
     ends, last = node.ends, len(node.children) - 1
     groups: list[tuple[int, list[ArraySplice]]] = []
     for splice in splices:

@@ -1,7 +1,7 @@
-"""Finds what differs between two states by walking down only where addresses differ.
+"""Find the differences between two states by walking down only to nodes with different addresses.
 
-Cost follows what changed: nodes that both sides share are never read. The result is a list of `Hunk` (an object's
-member) and `Splice` (a region of an array), from which patches, inverses and displays are made.
+The cost depends on the change: nodes shared by both sides are never read. The result is a list of `Hunk` (an object's
+member) and `Splice` (a region of an array), the source of patches, inverses and displays.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ Stored = bytes | Ref
 
 
 def compare(old: Stored | None, new: Stored | None, source: Source, path: tuple[str, ...] = ()) -> list[Hunk | Splice]:
-    """What differs between two stored values, in order of path.
+    """Return the differences between two stored values, in order of path.
 
     Args:
-        old: A stored value; None where there is none.
-        new: The same.
-        source: Where nodes come from.
-        path: Where both values stand; the paths of the result begin with it.
+        old: A stored value, or None for no value.
+        new: Likewise.
+        source: The source of nodes.
+        path: The place of both values; every path of the result begins with this path.
     """
     return list(_compare(path, old, new, source))
 
 
 def _identity(value: Stored) -> bytes:
-    """Equal for two stored values exactly where they are the same JSON."""
+    """Return bytes that are equal for two stored values exactly if the values are the same JSON."""
     return b"#" + value.address if isinstance(value, Ref) else value
 
 
@@ -61,7 +61,7 @@ def _children(refs: list[Ref], source: Source) -> list[Ref]:
 
 
 def _only_in_each(old: Ref, new: Ref, source: Source) -> tuple[list[Ref], list[Ref]]:
-    """The leaves that only one of two objects has."""
+    """Return the leaves of the old object alone, and the leaves of the new object alone."""
     olds, news = [old], [new]
     old_level, new_level = _level(old, source), _level(new, source)
     while True:
@@ -99,7 +99,7 @@ def _objects(path: tuple[str, ...], old: Ref, new: Ref, source: Source) -> Itera
 
 
 def _arrays(path: tuple[str, ...], old: Ref, new: Ref, source: Source) -> Iterator[Splice]:
-    """Regions are narrowed level by level: runs of nodes that both sides share are aligned and dropped."""
+    """Yield the differing regions, narrowed level by level: runs of shared nodes are aligned and dropped."""
     old_level, new_level = _level(old, source), _level(new, source)
     regions: list[tuple[int, list[Ref], int, list[Ref]]] = [(0, [old], 0, [new])]
     while old_level or new_level:

@@ -1,7 +1,7 @@
-"""A state while operations are made on it: only what they touch is decoded, and it is encoded once at the end.
+"""A state during operations: only touched values are decoded, and they are encoded once at the end.
 
-Values stand in a draft in one of three forms. *Stored*: canonical bytes or a `Ref`, as in the tree. *Plain*: a Python
-value that the draft owns and may change. *Open*: a large container of which some items were changed.
+A value in a draft has one of three forms. *Stored*: canonical bytes or a `Ref`, as in the tree. *Plain*: a Python
+value that the draft owns and may change. *Open*: a large container with some changed items.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from kbstore.tree.reader import Source, canonical, find_element, find_member, le
 from kbstore.tree.weight import Weights
 
 _FLAT_AFTER_SPLICES = 64
-"""After so many insertions and removals a draft holds an array as one list: cheaper than one path copy each."""
+"""After this many insertions and removals a draft turns an array into a list: cheaper than a path copy for each."""
 _REBUILDING_WORK = 4000
-"""What an element of such a list costs when it is cut into nodes again, in shifted elements."""
+"""The cost of an element when such a list is cut into nodes again, in shifted elements."""
 
 
 class _OpenObject:
@@ -73,7 +73,7 @@ class _OpenObject:
                 members.append((key, None if value is MISSING else _close(value)))
             if self._base is not None:
                 self._base = edit_object(self._base, members, self._source.load)
-            else:  # every member had gone
+            else:  # every member was removed before
                 kept = {k: canonical(v, self._source) for k, v in members if v is not None}
                 text = b"{" + b",".join(encode(k) + b":" + v for k, v in kept.items()) + b"}"
                 closed = build_value(text)
@@ -181,7 +181,7 @@ class _OpenArray:
         self._base = edit_array(self._held(), [splice], self._source.load)
 
     def _settle(self) -> None:
-        """Put opened elements back, since positions are about to move."""
+        """Put opened elements back into the tree, since positions are about to move."""
         if self._elements:
             splices = [ArraySplice(at, 1, [_close(self._elements[at])]) for at in sorted(self._elements)]
             self._elements = {}
@@ -196,7 +196,7 @@ class _OpenArray:
         length = sum(map(canonical_length, elements)) + len(elements) + 1
         if length <= max(INLINE_BYTES, 2):
             return b"[" + b",".join([canonical(v, self._source) for v in elements]) + b"]"
-        # It is a tree again, so that closing it once more costs nothing before it has changed once more.
+        # Make the list a tree again, so that closing the array again without a change in between costs nothing.
         self._base, self._flat, self._splices = _rebuilt(elements, self._source), None, 0
         return self._base
 
@@ -234,12 +234,12 @@ def _close(value: Any) -> bytes | Ref:
 
 
 class Draft:
-    """Operations made one after the other on a state, then sealed into a new one.
+    """A state changed by successive operations, then sealed into a new state.
 
     Args:
-        root: The state's root, or None where there is no document yet.
-        source: Where its nodes come from.
-        budget: What each patch may spend; None for one that was made by kbstore just now.
+        root: The state's root, or None if there is no document yet.
+        source: The source of nodes.
+        budget: The budget of each patch; None for a patch just made by kbstore.
     """
 
     def __init__(self, root: Ref | None, source: Source, budget: Budget | None = None) -> None:
@@ -251,10 +251,10 @@ class Draft:
         self._near: dict[str, Any] = {}
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        """Make these operations in order. Their values are stored forms, so that nothing here can change a patch.
+        """Make these operations in order. Values are in stored form, so that the draft never changes a patch.
 
         Raises:
-            PatchError: One cannot be made; it names its place in the patch and its pointer. The draft is then useless.
+            PatchError: An operation does not apply; the error has its index and pointer. The draft is then useless.
         """
         if self._budget is not None:
             self._budget.renew()
@@ -265,19 +265,19 @@ class Draft:
                 raise located(fault, at, operation) from fault
 
     def seal(self) -> Ref:
-        """The root of the new state; its address is its hash.
+        """Return the root of the new state; the root's address is the hash of the state.
 
         Raises:
             PatchError: There is no document.
         """
         if self._value is MISSING:
             raise PatchError("the patch leaves no document", index=None, pointer="")
-        self._near_path = None  # what was open is closed
+        self._near_path = None  # open containers get closed
         closed = _close(self._value)
         return closed if isinstance(closed, Ref) else Ref(VALUE, None, 0, len(closed), None, Blob(VALUE, closed))
 
     def holds(self, path: tuple[str, ...], value: bytes | Ref) -> bool:
-        """Whether this value, in stored form, is at a place by now."""
+        """Return whether this value, in stored form, is now at a place."""
         self._near_path = None
         try:
             found = _close(self._peek(path))
@@ -324,7 +324,7 @@ class Draft:
         check_test(self._plain(found), self._plain(expected))
 
     def _check_depth(self, value: bytes | Ref, depth: int) -> None:
-        # Few brackets prove that the value is shallow, without looking at it.
+        # Few brackets prove that the value is shallow, without entering it.
         if isinstance(value, bytes) and value.count(b"[") + value.count(b"{") + depth <= MAX_DEPTH:
             return
         if self._weights is not None and self._weights.of(value).depth + depth > MAX_DEPTH:
@@ -338,7 +338,7 @@ class Draft:
         return materialise(value, self._source) if kind is bytes or kind is Ref else value
 
     def _holder(self, path: tuple[str, ...]) -> tuple[Any, str, Any, int]:
-        """The innermost open container on the way, its token, what is there, and how many tokens were used."""
+        """Return the innermost open container on a path, the token there, the value, and the number of used tokens."""
         parent: Any = None
         token = ""
         value = self._value
@@ -355,7 +355,7 @@ class Draft:
 
     def _put(self, path: tuple[str, ...], new: Any, *, must_exist: bool) -> None:
         if path and self._near_path == path[:-1] and (not must_exist or path[-1] in self._near):
-            # Operations on the members of one object mostly follow each other; nothing came between to move it.
+            # Operations on members of one object are mostly consecutive; no operation in between moved the object.
             self._near[path[-1]] = self._plain(new)
             return
         self._near_path = None

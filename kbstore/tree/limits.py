@@ -1,6 +1,6 @@
-"""How large a value may be that is read: a few kilobytes of nodes that name each other could ask for any amount.
+"""Limits on the size of a value to read: a few kilobytes of nodes with references to each other could ask for any size.
 
-A node that stands in many places is stored once, so what a document takes is not bounded by what its store takes.
+A node in many places is stored once, so the size of a store does not bound the size of a document.
 """
 
 import os
@@ -10,19 +10,19 @@ from kbstore.backends.base import Backend
 from kbstore.errors import KBStoreError, TooLarge
 
 VARIABLE = "KBSTORE_MAX_DOCUMENT_BYTES"
-"""The environment variable that says how large a document may be."""
+"""The environment variable for the largest size of a document, in bytes."""
 LARGEST_BYTES = 32 << 20
-"""What may be read of any store."""
+"""The size of a value that may be read from any store."""
 MOST_EXPANDED = 128
-"""A larger value may be at most so many times what its store takes; honest ones are a tenth of that."""
+"""The largest ratio of a value over `LARGEST_BYTES` to the store's size; honest values have a tenth of the ratio."""
 MOST_EXPANDED_AT_FIRST = MOST_EXPANDED // 2
-"""The same for what is written: `gc` may pack a store more tightly, and what was written is to be read all the same."""
+"""The same for values to write: `gc` may pack a store more tightly, and written values must stay readable."""
 LARGEST_REMOTE_BYTES = 4 << 30
-"""The same where it would cost requests to learn what the store takes."""
+"""The largest value from a store whose size would cost requests to learn."""
 
 
 class Limit:
-    """The limit of one store.
+    """The limit of a store.
 
     Args:
         backend: The store.
@@ -32,14 +32,14 @@ class Limit:
         self._backend = backend
 
     def admit(self, size_bytes: int, *, again: bool = False) -> int:
-        """Return a value's size if it may be read.
+        """Return a value's size if the value may be read.
 
         Args:
             size_bytes: The size.
-            again: It is one of values that are read over and over, of which the store takes no room.
+            again: The size is of values already read before; repeated values take no room in the store.
 
         Raises:
-            TooLarge: It may not.
+            TooLarge: The value is too large.
         """
         if size_bytes > LARGEST_BYTES and size_bytes > (most := self._most(again=again)):
             raise TooLarge(
@@ -49,15 +49,15 @@ class Limit:
         return size_bytes
 
     def admit_new(self, size_bytes: int, added: Iterable[bytes]) -> None:
-        """Refuse a document that could not be read once it was written.
+        """Refuse a document that could not be read after writing.
 
         Args:
-            size_bytes: Its size.
-            added: What is written with it, not yet compressed; only looked at for a document of more than
+            size_bytes: The size of the document.
+            added: The data to write with the document, before compression; read only for a document of more than
                 `LARGEST_BYTES`.
 
         Raises:
-            TooLarge: It repeats itself so much that its store would take too little for it.
+            TooLarge: The document repeats itself so much that the store would be too small for reading it.
         """
         if size_bytes <= LARGEST_BYTES:
             return

@@ -1,12 +1,12 @@
-"""Elements of arrays by identity, in the states of a store: from addresses to positions, and back.
+"""Find elements of arrays by identity in the states of a store: from addresses to positions, and back.
 
-An address is a pointer of which some tokens name an element by its key, such as ``/articles/[id=mail]/severity``. It
-leads to the same element in every state, wherever that is in its array.
+An address is a pointer with some tokens that name an element by key, such as ``/articles/[id=mail]/severity``. An
+address leads to the same element in every state, at any index.
 
-The grammar of such a token, which counts only if it meets an array: digits alone are an index, ``-`` is the place after
-the last element; ``[id=mail]`` and ``[city=Bonn,hall=3]`` name members and their values, of a string or of an integer
-as it is printed; anything else is the value of the one member that identifies the array's elements. Inside of the
-brackets ``,``, ``]``, ``=`` and ``%`` are percent-encoded.
+The grammar of such a token, used only at an array: digits alone are an index; ``-`` is the place after the last
+element; ``[id=mail]`` and ``[city=Bonn,hall=3]`` name members and their values, each a string or an integer as printed;
+any other token is the value of the single member that identifies the array's elements. Inside the brackets ``,``,
+``]``, ``=`` and ``%`` are percent-encoded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,15 +38,15 @@ Stored = bytes | Ref
 _SHOWN_CANDIDATES = 5
 _KEPT_OUTLINES = 16
 _SAMPLED = 1_000
-"""So many elements say which member identifies those of a long array: a change in it should not cost all of it."""
+"""The number of first elements to read for a long array's identifying member: reading all would be expensive."""
 
 
 class Locator:
-    """Finds elements by identity; remembers the outline of each array that it read.
+    """A finder of elements by identity; remembers the outline of each array read so far.
 
     Args:
-        source: Where nodes come from.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        source: The source of nodes.
+        identities: Members that identify the elements of an array, by its pointer; found for other arrays.
     """
 
     def __init__(self, source: Source, identities: Identities) -> None:
@@ -55,7 +55,7 @@ class Locator:
         self._outlines: dict[tuple[Names, bytes], list[Any]] = {}
 
     def resolve(self, root: Ref | None, address: Sequence[str]) -> tuple[str, ...] | None:
-        """Return the pointer's tokens to which an address leads in a state; None if there is nothing.
+        """Return the tokens of the pointer for an address in a state; None if the place does not exist.
 
         Raises:
             PointerError: A token names several elements.
@@ -75,7 +75,7 @@ class Locator:
         return None if value is None else tuple(path)
 
     def address(self, root: Ref | None, path: Sequence[str]) -> tuple[str, ...]:
-        """Return the address of what is at a pointer in a state; it ends before the first element without a key."""
+        """Return the address of the value at a pointer in a state, up to the first element without a key."""
         value = None if root is None else opened(root, self._source)
         address: list[str] = []
         for depth, token in enumerate(path):
@@ -91,7 +91,7 @@ class Locator:
         return tuple(address)
 
     def is_plain(self, root: Ref | None, path: Sequence[str]) -> bool:
-        """Whether objects alone hold what is at a pointer in a state: then the pointer leads to it in any state."""
+        """Return whether a pointer leads through objects only in a state: then the pointer is right in any state."""
         value = None if root is None else opened(root, self._source)
         for token in path:
             if value is None or not _is_object(value):
@@ -100,13 +100,13 @@ class Locator:
         return True
 
     def trace(self, root: Ref | None, path: Sequence[str]) -> tuple[int, tuple[str, ...]] | None:
-        """Return the address by which to follow an element through versions, and how many tokens lead to its array.
+        """Return how to follow an element through versions: the number of tokens to the array, and the address.
 
-        None if no element with a key is on the way.
+        None if the path does not lead through an element with a key.
 
         Args:
-            root: The state in which an index means a position.
-            path: A pointer or an address, of something that is there or was.
+            root: The state for the meaning of indexes.
+            path: A pointer or an address of a present or former value.
         """
         value = None if root is None else opened(root, self._source)
         place: list[str] = []
@@ -128,7 +128,7 @@ class Locator:
         return None if depth is None else (depth, tuple(address))
 
     def stored(self, root: Ref | None, address: Sequence[str]) -> bytes | None:
-        """Return what tells apart the values to which an address leads in several states; None if there is none."""
+        """Return bytes that distinguish the values at an address in several states; None if nothing is there."""
         try:
             path = self.resolve(root, address)
         except PointerError:
@@ -137,7 +137,7 @@ class Locator:
         return value.address if isinstance(value, Ref) else value
 
     def sample(self, root: Ref | None, path: Sequence[str]) -> list[Any]:
-        """Return the first elements of an array in a state, of long ones the members that may identify them."""
+        """Return the first elements of an array in a state; for long elements, only possible identifying members."""
         array = find(root, tuple(path), self._source) if root is not None else None
         elements = _elements_of(array, self._source) if array is not None and _is_array(array) else iter(())
         return [self._members(element, (*STRONG_NAMES, *WEAK_NAMES)) for element in islice(elements, _SAMPLED)]
@@ -173,7 +173,7 @@ class Locator:
         return found[0] if found else None
 
     def _outline(self, array: Stored, names: Names) -> list[Any]:
-        """The elements, or of long ones these members."""
+        """Return the elements of an array; for long elements, only these members."""
         known = (names, array.address if isinstance(array, Ref) else array)
         found = self._outlines.get(known)
         if found is None:

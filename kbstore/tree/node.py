@@ -1,26 +1,26 @@
-"""Nodes of the state tree: their bytes, and the same as objects in memory.
+"""Nodes of the state tree, as bytes and as objects in memory.
 
 Invariants, on which every address in every store depends:
 
-1. A value whose canonical form is at most `INLINE_BYTES` long stands inline in its parent; a longer string is a node;
-   a longer container is leaves of items with index nodes above them, as few levels as give one root.
-2. Items are cut into leaves, and nodes into index nodes, by `ends_leaf` and `ends_index`, and nothing else decides.
-   So the same content has the same nodes, whatever edits led to it.
-3. The bytes that are hashed begin with a kind byte, and references stand in a part of their own before the inline
-   values, so no user string can pass for a node or for a reference.
-4. Nothing here is changed once a parent refers to it, except that what is loaded or hashed lazily is remembered.
+1. A value with a canonical form of at most `INLINE_BYTES` is inline in the parent. A longer string is a node. A longer
+   container is leaves of items with index nodes above, in as few levels as give a single root.
+2. `ends_leaf` and `ends_index` alone decide how items are cut into leaves, and nodes into index nodes.
+   So the same content has the same nodes, after any edits.
+3. The hashed bytes begin with a kind byte, and references are in a part of their own before the inline
+   values. So a user's string cannot pass for a node or for a reference.
+4. A node never changes once a parent refers to it, but results of lazy loading and hashing are remembered.
 
-Bytes (``\\n`` is one line feed, which canonical JSON never holds)::
+Bytes (``\\n`` is one line feed, never part of canonical JSON)::
 
-    v<json>                     a whole state that is at most INLINE_BYTES long
+    v<json>                     a whole state of at most INLINE_BYTES
     s<json string>              a long string
     o<refs>\\n<json object>      a leaf of members; refs: [[key, kind, address, count, size], ...] or nothing
     a<refs>\\n<json array>       a leaf of elements; refs: [[position, kind, address, count, size], ...] or nothing
     O<level>\\n<entries>         an index: [[first key, address, count, size], ...]
     A<level>\\n<entries>         an index: [[address, count, size], ...]
 
-``count`` is how many items stand below, ``size`` how many bytes they take in canonical form with one comma after each
-(for a string: of its JSON form). The canonical form of a container is therefore ``size + 1`` long.
+``count`` is the number of items below, ``size`` their length in bytes in canonical form with a comma after each item
+(for a string: the length of the JSON form). The canonical form of a container is therefore ``size + 1`` long.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ LEAF_BYTES: Final = 4096
 INDEX_FANOUT: Final = 32
 
 REF_BYTES: Final = 100
-"""What a reference counts for when leaves are cut: about its true size, and the same for all, so cuts are stable."""
+"""The size of a reference when leaves are cut: about the true size, and constant, so that cuts are stable."""
 
 STRING: Final = "s"
 OBJECT: Final = "o"
@@ -59,17 +59,17 @@ def _hash32(data: bytes) -> int:
 
 
 def ends_leaf(name: bytes, size_bytes: int) -> bool:
-    """Whether an item is the last of its leaf, told from the item alone.
+    """Return whether an item is the last of a leaf, from the item alone.
 
     Args:
-        name: A member's encoded key with its colon; an element's canonical form, or its address where it is a node.
-        size_bytes: What the item takes in the leaf; a longer item ends its leaf more often.
+        name: A member's encoded key with the colon; an element's canonical form, or the address of an element's node.
+        size_bytes: The item's size in the leaf; longer items end leaves more often.
     """
     return _hash32(name) * LEAF_BYTES < size_bytes << 32
 
 
 def leaf_ends(names: Sequence[bytes | msgspec.Raw], sizes: Sequence[int]) -> list[int]:
-    """How many items stand before each end of a leaf that `ends_leaf` tells among these items."""
+    """Return the number of items up to each end of a leaf, decided as by `ends_leaf`."""
     number = int.from_bytes
     return [
         end
@@ -79,21 +79,21 @@ def leaf_ends(names: Sequence[bytes | msgspec.Raw], sizes: Sequence[int]) -> lis
 
 
 def ends_index(level: int, name: bytes) -> bool:
-    """Whether a node is the last below its index node; `level` is the index node's, so levels cut independently."""
+    """Return whether a node is the last below an index node of `level`; each level is cut independently."""
     return _hash32(b"%d " % level + name) < _INDEX_LIMIT
 
 
 class Ref:
-    """A reference to a node: what is known of it without loading it.
+    """A reference to a node: the facts known without loading the node.
 
     Attributes:
         kind: `STRING`, `OBJECT`, `ARRAY` or (for a whole small state) `VALUE`.
         count: Items below.
-        size: Bytes below in canonical form, one comma counted after each item; for a string, of its JSON form.
+        size: Bytes below in canonical form, with a comma after each item; for a string, bytes of the JSON form.
         first: The first key below, for nodes of an object.
-        level: The node's level, if the index node above it tells; else -1.
-        floor: The node is stored in this tier or a higher one, as its holder was when read.
-        node: The node, once it was loaded or while it is new.
+        level: The node's level, if known from the index node above; else -1.
+        floor: The node is stored in this tier or a higher tier, as the node with this reference was when read.
+        node: The node, after loading or while the node is new.
     """
 
     __slots__ = ("_address", "_entry", "count", "first", "floor", "kind", "level", "node", "size")
@@ -121,7 +121,7 @@ class Ref:
 
     @property
     def address(self) -> bytes:
-        """SHA-256 of the node's bytes; computed when first asked for, with those of all new nodes below."""
+        """SHA-256 of the node's bytes; computed on first use, with the addresses of all new nodes below."""
         if self._address is None:
             if self.node is None:
                 raise ValueError("a reference has an address or a node")
@@ -130,7 +130,7 @@ class Ref:
 
     @property
     def mark(self) -> "bytes | Ref":
-        """What tells nodes apart and costs nothing: the address of one that is not loaded, else the reference."""
+        """A cheap identity of the node: the address of a node not in memory, else the reference."""
         return self.address if self.node is None else self
 
     @property
@@ -139,7 +139,7 @@ class Ref:
         return self.size if self.kind in (STRING, VALUE) else self.size + 1
 
     def entry(self) -> bytes:
-        """This reference as an entry of an index node."""
+        """Return this reference as an entry of an index node."""
         if self._entry is None:
             tail = b'"%s",%d,%d]' % (self.address.hex().encode(), self.count, self.size)
             self._entry = (b"[" + orjson.dumps(self.first) + b"," if self.kind == OBJECT else b"[") + tail
@@ -147,7 +147,7 @@ class Ref:
 
 
 class Blob:
-    """A node without items: a long string, or a whole state that is small."""
+    """A node without items: a long string, or a small whole state."""
 
     __slots__ = ("data", "kind", "tier")
     level: Final = 0
@@ -158,11 +158,11 @@ class Blob:
         self.tier = tier
 
     def encode(self) -> bytes:
-        """The bytes that are stored and hashed."""
+        """Return the bytes to store and to hash."""
         return self.kind.encode() + self.data
 
     def refs(self) -> list[Ref]:
-        """References that the node holds: none."""
+        """Return an empty list: such a node has no references."""
         return []
 
 
@@ -170,7 +170,7 @@ class Leaf:
     """A run of an object's members or of an array's elements.
 
     Attributes:
-        tier: The lowest tier of storage in which the node and all below it are known to be; 0 while it is new.
+        tier: The lowest storage tier known to have the node and all nodes below; 0 for a new node.
     """
 
     __slots__ = ("_keys", "_names", "_text", "_values", "is_object", "tier")
@@ -188,14 +188,14 @@ class Leaf:
 
     @classmethod
     def of_items(cls, first: str | None, names: Sequence[bytes], values: Sequence[bytes | msgspec.Raw]) -> "Ref":
-        """The reference to a new leaf of items that are all inline, one or more.
+        """Return the reference to a new leaf of one or more items, all inline.
 
-        They are joined, and cut apart again when one is first asked for: of most leaves of a new document none is.
+        The items are joined, and cut apart again on first use: most leaves of a new document are never used.
 
         Args:
             first: The first member's key; None for an array.
-            names: As `names`.
-            values: As `values`.
+            names: The property `names` of the leaf.
+            values: The property `values` of the leaf.
         """
         is_object = first is not None
         items = b",".join(map(add, names, values) if is_object else values)
@@ -222,26 +222,26 @@ class Leaf:
 
     @property
     def names(self) -> list[bytes]:
-        """The members' encoded keys with their colons; empty for an array."""
+        """The members' encoded keys with colons; empty for an array."""
         if self._text is not None:
             self._cut(self._text)
         return self._names
 
     @property
     def values(self) -> list[bytes | Ref]:
-        """Canonical form of each value, or a reference where it is a node of its own."""
+        """The canonical form of each value, or a reference for a value in a node of its own."""
         if self._text is not None:
             self._cut(self._text)
         return self._values
 
     def items(self) -> tuple[list[str], list[bytes], list[bytes | Ref]]:
-        """`keys`, `names` and `values`."""
+        """Return `keys`, `names` and `values`."""
         if self._text is not None:
             self._cut(self._text)
         return self._keys, self._names, self._values
 
     def encode(self) -> bytes:
-        """The bytes that are stored and hashed."""
+        """Return the bytes to store and to hash."""
         if self._text is not None:
             return self._text
         values = self._values
@@ -264,15 +264,15 @@ class Leaf:
         return b"a" + orjson.dumps(at) + b"\n[" + b",".join(plain) + b"]"
 
     def refs(self) -> list[Ref]:
-        """References to values that are nodes of their own."""
+        """Return the references to values in nodes of their own."""
         return [] if self._text is not None else [v for v in self._values if type(v) is Ref]
 
 
 class Index:
-    """A run of nodes one level lower.
+    """A node above a run of nodes of the next lower level.
 
     Attributes:
-        level: 1 above leaves, and so on.
+        level: 1 above leaves, 2 above level 1, and so on.
         children: References to the nodes below, in order.
         tier: As `Leaf.tier`.
     """
@@ -291,20 +291,20 @@ class Index:
 
     @property
     def firsts(self) -> list[str]:
-        """First key below each child (objects only)."""
+        """The first key below each child (objects only)."""
         if self._firsts is None:
             self._firsts = [c.first or "" for c in self.children]
         return self._firsts
 
     @property
     def ends(self) -> list[int]:
-        """How many items stand before the end of each child."""
+        """The number of items before the end of each child."""
         if self._ends is None:
             self._ends = list(accumulate(c.count for c in self.children))
         return self._ends
 
     def with_child(self, at: int, child: Ref) -> "Index":
-        """The same node but for one child, which begins with the same key."""
+        """Return the same node with another child at `at`; the new child begins with the same key."""
         children = self.children.copy()
         children[at] = child
         changed = Index(self.is_object, self.level, children)
@@ -314,21 +314,21 @@ class Index:
         return changed
 
     def encode(self) -> bytes:
-        """The bytes that are stored and hashed."""
+        """Return the bytes to store and to hash."""
         text = self._text
         if text is None:
             kind = b"O" if self.is_object else b"A"
             text = kind + b"%d\n[" % self.level + b",".join([c._entry or c.entry() for c in self.children]) + b"]"
         else:
-            # Few children differ from those that the text has. No entry stands in it twice, since each begins with a
-            # key of its own; nor inside a key, where a quotation mark never follows a bracket unescaped.
+            # Few children differ from the children in the text. Each entry is in the text once, since it begins with a
+            # key of its own. An entry is never inside a key: there, a quotation mark after a bracket is escaped.
             for at, old in self._stale.items():
                 text = text.replace(old.entry(), self.children[at].entry(), 1)
         self._text, self._stale = text, {}
         return text
 
     def refs(self) -> list[Ref]:
-        """References to the nodes below."""
+        """Return the references to the nodes below."""
         return self.children
 
 
@@ -336,12 +336,12 @@ Node = Blob | Leaf | Index
 
 
 def encode_name(key: str) -> bytes:
-    """A key as it stands in a canonical object, with its colon."""
+    """Return a key as written in a canonical object, with the colon."""
     return orjson.dumps(key) + b":"
 
 
 def cut_apart(data: memoryview) -> tuple[list[str], list[bytes], list[msgspec.Raw]]:
-    """As `split_members` and `split_elements` (whose keys and names are empty), the values as views of `data`."""
+    """Cut a container into keys, names and values as views of `data`; an array has no keys and names."""
     if bytes(data[:1]) == b"{":
         members = _split_object(data)
         keys = list(members)
@@ -357,15 +357,16 @@ def split_members(data: bytes | memoryview) -> tuple[list[str], list[bytes], lis
 
 
 def split_elements(data: bytes | memoryview) -> list[bytes | Ref]:
-    """Cut a canonical array into its encoded elements."""
+    """Cut a canonical array into encoded elements."""
     return [bytes(r) for r in _split_array(data)]
 
 
 def parse_node(data: bytes, tier: int) -> Node:
-    """The node whose bytes these are; the inverse of ``encode``.
+    """Return the node with these bytes; the inverse of ``encode``.
 
     Raises:
-        ValueError: They are not a node's (any subclass that the decoders raise, too).
+        ValueError: The bytes are not a node (also as a subclass from a decoder).
+        TypeError: A reference in the bytes has parts of a wrong type.
     """
     kind = data[:1]
     if kind in (b"v", b"s"):
@@ -415,34 +416,34 @@ def parse_node(data: bytes, tier: int) -> Node:
 
 
 def _check_ascending(keys: list[str]) -> None:
-    """Refuse keys that are not in order, or doubled; none at all, too."""
+    """Refuse unordered or duplicate keys, and an empty list."""
     if not keys or sorted(keys) != keys or len(set(keys)) != len(keys):
         raise ValueError("its keys are not in order")
 
 
 def _check_refs(head: bytes) -> None:
-    """Refuse references in a leaf that no writer makes."""
+    """Refuse references in a leaf that are never written."""
     for _, kind, _, count, size in orjson.loads(head):
         if kind not in (STRING, OBJECT, ARRAY) or type(count) is not int or type(size) is not int or size < 0:
             raise ValueError("a reference that is none")
 
 
 def check_loaded(ref: Ref, node: Node) -> None:
-    """See that a node is what the reference to it says: read from another store, both may say anything.
+    """Check that a node agrees with the reference; in data from another store, both may be wrong.
 
     Args:
-        ref: The reference; one that says nothing of its kind is not compared.
-        node: The node that was read for it.
+        ref: The reference; a reference without a kind is not compared.
+        node: The node read for the reference.
 
     Raises:
-        ValueError: They differ.
+        ValueError: The node and the reference differ.
     """
     if not ref.kind:
         return
     if isinstance(node, Blob):
         sound = node.kind == ref.kind and ref.size == len(node.data)
     elif isinstance(node, Leaf):
-        # An array's leaf has no first key, and so has none of the references to a value.
+        # A leaf of an array has no first key; references to values have no first key either.
         first = ref.first is None or ref.first == node.keys[0]
         sound = first and ref.count == len(node.values) and ref.size == leaf_size(node) and ref.level <= 0
     else:
@@ -455,10 +456,10 @@ def check_loaded(ref: Ref, node: Node) -> None:
 
 
 def leaf_of(ref: Ref, node: Node) -> Leaf:
-    """Return the node of a reference as the leaf that it must be where it stands.
+    """Return the node of a reference as a leaf.
 
     Raises:
-        CorruptStore: It is another kind of node.
+        CorruptStore: The node is of another kind.
     """
     if not isinstance(node, Leaf):
         raise _misplaced(ref)
@@ -466,7 +467,7 @@ def leaf_of(ref: Ref, node: Node) -> Leaf:
 
 
 def index_of(ref: Ref, node: Node) -> Index:
-    """Return the node of a reference as the index node that it must be where it stands; raises as `leaf_of`."""
+    """Return the node of a reference as an index node; raises as `leaf_of`."""
     if not isinstance(node, Index):
         raise _misplaced(ref)
     return node
@@ -478,17 +479,17 @@ def _misplaced(ref: Ref) -> CorruptStore:
 
 
 def item_bytes(value: bytes | Ref) -> int:
-    """What a value counts for when its leaf is cut."""
+    """Return the size of a value for cutting leaves."""
     return len(value) if type(value) is bytes else REF_BYTES
 
 
 def canonical_length(value: bytes | Ref) -> int:
-    """Length of a value's canonical form."""
+    """Return the length of a value's canonical form."""
     return value.canonical_bytes if isinstance(value, Ref) else len(value)
 
 
 def leaf_size(leaf: Leaf) -> int:
-    """What `Ref.size` says of this leaf."""
+    """Return the `Ref.size` of a leaf."""
     values = leaf.values
     try:
         return sum(map(len, leaf.names)) + sum(map(len, values)) + len(values)  # type: ignore[arg-type]
@@ -497,13 +498,13 @@ def leaf_size(leaf: Leaf) -> int:
 
 
 def make_leaf(is_object: bool, keys: list[str], names: list[bytes], values: list[bytes | Ref]) -> Ref:
-    """A new leaf of these items (one or more) and the reference to it."""
+    """Return the reference to a new leaf of one or more items."""
     leaf = Leaf(is_object, keys, names, values)
     return Ref(OBJECT if is_object else ARRAY, None, len(values), leaf_size(leaf), keys[0] if is_object else None, leaf)
 
 
 def make_index(is_object: bool, level: int, children: list[Ref]) -> Ref:
-    """A new index node above these nodes (one or more) and the reference to it."""
+    """Return the reference to a new index node above one or more nodes."""
     count = size = 0
     for child in children:
         count += child.count
@@ -513,5 +514,5 @@ def make_index(is_object: bool, level: int, children: list[Ref]) -> Ref:
 
 
 def index_name(child: Ref) -> bytes:
-    """What decides whether a node ends its index node: an object's first key, an array's address."""
+    """Return the bytes by which a node may end an index node: an object's first key, an array's address."""
     return child.first.encode() if child.first is not None else child.address

@@ -1,4 +1,4 @@
-"""Loads nodes from a backend's chunks, and keeps apart what is stored for good from what a cache may lose."""
+"""Load nodes from a backend's chunks; separate permanently stored nodes from nodes that a cache may lose."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,24 @@ from kbstore.tree.limits import Limit
 from kbstore.tree.node import Blob, Leaf, Node, Ref, check_loaded, leaf_size, parse_node
 
 _MOST_AT_HAND = 4096
-"""Nodes that a walk keeps of those that were read along with the ones it asked for: some 20 MB."""
+"""The most nodes to keep in a walk after reading them along with other nodes: some 20 MB."""
 
 
 _IN_ORDER = 4
-"""As many chunks from one read tell that nodes stand in reading order."""
+"""If a single read gives at least this many chunks, the nodes are stored in reading order."""
 
 
 class MissingNode(CorruptStore):
-    """A node is in no pack: its snapshot was dropped or is damaged. The state can be folded anew from older ones."""
+    """A node is not in any pack: the snapshot was dropped or is damaged. Older snapshots can give the state again."""
 
 
 class Nodes:
-    """Nodes of one store.
+    """The nodes of a store.
 
     Args:
-        backend: Where the chunks are.
-        trusted: Logs and numbers of the snapshots that count as storage of what is loaded; nodes found in others are
-            treated as not stored, so that a new snapshot never leans on one that it does not require.
+        backend: The backend with the chunks.
+        trusted: Logs and numbers of the snapshots that count as storage of loaded nodes. Nodes found in other snapshots
+            are treated as not stored, so that a new snapshot never depends on a snapshot that is not required.
     """
 
     def __init__(self, backend: Backend, trusted: frozenset[tuple[str, int]] = frozenset()) -> None:
@@ -35,14 +35,14 @@ class Nodes:
         self.limit = Limit(backend)
 
     def load(self, ref: Ref, *, ahead: bool = False) -> Node:
-        """The node that `ref` refers to, remembered in it.
+        """Return the node of a reference, and remember the node in `ref`.
 
         Args:
-            ref: The node.
-            ahead: Those behind it in the order of writing will be asked for too.
+            ref: The reference.
+            ahead: True if the caller will load the following nodes too, in the order of writing.
 
         Raises:
-            MissingNode: It is not stored.
+            MissingNode: The node is not stored.
         """
         address = ref.address
         at_hand = self._at_hand.pop(address, None)
@@ -64,7 +64,7 @@ class Nodes:
                 ref.node = self._parse(ref, found)
 
     def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
-        """These nodes in order, those not at hand as their bytes and not remembered."""
+        """Yield these nodes in order; a node not in memory is yielded as bytes and not remembered."""
         at_hand = self._at_hand
         for at, ref in enumerate(refs):
             if ref.node is not None:
@@ -72,7 +72,7 @@ class Nodes:
                 continue
             found = at_hand.pop(ref.address, None)
             if found is None:
-                # Nodes that were written in order come with the first of them; asking for all would bring packs twice.
+                # If nodes were written in order, the first brings the next; asking for all would read packs twice.
                 if self._fetch([ref.address], in_order=True) < _IN_ORDER:
                     rest = [r.address for r in refs[at + 1 :] if r.node is None and r.address not in at_hand]
                     self._fetch(rest)
@@ -82,9 +82,9 @@ class Nodes:
             yield found.data
 
     def _fetch(self, addresses: list[bytes], *, in_order: bool = False) -> int:
-        """Put these chunks, and what is read along with them, at hand; returns how many came.
+        """Read these chunks, keep all chunks of the read at hand, and return their number.
 
-        What is not taken soon makes room for others.
+        Unused chunks soon make room for other chunks.
         """
         at_hand = self._at_hand
         if len(at_hand) > _MOST_AT_HAND:
@@ -96,10 +96,10 @@ class Nodes:
         return came
 
     def root(self, address: bytes) -> Ref:
-        """A reference to the node at this address, with what its bytes tell of it.
+        """Return a reference to the node at this address, with the facts from the node's bytes.
 
         Raises:
-            TooLarge: It is a value that is larger than what is read.
+            TooLarge: The value is larger than the limit for reading.
         """
         ref = Ref("", address, 0, 0)
         node = self.load(ref)
@@ -127,10 +127,10 @@ class Nodes:
 
 
 def unsaved(root: Ref, nodes: Nodes, *, below: int, mark: int) -> Iterator[Chunk]:
-    """All nodes under `root` that are stored in a lower tier than `below`, or not at all, parents first.
+    """Yield all nodes under `root` that are stored in a lower tier than `below`, or not at all, parents first.
 
-    What lies under a node is in its tier or a higher one, so the walk ends at the first that is high enough. Nodes are
-    marked as stored in tier `mark` as they are given; those that the walk had to load are not remembered.
+    All nodes under a node are in the node's tier or a higher tier, so the walk ends at each node in a high enough tier.
+    Each yielded node is marked as stored in tier `mark`; nodes loaded by the walk are not remembered.
     """
     node = root.node
     if node is None:

@@ -1,4 +1,4 @@
-"""Loads what many pointers lead through, level by level: few large reads in place of many small ones."""
+"""Load the nodes on the way to many pointers, level by level: few large reads instead of many small reads."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def _below(ref: Ref, paths: list[Path]) -> list[tuple[Ref, list[Path]]]:
 
 
 def _step(node: Index, path: Path) -> tuple[int, Path]:
-    """Which child a pointer leads through, and the pointer as seen from there: positions begin anew."""
+    """Return the index of the child on a pointer's way, and the pointer relative to the child: positions begin anew."""
     token = path[0]
     if node.is_object:
         return max(bisect_right(node.firsts, token) - 1, 0), path

@@ -1,6 +1,6 @@
-"""Reads a state: one member or element, the canonical form, or all of it as a Python value.
+"""Read a state: a member or an element, the canonical form, or the whole state as a Python value.
 
-Nothing is decoded but what is asked for; a whole state is decoded by the megabyte, not node by node.
+Only requested values are decoded; a whole state is decoded in large pieces, not node by node.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,23 +18,23 @@ _DECODE_BYTES = 1 << 16
 
 
 class Source(Protocol):
-    """Where nodes come from."""
+    """A source of nodes."""
 
     def load(self, ref: Ref) -> Node:
-        """The node that `ref` refers to, remembered in ``ref.node``."""
+        """Return the node of a reference, and remember the node in ``ref.node``."""
         ...
 
     def prefetch(self, refs: list[Ref]) -> None:
-        """Load and remember these nodes with as few reads as possible; those at hand already cost nothing."""
+        """Load and remember these nodes with as few reads as possible; nodes at hand already cost nothing."""
         ...
 
     def walk(self, refs: list[Ref]) -> Iterator[bytes | Node]:
-        """These nodes in order, those not at hand as their bytes and not remembered; for reading much once."""
+        """Yield these nodes in order, for reading much once; nodes not in memory come as bytes, not remembered."""
         ...
 
 
 def find_member(root: Ref, key: str, source: Source) -> bytes | Ref | None:
-    """The value of a member as it is stored, or None where there is none."""
+    """Return the value of a member in stored form; None if the member does not exist."""
     node = root.node or source.load(root)
     while isinstance(node, Index):
         at = bisect_right(node.firsts, key) - 1
@@ -48,7 +48,7 @@ def find_member(root: Ref, key: str, source: Source) -> bytes | Ref | None:
 
 
 def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
-    """The element at a position (0 to ``root.count`` - 1) as it is stored."""
+    """Return the element at a position (0 to ``root.count`` - 1) in stored form."""
     node = root.node or source.load(root)
     while isinstance(node, Index):
         at = bisect_right(node.ends, position)
@@ -60,13 +60,13 @@ def find_element(root: Ref, position: int, source: Source) -> bytes | Ref:
 
 
 def opened(root: Ref, source: Source) -> bytes | Ref:
-    """Return a state's root as any other value is stored: a document that is short is its canonical form."""
+    """Return a state's root in the stored form of any other value: a short document is canonical bytes."""
     node = (root.node or source.load(root)) if root.kind == VALUE else None
     return node.data if isinstance(node, Blob) else root
 
 
 def find(root: Ref, path: tuple[str, ...], source: Source) -> bytes | Ref | None:
-    """What stands at a pointer, as it is stored; None where there is nothing."""
+    """Return the value at a pointer in stored form; None if the place does not exist."""
     value: bytes | Ref | None = opened(root, source)
     for used, token in enumerate(path):
         if isinstance(value, Ref) and value.kind == OBJECT:
@@ -87,7 +87,7 @@ def find(root: Ref, path: tuple[str, ...], source: Source) -> bytes | Ref | None
 
 
 def leaf_refs(root: Ref, source: Source) -> Iterator[list[Ref]]:
-    """References to all leaves of a container, in order, as many at a time as one index node holds."""
+    """Yield references to all leaves of a container, in order, as many at a time as an index node has."""
     node = root.node or source.load(root)
     if not isinstance(node, Index):
         yield [root]
@@ -99,7 +99,7 @@ def leaf_refs(root: Ref, source: Source) -> Iterator[list[Ref]]:
 
 
 class _Apart(NamedTuple):
-    """An item whose value is a node of its own."""
+    """An item with a value in a node of its own."""
 
     key: str
     name: bytes
@@ -107,7 +107,7 @@ class _Apart(NamedTuple):
 
 
 def _runs(root: Ref, source: Source) -> Iterator[bytes | _Apart]:
-    """The items in order: those that stand inline one after the other as JSON without the brackets around."""
+    """Yield the items in order; a run of inline items comes as JSON without the brackets around."""
     opening = b"o\n" if root.kind == OBJECT else b"a\n"
     for refs in leaf_refs(root, source):
         for ref, found in zip(refs, source.walk(refs), strict=True):
@@ -147,7 +147,7 @@ def _not_sound(ref: Ref, why: str) -> CorruptStore:
 
 
 def canonical(value: bytes | Ref, source: Source) -> bytes:
-    """The canonical form of a stored value."""
+    """Return the canonical form of a stored value."""
     return value if isinstance(value, bytes) else b"".join(_pieces(value, source))
 
 
@@ -178,14 +178,14 @@ def _blob(ref: Ref, source: Source) -> bytes:
 
 
 def materialise(value: bytes | Ref, source: Source) -> Any:
-    """A stored value as a new Python value that shares nothing with the tree. Members ascend by key.
+    """Return a stored value as a new Python value that shares nothing with the tree. Members ascend by key.
 
     Raises:
-        CorruptStore: A node is missing, or is not what the node above it says.
+        CorruptStore: A node is missing, or disagrees with the node above.
     """
     try:
         return _materialised(value, source, 0)
-    except ValueError as fault:  # what stands in the nodes is not JSON
+    except ValueError as fault:  # the content of the nodes is not JSON
         raise CorruptStore(f"a state node cannot be read: {fault}", hint="run: kbstore verify") from None
 
 

@@ -1,7 +1,7 @@
-"""What a stored value weighs before it is copied or moved: how deep it nests, and what memory it takes when decoded.
+"""The weight of a stored value before a copy or move: the depth of nesting, and the memory when decoded.
 
-A node that stands in many places, as after a copy, is looked at once: so a patch that copies what it copied before
-costs what its nodes cost, not what they would be if they were written out.
+A node in many places, as after a copy, is examined once. So if a patch copies its own copies, the cost depends on the
+size of the nodes, not on the size of the written-out value.
 """
 
 import re
@@ -20,8 +20,8 @@ class Weight(NamedTuple):
     """A value's weight.
 
     Attributes:
-        depth: How many containers stand inside each other; 0 for what is none.
-        memory_bytes: As `kbstore.jsondoc.edits.memory_of` estimates it.
+        depth: The number of nested containers; 0 for a value that is not a container.
+        memory_bytes: As estimated by `kbstore.jsondoc.edits.memory_of`.
     """
 
     depth: int
@@ -29,7 +29,7 @@ class Weight(NamedTuple):
 
 
 def depth_of(data: bytes) -> int:
-    """How many containers stand inside each other in canonical bytes."""
+    """Return the depth of nested containers in canonical bytes."""
     if not data.startswith((b"{", b"[")):
         return 0
     brackets = _STRINGS.sub(b"", data).translate(_AS_ARRAYS, _NO_BRACKETS)
@@ -41,11 +41,11 @@ def depth_of(data: bytes) -> int:
 
 
 class Weights:
-    """Weighs the stored values of one draft.
+    """The weights of the stored values of a draft.
 
     Args:
-        source: Where nodes come from.
-        budget: What looking at a node is paid from.
+        source: The source of nodes.
+        budget: The budget that pays for examining nodes.
     """
 
     def __init__(self, source: Source, budget: Budget) -> None:
@@ -55,7 +55,7 @@ class Weights:
         self._last: tuple[bytes, Weight] = b"", Weight(0, 0)
 
     def of(self, value: bytes | Ref) -> Weight:
-        """The weight of a value. Cost: linear in what was not weighed before.
+        """Return the weight of a value. Cost: linear in the nodes not weighed before.
 
         Raises:
             PatchError: The budget is spent.
@@ -80,6 +80,6 @@ class Weights:
             return Weight(max(w.depth for w in below), sum(w.memory_bytes for w in below))
         self._budget.worked(2 * PRINTING_WORK * sum([len(v) for v in node.values if isinstance(v, bytes)]))
         below = list(map(self.of, node.values))
-        # As `memory_of` counts it in the printed value, whose items have commas between them.
+        # As `memory_of` counts in the printed value, with commas between items.
         items = memory_of(b",".join(node.names)) if node.is_object else ELEMENT_BYTES * len(node.values)
         return Weight(1 + max(w.depth for w in below), items + sum(w.memory_bytes for w in below))

@@ -1,1 +1,1 @@
-"""Prove a history from its bytes, and save what can be proved of a damaged one."""
+"""Proof of a history from its bytes, and rescue of all provable parts of a damaged history."""

@@ -1,15 +1,15 @@
-"""Looks for an event among the ancestors of another one, by every parent that the headers name."""
+"""Search for an event among the ancestors of another event, by all parents that the headers name."""
 
 from collections.abc import Iterable, Mapping
 
 
 def distances(newest: str, parents: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """Return each ancestor of an event with the fewest steps from child to parent that lead to it; itself with 0.
+    """Return the ancestors of an event, each with the fewest steps from child to parent; the event itself has 0.
 
     Args:
-        newest: Id of the event; where there is none (empty), nothing is its ancestor.
-        parents: The parents of each event that is there, by id. An id that is only named by a child is not an
-            ancestor, since nothing is known of the event.
+        newest: Id of the event; an empty id has no ancestors.
+        parents: The parents of each known event, by id. An id that only a child names is not an ancestor, since nothing
+            is known of the event.
     """
     found = {newest: 0} if newest in parents else {}
     row = list(found)

@@ -1,8 +1,8 @@
-"""Computes anew what caches say of versions, and holds it against what they say.
+"""Check of the indexes: their content is computed anew from the versions, and compared.
 
-`log --path`, `get` of one value at an old version, filters of a long log and the order of members ask indexes first, so
-an index that leaves something out gives a wrong answer, though every version is whole. Damage of an index is found when
-it is read; only computing it anew finds one that was made to deceive.
+`log --path`, `get` of one value at an old version, filters of a long log and the order of members use indexes first. So
+an index with a gap gives a wrong answer, even if every version is whole. Reading an index detects damage; only the new
+computation detects an index that was made to deceive.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ _WRONG = {
 
 
 INDEXES = tuple(_WRONG)
-"""What the names of indexes among the notes begin with."""
+"""Prefixes of the names of indexes among the notes."""
 
 
 class _Order(NamedTuple):
@@ -41,7 +41,7 @@ class _Order(NamedTuple):
 
 
 class Derived:
-    """What the indexes of a store should say, learned version by version.
+    """The expected content of a store's indexes, computed version by version.
 
     Args:
         backend: The store.
@@ -59,11 +59,11 @@ class Derived:
         self._order_at: dict[Place, str | None] = {}
 
     def branch(self, start: Place | None) -> None:
-        """The versions of another log come next; it begins behind this version."""
+        """Begin the versions of another log, starting behind this version."""
         self._current = self._order_at.get(start) if start is not None else None
 
     def version(self, log: str, number: int, proved: Proved, *, branches_start: bool) -> None:
-        """Learn of the next version of a log; of what cannot be read nothing is held against the indexes."""
+        """Add the next version of a log; indexes are not checked for the parts that need an unreadable version."""
         event, body = proved.event, proved.body
         self._ends[log] = number
         if event is None or body is None:
@@ -94,7 +94,7 @@ class Derived:
         self._blocks[name, log, block] = _digest(content)
 
     def wrong(self) -> Iterator[str]:
-        """Yield a sentence for each index that does not say what the versions say."""
+        """Yield a sentence for each index that differs from the versions."""
         readers: dict[str, Callable[[str, int, bytes], bool]] = {
             TOUCHED: self._touched_right, WHO: self._who_right, ORDER: self._order_right
         }  # fmt: skip
@@ -117,7 +117,7 @@ class Derived:
                 )
 
     def _newer(self, log: str, number: int) -> bool:
-        """Whether a block may be about versions that others added since the check began."""
+        """Return whether a block may be about versions that others added since the check began."""
         try:
             return self._backend.tail(log).number > self._ends.get(log, 0) and number >= 0
         except KBStoreError:
@@ -145,7 +145,7 @@ class Derived:
         return bool(fields == {"before": there.before, "events": events, "upto": upto})
 
     def _unknown(self, log: str, number: int, size: int) -> bool:
-        """Whether a version of a block is lost, so that nobody knows what the block should say."""
+        """Return whether a version of a block is lost, and the right content of the block is therefore unknown."""
         return any(number * size < lost <= (number + 1) * size for lost in self._lost.get(log, ()))
 
 

@@ -1,8 +1,8 @@
-"""Proves each version of a store from its bytes, and goes on behind what is damaged.
+"""Proof of each version of a store from the stored bytes, also behind damaged parts.
 
-An event is proved by its id, which the event after it names; a patch by its hash in the event; a document by its state
-hash, which every node of it adds up to. Behind a damaged version documents are proved again from the first one on of
-which a whole state is stored.
+The id proves an event, since the next event names the id. A hash in the event proves the patch. The state hash proves
+the document, since the hashes of all nodes lead to the state hash. Behind a damaged version, documents are proved again
+from the first version with a complete stored state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ _BATCH = 256
 
 
 class Ends(NamedTuple):
-    """How far a store is looked at; what others add meanwhile is left for another time.
+    """The ends of the logs at the start of the check; records added meanwhile are not checked.
 
     Attributes:
         refs: The last change of tags and branches.
@@ -52,22 +52,25 @@ class Ends(NamedTuple):
 
 
 def ends_of(backend: Backend) -> Ends:
-    """Where the logs end now: that of tags and branches first, so that every event that they name is among the rest."""
+    """Return the current ends of the logs.
+
+    The log of tags and branches is read first; so the other logs contain every event that it names.
+    """
     refs = backend.tail(REFS_LOG).number
     return Ends(refs, {log: backend.tail(log).number for log in backend.logs() if log != REFS_LOG})
 
 
 @dataclass(slots=True)
 class Proved:
-    """What is proved of one version.
+    """The proved parts of a version.
 
     Attributes:
         seq: The version.
-        header: The bytes that its id is the hash of; None if they are missing or damaged.
-        event: The same, decoded.
-        body: The patch that it names; None if it or a long value in it is missing or damaged.
-        root: The tree of the document, every node of which can be read; None if there is no such proof.
-        faults: What is wrong with the event, each as a clause: "its patch cannot be read".
+        header: The bytes of the header, proved by the id; None if missing or damaged.
+        event: The header, decoded.
+        body: The patch that the header names; None if the patch, or a long value in the patch, is missing or damaged.
+        root: The tree of the document, with every node readable; None without a proof.
+        faults: The faults of the event, each as a clause: "its patch cannot be read".
     """
 
     seq: int
@@ -79,21 +82,21 @@ class Proved:
 
 
 class Prover:
-    """Goes through the versions of a store, each branch behind the one that it was started from.
+    """Proof of all versions of a store, each branch after its parent branch.
 
     Args:
         backend: The store.
-        ends: How far to go.
+        ends: The ends of the check.
         refs: Tags and branches.
-        suspect: Whether the header of a record may have been changed where it stands.
+        suspect: Return whether the header of a record may have been changed in place.
 
     Attributes:
         refs: Tags and branches.
-        ids: The id of each event that was proved, or that the event after it names.
-        states: The state that each event that was proved names.
-        parents: The parents of each of these events by id. Of one whose header is lost it is the version before it.
-        roots: The tree of each version that a branch was started from.
-        times: The time of each of these versions: what is committed on the branch is not older.
+        ids: The id of each event, if proved or named by the next event.
+        states: The state in each proved event.
+        parents: The parents of each event in `ids`, by id. For an event with a lost header: the version before.
+        roots: The tree of each start of a branch.
+        times: The time of each start of a branch: commits on the branch are not older.
     """
 
     def __init__(self, backend: Backend, ends: Ends, refs: RefState, suspect: Callable[[Place], bool]) -> None:
@@ -112,17 +115,17 @@ class Prover:
         self.times: dict[Place, str] = {}
 
     def segments(self, branch: str) -> tuple[Segment, ...]:
-        """The segments of a branch's line, of which only the last is its own; costs their number."""
+        """Return the segments of a branch's line; only the last segment is the branch's own. Cost: their number."""
         return self._refs.segments(branch)
 
     def versions(self, branch: str) -> Iterator[Proved]:
-        """The versions of a branch's own, oldest first."""
+        """Yield the branch's own versions, oldest first."""
         log, _ = self.lineage.own(branch)
         end = self._ends.logs.get(log, 0)
         walk = _Walk(self, self._backend, branch)
         for first in range(1, end + 1, _BATCH):
             last = min(first + _BATCH - 1, end)
-            # With the first one of the next batch, since the next event proves an id.
+            # Read the first header of the next batch too, since the next event proves an id.
             headers = readable_records(self._backend, log, first, min(last + 1, end))
             bodies = readable_bodies(self._backend, log, range(first, last + 1))
             for number in range(first, last + 1):
@@ -136,7 +139,7 @@ class Prover:
 
 
 class _Walk:
-    """The way through one log: what is known of the version before the next one."""
+    """Proof of one log, with the known facts about the version before the next one."""
 
     def __init__(self, prover: Prover, backend: Backend, branch: str) -> None:
         self._prover = prover
@@ -148,7 +151,7 @@ class _Walk:
         self._seen: dict[str, int] = {}  # states that were proved, and a version of each
         self._root: Ref | None = None
         self._lost = False  # the state before is not known
-        self._guessed = False  # the state before may be another one: something on the way there is lost
+        self._guessed = False  # the state before may be wrong: a part of the way there is lost
         self._parent: str | None = ""  # unknown
         self._time = ""
         start = prover.lineage.start(branch)
@@ -161,7 +164,7 @@ class _Walk:
             self._parent = None
 
     def version(self, number: int, headers: Mapping[int, bytes], body: bytes | None) -> Proved:
-        """The version of a record, given its body and the headers around it, as far as they can be read."""
+        """Return the version of a record, from the body and the readable headers around the record."""
         found = Proved(self._offset + number)
         place = self._log, number
         header, claimed = headers.get(number), _parent_in(headers.get(number + 1))
@@ -196,7 +199,7 @@ class _Walk:
         return found
 
     def unknown(self, number: int, fault: Exception) -> Proved:
-        """The version of a record that could not be checked; nothing that was known is known behind it."""
+        """Return the version of a record after a failed check, and forget everything known about earlier versions."""
         self._root, self._lost, self._guessed, self._parent = None, True, True, ""
         said = str(fault) if isinstance(fault, KBStoreError) else repr(fault)
         return Proved(self._offset + number, faults=[f"it cannot be checked: {shorten(said)}"])
@@ -215,7 +218,7 @@ class _Walk:
         return None
 
     def _check(self, found: Proved, header: bytes, event: Event) -> None:
-        """See whether the header says what stands there, after what stands before it."""
+        """Check the header against the place and the version before."""
         found.faults.extend(header_faults(header, event))
         if event.seq != found.seq:
             found.faults.append(f"its header says that it is v{event.seq}")
@@ -235,17 +238,17 @@ class _Walk:
 
     @staticmethod
     def _blame(found: Proved, fault: str) -> None:
-        """Add a fault, unless the header is lost: then nothing else is told of the version."""
+        """Add a fault, unless the header is lost: a lost header is then the only reported fault."""
         if found.event is not None:
             found.faults.append(fault)
 
     def _advance(self, found: Proved, event: Event | None, body: bytes | None) -> None:
-        """Find the document's tree: what the patch leads to, else what is stored of it.
+        """Find the document's tree: the result of the patch, else the stored tree.
 
         Args:
-            found: What is proved so far.
-            event: What the header says, proved or not.
-            body: The patch, if it is the one that the header names or if there is no header.
+            found: The proof so far.
+            event: The content of the header, proved or not.
+            body: The patch, if the header names this patch or if there is no header.
         """
         root = self._applied(found, event, body)
         if root is not None and event is not None and root.address.hex() == event.state:
@@ -264,7 +267,7 @@ class _Walk:
             self._seen.setdefault(event.state, found.seq)
 
     def _applied(self, found: Proved, event: Event | None, body: bytes | None) -> Ref | None:
-        """What the patch leads to, or what is left of it: a guess, unless the state's hash proves it."""
+        """Return the result of the patch, or of its readable part: a guess, unless the state's hash proves it."""
         if body is None or event is None:
             self._guessed = True
         operations = self._operations(found, body)
@@ -304,7 +307,7 @@ class _Walk:
                 self._values.prove(operation.value)
 
     def _again(self, state: str) -> Ref | None:
-        """The tree of a state that an older version of this log had too."""
+        """Return the tree of a state from an older version of this log with the same state."""
         seq = self._seen.get(state)
         if seq is None:
             return None
@@ -318,7 +321,7 @@ class _Walk:
 
 
 def _parent_in(header: bytes | None) -> str | None:
-    """The parent that a header names, if it can be read."""
+    """Return the parent that a header names; None if the header cannot be read."""
     if header is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Writes all of a damaged store that can be proved into a folder: events, documents, and a report on the rest.
+"""Rescue of a damaged store: all provable events and documents are written into a folder, with a report on the rest.
 
-What is written is proved from its own bytes (see `kbstore.verify.proof`), so it can be trusted whatever became of the
-store. ``report.json`` comes last: a folder without it is not finished.
+All output is proved from its own bytes (see `kbstore.verify.proof`), and can be trusted in spite of the damage to the
+store. ``report.json`` is written last: a folder without this file is not complete.
 """
 
 import os
@@ -33,14 +33,14 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Salvaged:
-    """What was written.
+    """The output of `salvage`.
 
     Attributes:
-        events: Versions whose event is proved.
-        patches: How many of them came with their patch.
-        documents: Versions whose document was written.
-        refs: Changes of tags and branches.
-        report: What `kbstore.verify.verify` found.
+        events: Number of versions with a proved event.
+        patches: Number of proved events written with the patch.
+        documents: Number of documents written.
+        refs: Number of changes of tags and branches.
+        report: The report of `kbstore.verify.verify`.
     """
 
     events: int = 0
@@ -62,13 +62,13 @@ def salvage(
 
     Args:
         store: The store.
-        folder: Made if it is not there; nothing may be in it.
+        folder: An empty folder, or the path for a new folder.
         documents: False leaves the documents out.
-        mode: Of the new files.
-        progress: Told how many of how many versions were looked at.
+        mode: The mode of the new files.
+        progress: Called with the number of versions checked so far, and of all versions.
 
     Raises:
-        KBStoreError: The folder cannot be written, or something is in it.
+        KBStoreError: The folder cannot be written, or is not empty.
     """
     begun = False
     try:
@@ -92,9 +92,9 @@ def salvage(
 
 
 class _Writing:
-    """Takes what `verify_store` proves and writes it down.
+    """Writer for all proved parts from `verify_store`.
 
-    Events of branches wait in files of their own until the change that starts the branch was written.
+    Events of branches wait in files of their own until the change that starts the branch is written.
     """
 
     def __init__(self, store: Reader, folder: Path, stack: ExitStack, *, documents: bool, mode: int) -> None:
@@ -114,7 +114,7 @@ class _Writing:
         self._order: str | None = None
 
     def branch(self, name: str, segments: tuple[Segment, ...]) -> None:
-        """Begin with a branch: its lines wait in a file of their own."""
+        """Begin a branch: the lines of the branch wait in a file of their own."""
         file = SpooledTemporaryFile(_COPY_BYTES, dir=str(self._folder))  # noqa: SIM115 - the stack closes it
         self._log = segments[-1].log
         self._waiting[self._log] = name, self._stack.enter_context(file)
@@ -125,7 +125,7 @@ class _Writing:
             self._order = index.root(segments[-1].offset)
 
     def version(self, proved: Proved) -> None:
-        """Write an event, if its bytes match its id, and its document, if its nodes match its hash."""
+        """Write the event, if the bytes match the id, and the document, if the nodes match the state's hash."""
         if proved.header is None or proved.event is None:
             self._lost += 1
         else:
@@ -146,12 +146,12 @@ class _Writing:
             self.done.documents += 1
 
     def change(self, header: bytes) -> None:
-        """Take a change of a tag or branch whose bytes match its id."""
+        """Take a change of a tag or branch, with bytes that match the id."""
         self._changes.append(header)
         self.done.refs += 1
 
     def finish(self) -> None:
-        """Put the lines in order, and write the report."""
+        """Write the lines in order, and the report."""
         with self._create(self._folder / "events.jsonl") as file:
             for line in self._in_order():
                 file.write(line)
@@ -185,18 +185,18 @@ class _Writing:
         return line % (where, header, event_id(header).encode(), lost, order, encode(patch))
 
     def _in_order(self) -> Iterator[bytes]:
-        """The main line, then each change of a tag or branch, and behind the start of a branch its own versions."""
+        """Yield the main line, then each change of a tag or branch; after the start of a branch, its own versions."""
         yield from self._taken(MAIN_LOG, MAIN_BRANCH)
         for number, header in enumerate(self._changes, 1):
             yield b'{"id":"%s","ref":%s}\n' % (event_id(header).encode(), header)
             event = decode_ref(header, number)
             if event.starts:
                 yield from self._taken(event.log or "", event.name)
-        for log, (branch, _) in list(self._waiting.items()):  # whose start is lost
+        for log, (branch, _) in list(self._waiting.items()):  # branches whose start is lost
             yield from self._taken(log, branch)
 
     def _taken(self, log: str, called: str) -> Iterator[bytes]:
-        """The lines of a branch, with the name that it has where they are read."""
+        """Yield the lines of a branch, under the name of the branch at the time of the import."""
         branch, waiting = self._waiting.pop(log, ("", None))
         if waiting is not None:
             waiting.seek(0)
@@ -216,5 +216,5 @@ class _Writing:
 
 
 def _where(branch: str) -> bytes:
-    """The member of a line that says on which branch its event is."""
+    """Return the member of a line for the branch of the event."""
     return b"" if branch == MAIN_BRANCH else b'"branch":%s,' % encode(branch)

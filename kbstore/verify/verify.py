@@ -1,9 +1,9 @@
-"""Proves from the bytes that a history is whole, and says exactly what that does and does not prove.
+"""Proof from the bytes that a history is whole, with exact limits of the proof.
 
-Recomputed are every hash, every link of the chains, every state that events lead to, every tag's target and every
-snapshot. An unkeyed hash chain shows corruption, not malice: somebody who can write the store can rewrite all of it
-consistently, or cut off its newest part. Against a head id that was noted elsewhere that is always found, since the id
-commits to everything before it.
+The check recomputes every hash, every link of the chains, every state that events lead to, every tag's target and every
+snapshot. An unkeyed hash chain shows corruption, not malice: an attacker with write access can rewrite the whole store
+consistently, or cut off the newest part. A comparison with a head id noted elsewhere always detects this, since the id
+commits to the whole history before.
 """
 
 import re
@@ -34,51 +34,52 @@ if TYPE_CHECKING:
 _MOST_PROBLEMS = 100
 _LEAST_DIGITS = 16
 _RECORD = re.compile(r"(?P<body>\bthe body of )?\brecord (?P<number>\d+) of log (?P<log>\w+)")
-"""How backends name a record."""
+"""The names of records in messages of backends."""
 _ROW = re.compile(r"\b(?:record|bodies|row) \d+")
-"""How they name what no person can look for; the name of an object in a bucket is kept."""
+"""The names of rows in such messages; a row number means nothing to users. Names of objects in a bucket are kept."""
 _DECEIVES = "(kbstore gc drops it)"
 _BESIDE = "its header and its patch are as they were written, but something that is stored beside them is not"
 
 
 class Witness(Protocol):
-    """Is told of all that is proved, in order; see `kbstore.verify.salvage`."""
+    """Receiver of all proved parts, in order; see `kbstore.verify.salvage`."""
 
     def branch(self, name: str, segments: tuple[Segment, ...]) -> None:
-        """The versions of this branch's own come next."""
+        """Begin a branch: the branch's own versions come next."""
         ...
 
     def version(self, proved: Proved) -> None:
-        """A version."""
+        """Receive a version."""
         ...
 
     def change(self, header: bytes) -> None:
-        """A change of a tag or branch whose bytes are as they were written."""
+        """Receive a change of a tag or branch whose bytes are unchanged since they were written."""
         ...
 
 
 @dataclass(slots=True)
 class Report:
-    """What `verify_store` found.
+    """The report of `verify_store`.
 
     Attributes:
-        versions: How many events were checked, over all branches.
-        readable: The documents of how many of them can be read, and are what was committed.
-        head: Id of the newest event of the branch that was open; empty where there is none.
-        problems: What is wrong with the history, one sentence each; a damaged version is named in one of them, with the
-            versions that cannot be read because of it. Empty means that it is whole.
-        caches: What is wrong with caches only; nothing is lost, and ``kbstore gc`` or use rebuilds them. (An index
-            or snapshot that can be read and deceives is a problem: answers depend on it.)
+        versions: Number of events checked, over all branches.
+        readable: Number of documents that can be read, and are as committed.
+        head: Id of the newest event of the open branch; empty if there is no event.
+        problems: The faults of the history, one sentence each. The sentence on a damaged version also names the
+            versions that cannot be read because of the damage. An empty list means a whole history.
+        caches: The faults of caches only; nothing is lost, and ``kbstore gc`` or use rebuilds the caches. (A readable
+            index or snapshot with wrong content is a problem: answers depend on the content.)
         pinned: True if a head was given, and is an ancestor of the newest event of the open branch.
-        pinned_id: The whole id of that head; empty if it was not found.
-        behind: How many versions it is behind the newest one.
-        merged: True if it is not on the line of the branch, but was merged into it.
-        notes: What is no damage, but a person should know.
-        missing: What is said of a head, or of a change of tags and branches, that was given and not found in a history
-            that is sound in itself; also of a head that is on another branch, whatever is wrong. Else empty.
-        elsewhere: The branch that a head is on which was given, and is not in the history of the open one; else empty.
-        refs_head: Id of the newest change of tags, branches and settings; empty if there is none.
-        refs_pinned: True if an id of one of these changes was given, and found.
+        pinned_id: The whole id of the given head; empty if the head was not found.
+        behind: Number of versions after the given head.
+        merged: True if the head was merged into the branch, and is not on the line of the branch.
+        notes: Remarks for the user, but not on damage.
+        missing: The report on a given head, or change of tags and branches, that is missing in an otherwise sound
+            history; also on a head from another branch, even with other problems. Else empty.
+        elsewhere: The other branch that contains the given head, if the history of the open branch does not; else
+            empty.
+        refs_head: Id of the newest change of tags, branches and settings; empty if there is no change.
+        refs_pinned: True if an id of such a change was given and found.
     """
 
     versions: int = 0
@@ -98,7 +99,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True where nothing of the history is wrong, and what was given is in it."""
+        """True if the history has no fault, and contains the given ids."""
         return not self.problems and not self.missing
 
 
@@ -110,15 +111,16 @@ def verify_store(
     progress: Callable[[int, int], None] | None = None,
     witness: Witness | None = None,
 ) -> Report:
-    """Check everything that a store holds.
+    """Check the whole content of a store.
 
     Args:
         store: An open store.
-        head: An event id that was noted elsewhere (64 digits, or a prefix of at least 16). It must be the newest event
-            of the open branch or an ancestor of it: another branch, on which it may be, is not what is read.
-        refs_head: The id of a change of tags and branches that was noted elsewhere: their log must contain it.
-        progress: Told how many of how many events were checked.
-        witness: Told of all that is proved.
+        head: An event id noted elsewhere (64 digits, or a prefix of at least 16). The event must be the newest event of
+            the open branch, or an ancestor: events of other branches do not count.
+        refs_head: The id of a change of tags and branches, noted elsewhere: the log of tags and branches must contain
+            the id.
+        progress: Called with the number of events checked so far, and of all events.
+        witness: Receives all proved parts.
 
     Cost: reads every byte once, the long values of patches twice, and folds every event, about 0.2 ms each.
     """
@@ -150,7 +152,7 @@ def verify_store(
             if proved.event is not None and not proved.faults and proved.event.parents[1:]:
                 merges.append((names.record(log, proved.seq - offset), proved.event.parents[1]))
             if not (dated or proved.faults or proved.event is None) and proved.event.time > latest:
-                dated = True  # times never go back, so those behind it are, too
+                dated = True  # times never go back, so all later versions are ahead too
                 report.notes.append(
                     f"{names.record(log, proved.seq - offset)} is dated {proved.event.time}, more than a day ahead of "
                     f"this machine's clock, and so is every version after it"
@@ -197,7 +199,7 @@ def verify_store(
 
 @contextmanager
 def _surviving(report: Report, what: str) -> Iterator[None]:
-    """Make whatever goes wrong in a part of the check a problem, so that the rest is checked."""
+    """Report any error in one part of the check as a problem, and go on with the other parts."""
     try:
         yield
     except (StoreUnavailable, StoreNotFound):
@@ -210,7 +212,7 @@ def _surviving(report: Report, what: str) -> Iterator[None]:
 def _find_pinned(
     head: str, branch: str, prover: Prover, branches: Mapping[str, tuple[str, int]], report: Report
 ) -> None:
-    """Look for the event that was noted elsewhere among the ancestors of the newest one; say where else it is."""
+    """Look for the event noted elsewhere among the ancestors of the newest event, else on other branches."""
     known = distances(report.head, prover.parents)
     wanted = sorted(ident for ident in known if ident.startswith(head)) if len(head) >= _LEAST_DIGITS else []
     if len(wanted) == 1:
@@ -240,7 +242,7 @@ def _find_pinned(
 
 
 def _miss_change(refs_head: str, report: Report, *, sound: bool) -> None:
-    """Say that the change of tags and branches that was noted elsewhere is not here."""
+    """Report a change of tags and branches as missing."""
     if not sound:
         report.problems.append(f"the change {refs_head} is not in what can be read of the tags and branches")
         return
@@ -252,21 +254,21 @@ def _miss_change(refs_head: str, report: Report, *, sound: bool) -> None:
 
 
 class _Names:
-    """How a person is told of records.
+    """Names of records for users.
 
     Attributes:
-        branches: Name of the branch that keeps its events in a log, and the seq that it starts behind.
+        branches: For each log, the name of the branch, and the seq before the first event of the log.
     """
 
     def __init__(self) -> None:
         self.branches: dict[str, tuple[str, int]] = {}
 
     def add(self, log: str, branch: str, offset: int) -> None:
-        """Take note of a branch."""
+        """Add a branch."""
         self.branches[log] = branch, offset
 
     def record(self, log: str, number: int) -> str:
-        """Return the name of a record: that of its version, or of its change of tags and branches."""
+        """Return the name of a record: the name of the version, or of the change of tags and branches."""
         if log == REFS_LOG:
             return name_change(number)
         branch, offset = self.branches.get(log, (None, 0))
@@ -275,7 +277,7 @@ class _Names:
         return f"v{offset + number}" if branch == MAIN_BRANCH else f"v{offset + number} of branch {branch}"
 
     def in_words(self, what: str) -> str:
-        """Return a sentence of the backend with the names that people know."""
+        """Return a sentence of the backend with names for users."""
 
         def name(found: re.Match[str]) -> str:
             record = self.record(found["log"], int(found["number"]))
@@ -285,9 +287,9 @@ class _Names:
 
 
 class _Suspicions:
-    """What the backend says of single records, until it is known what that means for a version.
+    """Faults of single records from the backend's check, kept until their effect on a version is known.
 
-    All else that it says goes into the report at once.
+    All other findings of the backend go into the report at once.
     """
 
     def __init__(self, backend: Backend, ends: Ends, report: Report) -> None:
@@ -303,7 +305,7 @@ class _Suspicions:
             else:
                 log, first, last = damage.records
                 end = ends.refs if log == REFS_LOG else ends.logs.get(log, 0)
-                if last > end:  # a row of no record, or of one that was written meanwhile
+                if last > end:  # a row without a record, or of a record that was written meanwhile
                     report.problems.append(damage.what)
                 for number in range(max(first, 1), min(last, end) + 1):
                     self._by_place[log, number].append(damage.what)
@@ -311,21 +313,21 @@ class _Suspicions:
                         self._headers.add((log, number))
 
     def of_header(self, place: Place) -> bool:
-        """Whether the header of a record may have been changed where it stands."""
+        """Return whether the header of a record may have been changed in place."""
         return place in self._headers
 
     def settle(self, place: Place) -> list[str]:
-        """Return what was said of a record, as clauses about it, to be judged by the caller."""
+        """Return the findings on a record, as clauses; the caller judges their effect."""
         said = self._by_place.pop(place, [])
         return list(dict.fromkeys(_BESIDE if _ROW.search(what) else what for what in said))
 
     def unsettled(self) -> Iterable[str]:
-        """What was said of records that are no version."""
+        """Return the findings on records without a version."""
         return dict.fromkeys(what for said in self._by_place.values() for what in said)
 
 
 class _Damaged:
-    """The damaged versions of a branch, in order, each with the run of versions that cannot be read from there on."""
+    """The damaged versions of a branch, in order, each with the unreadable versions from there on."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -335,7 +337,7 @@ class _Damaged:
         self._orphans: list[int] = []
 
     def add(self, proved: Proved) -> None:
-        """Take note of the next version."""
+        """Add the next version."""
         seq = self._newest = proved.seq
         if proved.faults:
             if self._found and self._found[-1][1] == proved.faults and self._found[-1][0][1] == seq - 1:
@@ -350,7 +352,7 @@ class _Damaged:
         (self._orphans if self._unreadable is None else self._unreadable).append(seq)
 
     def sentences(self) -> list[str]:
-        """One sentence for each version, or for several in a row that are damaged alike."""
+        """Return one sentence for each damaged version, or for a run of versions with the same damage."""
         found = []
         if self._orphans:
             first, last = self._orphans[0], self._orphans[-1]
@@ -375,7 +377,7 @@ class _Damaged:
 
 
 def _head_of(segments: tuple[Segment, ...], ends: Ends) -> Place:
-    """Where the newest version of a branch stands: in its own log, or where it was started."""
+    """Return the place of the newest version of a branch: in its own log, or at the start of the branch."""
     own = segments[-1]
     newest = ends.logs.get(own.log, 0)
     if newest or len(segments) == 1:
@@ -386,7 +388,7 @@ def _head_of(segments: tuple[Segment, ...], ends: Ends) -> Place:
 def _check_refs(
     last: int, records: Mapping[int, bytes], prover: Prover, report: Report, witness: Witness | None
 ) -> tuple[list[int], list[str]]:
-    """Check tags, branches and settings; returns the changes that cannot be read, and the ids of the others."""
+    """Check tags, branches and settings; return the unreadable changes, and the ids of the other changes."""
     unreadable: list[int] = []
     parent: str | None = None
     state = RefState()
@@ -408,7 +410,7 @@ def _check_refs(
         ids.append(parent)
         try:
             check_ref(event, header, state)
-            start = state.start(event.branch)  # by the name that it had then
+            start = state.start(event.branch)  # by the branch's name at that time
             state.take(event)
         except KBStoreError as fault:
             report.problems.append(f"{name_change(number)}: {fault}")
@@ -425,7 +427,7 @@ def _check_refs(
 
 
 def _is_there(event: RefEvent, branch: str, prover: Prover) -> bool:
-    """Whether the version that a tag or branch names is there, on a branch that has this name now."""
+    """Return whether the version of a tag or branch exists, on the branch with this name now."""
     try:
         place = prover.lineage.place(branch, event.version)
     except RevisionError:
@@ -434,7 +436,7 @@ def _is_there(event: RefEvent, branch: str, prover: Prover) -> bool:
 
 
 def _parent(records: Mapping[int, bytes], number: int) -> str | None:
-    """The parent that a change of a tag or branch names, if it can be read."""
+    """Return the parent that a change of a tag or branch names, if the change can be read."""
     try:
         return decode_ref(records[number], number).parent
     except (KeyError, KBStoreError):
@@ -450,9 +452,8 @@ def _check_snapshots(backend: Backend, ends: Ends, states: Mapping[Place, str], 
         for snapshot in there:
             where = f"the snapshot of {names.record(log, snapshot.number)}"
             if snapshot.number > end:
-                if (
-                    snapshot.number > backend.tail(log).number
-                ):  # else taken meanwhile, of a version that was not checked
+                # A snapshot within the log was taken meanwhile, of a version that was not checked.
+                if snapshot.number > backend.tail(log).number:
                     report.problems.append(f"{where} is of a version that is not there {_DECEIVES}")
                 continue
             note = read_note(snapshot)

@@ -1,1 +1,1 @@
-"""The JSON file that people edit, and the version that it was taken from."""
+"""The JSON file for editing, and the version that the file was taken from."""

@@ -1,10 +1,10 @@
-"""The knowledge base as a JSON file that people edit: read strictly, and replaced whole, in the style that it has.
+"""The knowledge base as a JSON file for editing: read strictly, and replaced as a whole, in its own style.
 
-A file is written beside its place under a name of its own, made durable, and then put in its place; so whoever reads
-it, and a power cut at any moment, finds the old file or the new one. If another program saves there in the last moment,
-its file is never overwritten (`kbstore.worktree.swap`). A symbolic link stays a link: what it points to is replaced.
-Mode, owner, group, access list and extended attributes are kept; if the access list cannot be kept, the group gets no
-more than the list gave it. Other hard links to the file go on naming the old content.
+A new file is written beside the old file under a temporary name, made durable, and then put in its place. So a reader,
+also after a power cut at any moment, finds the old file or the new file. If another program saves in the last moment,
+its file is never overwritten (`kbstore.worktree.swap`). A symbolic link stays a link; the target of the link is
+replaced. Mode, owner, group, access list and extended attributes are kept. If the access list cannot be kept, the group
+gets no more rights than the list gave. Other hard links to the file still name the old content.
 """
 
 import os
@@ -29,36 +29,36 @@ OPEN_MODE = 0o666
 """The mode of a new file before the user's mask is applied."""
 RUN_AGAIN = "run the command again"
 NO_FILE = ""
-"""Stands for the digest of a file that is not there."""
+"""The value for the digest of a file that does not exist."""
 _ACCESS_LIST = "system.posix_acl_access"
 _GROUP = 0o070
 _OWN_MODE = 0o600
-"""What its owner may do with a new file in any case: a store beside a write-protected file is written."""
+"""The rights of the owner in every new file: a store beside a write-protected file must be writable."""
 
 
 class WorkFileError(KBStoreError):
-    """A file cannot be read or written as asked. What was there is there still."""
+    """A file cannot be read or written as requested. The file is unchanged, unless the message says otherwise."""
 
 
 class EmptyFile(InvalidJSON):
-    """A file has no content at all, as an editor or a full disk may leave it."""
+    """A file is empty, as an editor or a full disk may leave a file."""
 
 
 class FileChanged(WorkFileError):
-    """The file is no longer what it was when it was looked at: somebody is editing it."""
+    """The file has changed since it was read: another program is editing the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a file held when it was read.
+    """The content of a file at the time of reading.
 
     Attributes:
         value: The document; members in the file's order.
-        digest: SHA-256 of its bytes, hexadecimal.
-        style: How it is laid out.
-        data: Its bytes; empty where they are too many to be kept.
-        rounded: Its number literals that were rounded.
-        orders: Whether its order of members counts for what is written like it, and not its layout alone.
+        digest: SHA-256 of the file's bytes, hexadecimal.
+        style: The layout.
+        data: The file's bytes; empty for a file that is too large to be kept in memory.
+        rounded: The rounded number literals.
+        orders: Whether the file's order of members is a model for new text, or only its layout.
     """
 
     value: JSON
@@ -70,10 +70,10 @@ class FileContent:
 
 
 class WrittenFile(NamedTuple):
-    """What was written into a file.
+    """The content that was written into a file.
 
     Attributes:
-        digest: SHA-256 of its bytes, hexadecimal.
+        digest: SHA-256 of the file's bytes, hexadecimal.
         rounded: As for `FileContent`: the literals that the file had and still has.
     """
 
@@ -82,7 +82,7 @@ class WrittenFile(NamedTuple):
 
 
 class WorkFile:
-    """A JSON file at a path; it need not exist yet."""
+    """A JSON file at a path; the file does not have to exist yet."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -91,22 +91,23 @@ class WorkFile:
         return os.fspath(self.path)
 
     def exists(self) -> bool:
-        """Whether there is a file (a link that points nowhere is none)."""
+        """Return whether the file exists; False also for a link that points nowhere."""
         return self.path.exists()
 
     def read(self) -> JSON:
-        """The document, read strictly; members in the file's order. Raises as `load`."""
+        """Return the document, read strictly; members in the file's order. Raises as `load`."""
         return self.load().value
 
     def load(self, lossy: Lossy = False) -> FileContent:
         """Return the document with its style and digest.
 
         Args:
-            lossy: Numbers with more digits than a double that are rounded; see `kbstore.loads`.
+            lossy: The numbers that may be rounded because a double has fewer digits; see `kbstore.loads`.
 
         Raises:
-            WorkFileError: There is no such file, or it cannot be read.
-            InvalidJSON: It is not JSON as kbstore takes it; the message begins with the path, and names the line.
+            WorkFileError: The file does not exist or cannot be read.
+            InvalidJSON: The file is not JSON as kbstore accepts it; the message begins with the path, and names the
+                line.
         """
         data = self.raw()
         if not data.strip():
@@ -121,7 +122,10 @@ class WorkFile:
         return FileContent(value, sha256(data).hexdigest(), style_of(data), kept, frozenset(rounded))
 
     def digest(self) -> str | None:
-        """SHA-256 of the file's bytes, hexadecimal; None where there is none. Costs a fifth of reading it as JSON."""
+        """Return the SHA-256 of the file's bytes, hexadecimal; None without a file.
+
+        Cost: a fifth of reading the file as JSON.
+        """
         return sha256(self.raw()).hexdigest() if self.exists() else None
 
     def write(
@@ -134,31 +138,31 @@ class WorkFile:
         announce: Callable[[WrittenFile], None] | None = None,
         own_order: bool = False,
     ) -> WrittenFile:
-        """Replace the file by this document, in the style and member order that it has.
+        """Replace the file by this document, in the file's own style and member order.
 
         Args:
             value: The new document.
-            like: The file as it was read, where the caller has it; else it is read. A file that is not JSON is
-                replaced in the default style.
-            unchanged: Refuse if the file does not have this digest, up to the moment of its replacement; `NO_FILE` if
-                there must not be one.
-            mode: What a new file gets; see `replace_file`.
-            announce: Called with what is about to be written, before the file is touched.
-            own_order: Take the layout alone from the file, if `like` is not given: the order is the document's.
+            like: The file's content, if the caller has read the file already; else the file is read. A file that is not
+                JSON is replaced in the default style.
+            unchanged: Refuse if the file does not have this digest, up to the moment of replacement; `NO_FILE` if no
+                file may be there.
+            mode: The mode of a new file; see `replace_file`.
+            announce: Called with the digest and literals of the new content, before the file is touched.
+            own_order: Take only the layout from the file, if `like` is not given, and keep the order of the document.
 
         Raises:
-            WorkFileError: It cannot be written; nothing was changed.
-            FileChanged: It is not `unchanged`.
+            WorkFileError: The file cannot be written; see `replace_file`.
+            FileChanged: The digest is not `unchanged`.
         """
         if like is None and self.exists():
             try:
-                # A model of the text: a number that stays keeps its digits.
+                # Accept rounded numbers: the file is only a model for the text, and equal numbers keep their digits.
                 like = replace(self.load(lossy=True), orders=not own_order)
             except InvalidJSON:
                 like = None
         data = printed(value, like)
         if unchanged is not None and (self.digest() or NO_FILE) != unchanged:
-            raise _changed(self.path)  # before it is announced
+            raise _changed(self.path)  # checked before `announce` is called
         kept = loads_rounded(data, True)[1] if like is not None and like.rounded else ()
         written = WrittenFile(sha256(data).hexdigest(), frozenset(kept))
         if announce is not None:
@@ -167,10 +171,10 @@ class WorkFile:
         return written
 
     def set_aside(self) -> Path:
-        """Copy the file's bytes to a new file beside it, named after them, where they are safe; gives its path.
+        """Copy the file's bytes durably to a new file beside it, with their digest in its name; return the copy's path.
 
         Raises:
-            WorkFileError: It cannot be read, or not be copied.
+            WorkFileError: The file cannot be read or copied.
         """
         data = self.raw()
         path = self.path.with_name(f"{self.path.name}.{sha256(data).hexdigest()[:8]}.damaged")
@@ -178,7 +182,7 @@ class WorkFile:
         return path
 
     def raw(self) -> bytes:
-        """Return what the file holds. Raises `WorkFileError` if that cannot be read."""
+        """Return the bytes of the file. Raises `WorkFileError` if the file cannot be read."""
         try:
             if not (stat.S_ISREG(mode := self.path.stat().st_mode) or stat.S_ISDIR(mode)):
                 raise WorkFileError(f"{self.path} is a pipe or a device, not a file")  # reading it could wait for ever
@@ -190,11 +194,13 @@ class WorkFile:
 
 
 def printed(value: JSON, like: FileContent | None) -> bytes:
-    """A document as a file: laid out, and its members ordered, as in another one where that is given.
+    """Return a document as the bytes of a file, in the layout and member order of another file if `like` is given.
 
-    What is new in it keeps its own order, and so does all of it if there is no model, or one for the layout alone.
+    New parts keep their own order. The whole document keeps its order without a model, or with a model for the layout
+    alone.
 
-    What both say has the same characters, up to files of 32 MiB; a larger one is printed anew in its style.
+    Equal parts keep their characters if the model is a file of at most 32 MiB. For a larger file, the document is
+    printed anew in the file's style.
     """
     value = plain(value)
     if like is None:
@@ -205,16 +211,16 @@ def printed(value: JSON, like: FileContent | None) -> bytes:
     value = in_order_of(value, like.value, own_order=not like.orders)
     if like.data:
         data = retouched(like.data, like.value, value, like.style)
-        if same(loads(data, lossy=like.rounded), value):  # what is written over somebody's file is looked at twice
+        if same(loads(data, lossy=like.rounded), value):  # a second check, before the text replaces a user's file
             return data
     return print_json(value, like.style)
 
 
 def mode_like(*files: str | os.PathLike[str] | None) -> int:
-    """The mode for a new file with the content of one of these: who may not read that one may not read the new one.
+    """Return the mode for a new file with the content of an old file, so that no more users can read the content.
 
     Args:
-        files: The first one that is there counts; `OPEN_MODE` where none is.
+        files: The old files; the first existing file counts. Without such a file the mode is `OPEN_MODE`.
     """
     for file in files:
         if file is not None:
@@ -229,17 +235,19 @@ def mode_like(*files: str | os.PathLike[str] | None) -> int:
 
 
 def replace_file(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: str | None = None) -> None:
-    """Put `data` at `path`, durably and whole or not at all; see the module's text for what is kept.
+    """Write `data` to `path`, durably and whole or not at all; the module's docstring lists the kept attributes.
 
     Args:
-        path: Where.
-        data: What.
-        mode: What a new file gets, further narrowed by the user's mask.
-        unchanged: The digest of the file that may be replaced, `NO_FILE` for none; by default any file is.
+        path: The path.
+        data: The new bytes.
+        mode: The mode of a new file, further narrowed by the user's mask.
+        unchanged: The digest of the file that may be replaced, `NO_FILE` if no file may be there; by default any file
+            may be replaced.
 
     Raises:
         FileChanged: Another file is there; nothing was changed.
-        WorkFileError: The disk is full, the folder or the file is not writable, ...; nothing was changed.
+        WorkFileError: The disk is full, the folder or the file is not writable, ...; nothing was changed. Or the file
+            was written, but its folder could not be made durable; the message says so.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -306,7 +314,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _open_beside(target: Path, mode: int) -> tuple[Path, int]:
-    """A new file in the same folder; what a killed process left of this file there is removed."""
+    """Make a new file in the same folder, and remove temporary files of this target that killed processes left."""
     remove_left(target.parent, target.name)
     try:
         return open_temporary(target, mode)
@@ -315,14 +323,14 @@ def _open_beside(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _discard(temporary: Path, ours: os.stat_result) -> None:
-    """Remove a temporary file, unless it is by now the file that another program saved."""
+    """Remove a temporary file, unless the name now belongs to a file that another program saved."""
     found = _status(temporary)
     if found is not None and os.path.samestat(found, ours):
         temporary.unlink(missing_ok=True)
 
 
 def _take_over(descriptor: int, before: os.stat_result, old: Path) -> None:
-    """Give a new file the mode, the attributes and, as far as this user may, the owner and group of the old one."""
+    """Give a new file the mode, the attributes and, as far as this user may, the owner and group of the old file."""
     now = os.fstat(descriptor)
     for owner, group in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
         if (owner in (now.st_uid, -1)) and group == now.st_gid:
@@ -331,10 +339,10 @@ def _take_over(descriptor: int, before: os.stat_result, old: Path) -> None:
             os.fchown(descriptor, owner, group)
             break
         except PermissionError:
-            continue  # an ordinary user gives no file away; the group alone may be allowed
+            continue  # only root may change the owner; the group alone may be allowed
     mode = stat.S_IMODE(before.st_mode)
     if (acl := _attribute(old, _ACCESS_LIST)) is not None:
-        mode = mode & ~_GROUP | _group_of(acl) & mode  # until the list is there, and if it cannot be
+        mode = mode & ~_GROUP | _group_of(acl) & mode  # until the list is copied, and if it cannot be copied
     os.fchmod(descriptor, mode)
     _take_attributes(descriptor, old)
 
@@ -343,19 +351,19 @@ def _attribute(file: Path | int, name: str) -> bytes | None:
     try:
         return os.getxattr(file, name)
     except (OSError, AttributeError):
-        return None  # it has none, or the system knows none
+        return None  # the file has no such attribute, or the system has no attributes
 
 
 def _take_attributes(descriptor: int, old: Path) -> None:
-    """Copy extended attributes, the access list among them, as far as this user and the file system allow it."""
+    """Copy extended attributes, the access list included, as far as this user and the file system allow."""
     try:
         names = os.listxattr(old)
     except (OSError, AttributeError):
         return
     if _ACCESS_LIST not in names and _attribute(descriptor, _ACCESS_LIST) is not None:
         with suppress(OSError):
-            os.removexattr(descriptor, _ACCESS_LIST)  # that the folder gives to new files
-    for name in sorted(names, key=_ACCESS_LIST.__eq__):  # the list last: it may take the right to write the others
+            os.removexattr(descriptor, _ACCESS_LIST)  # the folder's default list for new files
+    for name in sorted(names, key=_ACCESS_LIST.__eq__):  # the list last: it may remove the right to write the others
         value = _attribute(old, name)
         if value is not None and value != _attribute(descriptor, name):
             with suppress(OSError):
@@ -363,10 +371,10 @@ def _take_attributes(descriptor: int, old: Path) -> None:
 
 
 def _group_of(acl: bytes) -> int:
-    """Return what an access list gives the owning group, as bits of a mode; nothing if it is not understood.
+    """Return the rights of the owning group in an access list, as bits of a mode; 0 if the list is not understood.
 
-    It is a version (4 bytes), then entries of a tag, permissions and an id (2, 2 and 4 bytes), all little-endian; see
-    linux/posix_acl_xattr.h. Tag 4 is the owning group.
+    The list is a version (4 bytes), then entries of a tag, permissions and an id (2, 2 and 4 bytes), all little-endian;
+    see linux/posix_acl_xattr.h. Tag 4 is the owning group.
     """
     entries = (acl[at : at + 8] for at in range(4, len(acl) - 7, 8))
     granted = [int.from_bytes(entry[2:4], "little") for entry in entries if entry[:2] == b"\x04\x00"]

@@ -1,7 +1,7 @@
-"""Keeps two commands of ours from writing one file at once: the second would take back what the first one wrote.
+"""Lock for writing a file: without it, the second of two kbstore commands could undo the changes of the first.
 
-The lock is the kernel's, on the folder that holds the file, so a command that is killed leaves nothing behind. Other
-programs do not know of it; what they write is noticed by the file's digest.
+The kernel holds the lock, on the folder of the file, so a killed command leaves nothing behind. Other programs do not
+know of the lock; a change by another program shows in the digest of the file.
 """
 
 import errno
@@ -21,10 +21,10 @@ _TAKEN = (errno.EAGAIN, errno.EACCES)
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of a file's folder; a file system without locks is used without.
+    """Hold the lock of a file's folder; on a file system without locks, go on without a lock.
 
     Raises:
-        WorkFileError: Another command held it for half a minute.
+        WorkFileError: Another command held the lock for half a minute.
     """
     descriptor = _open(Path(os.path.realpath(file)).parent)
     try:
@@ -40,7 +40,7 @@ def _open(folder: Path) -> int | None:
     try:
         return os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None  # reading or writing the file says what is wrong
+        return None  # reading or writing the file reports the fault
 
 
 def _wait(descriptor: int, file: Path) -> None:

@@ -1,7 +1,7 @@
-"""Keeps what a forced overwrite replaces, in ``.kbstore/lost/``, so that it can be brought back.
+"""Copies of files replaced by force, in ``.kbstore/lost/``, for bringing the files back.
 
-Each copy is one file with the bytes, and one beside it that says which file they were in and what was known of it. The
-newest 20 are kept, of 256 MB together at most, but the newest in any case.
+Each copy is one file with the bytes, and a note beside the copy, with the path and the remembered state of the original
+file. At most 20 copies and 256 MiB in all are kept, the newest first; the newest copy is kept in any case.
 """
 
 import os
@@ -36,13 +36,13 @@ _MODE = 0o600
 _NOTE = ".note"
 
 FORCED = "choose another name, or use --force, which keeps a copy (kbstore lost)"
-"""What to do about a file that is not replaced without being told to."""
+"""The hint for a file to be replaced only with ``--force``."""
 
 Proved = Callable[[FileState | None, str], bool]
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a copy: the file's path (its bytes in hexadecimal if they are no text), the time, its memory."""
+    """The note on a copy: the file's path (also in hexadecimal, if not valid text), the time, the remembered state."""
 
     file: str
     time: str
@@ -51,14 +51,14 @@ class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Kept(NamedTuple):
-    """A copy of what a file held.
+    """A copy of a file's content.
 
     Attributes:
         path: The copy.
-        file: The file that it was in.
-        time: When it was overwritten.
-        size_bytes: How large it is.
-        base: Name of the version that it was taken from; empty if that is not known.
+        file: The original file.
+        time: The time of the overwrite.
+        size_bytes: The size of the copy.
+        base: Name of the content's base; empty if unknown.
     """
 
     path: Path
@@ -69,10 +69,10 @@ class Kept(NamedTuple):
 
 
 class LostFiles:
-    """The copies of a folder.
+    """The copies in the ``.kbstore`` folder of a project.
 
     Args:
-        root: The folder that has, or is to have, ``.kbstore``.
+        root: The folder with the ``.kbstore`` folder, which may not exist yet.
     """
 
     def __init__(self, root: Path) -> None:
@@ -80,12 +80,12 @@ class LostFiles:
         self._folder = root / FOLDER / _FOLDER
 
     def keep(self, file: Path, data: bytes, state: FileState | None) -> None:
-        """Copy what a file holds, durably; the oldest copies go.
+        """Copy the content of a file, durably, and drop the oldest copies over the limits.
 
         Args:
             file: The file.
-            data: Its bytes.
-            state: What is known of it.
+            data: The bytes.
+            state: The remembered state of the file.
 
         Raises:
             WorkFileError: The copy cannot be written.
@@ -117,10 +117,10 @@ class LostFiles:
         return found
 
     def number(self, number: int) -> Kept:
-        """Return the copy of a number; 1 is the newest.
+        """Return the copy with a number; 1 is the newest.
 
         Raises:
-            KBStoreError: There is none.
+            KBStoreError: There is no copy with this number.
         """
         kept = self.copies()
         if not 0 < number <= len(kept):
@@ -128,16 +128,16 @@ class LostFiles:
         return kept[number - 1]
 
     def restore(self, kept: Kept, project: Project | None, proved: Proved) -> None:
-        """Put a copy back into its file, with the version that it was taken from; what is there now is kept first.
+        """Put a copy back into its file, with the remembered base; keep current content first, unless a version has it.
 
         Args:
             kept: The copy.
-            project: Where the file is remembered.
-            proved: Whether the store has what the file holds; told what is remembered of it, and the digest.
+            project: The project that remembers the file.
+            proved: Return whether the store has the file's content, from the remembered state and the digest.
 
         Raises:
             WorkFileError: The file is outside of the folder (which may come from a stranger), or cannot be written.
-            FileChanged: The file is being written by another program.
+            FileChanged: Another program is writing the file.
         """
         if not Path(os.path.realpath(kept.file)).is_relative_to(os.path.realpath(self._root)):
             raise WorkFileError(
@@ -168,16 +168,17 @@ class LostFiles:
 
 
 def clear_left(root: Path, file: Path | None) -> None:
-    """Remove what killed commands left of the files that they were writing; of the user's, of the tracked one alone.
+    """Remove temporary files of killed commands: in ``.kbstore``, and beside the tracked file for that file alone.
 
-    What came out of an exchange may be what another program saved: it is kept, unless the file holds the same.
+    A file from an exchange may hold content that another program saved. Such a file is kept as a copy, unless the
+    tracked file holds the same bytes.
 
     Args:
-        root: The folder that has ``.kbstore``.
+        root: The folder with ``.kbstore``.
         file: The knowledge base's file.
 
     Raises:
-        WorkFileError: It cannot be kept; it is where it was.
+        WorkFileError: A file from an exchange cannot be kept; the file is not removed.
     """
     folder = root / FOLDER
     for own in (folder, *(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):

@@ -1,7 +1,7 @@
-"""Notices that a project's store is older than it was: the newest version seen is remembered beside it.
+"""Detection of an older copy of a project's store: the newest version seen is remembered beside the store.
 
-``.kbstore/newest.json`` has it for each store and branch. It is no part of the truth: if it is deleted, the store
-counts as it is.
+``.kbstore/newest.json`` holds this version for each store and branch. The file is not a part of the truth: if the file
+is deleted, the store is accepted as it is.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ NAME = "newest.json"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A version that was seen: its number, its id and its full name."""
+    """A version seen before: number, id and full name."""
 
     seq: int
     id: str
@@ -28,16 +28,16 @@ class _Marks(msgspec.Struct, frozen=True):
 
 
 def missing(project: Project, store: Store) -> Mark | None:
-    """Return the version that was seen in a store's open branch and is not there any more; None if all is well."""
+    """Return the version seen in a store's open branch before and missing now; None if all is well."""
     mark = _marks(project).stores.get(project.config.store, {}).get(store.branch)
     return None if mark is None or _has(store, mark) else mark
 
 
 def told(mark: Mark, store: Store) -> str:
-    """Return the sentence that says so.
+    """Return the sentence that reports a missing version.
 
     Raises:
-        DamagedVersion: It is there, and damaged.
+        DamagedVersion: The version is not missing, but damaged.
     """
     if mark.seq == store.head().seq:
         store.line.refuse_damaged_end()
@@ -48,10 +48,10 @@ def told(mark: Mark, store: Store) -> str:
 
 
 def refuse_older(project: Project, store: Store) -> None:
-    """Refuse to write to a store that lost a version that was seen in it.
+    """Refuse to write to a store if a version seen there before is missing.
 
     Raises:
-        ProjectError: It did.
+        ProjectError: The store has lost a version.
     """
     if (mark := missing(project, store)) is not None:
         place = project.root / FOLDER / NAME
@@ -62,15 +62,15 @@ def refuse_older(project: Project, store: Store) -> None:
 
 
 def remember(project: Project, store: Store, *, always: bool = False) -> None:
-    """Remember the newest version of a store's open branch, unless the one that was remembered is not there.
+    """Remember the newest version of a store's open branch, unless the version remembered so far is missing.
 
     Args:
-        project: Where to remember it.
+        project: The project.
         store: The store.
-        always: Also then: the store counts as it is.
+        always: Remember the newest version also if the earlier version is missing: accept the current store.
 
     Raises:
-        ProjectError, WorkFileError: It cannot be written.
+        ProjectError, WorkFileError: The file ``newest.json`` cannot be written.
     """
     head = store.head()
     marks = _marks(project)
@@ -83,10 +83,10 @@ def remember(project: Project, store: Store, *, always: bool = False) -> None:
 
 
 def forget(project: Project) -> None:
-    """Take a project's store as it is from now on.
+    """Forget the versions seen in a project's store, so the current store is accepted from now on.
 
     Raises:
-        ProjectError, WorkFileError: What was seen cannot be removed.
+        ProjectError, WorkFileError: The file ``newest.json`` cannot be written.
     """
     marks = _marks(project).stores
     if project.config.store in marks:
@@ -97,7 +97,7 @@ def forget(project: Project) -> None:
 def _marks(project: Project) -> _Marks:
     try:
         return read_state(project.root / FOLDER / NAME, _Marks)
-    except ProjectError:  # it is not there, or damaged: then nothing is known
+    except ProjectError:  # the file is missing or damaged: nothing is remembered
         return _Marks()
 
 

@@ -1,8 +1,8 @@
-"""Writes a file that a command was asked for, whole or not at all, and replaces only what it may.
+"""Output files of commands: written whole or not at all, with a check of the replaced file.
 
-What is there is looked at when the new file is whole, and not before: both are exchanged in one step, and what came out
-is the file that was there. If it may not be replaced, they are exchanged back. What force replaces is kept
-(`kbstore.worktree.lost`).
+The existing file is checked when the new file is complete, and not earlier: both are exchanged in one step, and the old
+file is checked after the exchange. If this file may not be replaced, both are exchanged back. A file replaced by force
+is kept (`kbstore.worktree.lost`).
 """
 
 import os
@@ -21,11 +21,11 @@ _TRIES = 100
 
 
 class Replaceable(NamedTuple):
-    """What may be replaced by a new file.
+    """The rule for files that a new file may replace.
 
     Attributes:
-        is_ours: Whether a file is an earlier output of this form.
-        lost: Where copies of other files are kept, which may be replaced then; None if they may not.
+        is_ours: Return whether a file is an earlier output of this form.
+        lost: The place for copies of other files before their replacement; None if other files may not be replaced.
     """
 
     is_ours: Callable[[Path], bool]
@@ -36,16 +36,16 @@ class Replaceable(NamedTuple):
 def new_file(
     path: Path, mode: int, replaceable: Replaceable, *, logs: Sequence[str] = ()
 ) -> Iterator[tuple[Path, int]]:
-    """Give an empty file, as its path and a descriptor, which gets the name `path` when the block ends well.
+    """Yield the path and descriptor of an empty file, and rename the file to `path` if the block ends without an error.
 
     Args:
-        path: Where the file is to be.
-        mode: What it gets, further narrowed by the user's mask.
-        replaceable: What may be replaced.
-        logs: Ends of the names of files that belong to what is replaced, and go with it.
+        path: The final path of the file.
+        mode: The mode of the file, further narrowed by the user's mask.
+        replaceable: The rule for replacing files.
+        logs: Suffixes of further files of the replaced file (logs of SQLite), to be removed too.
 
     Raises:
-        WorkFileError: Another file is there, or has appeared there meanwhile; it is as it was.
+        WorkFileError: Another file is at the path, or has appeared there meanwhile; this file is unchanged.
         OSError: The file cannot be written; nothing was changed.
     """
     remove_left(path.parent, path.name)
@@ -53,7 +53,7 @@ def new_file(
     ours = os.fstat(descriptor)
     with suppress(OSError):
         before = path.lstat()
-        if stat.S_ISREG(before.st_mode):  # who narrowed it wants it narrow
+        if stat.S_ISREG(before.st_mode):  # a mode that the user narrowed stays narrow
             os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & stat.S_IMODE(ours.st_mode))
     moved = exchanged_name(temporary)
     try:
@@ -76,7 +76,7 @@ def _put(new: Path, path: Path, replaceable: Replaceable, logs: Sequence[str]) -
             create(new, path)
             return
         with suppress(FileNotFoundError):
-            if not swap(new, path):  # this system or file system has no such call
+            if not swap(new, path):  # this system or file system has no exchange
                 _admit(path, path, replaceable)
                 _take_logs(path, replaceable, logs)
                 new.replace(path)
@@ -93,7 +93,7 @@ def _put(new: Path, path: Path, replaceable: Replaceable, logs: Sequence[str]) -
 
 
 def _admit(found: Path, path: Path, replaceable: Replaceable) -> None:
-    """See that a file may be replaced, and keep a copy of it if it is another one than an earlier output."""
+    """Check that a file may be replaced, and keep a copy unless the file is an earlier output or empty."""
     status = found.lstat()
     if stat.S_ISREG(status.st_mode) and (status.st_size == 0 or replaceable.is_ours(found)):
         return

@@ -1,4 +1,4 @@
-"""Reads a patch as it comes from a file or a pipe: RFC 6902 alone, or the object that `kbstore diff --json` prints."""
+"""Reader for patches from a file or a pipe: RFC 6902 alone, or the object that `kbstore diff --json` prints."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from kbstore.jsondoc.canonical import encode, loads
 
 
 class PatchFile(NamedTuple):
-    """A patch, and what is known of where it was made.
+    """A patch, and the version that the patch was made from, if known.
 
     Attributes:
         patch: JSON text of RFC 6902 operations.
-        base: Id of the version that it was made from; None if the text does not say.
-        base_name: What to call that version.
+        base: Id of the version that the patch was made from; None if the text does not name the version.
+        base_name: The name of the base, for messages.
     """
 
     patch: bytes
@@ -21,10 +21,10 @@ class PatchFile(NamedTuple):
 
 
 def read_patch(text: bytes) -> PatchFile:
-    """Read either form.
+    """Read a patch in either form; an array is not checked here, but when the patch is applied.
 
     Raises:
-        PatchError: It is an object without a patch. A text that is an array is checked by who applies it.
+        PatchError: The text is an object without a patch.
     """
     if text.lstrip()[:1] != b"{":
         return PatchFile(text)

@@ -1,7 +1,7 @@
-"""Writes a new document over the text of an old one: what stayed keeps its characters, what is new gets their style.
+"""Format-preserving write: unchanged parts of a JSON text keep their characters, and new parts get the same style.
 
-A review of the file, or its git diff, then shows what was changed and nothing else, however its writer laid it out:
-short objects on one line, blank lines, numbers such as 1e3. Only containers that changed are looked into.
+A review or a git diff of the file then shows only the changes, in every layout: short objects on one line, blank lines,
+numbers such as 1e3. Only changed containers are read.
 """
 
 import json
@@ -20,13 +20,13 @@ _BLANKS = " \t\n\r"
 
 
 def retouched(data: bytes, old: Any, new: Any, style: FileStyle) -> bytes:
-    """A JSON text of `new` that has the characters of another one wherever it says the same.
+    """Return `new` as a JSON text that keeps the characters of another text in all equal parts.
 
     Args:
         data: A valid JSON text.
-        old: Its value.
-        new: The new value, which shares with `old` the containers that did not change (see `memberorder`).
-        style: That of the text.
+        old: The value of the text in `data`.
+        new: The new value, sharing the unchanged containers with `old` (see `kbstore.order.carry_over`).
+        style: The style of the text.
 
     Cost: for each level on the way to a change, reading the changed container there.
     """
@@ -39,7 +39,7 @@ def retouched(data: bytes, old: Any, new: Any, style: FileStyle) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A member or element in the text: from `start`; its value from `value` to `end`."""
+    """The position of a member or element in the text: from `start` to `end`; the value begins at `value`."""
 
     start: int
     value: int
@@ -47,14 +47,14 @@ class _Part:
 
 
 class _Painter:
-    """Copies and prints parts of one text."""
+    """Writer that copies parts of the old text and prints new parts."""
 
     def __init__(self, text: str, style: FileStyle) -> None:
         self._text = text
         self._style = style
 
     def value(self, old: Any, new: Any, start: int, end: int, indent: str | None) -> str:
-        """The text of `new`, where `old` stands from `start` to `end`; `indent` as for `_printed`."""
+        """Return the text of `new`, to replace `old` from `start` to `end`; `indent` as for `_printed`."""
         if new is old or (not isinstance(new, dict | list) and same(new, old)):
             return self._text[start:end]
         if type(new) is not type(old) or not isinstance(new, dict | list) or not new or not old:
@@ -81,7 +81,10 @@ class _Painter:
     def _members(
         self, old: dict[str, Any], new: dict[str, Any], parts: list[_Part], inner: str | None, beside: str | None
     ) -> Iterator[tuple[int | None, str]]:
-        """For each member its place in the text, None where it is new, and its text; `beside` indents new ones."""
+        """Yield for each member the place in the old text (None for a new member) and the new text.
+
+        New members are indented by `beside`.
+        """
         places = {key: at for at, key in enumerate(old)}
         for key, value in new.items():
             at = places.get(key)
@@ -96,7 +99,7 @@ class _Painter:
     def _elements(
         self, old: list[Any], new: list[Any], parts: list[_Part], inner: str | None, beside: str | None
     ) -> Iterator[tuple[int | None, str]]:
-        """The same for elements; they are known by their id-like member, else by their content."""
+        """Yield the same for elements; an element is found by the id-like member, else by the content."""
         places: dict[tuple[str | None, bytes], list[int]] = defaultdict(list)
         key = id_key(new)
         for at in reversed(range(len(old))):
@@ -109,13 +112,13 @@ class _Painter:
                 yield None, self._printed(value, beside)
 
     def _printed(self, value: Any, indent: str | None) -> str:
-        """A new value below a line that begins with `indent`; on one line where that is None."""
+        """Return a new value as text, below a line with this indent; on a single line if `indent` is None."""
         if indent is None:
             return print_json(value, replace(self._style, indent=None)).decode()
         return print_json(value, self._style).decode().replace("\n", f"\n{indent}")
 
     def _on_one_line(self, old: Any, parts: list[_Part]) -> bool:
-        """Whether the containers in this one stand on one line each, as new ones beside them then do."""
+        """Return whether each inner container is on one line; new containers are then written in the same way."""
         values = old.values() if isinstance(old, dict) else old
         seen = [p for p, value in zip(parts, values, strict=True) if isinstance(value, dict | list) and value]
         return bool(seen) and all("\n" not in self._text[p.value : p.end] for p in seen[:_LOOKED_AT])
@@ -124,7 +127,7 @@ class _Painter:
         return f",{opening}" if "\n" in opening else self._style.item_separator
 
     def _parts(self, start: int) -> list[_Part]:
-        """The members or elements of the container at `start`, which has some."""
+        """Return the members or elements of the container at `start`; the container is not empty."""
         text, keyed = self._text, self._text[start] == "{"
         parts = []
         at = start
@@ -139,7 +142,7 @@ class _Painter:
 
 
 def _name(value: Any, key: str | None) -> tuple[str | None, bytes]:
-    """What an element is known by: its id-like member, else its content."""
+    """Return the key for matching an element: the id-like member, else the content."""
     if key is not None and isinstance(value, dict) and key in value:
         return key, encode(value[key])
     return None, encode(value)

@@ -1,16 +1,17 @@
-"""The ``.kbstore`` folder beside a knowledge base: which file, which store, and the version that the file is at.
+"""The ``.kbstore`` folder beside a knowledge base: the file, the store, and the version that the file is at.
 
 ::
 
-    .kbstore/config.json        what `Config` holds
+    .kbstore/config.json        the configuration: `Config`
     .kbstore/kb.db              the store, unless it is elsewhere
     .kbstore/<file>.db          the store of another file in the same folder
-    .kbstore/files/<name>.json  for each file that was written or committed: what `FileState` holds
-    .kbstore/lost/              copies of what was overwritten by force: see `kbstore.worktree.lost`
+    .kbstore/files/<name>.json  the remembered state of each file that was written or committed: `FileState`
+    .kbstore/lost/              copies of files that were overwritten by force: see `kbstore.worktree.lost`
     .kbstore/newest.json        the newest versions that commands have seen: see `kbstore.worktree.newest_seen`
 
-Each of these files is replaced whole. What is under ``files/`` may be lost: a file is then at the version that it
-equals, or is compared with the head. So may ``newest.json``: an older copy of the store is then not noticed.
+Each of these files is replaced as a whole. Files under ``files/`` may be lost: a knowledge base file is then at the
+version with the same content, or is compared with the head. ``newest.json`` may be lost too: an older copy of the store
+is then not noticed.
 """
 
 import os
@@ -33,27 +34,27 @@ from kbstore.worktree.swap import Displaced, create
 FOLDER = ".kbstore"
 CONFIG_FORMAT = 1
 LARGEST_STATE_BYTES = 64 << 20
-"""Most that a file in ``.kbstore`` may have; the configuration less."""
+"""The largest size of a file in ``.kbstore``; the limit for the configuration is smaller."""
 _STORE_NAME = "kb.db"
 _READERS = 0o444
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 class ProjectError(KBStoreError):
-    """The ``.kbstore`` folder is there, but what it says cannot be used."""
+    """The ``.kbstore`` folder exists, but the content cannot be used."""
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was chosen for a knowledge base.
+    """The configuration of a knowledge base.
 
     Attributes:
         format: Version of this layout.
         store: The store: a path, relative to ``.kbstore``, or a URL.
-        file: The JSON file, relative to the folder that holds ``.kbstore``; None where there is none.
-        collection: Pointer to the container of the entries; None for the largest one.
-        author: Who commits where nobody says.
+        file: The JSON file, relative to the folder with ``.kbstore``; None if there is no file.
+        collection: Pointer to the container of the entries; None for the largest container.
+        author: The author of commits without an explicit author.
         branch: The branch that the file follows.
-        remote: The store that push and pull speak to where none is named: an absolute path, or a URL; empty for none.
+        remote: The default store for push and pull: an absolute path or a URL; empty for no default.
     """
 
     format: int = 0
@@ -66,20 +67,20 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a file.
+    """The remembered state of a file: its base, and the digest of its bytes at that time.
 
     Attributes:
-        seq: The version that its content was taken from or committed as (its base); 0 for none.
-        id: That version's id.
-        branch: The branch that it is on.
-        digest: SHA-256 of the file's bytes then, hexadecimal.
-        name: The version's full name.
-        state: The version's root hash, by which equal content is found in another store.
-        pending: The write id of a commit of exactly these bytes whose outcome is not known.
-        pending_digest: SHA-256 of those bytes.
-        dirty: True if those bytes hold more than the version.
-        rounded: The file's number literals that were rounded; empty if they are too many to be remembered.
-        coming: What is known of the file once it is written; there only while it is, and after a kill in between.
+        seq: The version that the content was taken from or committed as (the base); 0 for no version.
+        id: The id of the base.
+        branch: The branch of the base.
+        digest: SHA-256 of the file's bytes at that time, hexadecimal.
+        name: The full name of the base.
+        state: The root hash of the base, for finding equal content in another store.
+        pending: The write id of a commit with an unknown outcome, of the bytes with `pending_digest`.
+        pending_digest: SHA-256 of the bytes of the pending commit.
+        dirty: True if the bytes hold more than the base.
+        rounded: The rounded number literals in the file; empty if there are too many to remember.
+        coming: The state after the current write; present only during the write, and after a kill in between.
     """
 
     seq: int
@@ -96,7 +97,7 @@ class FileState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Project:
-    """A folder with ``.kbstore`` in it."""
+    """A folder with a ``.kbstore`` folder inside."""
 
     def __init__(self, root: Path, config: Config) -> None:
         for name in (config.file, config.store, config.remote):
@@ -106,7 +107,7 @@ class Project:
 
     @classmethod
     def find(cls, start: Path) -> Self | None:
-        """The project of a folder: the nearest one upward that has ``.kbstore/config.json``, or None."""
+        """Return the nearest project upward from a folder, by ``.kbstore/config.json``; None without a project."""
         for folder in _upward(start):
             if (folder / FOLDER / "config.json").is_file():
                 return cls.load(folder)
@@ -114,9 +115,10 @@ class Project:
 
     @classmethod
     def without_config(cls, start: Path) -> Self | None:
-        """The nearest project upward that lost its ``config.json``; None if there is none, or one has its own.
+        """Return the nearest project upward if the ``config.json`` there is lost, else None.
 
-        It has the file of which something is remembered, if that is only one, and the store if it is in ``.kbstore``.
+        The store is in ``.kbstore``. If exactly one file in the folder has a remembered state, this is the project's
+        file.
         """
         for root in _upward(start):
             folder = root / FOLDER
@@ -133,11 +135,11 @@ class Project:
 
     @classmethod
     def load(cls, root: Path) -> Self:
-        """The project in exactly this folder.
+        """Return the project in exactly this folder.
 
         Raises:
-            ProjectError: Its configuration is malformed, or its file is in another folder.
-            UnsupportedFormat: It was written by a newer version.
+            ProjectError: The configuration is malformed, or names a file in another folder.
+            UnsupportedFormat: A newer kbstore wrote the configuration.
         """
         path = root / FOLDER / "config.json"
         project = cls(root, read_state(path, Config))
@@ -150,10 +152,10 @@ class Project:
 
     @classmethod
     def create(cls, root: Path, config: Config) -> Self:
-        """Write ``.kbstore/config.json``, which makes a folder a project.
+        """Make a folder a project by writing ``.kbstore/config.json``.
 
         Raises:
-            WorkFileError: It cannot be written.
+            WorkFileError: The configuration cannot be written.
         """
         project = cls(root, config)
         project.make_folder(root, mode_like(project.file))
@@ -162,11 +164,11 @@ class Project:
 
     @staticmethod
     def make_folder(root: Path, mode: int = OPEN_MODE) -> Path:
-        """Make the ``.kbstore`` folder itself, where a store can be put before the configuration names it.
+        """Make the ``.kbstore`` folder itself, for making a store before the configuration.
 
         Args:
             root: The project's folder.
-            mode: That of the files to come, as `kbstore.worktree.json_file.mode_like` gives it.
+            mode: The mode of the files to come, from `kbstore.worktree.json_file.mode_like`.
         """
         folder = root / FOLDER
         try:
@@ -181,34 +183,34 @@ class Project:
         write_state(self.root / FOLDER / "config.json", print_state(config))
 
     def change(self, **changes: Any) -> None:
-        """Set fields of the configuration, and write it."""
+        """Set fields of the configuration, and write the configuration."""
         self.config = msgspec.structs.replace(self.config, **changes)
         self.save()
 
     @property
     def location(self) -> str:
-        """Where the store is, for `Store.open`."""
+        """The location of the store, for `Store.open`."""
         store = self.config.store
         if is_url(store):
             return store
         place = os.fspath(self.root / FOLDER / store)
-        # A folder that is not there yet leads nowhere, also not back up.
+        # A path such as `.kbstore/../kb.db` fails while the folder is missing, so `..` is resolved as text.
         return place if (self.root / FOLDER).exists() else os.path.normpath(place)
 
     @property
     def file(self) -> Path | None:
-        """The knowledge base's file, where one was chosen."""
+        """The knowledge base's file; None if no file was chosen."""
         return self.root / self.config.file if self.config.file is not None else None
 
     def state_of(self, file: Path) -> FileState | None:
-        """What is known of a file; None where nothing is, or it is of no use."""
+        """Return the remembered state of a file; None if there is no state, or the state cannot be used."""
         try:
             return read_state(self._state_path(file), FileState)
         except KBStoreError:
             return None
 
     def remember(self, file: Path, state: FileState) -> None:
-        """Write what is known of a file."""
+        """Write the state of a file, to be remembered."""
         path = self._state_path(file)
         refuse_link(path)
         try:
@@ -218,7 +220,7 @@ class Project:
         write_state(path, print_state(state))
 
     def forget(self, file: Path) -> None:
-        """Drop what is known of a file."""
+        """Remove the remembered state of a file."""
         refuse_link(self._state_path(file))
         try:
             self._state_path(file).unlink(missing_ok=True)
@@ -226,12 +228,13 @@ class Project:
             raise ProjectError(f"cannot remove {self._state_path(file)}: {fault.strerror}") from fault
 
     def move(self, old: Path, new: Path) -> None:
-        """Rename the knowledge base's file, with the configuration and what is known of it.
+        """Rename the knowledge base's file, in the configuration and in the remembered state too.
 
-        The file comes last, so after a kill in between the same call goes on.
+        The file itself comes last, so after a kill in between, a repeated call goes on.
 
         Raises:
-            WorkFileError: The file is not there or another one, the new name is taken or is outside of this folder.
+            WorkFileError: The file is missing or is not the project's, or the new name is taken or outside of this
+                folder.
         """
         home = Path(os.path.realpath(self.root))
         source, target = Path(os.path.realpath(old)), Path(os.path.realpath(new.parent)) / new.name
@@ -259,14 +262,14 @@ class Project:
 
     def _state_path(self, file: Path) -> Path:
         real = Path(os.path.realpath(file))
-        # Of two folders that share a .kbstore by a link, that one is the root that holds it itself.
+        # If .kbstore is a link, the root is the folder that holds the real .kbstore.
         root = Path(os.path.realpath(self.root / FOLDER)).parent
         name = os.fsencode(real.relative_to(root) if real.is_relative_to(root) else real)
         return self.root / FOLDER / "files" / f"{sha256(name).hexdigest()[:24]}.json"
 
 
 def _refuse_bytes(name: str | None) -> None:
-    """Refuse a name that the configuration, which is JSON, cannot hold."""
+    """Refuse a name that the configuration, as JSON, cannot hold."""
     try:
         (name or "").encode()
     except UnicodeEncodeError:
@@ -276,21 +279,21 @@ def _refuse_bytes(name: str | None) -> None:
 
 
 def _leaves(file: str) -> bool:
-    """Whether a relative path leads out of the folder that it starts in, links aside."""
+    """Return whether a relative path leads out of the starting folder; links are not followed."""
     return Path(file).is_absolute() or Path(os.path.normpath(file)).parts[:1] in ((), ("..",))
 
 
 def is_url(location: str) -> bool:
-    """Whether a store's location is a URL, not a path (a single letter before the colon is a Windows drive)."""
+    """Return whether a location is a URL, not a path (a single letter before the colon is a Windows drive)."""
     scheme, colon, _ = location.partition(":")
     return bool(colon) and len(scheme) > 1 and scheme.isalnum()
 
 
 def project_of(file: Path) -> Project | None:
-    """The project that keeps the history of a file; None where none does yet.
+    """Return the project that keeps the history of a file; None if no project does so yet.
 
-    That is the nearest one upward that has it as its file. A file beside that of a project may have a store of its own
-    in the same ``.kbstore``, named after it.
+    This is the nearest project upward with the given file as its file. A file beside a project's file may have a store
+    of its own in the same ``.kbstore``, named after the file.
     """
     file = _absolute(file)
     for folder in _upward(file.parent):
@@ -303,10 +306,10 @@ def project_of(file: Path) -> Project | None:
 
 
 def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -> tuple[Project, Store]:
-    """The project and store of one file; both are begun beside it, empty, where there are none.
+    """Return the project and the store of a file; make both, empty, beside the file if missing.
 
     Raises:
-        WorkFileError: There is neither a history nor the file.
+        WorkFileError: Neither a history nor the file exists.
     """
     file = _absolute(file)
     project = project_of(file)
@@ -320,7 +323,7 @@ def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -
             project = _beside(file)
             return project, _begun(project, clock, author)
         store = _begun(project, clock, author)
-        project.change(file=file.name)  # its history was imported, and no file was named since
+        project.change(file=file.name)  # the history was imported, and the project has no file yet
         return project, store
     Project.make_folder(file.parent, mode_like(file))
     project = Project(file.parent, Config(file=file.name))
@@ -330,30 +333,30 @@ def open_for_file(file: Path, *, clock: Clock | None = None, author: str = "") -
 
 
 def create_store(location: str, mode: int = OPEN_MODE, **options: Any) -> Store:
-    """A new store without a document, which nobody may read who may not read its file.
+    """Make a new store without a document; users who cannot read the JSON file cannot read the store.
 
     Args:
         location: As for `Store.create`.
-        mode: Of a store that is a file: see `kbstore.worktree.json_file.mode_like`.
+        mode: The mode of a store in a file: see `kbstore.worktree.json_file.mode_like`.
         options: As for `Store.open`.
 
     Raises:
-        StoreExists: There is one, or something else.
+        StoreExists: A store, or something else, is at the location.
     """
     return Store(backends.create_backend(location, mode=mode), **options)
 
 
 def _beside(file: Path) -> Project:
-    """What a file beside that of another project has: a store of its own in the same folder."""
+    """Return a project for a file beside the file of another project, with a separate store in the same folder."""
     return Project(file.parent, Config(file=file.name, store=f"{file.name}.db"))
 
 
 def open_or_create(location: str, mode: int = OPEN_MODE, *, branch: str, **options: Any) -> tuple[Store, bool]:
-    """The store at a location, and whether it was made just now. Arguments as for `create_store` and `Store.open`.
+    """Return the store at a location, and whether the store was made now. Arguments: see `create_store`, `Store.open`.
 
     Raises:
-        StoreNotFound: What is there is something else.
-        StoreExists: The same, where the location is a URL.
+        StoreNotFound: Something other than a store is at the path.
+        StoreExists: The same, if the location is a URL.
     """
     try:
         return Store.open(location, branch=branch, **options), False
@@ -362,9 +365,9 @@ def open_or_create(location: str, mode: int = OPEN_MODE, *, branch: str, **optio
             return create_store(location, mode, **options), True
         except StoreExists as there:
             try:
-                return Store.open(location, branch=branch, **options), False  # somebody else was faster
+                return Store.open(location, branch=branch, **options), False  # another process made the store meanwhile
             except StoreNotFound:
-                # Of a file `missing` says that it is no store; of a bucket `there` names what else it holds.
+                # For a file, `missing` says that it is not a store; for a bucket, `there` names its other content.
                 raise (there if is_url(location) else missing) from None
 
 
@@ -383,7 +386,7 @@ def _options(project: Project, clock: Clock | None, author: str) -> dict[str, An
 
 
 def _absolute(path: Path) -> Path:
-    # Not resolved: the folder that a person sees a link in is the one that counts.
+    # Links are not resolved: the folder in which the user sees the link counts.
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
@@ -394,26 +397,26 @@ def _upward(start: Path) -> Iterator[Path]:
 
 
 def write_state(path: Path, data: bytes, mode: int = OPEN_MODE, *, unchanged: str | None = None) -> None:
-    """Write a file in ``.kbstore``, which may come from a stranger: never through a link in it.
+    """Write a file in ``.kbstore``, but never through a link: the folder may come from a stranger.
 
     Args:
-        path: The file, in ``.kbstore`` or a folder of it; ``.kbstore`` itself may be a link.
-        data: What.
-        mode: What a new file gets.
+        path: The file, in ``.kbstore`` or in a folder there; ``.kbstore`` itself may be a link.
+        data: The content.
+        mode: The mode of a new file.
         unchanged: As for `kbstore.worktree.json_file.replace_file`.
 
     Raises:
-        WorkFileError: It or its folder is a link, or it cannot be written.
+        WorkFileError: The file or its folder is a link, or the file cannot be written.
     """
     refuse_link(path)
     replace_file(path, data, mode, unchanged=unchanged)
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse a file in ``.kbstore`` that is a link, or is in a folder there that is one.
+    """Refuse a file in ``.kbstore`` if the file or its folder there is a link.
 
     Raises:
-        WorkFileError: It is.
+        WorkFileError: The file or its folder is a link.
     """
     for place in (path, path.parent):
         if place.name != FOLDER and place.is_symlink():
@@ -421,12 +424,12 @@ def refuse_link(path: Path) -> None:
 
 
 def print_state(value: msgspec.Struct) -> bytes:
-    """Return what a file in ``.kbstore`` is to hold."""
+    """Return the bytes for a file in ``.kbstore``."""
     return msgspec.json.format(encode(msgspec.to_builtins(value)), indent=2) + b"\n"
 
 
 def read_state(path: Path, kind: type[_Kind]) -> _Kind:
-    """Return what a file in ``.kbstore`` holds.
+    """Return the content of a file in ``.kbstore``.
 
     Raises:
         ProjectError: It is not there or malformed, or it is a configuration with an unknown member.

@@ -1,8 +1,9 @@
-"""Says whether a write id that landed before is that of this change, by trying the change in a store in memory.
+"""Check whether a landed write id belongs to this change, by trying the change in a store in memory.
 
-Whoever repeats a change with its write id means what landed. Whoever gives that id with another change would believe
-that it landed too, so that is refused. What stands for a landed change is the state that it led to: the change is made
-again, for the same base and carried over to the same version, and has to lead to the same content.
+A caller that repeats a change with the same write id wants the landed version. A caller that gives the id with another
+change would believe that the other change landed too, so the second use is refused. The state of the landed version
+identifies the change: the change is made again, for the same base and carried over to the same version, and must lead
+to the same content.
 """
 
 from typing import Any
@@ -15,27 +16,27 @@ from kbstore.jsondoc.document import plain
 from kbstore.store import Store
 
 _BASES = 50
-"""A patch that does not say what it was made for may have been made for so many versions before the one it made."""
+"""If a patch does not name the base, this many versions before the landed version are tried as the base."""
 
 
 def landed_with(store: Store, write_id: str | None) -> Version | None:
-    """Return the version that landed with an id of the caller's choice; None if there is none."""
+    """Return the landed version with a write id of the caller's choice; None if there is no such version."""
     if write_id is None or isinstance(write_id, OwnId) or not may_have_landed(write_id):
         return None
     return store.landed(write_id)
 
 
 def check_patch(store: Store, write_id: str | None, patch: bytes, *bases: Version) -> None:
-    """Refuse a patch whose write id landed with another one.
+    """Refuse a patch if the write id landed with another change.
 
     Args:
-        store: The store that it is for.
+        store: The store for the patch.
         write_id: The id.
         patch: JSON text of RFC 6902 operations.
-        bases: What it was made for; versions before the one that landed by default.
+        bases: The versions that the patch may be made for; by default the versions before the landed version.
 
     Raises:
-        KBStoreError: It landed with another change.
+        KBStoreError: The write id landed with another change.
     """
     version = landed_with(store, write_id)
     if version is None:
@@ -50,8 +51,8 @@ def check_restore(store: Store, write_id: str | None, revision: "str | Version")
     """Refuse to restore a version with a write id that landed with another change.
 
     Raises:
-        KBStoreError: It did.
-        RevisionError: There is no such version.
+        KBStoreError: The write id landed with another change.
+        RevisionError: The revision does not name a version.
     """
     version = landed_with(store, write_id)
     if version is None:
@@ -61,19 +62,19 @@ def check_restore(store: Store, write_id: str | None, revision: "str | Version")
 
 
 def leads_to(store: Store, version: Version, base: Version, **change: Any) -> bool:
-    """Return whether a change that was made for a base leads to a version, carried over to the one before it.
+    """Return whether a change for a base leads to a version, when carried over to the version before that.
 
     Args:
-        store: The store that has both.
+        store: The store with both versions.
         version: The version.
-        base: An older one.
+        base: An older version.
         change: The document or the patch, as for `Store.commit`.
     """
     if base.seq >= version.seq:
         return False
     with Store.create("memory:", author="-") as tried:
         for name, value in store.settings().items():
-            tried.set(name, value)  # it merges as the store does
+            tried.set(name, value)  # so that it merges as the store does
         if base.seq:
             tried.commit(plain(store.checkout(base)))
         start = tried.head()

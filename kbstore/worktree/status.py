@@ -1,4 +1,4 @@
-"""How a file stands to its history, and what can come of working on it."""
+"""The status of a file in relation to the history, and the errors from work on the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from kbstore.worktree.json_file import FileContent
 
 
 class OtherFile(KBStoreError):
-    """The store keeps the history of another file, and this one was never taken from it."""
+    """The store keeps the history of another file, and this file was never taken from the store."""
 
 
 class UncommittedChanges(KBStoreError):
-    """The file holds changes that are in no version, and would have lost them."""
+    """The file holds changes that are in no version and would be lost."""
 
 
 class FileNotWritten(KBStoreError):
-    """A version is in the store, but the file could not follow it.
+    """A version is in the store, but the file could not be updated to the version.
 
     Attributes:
         version: The version.
@@ -36,14 +36,14 @@ class FileNotWritten(KBStoreError):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a file stands to its history.
+    """The status of a file in relation to its history.
 
     Attributes:
-        base: The version that the file's content was taken from.
+        base: The file's base.
         head: The newest version.
-        content: What the file holds; None where there is no file.
-        diff: From `base` to the file; empty where nothing is uncommitted, None where there is no file.
-        branch: The branch that `head` is the newest version of.
+        content: The content of the file; None if there is no file.
+        diff: From `base` to the file; empty if there are no uncommitted changes, None if there is no file.
+        branch: The branch of `head`.
     """
 
     base: Version
@@ -54,18 +54,18 @@ class Status:
 
     @property
     def clean(self) -> bool:
-        """True where the file holds nothing that is in no version."""
+        """True if every part of the file's content is in a version."""
         return not self.diff
 
     @property
     def behind(self) -> int:
-        """How many versions are newer than `base`."""
+        """The number of versions after `base`."""
         return self.head.seq - self.base.seq
 
 
 @contextmanager
 def landed(version: Version) -> Iterator[None]:
-    """Let no failure hide that a version has landed."""
+    """Raise a failure in the block as `FileNotWritten`, so that the landed version is never hidden."""
     try:
         yield
     except Exception as fault:

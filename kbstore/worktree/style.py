@@ -1,8 +1,8 @@
-"""How a person lays out a JSON file: found out from its text, and applied to what is written over it.
+"""The layout of a JSON file: detected in the text, and applied to new text for the file.
 
-A file that a store writes should look as its owner left it, so that an editor or a review shows only what changed:
-indentation, blanks around separators, line ends, the final newline, escapes of non-ASCII characters, and short arrays
-on one line. What varies inside one file (two indentations, say) is evened out to what its beginning shows.
+A file written from a store should keep the owner's layout, so that an editor or a review shows only real changes. The
+layout is: indentation, blanks around separators, line ends, the final newline, escapes of non-ASCII characters, and
+short arrays on one line. If the layout varies inside a file (two indentations, say), the beginning of the file decides.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-# The beginning of a file shows its style; the rest is not looked at, however large.
+# The beginning of a file shows its style; the rest is not read, however large the file is.
 _SHOWN_BYTES = 1 << 18
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _INDENT = re.compile(rb"\n([ \t]+)(?=\S)")
@@ -26,7 +26,7 @@ _LINE_INDENT = re.compile(rb"\n( +)")
 _SCALAR_LINES = re.compile(rb'\[((?:\n *["\-0-9tfn][^\n]*)+)\n *\]')
 _NARROW = 80
 _WIDEST = 64
-"""A longer run of blanks is no part of a style: it would be written once for each line or item."""
+"""A longer run of blanks is not part of a style: each line or item would repeat the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class FileStyle:
     """The layout of a JSON file.
 
     Attributes:
-        indent: What one level adds; None where all stands on one line.
-        item_separator: Between items on one line.
-        key_separator: Between a key and its value.
+        indent: The indentation of one level; None for a text on one line.
+        item_separator: The text between items on one line.
+        key_separator: The text between a key and the value.
         newline: Line end: ``\\n`` or ``\\r\\n``.
-        final_newline: Whether the file ends with one.
+        final_newline: Whether the file ends with a line end.
         ascii_only: Whether other characters are written as ``\\u`` escapes.
-        flat_width: Arrays of scalars stand on one line where that ends before this column; 0 for never.
+        flat_width: Arrays of scalars are on one line if the line ends before this column; 0 for never.
     """
 
     indent: str | None = "  "
@@ -53,11 +53,11 @@ class FileStyle:
 
 
 DEFAULT_STYLE = FileStyle()
-"""What a new file gets: two blanks, a final newline."""
+"""The style of a new file: two blanks, a final newline."""
 
 
 def style_of(data: bytes) -> FileStyle:
-    """The style of a valid JSON text."""
+    """Return the style of a valid JSON text."""
     shown = data[:_SHOWN_BYTES]
     bare = _STRING.sub(b'""', shown)
     body = bare.strip()
@@ -90,9 +90,9 @@ def _narrow(match: re.Match[bytes] | None) -> re.Match[bytes] | None:
 
 
 def print_json(value: Any, style: FileStyle = DEFAULT_STYLE) -> bytes:
-    """A value as a file of this style.
+    """Return a value as the bytes of a file in this style.
 
-    Cost: about that of reading it back; much more only for styles that few use (blanks before a colon).
+    Cost: about the cost of parsing the result; much more only for rare styles (blanks before a colon).
     """
     if style.indent is None:
         data = _one_line(value, style)
@@ -116,7 +116,7 @@ def print_json(value: Any, style: FileStyle = DEFAULT_STYLE) -> bytes:
 
 
 def print_new(value: Any) -> bytes:
-    """A value as a new file, in the default style."""
+    """Return a value as the bytes of a new file, in the default style."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -128,7 +128,7 @@ def _one_line(value: Any, style: FileStyle) -> bytes:
 
 
 def _flatten(data: bytes, style: FileStyle) -> bytes:
-    """Put arrays of scalars on one line each. No line of a string can be mistaken: its line feeds are escaped."""
+    """Put each array of scalars on one line. Text in strings is safe: a line feed in a string is always escaped."""
     unit = len(style.indent or "")
 
     def flat(match: re.Match[bytes]) -> bytes:

@@ -1,8 +1,8 @@
-"""Puts a finished file in the place of another one, and loses nothing that a third program saves there meanwhile.
+"""Replacement of a file without losing another file that a third program saves there meanwhile.
 
-A comparison and a rename are two steps, and an editor can save between them. So the two files are exchanged in one
-step (Linux), and what came out is looked at afterwards: if it is not what was expected, both are exchanged back. On a
-system or file system without this call the file is compared right before the rename.
+A comparison and a rename are two steps, and an editor can save between the two steps. So the two files are exchanged in
+one step (Linux), and the old file is compared afterwards: if the content is not as expected, both files are exchanged
+back. On a system or file system without this call, the file is compared right before the rename.
 """
 
 import errno
@@ -19,14 +19,14 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 class Displaced(Exception):
-    """Another file was there than the expected one; it is there still."""
+    """The target is not the expected file; the target is left in place."""
 
 
 def create(temporary: Path, target: Path) -> None:
-    """Give a file its name if no other file has that.
+    """Rename a temporary file to its final name, unless another file has this name.
 
     Raises:
-        Displaced: One has it. The temporary file is still there.
+        Displaced: Another file has the name. The temporary file still exists.
     """
     try:
         if not rename(temporary, target, _NOREPLACE):
@@ -43,10 +43,10 @@ def create(temporary: Path, target: Path) -> None:
 
 
 def exchange(temporary: Path, target: Path, digest: str) -> None:
-    """Replace a file whose bytes have this SHA-256 (hexadecimal); the temporary file is gone then.
+    """Replace a file whose bytes have this SHA-256 (hexadecimal), and remove the temporary file.
 
     Raises:
-        Displaced: The file has other bytes, or is not there.
+        Displaced: The file has other bytes, or does not exist.
     """
     try:
         ours = temporary.stat()
@@ -65,7 +65,7 @@ def exchange(temporary: Path, target: Path, digest: str) -> None:
             raise
         rename(temporary, target, _EXCHANGE)
         if not os.path.samestat(temporary.stat(), ours):
-            # Somebody saved once more between both steps. The newer one counts; the older one is kept beside it.
+            # Another program saved again between both steps. The newer file counts; the older one is kept beside it.
             rename(temporary, target, _EXCHANGE)
             temporary.rename(target.with_name(f"{target.name}.{digest_of(temporary)[:8]}.saved"))
     except FileNotFoundError:
@@ -74,10 +74,10 @@ def exchange(temporary: Path, target: Path, digest: str) -> None:
 
 
 def swap(one: Path, other: Path) -> bool:
-    """Exchange two files in one step; False if this system or file system cannot do that.
+    """Exchange two files in one step, and return True; return False if the system or file system cannot do this.
 
     Raises:
-        FileNotFoundError: One of them is not there.
+        FileNotFoundError: One of the files does not exist.
     """
     return rename(one, other, _EXCHANGE)
 
@@ -88,7 +88,7 @@ def digest_of(path: Path) -> str:
 
 
 def rename(source: Path, target: Path, flag: int) -> bool:
-    """Rename in the way that a flag says; False if this system or file system cannot do that."""
+    """Rename a file as the flag says, and return True; return False if the system or file system cannot do this."""
     call = _call()
     if call is None:
         return False
@@ -104,7 +104,7 @@ def rename(source: Path, target: Path, flag: int) -> bool:
 
 @cache
 def _call() -> Any:
-    """The function of the C library; None if it has none."""
+    """Return the `renameat2` function of the C library; None if the library does not have the function."""
     import ctypes
 
     try:

@@ -1,13 +1,14 @@
-"""Finds the version that a file was taken from: as it was remembered, else by content.
+"""The version that a file was taken from, found by memory, else by content.
 
 Invariants:
 
-1. A remembered version counts only if the open branch of this store contains it, under the same id.
-2. If the file equals a newer version than the remembered one, it is that version: a command was killed before it could
-   remember it, or the file came from elsewhere. Nothing in it is uncommitted then. (A newer version with another order
-   of members does not count: the file may still have the order of the remembered one.)
-3. Without the remembered version, one with the same content serves as well: what differs from it is the same.
-4. If there is none either, nobody can say what was changed in the file. That is an error, and never a guess.
+1. A remembered version counts only if the open branch of this store contains the version under the same id.
+2. If the file equals a newer version than the remembered version, the newer version is the base: a command was killed
+   before remembering the version, or the file came from elsewhere. The file then has no uncommitted changes. (A newer
+   version with another order of members does not count: the file may still have the order of the remembered version.)
+3. Without the remembered version, a version with the same content serves as well, because the changes since are the
+   same.
+4. Without such a version, the changes in the file cannot be known. This is an error, and never a guess.
 """
 
 from kbstore.errors import KBStoreError, RevisionError
@@ -18,7 +19,7 @@ from kbstore.worktree.json_file import FileContent
 from kbstore.worktree.project import FileState
 
 _SEARCHED = 1_000
-"""Newest versions that are compared with a file of which nothing is remembered."""
+"""The number of newest versions to compare with a file without a remembered state."""
 
 
 class BaseUnknown(KBStoreError):
@@ -28,16 +29,16 @@ class BaseUnknown(KBStoreError):
 def find_base(store: Store, name: str, state: FileState | None, content: FileContent) -> Version:
     """Return the version that a file was taken from.
 
-    A file of which nothing is remembered, and that equals none of the newest versions, is taken to be at the head.
+    If the file has no remembered state, and the newest versions do not have the same content, the base is the head.
 
     Args:
         store: The store.
-        name: What to call the file.
-        state: What is remembered of it.
-        content: What it holds.
+        name: The name of the file, for messages.
+        state: The remembered state of the file.
+        content: The content of the file.
 
     Raises:
-        BaseUnknown: That version is not here, and no other one has its content or the file's.
+        BaseUnknown: The version is not here, and no other version has the same content, or that of the file.
     """
     known = remembered(store, state) if state is not None else None
     if known is not None and state is not None and state.digest == content.digest:
@@ -51,7 +52,7 @@ def find_base(store: Store, name: str, state: FileState | None, content: FileCon
     if state is None:
         return _with_content(store, held, limit=_SEARCHED) or store.head()
     if state.branch != store.branch and _contains(store, state):
-        _refuse(store, name, state)  # what is only alike here may be at another place of the other branch's history
+        _refuse(store, name, state)  # equal content here may be at another point of that branch's history
     return (
         _with_content(store, held)
         or (_with_content(store, state.state) if state.state else None)
@@ -60,7 +61,7 @@ def find_base(store: Store, name: str, state: FileState | None, content: FileCon
 
 
 def remembered(store: Store, state: FileState) -> Version | None:
-    """Return the version that is remembered as a file's base; None if the open branch does not contain it."""
+    """Return the remembered base of a file; None if the open branch does not contain the version."""
     try:
         version = store.version(f"v{state.seq}")
     except RevisionError:
@@ -69,12 +70,12 @@ def remembered(store: Store, state: FileState) -> Version | None:
 
 
 def proved(store: Store, state: FileState | None, digest: str) -> bool:
-    """Return whether what a file holds is a version that can be read here, so that nothing is lost with the file.
+    """Return whether the content of a file is a readable version of this store, so that overwriting the file is safe.
 
     Args:
         store: The store.
-        state: What is remembered of the file.
-        digest: What it holds now.
+        state: The remembered state of the file.
+        digest: The digest of the file's current content.
 
     Cost: reads the version.
     """
@@ -94,15 +95,15 @@ def proved(store: Store, state: FileState | None, digest: str) -> bool:
 
 
 def named_base(store: Store, revision: str, name: str = "") -> Version:
-    """Return a version of the open branch that a change was made from.
+    """Return the version of the open branch that a change was made from.
 
     Args:
         store: The store.
-        revision: What names it.
-        name: What to call it in the error.
+        revision: The revision that names the version.
+        name: The name of the version, for the error message.
 
     Raises:
-        RevisionError: There is none, or it is one of another branch.
+        RevisionError: The version does not exist, or belongs to another branch.
     """
     try:
         version = store.version(revision)
@@ -125,7 +126,7 @@ def _with_content(
 
 
 def _contains(store: Store, state: FileState) -> bool:
-    """Whether the branch that a file follows is in this store, with the version that the file was taken from."""
+    """Return whether the store has the branch of a file, with the version that the file was taken from."""
     branch = store.branch_now(state.branch)
     if branch is None or branch == store.branch:
         return False

@@ -1,8 +1,9 @@
-"""Temporary files beside the ones that they replace; those of a process that was killed are removed.
+"""Temporary files for replacing other files, and the removal of such files after a process was killed.
 
-Whoever writes one holds a lock on it, which ends with the process. If another process gets that lock, nobody is writing
-the file any more. Right before it is exchanged with the file that it replaces it gets another name, under which it is
-never removed: from then on it may be what another program saved.
+The writer of a temporary file holds a lock on the file, and the lock ends with the process. If another process gets the
+lock, nobody is writing the file any more. Right before a temporary file is exchanged with the target, the temporary
+file gets another name, and `remove_left` never removes a file of such a name: after the exchange, the file may be one
+that another program saved.
 """
 
 import os
@@ -19,15 +20,15 @@ _LEFT_EXCHANGED = re.compile(r"\.(.+)\.\d+\.\d+\.swap\.tmp", re.DOTALL)
 
 
 def open_temporary(target: Path, mode: int) -> tuple[Path, int]:
-    """Make a new file beside another one, and lock it; gives its path and a descriptor.
+    """Make and lock a new file beside another file, and return the path and a descriptor of the new file.
 
     Args:
-        target: The file that it is to replace, without symbolic links.
+        target: The file to be replaced, without symbolic links.
         mode: The mode, further narrowed by the user's mask.
 
     Raises:
-        FileExistsError: There are a hundred of its name already.
-        OSError: It cannot be made.
+        FileExistsError: A hundred temporary files for this target exist already.
+        OSError: The file cannot be made.
     """
     for number in range(_TRIES):
         path = target.with_name(f".{target.name[:_NAME_LENGTH]}.{os.getpid()}.{number}.tmp")
@@ -39,21 +40,21 @@ def open_temporary(target: Path, mode: int) -> tuple[Path, int]:
             continue
         if _lock(descriptor) is not False and _is_at(descriptor, path):
             return path, descriptor
-        os.close(descriptor)  # somebody took it for left, and removes it
+        os.close(descriptor)  # another process took the file for a leftover, and removes it
     raise FileExistsError
 
 
 def exchanged_name(temporary: Path) -> Path:
-    """Return the name for a temporary file that is about to be exchanged: nobody removes a file of such a name."""
+    """Return the name for a temporary file right before its exchange: `remove_left` removes no file of such a name."""
     return temporary.with_suffix(_EXCHANGED)
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files that nobody is writing.
+    """Remove temporary files without a writer.
 
     Args:
-        folder: Where.
-        name: Only those of the file of this name; by default all of our pattern.
+        folder: The folder.
+        name: Remove only the temporary files for the file of this name; by default all files that match our pattern.
     """
     wanted = name[:_NAME_LENGTH] if name is not None else None
     try:
@@ -67,9 +68,9 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
 
 def exchanged_left(target: Path) -> list[Path]:
-    """Return the temporary files of a file that were about to be exchanged with it.
+    """Return the temporary files of a target that were renamed right before their exchange.
 
-    Those that are there while nobody writes the file are left of a kill; one may hold what another program saved.
+    If nobody is writing the target, a killed process left these files. One may hold content that another program saved.
     """
     try:
         there = list(target.parent.iterdir())
@@ -89,7 +90,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock a file; False if somebody else has the lock, None where there are no such locks."""
+    """Lock a file, and return True; return False if another process has the lock, None if there are no such locks."""
     try:
         import fcntl
 
@@ -102,7 +103,7 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether a path still names the file that is open."""
+    """Return whether a path still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:

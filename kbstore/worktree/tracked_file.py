@@ -1,10 +1,11 @@
-"""A file together with what is remembered of it: the version that it was taken from, and the digest that it had then.
+"""A file together with its remembered state: the file's base, and the file's digest at that time.
 
 Invariants:
 
-1. Both change under one lock, so no command of ours sees one without the other.
-2. What is coming is remembered before the file is replaced. So after a kill at any moment the file's digest says which
-   version it holds. If it was edited since, the older one counts: nothing of others is taken back then.
+1. Both change under one lock, so every kbstore command sees a matching pair.
+2. The coming state is remembered before the file is replaced. So after a kill at any moment the file's digest shows
+   which version the file holds. If the file was edited since, the older version counts; so the next commit does not
+   undo the changes of others.
 """
 
 from collections.abc import Callable, Container
@@ -25,24 +26,24 @@ Rounded = Callable[[bytes, Container[str]], None]
 _REMEMBERED_LITERALS = 10_000
 _TRIES = 10
 _NOTHING = FileState(seq=0, id="", branch="", digest="")
-"""Stands beside what is coming while nothing else is known."""
+"""The state that holds a coming state if nothing else is remembered."""
 
 
 class TrackedFile:
-    """A file and its memory.
+    """A file and its remembered state.
 
     Args:
         file: The file.
-        project: Where it is remembered; nothing is remembered without one.
-        branch: The branch whose versions it holds.
-        mode: What a new file gets.
-        on_rounded: Accepts numbers that are rounded: called with the file's bytes and the literals that were accepted
-            before, once for each content that is read. Without it only those are accepted.
-        proved: Whether the store has what the file holds; told what is remembered of it, and the digest.
+        project: The project for remembering the state; without a project nothing is remembered.
+        branch: The branch of the versions in the file.
+        mode: The mode of a new file.
+        on_rounded: Accept rounded numbers. Called with the file's bytes and the literals accepted before, once for each
+            content. Without this function only the literals accepted before are accepted.
+        proved: Return whether the store has the file's content, from the remembered state and the digest.
 
     Attributes:
-        kept: True once a copy was kept of what a forced write replaced.
-        taken: Literals of rounded numbers that a forced write left in the file, and that were not accepted before.
+        kept: True after a forced write kept a copy of the replaced content.
+        taken: Literals of rounded numbers left in the file by a forced write, and not accepted before.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class TrackedFile:
         self.taken: frozenset[str] = frozenset()
 
     def look(self) -> tuple[FileContent | None, FileState | None]:
-        """Return content and memory of one moment; no content if there is no file. Raises as `WorkFile.load`."""
+        """Return content and state at one moment; the content is None without a file. Raises as `WorkFile.load`."""
         with locked(self.file.path):
             content = self.load() if self.file.exists() else None
             return content, self._settled(content.digest if content is not None else NO_FILE)
@@ -83,13 +84,13 @@ class TrackedFile:
         return content
 
     def _accepted(self) -> frozenset[str]:
-        """Return the literals of rounded numbers that were accepted in the file."""
+        """Return the accepted literals of rounded numbers in the file."""
         state = self.state()
         states = (state, state.coming) if state is not None else ()
         return frozenset(literal for one in states if one is not None for literal in one.rounded)
 
     def state(self) -> FileState | None:
-        """Return what is remembered now."""
+        """Return the state remembered now."""
         return self._project.state_of(self.file.path) if self._project is not None else None
 
     def write(
@@ -103,20 +104,21 @@ class TrackedFile:
         force: bool = False,
         own_order: bool = False,
     ) -> None:
-        """Write a version into the file, and remember it.
+        """Write a version into the file, and remember the version.
 
         Args:
             version: The version.
-            document: Its content.
-            content: What must be there still; None if no file must be there.
-            model: What a new file is to look like.
+            document: The content of the version.
+            content: The content that must still be in the file; None if no file may be there.
+            model: The model for the layout of a new file.
             dirty: True if the document holds more than the version.
-            force: Replace whatever is there, and pass None as the content. If that is in no version, a copy is kept.
-            own_order: With `force`: take the layout alone from what is there, and not its order of members.
+            force: Replace the file with any content; `content` is None then. Keep a copy if the old content is in no
+                version.
+            own_order: With `force`: keep only the layout of the existing file, not the order of members.
 
         Raises:
-            FileChanged: Something else is there; nothing was done.
-            WorkFileError, ProjectError: One of both cannot be written.
+            FileChanged: The file holds other content; nothing was done.
+            WorkFileError, ProjectError: The file or the state cannot be written.
         """
         with locked(self.file.path):
             before = _NOTHING
@@ -142,16 +144,15 @@ class TrackedFile:
                 except FileChanged:
                     if not (force and left):
                         raise
-            with suppress(
-                WorkFileError, ProjectError
-            ):  # what was announced is remembered, and the file says that it came
+            # After a failure here the announced state is still remembered, and the file's digest confirms it.
+            with suppress(WorkFileError, ProjectError):
                 self._save(self._known(version, written.digest, dirty))
             self.taken = written.rounded - accepted if force else frozenset()
 
     def stay(self, version: Version, content: FileContent, state: FileState | None, *, dirty: bool = False) -> None:
-        """Remember that a content is that of a version, unless another command wrote the file since `look`.
+        """Remember the version of a content, unless another command wrote the file since `look`.
 
-        It holds more than the version if it is `dirty`.
+        If the content is `dirty`, the file holds more than the version.
         """
         with locked(self.file.path):
             now = self._settled(content.digest)
@@ -161,13 +162,13 @@ class TrackedFile:
                 self._save(self._known(version, content.digest, dirty))
 
     def remember(self, version: Version, digest: str, **pending: Any) -> None:
-        """Remember the base of the file as it is; an empty digest for one that was perhaps changed since."""
+        """Remember the base of the current file; give an empty digest if the file may have changed since."""
         self._save(replace(self._known(version, digest), **pending))
 
     def note_pending(self, write_id: str, digest: str) -> None:
-        """Remember the id of a commit that is made of the file now; an empty one for none.
+        """Remember the write id of a commit from the current file; an empty id clears the memory.
 
-        Nothing is remembered of a file that nothing is known of, or if the memory cannot be written.
+        Nothing is remembered if the file has no remembered state, or if the state cannot be written.
         """
         with suppress(WorkFileError, ProjectError), locked(self.file.path):
             state = self.state()
@@ -188,7 +189,7 @@ class TrackedFile:
         )
 
     def _keep(self) -> str:
-        """Keep what the file holds, unless the store has it; gives its digest."""
+        """Keep a copy of the file's content, unless the store has the content; return the digest."""
         if not self.file.exists():
             return NO_FILE
         data = self.file.raw()
@@ -201,7 +202,7 @@ class TrackedFile:
         return digest
 
     def _settled(self, digest: str) -> FileState | None:
-        """What is remembered, once it is clear whether a command that was killed had written the file."""
+        """Return the remembered state; if another state was coming, the digest shows whether the file was written."""
         state = self.state()
         if state is None or state.coming is None:
             return state

@@ -1,10 +1,11 @@
-"""A file together with the store that keeps its history: commit what was changed in it, take another version into it.
+"""A file together with the store that keeps its history: commit the file, or update the file to another version.
 
-Each file has a *base*, the version that its content was taken from. What is committed is what differs from the base,
-carried over to the head; so a file that was taken at v5 and is committed after v9 changes only what its author
-changed. Nothing here ever overwrites what is in no version, unless it is told to.
+Each file has a *base*: the version that the content of the file was taken from. A commit contains the differences
+between the file and its base, carried over to the head. So a file that was taken at v5 and is committed after v9
+changes only the places with edits. Content that is in no version is never overwritten, unless the caller forces the
+overwrite.
 
-Once a version has landed, no failure hides that: it is a `FileNotWritten`, which has the version. The same call with
+After a version has landed, every later failure is raised as `FileNotWritten`, with the version. A repeated call with
 the same write id then goes on with the file.
 """
 
@@ -52,15 +53,15 @@ class WorkingCopy:
     """A JSON file and its store.
 
     Args:
-        store: The store; it stays the caller's to close.
+        store: The store; closing the store is up to the caller.
         file: The file.
-        project: Where the file's base is remembered; without one a file is taken to be at the head.
-        own: False for a file that a version is only to be written into: what is said of it leads to another file.
-        mode: What the file gets where it is new.
-        on_rounded: Accepts numbers that are rounded; see `TrackedFile`.
+        project: The project that remembers the file's base; without a project the base is the head.
+        own: False for a file that only receives a version: hints then advise another file name.
+        mode: The mode of a new file.
+        on_rounded: Accepts rounded numbers; see `TrackedFile`.
 
     Attributes:
-        notes: What a person should know of the file after it was worked on, one sentence each.
+        notes: Remarks on the file for the user, one sentence each, after work on the file.
     """
 
     def __init__(
@@ -85,21 +86,21 @@ class WorkingCopy:
 
     @property
     def follows(self) -> str:
-        """The branch of the version that the file was taken from."""
+        """The branch of the file's base."""
         state = self._tracked.state()
         return (self.store.branch_now(state.branch) if state is not None else None) or self._branch
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the file follows another branch than the one that is open."""
+        """Whether the file follows another branch than the open branch."""
         return self.follows != self.store.branch
 
     def status(self) -> Status:
-        """What the file holds, and what of it is uncommitted.
+        """Return the content of the file, and its uncommitted changes.
 
-        If the open branch does not contain the file's base, that is said of the branch that the file follows.
+        If the open branch does not contain the file's base, the status refers to the branch of the base.
 
-        Costs the file's digest where nothing was changed since it was last written or committed here.
+        Cost: reading the file; a comparison with the base only if the file changed since the last write or commit here.
 
         Raises:
             BaseUnknown: The store does not contain the version that the file was taken from.
@@ -118,16 +119,16 @@ class WorkingCopy:
             return Status(base, head, content, Diff([], old_name=base.name, base=base.id or "v0"), store.branch)
         diff = store.diff(base, document=content.value)
         if not diff and not self.elsewhere:
-            with suppress(WorkFileError, ProjectError):  # a read-only folder costs this note, and no more
+            with suppress(WorkFileError, ProjectError):  # in a read-only folder only this memory is lost
                 self._tracked.stay(base, content, state)
         return Status(base, head, content, diff, store.branch)
 
     def _followed_store(self) -> Store:
-        """The store with the branch that the file follows."""
+        """Return the store with the branch that the file follows."""
         return Store(self.store.backend, branch=self.follows, collection=self.store.collection())
 
     def load(self) -> FileContent:
-        """What the file holds. Raises as `WorkFile.load`, with a hint at what could replace it."""
+        """Return the content of the file. Raises as `WorkFile.load`, with a hint at a replacement for the file."""
         with self._hinted():
             return self._tracked.load()
 
@@ -167,30 +168,33 @@ class WorkingCopy:
         write_id: str | None = None,
         places: Sequence[str] = (),
     ) -> Version:
-        """Commit what the file changed since its base (see `Store.commit`); the file then holds the new version.
+        """Commit the changes of the file since its base (see `Store.commit`), and update the file to the new version.
 
         Args:
-            message: As for `Store.commit`, also what follows it.
-            author: Who.
+            message: The reason for the change.
+            author: The author.
             tags: Labels.
-            base: The version that the file was taken from; the one that is remembered by default.
+            base: The version that the file was taken from; by default the remembered version.
             rebase: Carry the change over to a newer head.
-            allow_empty: Make a version also if nothing changed.
+            allow_empty: Make a version even if nothing changed.
+            keep_order_changes: Make a version even if only the order of members changed.
             write_id: Identifies this commit.
-            places: Commit what is at these pointers alone; the rest stays uncommitted.
+            places: Commit only the values at these pointers; the other changes stay uncommitted.
 
         Raises:
             WorkFileError: There is no file.
-            OtherFile: The history is that of another file.
-            BaseUnknown: The store does not contain the version that the file was taken from, and no `base` was given.
+            OtherFile: The history belongs to another file.
+            BaseUnknown: The store does not contain the version that the file was taken from, and `base` is not given.
             ConflictError: Others changed the same places since the file's base.
-            KBStoreError: The write id landed already, with another change; the file is left as it is.
-            FileNotWritten: It landed. Calling this again with the same `write_id` goes on with the file.
-            OutcomeUnknown: It is not known whether it landed. Calling this again with the same file settles it.
+            KBStoreError: The write id landed already, with another change; the file is unchanged.
+            FileNotWritten: The version landed, but the file was not updated. A repeated call with the same `write_id`
+                goes on with the file.
+            OutcomeUnknown: The version may or may not have landed. A repeated call with the same file settles the
+                outcome.
         """
         content, state = self._look()
         if content is None:
-            content = self.load()  # raises what there is to say
+            content = self.load()  # raises the fitting error
         self._refuse_other_file(state)
         if base is None:
             self._refuse_other_branch(state)
@@ -236,7 +240,7 @@ class WorkingCopy:
             elif dirty:
                 self._bring_in(version, document, content)
             else:
-                # Others' changes came between: the file gets them, so that its next commit does not take them back.
+                # Others' changes came between: the file gets them, so that its next commit does not undo them.
                 self._follow(version, content)
         return version
 
@@ -251,24 +255,27 @@ class WorkingCopy:
         rebase: bool = True,
         write_id: str | None = None,
     ) -> Version:
-        """Commit a patch that was made for the file as it is; the file then holds the new version.
+        """Commit a patch for the current content of the file, and update the file to the new version.
+
+        If the file follows another branch than the open branch, the file is not written.
 
         Args:
             patch: JSON text of RFC 6902 operations.
-            message: Why.
+            message: The reason for the change.
             author: As for `Store.commit`.
             tags: Labels.
-            base: The version that the patch was made from, one of the open branch; the file's by default, unless it
-                follows another branch. Then the file is left alone.
+            base: The version of the open branch that the patch was made from; by default the file's base. If the file
+                follows another branch: as for `Store.commit`.
             rebase: As for `Store.commit`.
             write_id: As for `Store.commit`.
 
         Raises:
-            UncommittedChanges: The file holds some.
-            BaseUnknown: The file follows another branch than the project, whose branch is open.
+            UncommittedChanges: The file has uncommitted changes.
+            BaseUnknown: The file follows another branch than the project, and the project's branch is open.
             KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
-            OutcomeUnknown: It is not known whether it landed. Calling this again with the same patch settles it.
+            OutcomeUnknown: The version may or may not have landed. A repeated call with the same patch settles the
+                outcome.
         """
         digest = sha256(b"patch " + patch).hexdigest()
         if not self._pending(digest):
@@ -303,9 +310,9 @@ class WorkingCopy:
         write_id: str | None = None,
         force: bool = False,
     ) -> Version:
-        """Make a version that equals an older one (see `Store.restore`); the file then holds it.
+        """Make a version with the content of an older version (see `Store.restore`), and update the file.
 
-        A file that follows another branch is left alone.
+        If the file follows another branch, the file is not written.
 
         Args:
             revision: The older version.
@@ -313,10 +320,10 @@ class WorkingCopy:
             author: As for `Store.commit`.
             tags: Labels.
             write_id: As for `Store.commit`.
-            force: Overwrite what is uncommitted.
+            force: Overwrite uncommitted changes.
 
         Raises:
-            UncommittedChanges: The file holds some, and it was not forced.
+            UncommittedChanges: The file has uncommitted changes, and `force` is False.
             BaseUnknown: As for `apply`.
             KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
@@ -328,7 +335,7 @@ class WorkingCopy:
         if (made := self._landed_before("", write_id)) is not None:
             return made
         status = None
-        self.store.version(revision)  # whatever the file holds, there must be one
+        self.store.version(revision)  # raises first if the version does not exist
         if not force:
             status = self.status()
             self.refuse_uncommitted(status, force_helps=False)
@@ -346,13 +353,13 @@ class WorkingCopy:
         state: FileState | None,
         write_id: str | None,
     ) -> bool:
-        """Whether the file has followed a commit that is repeated; refuses one of other content.
+        """Return whether the file already follows the version of a repeated commit; refuse a repeat with other content.
 
         Args:
-            version: What landed with the write id.
-            start: What the change is told against now.
-            document: What is to be committed now.
-            state: What is remembered of the file.
+            version: The landed version with the write id.
+            start: The base of the file now.
+            document: The document to be committed now.
+            state: The remembered state of the file.
             write_id: The id.
         """
         known = remembered(self.store, state) if state is not None else None
@@ -365,7 +372,10 @@ class WorkingCopy:
 
     @contextmanager
     def _settling(self, digest: str, base: Version, given: str | None) -> Iterator[str]:
-        """Remember a write whose outcome is unknown by the digest of what it wrote; gives the id of an earlier one."""
+        """Yield the id for a write; if the outcome stays unknown, remember the id by the digest of the written content.
+
+        The id of an earlier, unknown write of the same content comes first, then the given id, then a new id.
+        """
         state = self._tracked.state()
         try:
             yield OwnId(self._pending(digest)) or given or FreshId(SystemClock().token())
@@ -377,12 +387,12 @@ class WorkingCopy:
             raise
 
     def _pending(self, digest: str) -> str:
-        """The id of a write of exactly this whose outcome is not known; it goes before one that is given."""
+        """Return the id of an earlier write of the same content with an unknown outcome; a given id comes second."""
         state = self._tracked.state()
         return state.pending if state is not None and digest and state.pending_digest == digest else ""
 
     def _made_of(self, content: FileContent, state: FileState | None) -> Version | None:
-        """The version that was made of this file, if the file could not follow it and was edited since."""
+        """Return the version that was committed from this file, if the file was edited before its update."""
         if state is None or not state.pending or content.digest in (state.digest, state.pending_digest):
             return None
         known = remembered(self.store, state)
@@ -390,13 +400,13 @@ class WorkingCopy:
         return version if version is not None and known is not None and version.seq > known.seq else None
 
     def _with_landed(self, content: FileContent, state: FileState | None) -> tuple[FileContent, FileState | None]:
-        """Bring a version that was made of this file into it, with the changes of others that came in beside it.
+        """Update an edited file to the version committed from the file before, together with changes by others.
 
         Returns:
-            What the file holds then, and what is remembered of it.
+            The content of the file after the update, and its remembered state.
 
         Raises:
-            ConflictError: Others changed what was edited in the file since. What has landed is no part of it.
+            ConflictError: Others changed places with newer edits in the file. Committed changes never conflict here.
         """
         version = self._made_of(content, state)
         if version is None or state is None or version.parents[:1] == (state.id,):
@@ -413,7 +423,7 @@ class WorkingCopy:
         return plain(self.store.checkout(version)) if version.seq else {}
 
     def _together(self, base: JSON, ours: JSON, theirs: JSON, version: Version) -> JSON:
-        """Return their document with what differs from `base` in ours; `version` names what they did last.
+        """Return `theirs` with the changes from `base` to `ours`; error messages name `version`, the newest of theirs.
 
         Raises:
             ConflictError: Both changed the same places.
@@ -429,7 +439,7 @@ class WorkingCopy:
         return apply_patch(theirs, patch_of(merged.hunks, identities))
 
     def _landed_before(self, digest: str, given: str | None) -> Version | None:
-        """The version that this very call made when it was made before; the file then follows it."""
+        """Return the version from an earlier, equal call, and update the file; None if there was no such call."""
         ident = self._pending(digest) or given
         version = self.store.landed(ident) if ident is not None and may_have_landed(ident) else None
         if version is None:
@@ -456,16 +466,16 @@ class WorkingCopy:
         status: Status | None = None,
         model: FileContent | None = None,
     ) -> Version:
-        """Write a version into the file, which then has it as its base. Adds nothing to the history.
+        """Write a version into the file as its new base, without a change of the history.
 
         Args:
             revision: The version.
-            force: Overwrite what is uncommitted.
-            status: The file's, where the caller has looked at it already.
-            model: What a new file is to look like.
+            force: Overwrite uncommitted changes.
+            status: The status of the file, if the caller knows the status already.
+            model: The model for the layout and order of a new file.
 
         Raises:
-            UncommittedChanges: The file holds some, and it was not forced.
+            UncommittedChanges: The file has uncommitted changes, and `force` is False.
         """
         version = self.store.version(revision)
         content = None
@@ -478,16 +488,16 @@ class WorkingCopy:
         return version
 
     def update(self) -> Version:
-        """Take the newest version into the file, and keep what is uncommitted in it. Adds nothing to the history.
+        """Bring the newest version into the file, and keep uncommitted changes, without a change of the history.
 
         Raises:
             BaseUnknown: The open branch does not contain the version that the file was taken from.
-            ConflictError: Others changed the same places; the file is as it was.
-            FileChanged: The file was saved meanwhile.
+            ConflictError: Others changed the same places; the file is unchanged.
+            FileChanged: The file was saved by another program meanwhile.
         """
         content, state = self._look()
         if content is None:
-            content = self.load()  # raises what there is to say
+            content = self.load()  # raises the fitting error
         content, state = self._with_landed(content, state)
         base, head = self._base(content, state), self.store.head()
         if base == head:
@@ -500,13 +510,13 @@ class WorkingCopy:
         return head
 
     def catch_up(self) -> str:
-        """Write the newest version into the file, after versions came into the store.
+        """Write the newest version into the file, after new versions came into the store.
 
         Returns:
-            Why the file was left as it is; empty if it is at the newest version of the branch that it follows.
+            The reason for leaving the file unchanged; empty if the file is at the newest version of its branch.
 
         Raises:
-            FileNotWritten: It cannot be written.
+            FileNotWritten: The file cannot be written.
         """
         if self.elsewhere:
             return WorkingCopy(self._followed_store(), self.file, self._project).catch_up()
@@ -526,16 +536,16 @@ class WorkingCopy:
         return ""
 
     def is_turned(self, version: Version) -> bool:
-        """Return whether the file equals a version but for the order of members. Raises as `load`."""
+        """Return whether the file equals a version except for the order of members. Raises as `load`."""
         document, held = plain(self.store.checkout(version)), self.load().value
         return bool(document == held and turned(document, held, 1))
 
     def note_base(self, version: Version) -> None:
-        """Remember that the file as it is was taken from this version and changed, or not, since."""
+        """Remember that the current file was taken from this version, and may have changed since."""
         self._tracked.remember(version, "")
 
     def refuse_uncommitted(self, status: Status, *, force_helps: bool = True) -> None:
-        """Raise `UncommittedChanges` where the file holds some; `force_helps` says so in the hint."""
+        """Raise `UncommittedChanges` if the file has uncommitted changes; `force_helps` adds `--force` to the hint."""
         if not status.clean and not self._own:
             raise UncommittedChanges(f"{self.file.path} holds something that is in no version", hint=FORCED)
         if not status.clean:
@@ -548,7 +558,7 @@ class WorkingCopy:
     # ---- the file after a version has landed ----------------------------------------------------------------------
 
     def _followed(self, version: Version, status: Status | None) -> Version:
-        """The version, once the file holds it; `status` is None for a file that is overwritten in any case."""
+        """Update the file to a version, and return the version; with None as `status`, overwrite any content."""
         with landed(version):
             if status is None:
                 self._write(version, None, force=True)
@@ -557,11 +567,11 @@ class WorkingCopy:
         return version
 
     def _follow(self, version: Version, content: FileContent | None) -> None:
-        """Write a version into a file whose content is in the history; a file that somebody edits is left alone.
+        """Write a version into a file without uncommitted changes; leave a file with newer edits alone.
 
         Args:
             version: The version.
-            content: What the file held when it was looked at; None if there was no file.
+            content: The content of the file at the last reading; None if there was no file.
         """
         for _ in range(_TRIES):
             try:
@@ -580,7 +590,7 @@ class WorkingCopy:
         self._note_left()
 
     def _bring_in(self, version: Version, committed: JSON, content: FileContent) -> None:
-        """Write a version into a file that holds more than what was committed of it; both are merged."""
+        """Write a version into a file with other, uncommitted changes, and merge both."""
         try:
             landing = self._document(version)
             document = self._together(committed, content.value, landing, version)
@@ -591,7 +601,7 @@ class WorkingCopy:
             )
 
     def _note_already(self, held: str, start: Version, state: FileState | None) -> None:
-        """Note that others made the same change, if that is why no version was made."""
+        """Note that others made the same change, if this is the reason for making no version."""
         if held == start.state:
             if state is None or state.pending or not 0 < state.seq < start.seq:
                 return
@@ -607,10 +617,10 @@ class WorkingCopy:
         self.notes.append(f"{self.file.path.name} has changes that are in no version, and was left as it is")
 
     def _note_elsewhere(self, command: str) -> None:
-        """Note that the file is left alone; or refuse, if nobody asked for the open branch.
+        """Note that the file is left alone; or refuse, if the open branch was not chosen explicitly.
 
         Raises:
-            BaseUnknown: The open branch is the project's, and the file follows another one.
+            BaseUnknown: The open branch is the project's, and the file follows another branch.
         """
         name, branch = self.file.path.name, self.store.branch
         if branch == self._branch:
@@ -642,10 +652,10 @@ class WorkingCopy:
     def _in_order(
         self, document: JSON, content: FileContent, base: Version, version: Version
     ) -> tuple[JSON, FileContent]:
-        """Order what is to be written into the file, and say how the file is to serve as its model.
+        """Return the document in the order for the file, and the file's content as the model for writing.
 
-        Objects that have another order in the version than in the file's base come in that one; else the next commit
-        would undo it. Others keep the file's.
+        Objects whose order in the version differs from the order in the file's base get the order of the version;
+        otherwise the next commit would undo this order. All other objects keep the order of the file.
         """
         if not base.seq or self.store.same_order(base, version):
             return document, content
@@ -653,7 +663,7 @@ class WorkingCopy:
         return in_order_of(document, content.value, base=before), replace(content, orders=False)
 
     def _note_taken(self, literals: frozenset[str]) -> None:
-        """Name numbers of the file that are more exact than those of the version, and equal them once rounded."""
+        """Note the numbers with more digits in the file than in the version, but with the same rounded value."""
         known = self._tracked.load().rounded - literals
         for pointer, literal in locate_inexact(self.file.raw(), _SHOWN, known):
             self.notes.append(
@@ -664,15 +674,15 @@ class WorkingCopy:
             self.notes.append(f"and {len(literals) - _SHOWN:,} more such numbers")
 
     def _remembered_base(self) -> Version | None:
-        """The remembered base of the file; None if the open branch does not contain it, or it has no document."""
+        """Return the remembered base of the file; None if the open branch does not contain the base, or for v0."""
         state = self._tracked.state()
         found = remembered(self.store, state) if state is not None else None
         return found if found is not None and found.seq else None
 
-    # ---- where it was taken from ----------------------------------------------------------------------------------
+    # ---- the base of the file -------------------------------------------------------------------------------------
 
     def _refuse_other_file(self, state: FileState | None) -> None:
-        """A file that was checked out of this history may be committed to it; any other is most likely a slip."""
+        """Refuse a file that is not the project's and was never taken from this history: most likely a mistake."""
         own = self._project.file if self._project is not None else None
         if own is None or os.path.realpath(own) == os.path.realpath(self.file):
             return
@@ -685,7 +695,10 @@ class WorkingCopy:
             )
 
     def _refuse_other_branch(self, state: FileState | None) -> None:
-        """A file that follows another branch than the project's is committed there only if that one was asked for."""
+        """Refuse a file that follows another branch, if the open branch is only the project's default.
+
+        Another open branch than the project's was chosen by the user, so the commit goes there.
+        """
         if state is None or not self.elsewhere or self.store.branch != self._branch:
             return
         if (base := remembered(self.store, state)) is None:
@@ -697,7 +710,7 @@ class WorkingCopy:
         )
 
     def _is_known(self, state: FileState) -> bool:
-        """Whether a file's base is a version of this store, as far as its open branch tells."""
+        """Return whether the base of a file is a version of this store, as far as the open branch shows."""
         if state.branch != self.store.branch:
             return self.store.branch_now(state.branch) is not None
         return remembered(self.store, state) is not None
@@ -717,7 +730,7 @@ class WorkingCopy:
         return base
 
     def _note_other_base(self, state: FileState, base: Version) -> None:
-        """Note that the file was taken from a version that is not here, and that another one serves as its base."""
+        """Note that the file's base is missing, and that a version with equal content serves as the base."""
         told = (
             f"{self.file.path.name} was taken from {state.name or f'v{state.seq}'}, which this store does not contain; "
             f"{base.name} has the same content, so it counts as taken from that"

@@ -1,1 +1,1 @@
-"""Caches of a store on S3: chunk index, snapshots, disk cache, and the removal of what is not needed."""
+"""Caches of a store on S3: chunk index, snapshots, disk cache, and garbage collection."""

@@ -1,9 +1,9 @@
-"""Finding chunks by their address: in slots, which are truth, and in snapshots, which are caches.
+"""Finding chunks by address: in slots (truth) and in snapshots (caches).
 
-Nothing on the server maps addresses to objects. What was read tells what is in it: each slot, pack and snapshot carries
-the beginnings of the addresses of its chunks. The root of a state is the first chunk of its snapshot, and the name of a
-snapshot carries the beginning of that address; so a cold reader goes from a listing to the right snapshot at once. Only
-where all of this fails is everything searched.
+The server has no map from addresses to objects. Each slot, pack and snapshot carries the leads (first bytes)
+of the chunks' addresses, so objects show their chunks when read. The root of a state is the first chunk of the
+snapshot, and the snapshot's name carries the lead of that address. So a cold reader goes from a listing to the right
+snapshot at once. Only if all of this fails, everything is searched.
 """
 
 import hashlib
@@ -32,12 +32,12 @@ _LEAD = len(lead_of(bytes(32)))
 
 
 class Shelf(NamedTuple):
-    """Some chunks that stand together.
+    """Some chunks, stored together.
 
     Attributes:
         tier: 1 to 3, or `TRUTH`.
         owner: Log and number of the snapshot; None for truth.
-        pieces: In the order of writing.
+        pieces: The pieces, in the order of writing.
     """
 
     tier: int
@@ -51,15 +51,15 @@ class _Spot(NamedTuple):
 
 
 Search = Callable[[set[bytes], int], bool]
-"""Given beginnings of addresses and how often it was asked, reads more directories; False where none is left."""
+"""Reads more directories, given leads and the count of earlier calls; returns False if no directory is left."""
 
 
 class Chunks:
-    """What one process knows of where chunks are.
+    """Knowledge of a process about the place of chunks.
 
     Args:
-        client: Requests.
-        cache: This machine's cache; None for none.
+        client: Client for the store.
+        cache: This machine's cache, or None.
     """
 
     def __init__(self, client: Client, cache: Cache | None) -> None:
@@ -74,13 +74,13 @@ class Chunks:
         self._fetched: OrderedDict[Piece, bytes] = OrderedDict()
         self._fetched_bytes = 0
         self._shelves: dict[tuple[str, int], Shelf] = {}
-        self.distrust: Callable[[str], bool] = lambda key: False  # noqa: ARG005 - nobody hears it until told otherwise
-        self.search: Search = lambda leads, round_: False  # noqa: ARG005 - nothing more is known until told otherwise
+        self.distrust: Callable[[str], bool] = lambda key: False  # noqa: ARG005 - replaced by the backend
+        self.search: Search = lambda leads, round_: False  # noqa: ARG005 - replaced by the backend
 
     # ---- what there is -----------------------------------------------------------------------------------------------
 
     def saw(self, run: Run) -> None:
-        """A slot or pack was read: its chunks can be found."""
+        """Take in a slot or pack after reading, so that readers find the chunks."""
         if run.chunks:
             with self._lock:
                 if run.key not in self._runs_seen:
@@ -88,7 +88,7 @@ class Chunks:
                     self._unread.append(run)
 
     def add(self, shelf: Shelf, leads: bytes) -> None:
-        """These chunks can be found, the beginnings of whose addresses follow one another here."""
+        """Take in chunks, so that readers find the chunks; `leads` are the leads of the addresses, joined."""
         with self._lock:
             if shelf.owner is not None:
                 self._shelves[shelf.owner] = shelf
@@ -100,7 +100,7 @@ class Chunks:
                     start += _LEAD
 
     def drop(self, owner: tuple[str, int]) -> None:
-        """Forget a snapshot."""
+        """Forget the chunks of a snapshot."""
         with self._lock:
             self._shelves.pop(owner, None)
             for lead in [lead for lead, spots in self._spots.items() if any(s.shelf.owner == owner for s in spots)]:
@@ -111,11 +111,11 @@ class Chunks:
                     del self._spots[lead]
 
     def keep(self, piece: Piece, data: bytes) -> None:
-        """Have the bytes of a piece at hand, since they came along."""
+        """Keep the bytes of a piece at hand, since another read brought the bytes."""
         self._keep_bytes(piece, data)
 
     def is_truth(self, address: bytes) -> bool:
-        """Whether a chunk is known to be truth already, for certain: its bytes were read or written here."""
+        """Return whether a chunk is certainly truth already: the bytes were read or written here."""
         if self._unread:
             self._read_directories()
         with self._lock:
@@ -130,7 +130,7 @@ class Chunks:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, asked: Sequence[bytes], *, in_order: bool) -> Iterator[Found]:
-        """The chunks asked for that exist, and their neighbours; see `Backend.get_chunks`."""
+        """Yield the wanted chunks that exist, and their neighbours (`Backend.get_chunks`)."""
         wanted = dict.fromkeys(asked)
         given: set[tuple[Piece, tuple[str, int] | None]] = set()
         gone: set[Piece] = set()
@@ -171,7 +171,7 @@ class Chunks:
                 mark = (chunk_piece.piece, spot.shelf.owner)
                 held = set(pack.addresses)
                 if any(s is spot and a in wanted and a not in held for a, s in chosen.items()):
-                    # Another address with the same beginning stands here: this copy is not the one.
+                    # The piece has another address with the same lead, so this is not the wanted copy.
                     gone.add(chunk_piece.piece)
                 gifts = mark not in given
                 given.add(mark)
@@ -185,7 +185,7 @@ class Chunks:
             raise damaged
 
     def _choose(self, wanted: Iterable[bytes], gone: set[Piece]) -> dict[bytes, _Spot]:
-        """Of each chunk the copy that is at hand, else the one that lasts longest; truth last, as it lies scattered."""
+        """Choose a copy of each chunk: at hand, else the most lasting; truth last, since truth is scattered."""
         chosen = {}
         with self._lock:
             for address in wanted:
@@ -202,7 +202,7 @@ class Chunks:
         return piece in self._undone or piece in self._fetched
 
     def _read_directories(self) -> bool:
-        """Take in what slots and packs that were read tell of their chunks; False where there is nothing new."""
+        """Take in the chunks of slots and packs read so far; return False if nothing is new."""
         with self._lock:
             runs, self._unread = self._unread, []
         if not runs:
@@ -215,7 +215,7 @@ class Chunks:
         for run in runs:
             leads = (held[run.leads] or fetched.get(run.leads)) if run.leads is not None else None
             if leads is None:
-                continue  # damaged: what stands there is found elsewhere, or missed when it is asked for
+                continue  # damaged: the chunks are found elsewhere, or are missing when a caller asks for them
             self.add(Shelf(TRUTH, None, run.chunks), leads)
             for chunk in run.chunks:
                 data = self._held(run, chunk.piece)
@@ -231,7 +231,7 @@ class Chunks:
             return None
 
     def _read_sound(self, pieces: Sequence[Piece]) -> dict[Piece, bytes | None]:
-        """These pieces, as far as they are sound."""
+        """Return the bytes of pieces, without damaged pieces."""
         try:
             return read_pieces(self._client, pieces)
         except CorruptStore:
@@ -255,7 +255,7 @@ class Chunks:
                 wanted.setdefault(spot.shelf.pieces[at], _Spot(spot.shelf, at))
 
     def _fetch_family(self, wanted: Mapping[ChunkPiece, _Spot]) -> None:
-        """Read ahead at once what a walk through a whole state comes to: its snapshot and what that builds on."""
+        """Read ahead at once the pieces for a walk through a whole state: its snapshot and the snapshots below."""
         ahead: list[Piece] = []
         with self._lock:
             if all(self._at_hand(chunk.piece) for chunk in wanted):
@@ -275,13 +275,13 @@ class Chunks:
         self.fetch(ahead)
 
     def chunks_of(self, chunk: ChunkPiece, data: bytes | None) -> Iterator[Chunk]:
-        """What stands in a piece, given its bytes or else read."""
+        """Yield the chunks in a piece, from the piece's bytes if given, else after a read."""
         pack = self._undo(chunk, data) if data is not None else self._read([chunk]).get(chunk.piece)
         if pack is not None:
             yield from pack.chunks()
 
     def fetch(self, pieces: Iterable[Piece]) -> None:
-        """Have the bytes of these pieces at hand."""
+        """Bring the bytes of pieces into memory."""
         with self._lock:
             missing = [piece for piece in pieces if not self._at_hand(piece)]
         for piece, data in self._read_sound(missing).items():
@@ -337,10 +337,10 @@ class Chunks:
 
 
 def undo_piece(chunk: ChunkPiece, data: bytes) -> ChunkPack:
-    """The chunks of a piece, each checked against its address.
+    """Return the chunks of a piece, each checked against the address.
 
     Raises:
-        CorruptStore: They are damaged.
+        CorruptStore: A chunk is damaged.
     """
     pack = packing.undo_chunks(data[: chunk.directory_bytes], data[chunk.directory_bytes :], None)
     for address, content in pack.chunks():
@@ -350,7 +350,7 @@ def undo_piece(chunk: ChunkPiece, data: bytes) -> ChunkPack:
 
 
 def piece_of(group: Sequence[Chunk]) -> tuple[int, bytes]:
-    """A piece of these chunks: length of its directory, and directory and frame."""
+    """Return a piece with the given chunks: length of the directory, and directory and frame."""
     directory = packing.directory_of(group)
     frame = packing.compress(b"".join(c.data for c in group), packing.FRESH_LEVEL)
     return len(directory), directory + frame

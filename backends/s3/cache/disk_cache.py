@@ -1,7 +1,7 @@
-"""Chunks on this machine's disk: a bounded SQLite file that any number of processes share, and that may vanish.
+"""Chunks on this machine's disk: a bounded SQLite file, shared by any number of processes, that may vanish.
 
-A chunk is checked against its address when it is read, so nothing that happens to the file does harm: what does not
-match counts as absent. Any fault of the file itself turns the cache off for this process.
+Each read checks a chunk against its address, so damage to the file does no harm: a chunk that does not match
+counts as absent. A fault of the file itself turns the cache off for this process.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ _BATCH = 500
 _SHRINK_TO = 0.75
 _BUSY_S = 2.0
 _LARGEST_BYTES = 1 << 28
-"""A chunk that is longer is not taken from the file: it may be anybody's."""
+"""Chunks of this length or more are not read from the file: any program may have written the file."""
 
 
 class Cache:
     """Chunks by address.
 
     Args:
-        folder: Where the file is; made where it is not there.
-        limit_bytes: How large all chunks together may grow.
+        folder: Folder of the file; created if missing.
+        limit_bytes: Most bytes of all chunks together.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -38,7 +38,7 @@ class Cache:
         self._unseen: list[bytes] = []
 
     def get(self, addresses: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of the chunks that are here and sound."""
+        """Return the chunks that are cached and sound."""
         found: dict[bytes, bytes] = {}
         with self._lock:
             connection = self._open()
@@ -60,7 +60,7 @@ class Cache:
         return sound
 
     def put(self, chunks: Iterable[Chunk]) -> None:
-        """Keep chunks; older ones go where it would grow too large."""
+        """Keep chunks; remove the chunks with the oldest use if the total grows too large."""
         rows = [(chunk.address, len(chunk.data), chunk.data) for chunk in chunks]
         with self._lock:
             connection = self._open()
@@ -80,7 +80,7 @@ class Cache:
                 self._turn_off()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file; the cache stays off."""
         with self._lock:
             self._turn_off()
 
@@ -115,7 +115,7 @@ class Cache:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """The file, made anew where it is not one of ours."""
+    """Open the file; replace a file of another kind."""
     for attempt in (1, 2):
         connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:

@@ -1,4 +1,4 @@
-"""Collecting garbage: unpublish the snapshots that nobody keeps, and remove their data once nobody can be reading it.
+"""Garbage collection: unpublish unwanted snapshots now, and remove their data when no reader can be using the data.
 
 Rules, each with the damage that it prevents:
 
@@ -37,7 +37,7 @@ LIST_BYTES = 1024 * 1024
 
 
 class Plan(NamedTuple):
-    """What a collection is to do.
+    """The work of a collection.
 
     Attributes:
         indexes: Snapshots to drop, by log and key.
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """The names of all that goes, now or later."""
+        """Return the names of all objects to remove, now or later."""
         indexes = [key for found in self.indexes.values() for key in found]
         lists = [key for listed in self.due.items() for key in (listed[0], *listed[1])]
         return tuple(sorted({*indexes, *self.trash, *lists, *self.probes}))
@@ -62,8 +62,8 @@ class Plan(NamedTuple):
 def plan_collection(
     client: Client, snapshots: Snapshots, store: str, logs: Iterable[str], keep: Mapping[str, Iterable[int]]
 ) -> Plan:
-    """What is not worth keeping."""
-    # Indexes before data: what is published meanwhile is then not taken for one whose data is gone.
+    """Plan a collection that keeps the snapshots in `keep`, unless data is missing."""
+    # Indexes before data, so that a snapshot published meanwhile does not seem to have lost its data.
     indexes = {log: snapshots.indexes(log) for log in logs}
     data = [one for one in client.listing(f"data/{store}/") if keys.data_token(one.key, store) is not None]
     stored: dict[str, int] = {}
@@ -88,14 +88,14 @@ def plan_collection(
 
 
 def _probes(client: Client) -> list[str]:
-    """Objects by which a server was tried so long ago that nobody is at it any more."""
+    """Return test objects older than the grace period, out of use by now."""
     old = [one.key for one in client.listing("probe/") if one.age_s >= client.options.grace]
     got = client.get_many([Want(key, 0, _PROBE_BYTES) for key in old])
     return [key for key, there in zip(old, got, strict=True) if there is not None and keys.is_probe(key, there.data)]
 
 
 def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, int]) -> set[str]:
-    """Tokens of the snapshots that stay: of each record that is wanted one that is whole, and leans on nothing lost."""
+    """Return the tokens of snapshots to keep: for each wanted record, a whole snapshot without lost requirements."""
     kept: dict[int, SnapshotName] = {}
     listed = sorted(names, key=lambda name: (name.number, rank(name)))
     given_up = {name.number for name in listed} - wanted
@@ -153,12 +153,12 @@ def _may_go(client: Client, one: Listed, gone: set[str]) -> bool:
 
 
 def _token(key: str) -> str:
-    """The token in the key of data."""
+    """Return the token in the key of data."""
     return key.split("/")[2]
 
 
 def _trash(client: Client, store: str) -> dict[str, tuple[float, list[str]]]:
-    """The lists of what is to go, and how long ago they were written; names that are not ours are left out."""
+    """Return the lists of data to remove, with their age in seconds; keys of other objects are left out."""
     listed = [one.key for one in client.listing(f"trash/{store}/") if keys.is_trash(one.key, store)]
     found = {}
     for key, got in zip(listed, client.get_many([Want(key, 0, LIST_BYTES) for key in listed]), strict=True):
@@ -166,11 +166,11 @@ def _trash(client: Client, store: str) -> dict[str, tuple[float, list[str]]]:
             try:
                 told = [str(one) for one in orjson.loads(got.data)]
                 found[key] = (got.age_s, [one for one in told if keys.data_token(one, store) is not None])
-            except (ValueError, TypeError):  # not one of ours
+            except (ValueError, TypeError):  # not a list of ours
                 continue
     return found
 
 
 def size_bytes(client: Client) -> int:
-    """Bytes of all objects of the store; one request for each thousand."""
+    """Return the bytes of all objects of the store, with a request for each thousand objects."""
     return sum(one.size for one in client.listing(""))

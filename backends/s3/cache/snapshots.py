@@ -1,8 +1,8 @@
-"""Snapshots and notes: caches that may vanish, published by one PUT of what names them.
+"""Snapshots and notes: caches that may vanish, each published by a single PUT.
 
-A small snapshot is one object. A large one is its chunks in objects under ``data/``, written first, and an index under
-``snap/``, written last; chunks that name the one after them (a tree's inner nodes, which are on the way to everything)
-stand in the index, so that one read more gets any leaf. The index's own name carries what a list of snapshots tells.
+A small snapshot is a single object. A large snapshot has chunks in objects under ``data/``, written first, and an index
+under ``snap/``, written last. Chunks that name the next chunk (inner nodes of a tree, on the way to all others) are in
+the index, so any leaf needs only one more read. The name of the index carries all data for a list of snapshots.
 """
 
 import base64
@@ -35,11 +35,11 @@ _Part = tuple[str, bytes, Any]
 
 
 class Snapshots:
-    """The snapshots of one store.
+    """The snapshots of a store.
 
     Args:
-        client: Requests.
-        chunks: Told of what snapshots hold.
+        client: Client for the store.
+        chunks: Chunk index, told of the content of snapshots.
         store: The id of the store.
     """
 
@@ -55,11 +55,11 @@ class Snapshots:
     # ---- which there are ---------------------------------------------------------------------------------------------
 
     def expect_list(self, log: str) -> None:
-        """Begin to list, for the next call of `names`."""
+        """Begin a listing for the next call of `names`."""
         self._ahead[log] = (self._client.chance.monotonic(), self._client.submit(lambda: self._names(log)))
 
     def names(self, log: str) -> dict[str, SnapshotName]:
-        """The snapshots of a log by key, as they are now; of two with one number the one that lasts longer."""
+        """Return the current snapshots of a log by key; of two with the same number, the higher in rank."""
         begun, ahead = self._ahead.pop(log, (0.0, None))
         fresh = ahead is not None and self._client.chance.monotonic() - begun < _FRESH_S
         found = ahead() if ahead is not None and fresh else self._names(log)
@@ -76,18 +76,18 @@ class Snapshots:
         return {key: name for _, (key, name) in sorted(best.items())}
 
     def indexes(self, log: str) -> dict[str, SnapshotName]:
-        """Every index by key, as they are now: two writers may have made one of the same record each."""
+        """Return all current indexes by key; two writers may each have made an index of the same record."""
         folder = f"snap/{keys.log_segment(log)}/"
         named = ((one.key, keys.snapshot_of(one.key[len(folder) :])) for one in self._client.listing(folder))
         return {key: name for key, name in named if name is not None}
 
     def tokens(self) -> set[str]:
-        """The tokens of all snapshots of all logs, as they are now."""
+        """Return the tokens of all current snapshots of all logs."""
         keys_ = (one.key.removeprefix("snap/").partition("/")[2] for one in self._client.listing("snap/"))
         return {name.token for name in map(keys.snapshot_of, keys_) if name is not None}
 
     def all(self, log: str) -> list[Snapshot]:
-        """All snapshots of a log; one LIST, whatever they hold."""
+        """Return all snapshots of a log, with a LIST, and a GET for each note too long for a name."""
         named = self.names(log)
         notes = self._notes(named)
         return [
@@ -97,7 +97,7 @@ class Snapshots:
         ]
 
     def _notes(self, named: Mapping[str, SnapshotName]) -> list[bytes | None]:
-        """Return the note of each, reading objects only if a name had no room for the note."""
+        """Return the note of each snapshot, reading objects only if a name had no room for the note."""
         inside = [(key, name) for key, name in named.items() if name.note is None]
         read = dict(zip(inside, self._client.map(lambda one: self._note_inside(*one), inside), strict=True))
         return [read[key, name] if name.note is None else name.note for key, name in named.items()]
@@ -123,7 +123,7 @@ class Snapshots:
         requires: Mapping[int, bytes],
         token: str,
     ) -> bool:
-        """Write a snapshot, its chunks first; see `Backend.put_snapshot`."""
+        """Write a snapshot, the chunks first (`Backend.put_snapshot`)."""
         writing = _Writing(self._client, self._store, token)
         for chunk, depth in _with_depth(chunks):
             writing.add(chunk, depth)
@@ -157,7 +157,10 @@ class Snapshots:
         return True
 
     def drop(self, log: str, numbers: Iterable[int]) -> int:
-        """Unpublish snapshots; what they held goes when garbage is collected, after its grace period."""
+        """Unpublish snapshots, and return how many there were.
+
+        Garbage collection removes their data after the grace period.
+        """
         gone = set(numbers)
         found = {key: name for key, name in self.indexes(log).items() if name.number in gone}
         kept = self.withdraw(log, found)
@@ -184,7 +187,7 @@ class Snapshots:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def open_likely(self, logs: Sequence[str], leads: set[bytes]) -> None:
-        """Open the snapshots that begin with one of these chunks, and what they build on."""
+        """Open the snapshots whose first chunk has one of the given leads, and the required snapshots."""
         likely = self._closed(logs, leads)
         if not likely:
             for log in logs:
@@ -193,13 +196,13 @@ class Snapshots:
         self.open(likely, inner={key for _, key, name in likely if name.lead in leads})
 
     def open_all(self, logs: Sequence[str]) -> None:
-        """Open all snapshots that are not open yet."""
+        """Open all unopened snapshots."""
         for log in logs:
             self.names(log)
         self.open(self._closed(logs, None))
 
     def _closed(self, logs: Sequence[str], leads: set[bytes] | None) -> list[tuple[str, str, SnapshotName]]:
-        """Snapshots that are not open: those that begin with one of these chunks and what they build on, or all."""
+        """Return unopened snapshots: all, or snapshots with the given leads and their requirements."""
         found = {}
         for log in logs:
             listed = self._listed.get(log, {})
@@ -210,11 +213,11 @@ class Snapshots:
         return list(found.values())
 
     def open(self, wanted: Sequence[tuple[str, str, SnapshotName]], *, inner: set[str] | None = None) -> None:
-        """Read which chunks these snapshots hold, at once.
+        """Read the lists of chunks of the given snapshots, all at once.
 
         Args:
             wanted: Log, key and name of each.
-            inner: Keys of those of which the inner chunks are read along; None for all.
+            inner: Keys of the snapshots to read with inner chunks; None for all.
         """
         ends = [
             name.index_bytes
@@ -232,16 +235,16 @@ class Snapshots:
                 continue
             try:
                 self._adopt(key, name, answer.data, log)
-            except CorruptStore:  # as good as gone; check tells of it
+            except CorruptStore:  # counts as gone; `check` reports the damage
                 self._pass_over(log, key)
 
     def _pass_over(self, log: str, key: str) -> None:
-        """List a snapshot no more whose index cannot be had: what is folded begins with an older one."""
+        """Stop listing a snapshot with an unreadable index, so that folds begin with an older snapshot."""
         self._unusable.add(key)
         self._listed.get(log, {}).pop(key, None)
 
     def open_number(self, log: str, number: int) -> None:
-        """Open the snapshot of a record and what it builds on, where it is listed."""
+        """Open the snapshot of a record, if listed, and the required snapshots."""
         listed = self._listed.get(log, {})
         chosen = {k: n for k, n in listed.items() if n.number == number}
         needed = {r for n in chosen.values() for r in n.requires}
@@ -263,20 +266,20 @@ class Snapshots:
 
 
 def rank(name: SnapshotName) -> tuple[int, str]:
-    """Of two snapshots of one record the one that ranks higher is read: it lasts longer."""
+    """Return the rank of a snapshot. Of two snapshots of a record, readers use the higher, more lasting snapshot."""
     return name.tier, name.token
 
 
 def outside_bytes(name: SnapshotName) -> int:
-    """How many bytes of chunks a snapshot has under ``data/``, beside its index."""
+    """Return how many bytes of chunks a snapshot has under ``data/``, outside the index."""
     return name.size_bytes - (name.index_bytes - name.leads_bytes)
 
 
 def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[list[ChunkPiece], bytes]:
-    """What an index says: the pieces, and the beginnings of the addresses of their chunks.
+    """Return the pieces in an index, and the leads of the addresses of their chunks.
 
     Raises:
-        CorruptStore: It is damaged, or another's.
+        CorruptStore: The index is damaged, or of another snapshot.
     """
     where = key
     try:
@@ -300,7 +303,7 @@ def read_index(key: str, name: SnapshotName, data: bytes, log: str) -> tuple[lis
 
 
 def _with_depth(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, int | None]]:
-    """Each chunk, and if it names the one after it, how many stand above it; None where it names no other."""
+    """Yield each chunk with its depth, the number of chunks above; None if the chunk does not name the next chunk."""
     above: list[Chunk] = []
     before: Chunk | None = None
     for chunk in chunks:
@@ -321,7 +324,7 @@ def _names(chunk: Chunk, other: Chunk) -> bool:
 
 
 class _Writing:
-    """The chunks of a snapshot on their way: large ones leave memory as they come."""
+    """The chunks of a snapshot during writing: a large snapshot leaves memory piece by piece."""
 
     def __init__(self, client: Client, store: str, token: str) -> None:
         self._client = client
@@ -340,7 +343,7 @@ class _Writing:
         self._size = 0
 
     def add(self, chunk: Chunk, depth: int | None) -> None:
-        """Take one more chunk, and how deep it stands if it is on the way to others."""
+        """Take a chunk, with its depth if the chunk is on the way to others."""
         if self._lead is None:
             self._lead = keys.lead_of(chunk.address)
         size = len(chunk.data)
@@ -354,9 +357,9 @@ class _Writing:
         self._leaf_bytes += size
 
     def finish(self) -> tuple[bytes, list[tuple[_Part, bool]], int]:
-        """Lead, parts of the index with whether they are read along with its beginning, and stored bytes of all chunks.
+        """Write the last data; return the lead, the parts of the index, and the stored bytes of all chunks.
 
-        What does not stand in the index is written.
+        Each part has a flag: true if the part is read along with the beginning of the index.
         """
         self._flush_leaves()
         inner = []
@@ -406,7 +409,7 @@ class Notes:
     """Small records by name and number, each an object.
 
     Args:
-        client: Requests.
+        client: Client for the store.
     """
 
     def __init__(self, client: Client) -> None:
@@ -414,7 +417,7 @@ class Notes:
         self._ahead: dict[tuple[str, int, int | None], list[tuple[int, bytes]]] = {}
 
     def expect(self, name: str, first: int, last: int) -> None:
-        """Read these for the next call that asks for just them."""
+        """Read notes ahead, for the next call of `get` with the same arguments."""
         self._ahead[name, first, last] = list(self.get(name, first, last))
 
     def put(self, name: str, number: int, data: bytes) -> None:
@@ -424,7 +427,7 @@ class Notes:
             self._client.put(keys.note_folder(name) + keys.number_segment(number), sealed)
 
     def get(self, name: str, first: int, last: int | None) -> Iterator[tuple[int, bytes]]:
-        """Those of a name within a range, in order: a few are asked for directly, many after a listing."""
+        """Yield the notes of a name within a range, in order: a few are read directly, many after a listing."""
         ahead = self._ahead.pop((name, first, last), None)
         if ahead is not None:
             yield from ahead
@@ -445,7 +448,7 @@ class Notes:
                     yield number, data
 
     def drop(self, name: str) -> int:
-        """Remove all of a name; returns how many there were."""
+        """Remove all notes of a name, and return how many there were."""
         folder = keys.note_folder(name)
         listed = self._client.listing(folder)
         found = [one.key for one in listed if keys.number_of(one.key[len(folder) :]) is not None]
@@ -453,7 +456,7 @@ class Notes:
         return len(found)
 
     def names(self) -> list[str]:
-        """Names under which there are some."""
+        """Return the names with notes, sorted."""
         listed = self._client.listing("note/", folders=True)
         names = (keys.note_name(one.key.removeprefix("note/").rstrip("/")) for one in listed if one.size < 0)
         return sorted(name for name in names if name is not None and self._has(name))

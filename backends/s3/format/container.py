@@ -1,15 +1,15 @@
-"""One layout for every object: what it is, a description, and parts, each with its digest.
+"""One layout for every object: a kind, a description, and parts, each with a digest.
 
 ::
 
-    8 bytes    what it is: ``KBS`` and five letters
+    8 bytes    the kind: ``KBS`` and five letters
     4 bytes    length of the description, big-endian
-    8 bytes    digest of the description
+    8 bytes    digest of the five letters and the description
     ...        the description: JSON, with ``parts``: [[name, length, digest, ...], ...]
     ...        the parts, one after another
 
-A part is read alone with a range GET and checked alone. What is asked for first stands first, so the beginning of an
-object is often enough.
+A reader can get a single part with a range GET, and check that part alone. The parts that readers need first come
+first, so the beginning of an object is often enough.
 """
 
 import struct
@@ -28,14 +28,14 @@ _NO_COUNT = 1 << 53
 
 
 class Part(NamedTuple):
-    """Where a part stands.
+    """Place, size and digest of a part.
 
     Attributes:
-        name: What it is.
-        start: Offset of its first byte in the object.
-        size: Its length.
-        digest: Its digest.
-        detail: More about it, as its writer put it.
+        name: Letter for the kind of content, such as ``h`` for headers.
+        start: Offset of the first byte in the object.
+        size: Length in bytes.
+        digest: Digest of the bytes.
+        detail: More about the part, in the form that the writer gave.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Part(NamedTuple):
 
 
 class Incomplete(Exception):
-    """More of the object is needed.
+    """The bytes at hand are too few: more of the object is needed.
 
     Attributes:
-        needed: How many bytes from its beginning.
+        needed: How many bytes are needed, counted from the beginning of the object.
     """
 
     def __init__(self, needed: int) -> None:
@@ -58,11 +58,11 @@ class Incomplete(Exception):
 
 
 class Contents(NamedTuple):
-    """The beginning of an object, read.
+    """Description and table of parts, as read from the beginning of an object.
 
     Attributes:
-        description: What its writer said.
-        parts: Its parts, in order.
+        description: The writer's fields, without ``parts``.
+        parts: The parts, in order.
         size: Length of the whole object.
     """
 
@@ -72,7 +72,7 @@ class Contents(NamedTuple):
 
 
 def pack(kind: bytes, description: dict[str, Any], parts: Sequence[tuple[str, bytes, Any]]) -> bytes:
-    """An object of these parts, each a name, its bytes and a detail."""
+    """Return the bytes of an object with these parts; each part is a name, bytes and a detail."""
     table = [[name, len(data), digest(data).hex(), detail] for name, data, detail in parts]
     described = orjson.dumps({**description, "parts": table})
     head = _HEAD.pack(b"KBS" + kind, len(described), digest(kind, described))
@@ -80,16 +80,16 @@ def pack(kind: bytes, description: dict[str, Any], parts: Sequence[tuple[str, by
 
 
 def unpack(kind: bytes, data: bytes, where: str) -> Contents:
-    """What the beginning of an object tells.
+    """Return the description and the table of parts from the beginning of an object.
 
     Args:
         kind: The five letters.
-        data: The object, or its beginning.
-        where: Names it, for errors.
+        data: The object, or the beginning of the object.
+        where: Name of the object, for errors.
 
     Raises:
-        Incomplete: The beginning is too short.
-        CorruptStore: It is damaged, or something else.
+        Incomplete: The data is too short.
+        CorruptStore: The object is damaged, or of another kind.
     """
     if len(data) < HEAD_BYTES:
         raise Incomplete(HEAD_BYTES)
@@ -115,10 +115,10 @@ def unpack(kind: bytes, data: bytes, where: str) -> Contents:
 
 
 def count(value: Any) -> int:
-    """Return what a description gives as a count, a length or an offset, if it can be one.
+    """Return a value of a description that must be a count, a length or an offset.
 
     Raises:
-        ValueError: It is not a whole number, or negative.
+        ValueError: The value is not a whole number, is negative, or is 2^53 or more.
     """
     if type(value) is not int or not 0 <= value < _NO_COUNT:
         raise ValueError("a count is not one")
@@ -126,21 +126,30 @@ def count(value: Any) -> int:
 
 
 def counts(values: Iterable[Any]) -> list[int]:
-    """Return several as a list; see `count`."""
+    """Return several such values as a list, each checked by `count`."""
     return [count(value) for value in values]
 
 
 def mark_of(data: bytes) -> str:
-    """What tells an object from others, given its beginning: the digest of its description, which has all others."""
+    """Return the mark of an object, given the beginning: the digest of the description.
+
+    The description holds the digests of all parts, so objects with different content have different marks.
+    """
     return bytes(_HEAD.unpack_from(data)[2]).hex()
 
 
 def part_in(part: Part, data: bytes, where: str, *, start: int = 0) -> bytes:
-    """A part out of the bytes of an object from `start` on, checked.
+    """Return the checked bytes of a part.
+
+    Args:
+        part: The part.
+        data: Bytes of the object, from offset `start` on.
+        where: Name of the object, for errors.
+        start: Offset of `data` in the object.
 
     Raises:
-        Incomplete: They end before it does.
-        CorruptStore: It is damaged.
+        Incomplete: The data ends before the part does.
+        CorruptStore: The part is damaged.
     """
     begin = part.start - start
     found = data[begin : begin + part.size]

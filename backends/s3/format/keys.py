@@ -1,22 +1,22 @@
-"""Names of objects: fixed-width segments of ``[0-9a-z]``, so that their order is the order of what they number.
+"""Names of objects: fixed-width segments of ``[0-9a-z]``, so that names sort in the order of their numbers.
 
 ::
 
-    kbstore                      the marker: which format, and the store's random id
+    kbstore                      the marker: the format, and the store's random id
     log/<log>/<slot>             a slot; created once, never overwritten, never deleted
-    blob/<sha-256>               parts of a slot that is too large for one object; truth, as slots are
-    hint/<log>                   where the head was not long ago; overwritten, never trusted
-    pack/<log>/<tier>/<index>    events of many slots once more, for reading many at once
-    snap/<log>/<snapshot>        what one snapshot holds; its name tells number, tier, note and size
+    blob/<sha-256>               parts of a slot that is too large for one object; truth, like slots
+    hint/<log>                   recent position of the head; overwritten, never trusted
+    pack/<log>/<tier>/<index>    copies of the events of many slots, for reading many at once
+    snap/<log>/<snapshot>        index of one snapshot; the name holds number, tier, note and sizes
     data/<store>/<token>/<n>     the chunks of a large snapshot
-    note/<name>/<number>         small caches of the store's own
-    probe/<token>                asks a new server whether it keeps conditions; nobody needs it afterwards
-    trash/<store>/<token>        names of objects that go once the grace period is over
+    note/<name>/<number>         small caches of the store itself
+    probe/<token>                test whether a new server keeps conditions; not needed after the test
+    trash/<store>/<token>        names of objects to remove when the grace period is over
 
-``<store>`` is the id of the marker: objects of another store below the same prefix are not taken for ours.
+``<store>`` is the id in the marker, so objects of another store below the same prefix are never taken for this store's.
 
-A segment of a log's name is its length, the name, and zeros up to a fixed width. LIST is asked to start after a full
-key of the level that it lists, and nothing else: some servers walk a tree of folders and skip keys otherwise.
+The segment for a log is one digit for the length of the name, the name, and zeros up to a fixed width. LIST starts only
+after a full key of the level that is listed: some servers walk a tree of folders, and skip keys otherwise.
 """
 
 import base64
@@ -36,12 +36,12 @@ _TOKEN = 16
 _LEAD = 8
 _LONGEST_DETAIL = 4096
 _USUAL = b'0123456789abcdef,","root":""size":}y{"on":null[],"operations":0'
-"""What notes are usually made of: shortens names, and nothing else depends on it."""
+"""Text that notes usually contain, as deflate dictionary to shorten names. Reading a name needs the same dictionary."""
 _PROBE = re.compile(rf"probe/([0-9a-f]{{{_TOKEN}}})(/[0-9])?")
 _DATA = re.compile(rf"data/([0-9a-f]{{{_TOKEN}}})/([0-9a-f]{{{_TOKEN}}})/[0-9]{{4,}}")
 _TRASH = re.compile(rf"trash/([0-9a-f]{{{_TOKEN}}})/[0-9a-f]{{{_TOKEN}}}")
 KINDS = ("log", "blob", "hint", "pack", "snap", "data", "note", "probe", "trash")
-"""The first segments of all keys but the marker's."""
+"""The first segments of all keys except the marker."""
 NUMBER_LIMIT = 10**_NUMBER
 """Numbers in keys are smaller than this."""
 
@@ -50,19 +50,19 @@ _CACHES = ("hint/", "pack/", "snap/", "data/", "note/")
 
 
 class SnapshotName(NamedTuple):
-    """What the name of a snapshot's object tells.
+    """The data in the name of a snapshot's object.
 
     Attributes:
-        number: The record after which it was taken.
+        number: The record after which the snapshot was taken.
         tier: 1 to 3.
-        token: Random; two snapshots of one number are told apart by it, and it names their data.
-        size_bytes: Stored bytes of its chunks.
+        token: Random text to distinguish the snapshots of a record, and to name their data.
+        size_bytes: Stored bytes of all chunks.
         index_bytes: Length of the object.
-        leads_bytes: How much of it tells which chunks there are.
-        inner_bytes: How much of it holds, beside that, the uppermost chunks, which are on the way to others.
-        lead: The first bytes of the address of its first chunk; empty where it has none.
-        requires: Numbers of the snapshots that it builds on.
-        note: The caller's bytes; None where the object itself holds them.
+        leads_bytes: Length of the beginning with the list of the chunks.
+        inner_bytes: Length of the beginning with, in addition, the uppermost chunks, on the way to all others.
+        lead: First bytes of the address of the first chunk; empty if the snapshot has no chunks.
+        requires: Numbers of the snapshots required by this snapshot.
+        note: The caller's bytes; None if only the object holds the note.
     """
 
     number: int
@@ -78,17 +78,17 @@ class SnapshotName(NamedTuple):
 
 
 def is_cache(key: str) -> bool:
-    """Whether an object under this key can be made again from others."""
+    """Return whether the object under a key can be made again from other objects."""
     return key.startswith(_CACHES)
 
 
 def log_segment(log: str) -> str:
-    """The segment of a log's name."""
+    """Return the key segment for a log."""
     return f"{_DIGITS[len(log)]}{log:0<{_LOG}}"
 
 
 def log_of(segment: str) -> str | None:
-    """The log of a segment; None where it is none of ours."""
+    """Return the log of a key segment; None if the segment is not valid."""
     if len(segment) != _LOG + 1 or segment[0] not in _DIGITS:
         return None
     log = segment[1 : 1 + _DIGITS.index(segment[0])]
@@ -96,27 +96,27 @@ def log_of(segment: str) -> str | None:
 
 
 def number_segment(number: int) -> str:
-    """The segment of a number."""
+    """Return the key segment for a number."""
     return f"{number:0{_NUMBER}d}"
 
 
 def number_of(segment: str) -> int | None:
-    """The number of a segment; None where it is none of ours."""
+    """Return the number of a key segment; None if the segment is not valid."""
     return int(segment) if len(segment) == _NUMBER and segment.isascii() and segment.isdigit() else None
 
 
 def slot_key(log: str, slot: int) -> str:
-    """The key of a slot."""
+    """Return the key of a slot."""
     return f"log/{log_segment(log)}/{number_segment(slot)}"
 
 
 def probe_key(token: str, number: int | None = None) -> str:
-    """The key of an object by which a server is tried."""
+    """Return the key of an object that tests a server."""
     return f"probe/{token}" if number is None else f"probe/{token}/{number}"
 
 
 def probe_data(token: str) -> bytes:
-    """What is written under that key: every byte, and what tells that it is ours."""
+    """Return the content of a test object: a head that names the key, and every byte value."""
     return _probe_head(token) + bytes(range(256))
 
 
@@ -125,50 +125,50 @@ def _probe_head(token: str) -> bytes:
 
 
 def is_probe(key: str, data: bytes) -> bool:
-    """Whether an object is one by which a server was tried: its bytes name its key."""
+    """Return whether an object is a test of a server: the content names the key."""
     found = _PROBE.fullmatch(key)
     return found is not None and data.startswith(_probe_head(found[1]))
 
 
 def data_key(store: str, token: str, number: int) -> str:
-    """The key of chunks of a snapshot."""
+    """Return the key of an object with chunks of a snapshot."""
     return f"data/{store}/{token}/{number:04d}"
 
 
 def data_token(key: str, store: str) -> str | None:
-    """The token of the snapshot that such a key belongs to; None if it is not one of this store."""
+    """Return the snapshot's token in a data key; None if the key is not a data key of this store."""
     found = _DATA.fullmatch(key)
     return found[2] if found is not None and found[1] == store else None
 
 
 def trash_key(store: str, token: str) -> str:
-    """The key of names that go later."""
+    """Return the key of a list of objects to remove later."""
     return f"trash/{store}/{token}"
 
 
 def is_trash(key: str, store: str) -> bool:
-    """Whether it is such a key of this store."""
+    """Return whether a key is a trash key of this store."""
     found = _TRASH.fullmatch(key)
     return found is not None and found[1] == store
 
 
 def hint_key(log: str) -> str:
-    """The key of the hint of a log's head."""
+    """Return the key of a log's hint."""
     return f"hint/{log_segment(log)}"
 
 
 def pack_key(log: str, tier: str, index: int) -> str:
-    """The key of a pack."""
+    """Return the key of a pack."""
     return f"pack/{log_segment(log)}/{tier}/{number_segment(index)}"
 
 
 def note_folder(name: str) -> str:
-    """The prefix of all notes of a name."""
+    """Return the prefix of the keys of all notes with a name."""
     return f"note/{_letters(name.encode())}/"
 
 
 def note_name(segment: str) -> str | None:
-    """The name that such a folder stands for; None where it is none of ours."""
+    """Return the name that the segment of a note folder encodes; None if the segment is not valid."""
     raw = _bytes(segment)
     try:
         return raw.decode() if raw is not None else None
@@ -177,7 +177,7 @@ def note_name(segment: str) -> str | None:
 
 
 def snapshot_key(log: str, name: SnapshotName) -> str:
-    """The key of a snapshot; its note stands in it where there is room."""
+    """Return the key of a snapshot, with the note in the key if there is room."""
     head = f"{number_segment(name.number)}{name.tier}{name.token}"
     sizes = (name.size_bytes, name.index_bytes, name.leads_bytes, name.inner_bytes)
     numbers = ",".join(map(str, (*sizes, *name.requires))).encode()
@@ -190,7 +190,7 @@ def snapshot_key(log: str, name: SnapshotName) -> str:
 
 
 def snapshot_of(key: str) -> SnapshotName | None:
-    """What a snapshot's key tells, behind the log's segment; None where it is none of ours."""
+    """Decode a snapshot's key, given without the log's segment; return None if the key is not valid."""
     segment = key.replace("/", "")
     number = number_of(segment[:_NUMBER])
     start = _NUMBER + 1 + _TOKEN
@@ -213,7 +213,7 @@ def snapshot_of(key: str) -> SnapshotName | None:
 
 
 def lead_of(address: bytes) -> bytes:
-    """The part of an address that a snapshot's name carries."""
+    """Return the lead of an address: the first bytes, for names of snapshots and lists of chunks."""
     return address[:_LEAD]
 
 

@@ -1,8 +1,8 @@
-"""Packs: what stands in many slots once more in one object, so that a long log is read with few requests.
+"""Packs: copies of many slots in one object, so that a long log is read with few requests.
 
-Tier ``a`` holds everything of 32 slots; tiers ``h`` and ``b`` the headers, and the bodies and chunks, of 1,024 slots.
-What is large stays where it is and is referred to. A pack is a function of its slots: whoever makes it makes the same,
-and making it twice does no harm.
+Tier ``a`` holds all content of 32 slots. Tiers ``h`` and ``b`` hold the headers, and the bodies and chunks, of 1,024
+slots. Large content is not copied; the pack refers to the other object instead. A pack is a function of its slots, so
+every writer makes the same bytes, and making a pack twice does no harm.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ _GROUP_RAW_BYTES = 64 * 1024
 
 
 class PackId(NamedTuple):
-    """Which pack: number i of tier ``a`` holds slots 32 i + 1 to 32 (i + 1), and so on."""
+    """Name of a pack: number i of tier ``a`` holds slots 32 i + 1 to 32 (i + 1), and so on."""
 
     log: str
     tier: str
@@ -41,18 +41,18 @@ class PackId(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its key."""
+        """Return the key of the pack."""
         return keys.pack_key(*self)
 
     @property
     def slots(self) -> range:
-        """The slots that it holds."""
+        """Return the slots that the pack holds."""
         size = SLOTS[self.tier]
         return range(self.at * size + 1, (self.at + 1) * size + 1)
 
 
 def pack_of(log: str, key: str) -> PackId | None:
-    """The pack of a log that has this key; None where none has."""
+    """Return the pack of a log with this key; None if the key does not name a pack of the log."""
     _, _, rest = key.partition(f"pack/{keys.log_segment(log)}/")
     tier, _, number = rest.partition("/")
     at = keys.number_of(number)
@@ -60,7 +60,7 @@ def pack_of(log: str, key: str) -> PackId | None:
 
 
 class PackedBodies(NamedTuple):
-    """Bodies for a pack: their bytes, or where they stay."""
+    """Bodies for a pack: the bytes, or a piece of another object with the bytes."""
 
     first: int
     records: int
@@ -69,7 +69,7 @@ class PackedBodies(NamedTuple):
 
 
 class PackedChunks(NamedTuple):
-    """Chunks for a pack: directory and frame, or where these stay."""
+    """Chunks for a pack: directory and frame, or a piece of another object with both."""
 
     directory_bytes: int
     data: bytes
@@ -77,7 +77,7 @@ class PackedChunks(NamedTuple):
 
 
 def is_copied(size: int) -> bool:
-    """Whether something of this size is copied into packs, rather than referred to."""
+    """Return whether content of this size is copied into packs; a pack refers to larger content."""
     return size <= _COPIED_BYTES
 
 
@@ -90,7 +90,7 @@ def encode_pack(
     chunks: Sequence[PackedChunks] = (),
     leads: bytes = b"",
 ) -> bytes:
-    """The object of a pack; `headers` None leaves them out."""
+    """Return the object of a pack; without headers if `headers` is None."""
     told = {
         "slots": [
             [p.slot, p.first, p.records, [list(w) for w in p.writes] if headers is not None else []] for p in places
@@ -119,11 +119,11 @@ def encode_pack(
 
 
 def decode_pack(ident: PackId, data: bytes) -> Run:
-    """A pack, from its beginning.
+    """Decode a pack from the beginning of its object.
 
     Raises:
-        Incomplete: More of it is needed.
-        CorruptStore: It is damaged, or another pack.
+        Incomplete: More of the object is needed.
+        CorruptStore: The pack is damaged, or the object holds another pack.
     """
     where = f"pack {ident.tier}/{ident.at} of log {ident.log}"
     contents = container.unpack(KIND, data, where)
@@ -189,7 +189,7 @@ def _reference(piece: Piece) -> list[Any]:
 
 
 def _regrouped(bodies: Iterable[PackedBodies]) -> Iterator[PackedBodies]:
-    """Neighbours together, up to `_GROUP_RAW_BYTES`."""
+    """Join neighbouring bodies into groups of up to `_GROUP_RAW_BYTES`."""
     group: list[bytes] = []
     first = size = 0
     for given in bodies:

@@ -1,8 +1,8 @@
-"""A slot as one object: its records' headers, then their bodies, then the chunks that they need.
+"""A slot as one object: the headers of its records, then their bodies, then the chunks that the records need.
 
-Headers stand first, so that the beginning of a slot of any size tells what is in it. Where it would grow beyond
-`LARGEST_SLOT_BYTES` the bodies and chunks go to objects of their own (*blobs*, named by their SHA-256) before the slot
-is created, which is still one small PUT.
+Headers come first, so that the beginning of a slot of any size shows the records in the slot. If the slot would grow
+beyond `LARGEST_SLOT_BYTES`, bodies and chunks first go to objects of their own (*blobs*, named by their SHA-256).
+Creating the slot is then still one small PUT.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ LARGEST_SLOT_BYTES = 8 * 1024 * 1024
 _BLOB_BYTES = 8 * 1024 * 1024
 _BODY_RAW_BYTES = 1024 * 1024
 FIRST_BYTES = 64 * 1024
-"""How much of a slot is read at first: nearly always all of it."""
+"""How much of a slot is read at first: nearly always the whole slot."""
 
 
 class Piece(NamedTuple):
-    """Where some bytes stand: an object, and the range in it.
+    """A range of bytes in an object.
 
     Attributes:
-        key: The object.
-        start: First byte.
-        size: How many.
-        digest: Of these bytes.
+        key: Key of the object.
+        start: Offset of the first byte.
+        size: Length in bytes.
+        digest: Digest of the bytes.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """Bodies that are compressed together: the first of them, how many, and where."""
+    """Bodies that are compressed together: number of the first record, count of records, and place."""
 
     first: int
     records: int
@@ -50,20 +50,20 @@ class Bodies(NamedTuple):
 
 
 class ChunkPiece(NamedTuple):
-    """Chunks that are compressed together: length of their directory, and where directory and frame stand."""
+    """Chunks that are compressed together: length of the directory, and the place of directory and frame."""
 
     directory_bytes: int
     piece: Piece
 
 
 class Place(NamedTuple):
-    """Where a slot's records are numbered, and whose they are.
+    """The records of a slot: their numbers and write ids.
 
     Attributes:
-        slot: The slot.
-        first: Number of its first record.
-        records: How many.
-        writes: Write ids, each with the number of records that it brought.
+        slot: Number of the slot.
+        first: Number of the first record.
+        records: Count of records.
+        writes: Write ids, each with the count of records from that write.
     """
 
     slot: int
@@ -74,21 +74,21 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """Consecutive slots of a log, as read from one object: headers at once, the rest where it stands.
+    """Consecutive slots of a log, as read from one object: headers at once, other content as pieces.
 
     Attributes:
-        log: The log.
-        places: Its slots, in order.
-        headers: Headers of all records, in order; empty where the object holds none.
+        log: Name of the log.
+        places: The slots, in order.
+        headers: Headers of all records, in order; empty if the object holds no headers.
         sizes: Lengths of all bodies.
-        bodies: Where bodies are.
-        chunks: Where chunks are.
-        held: The object's bytes as far as they were read, for pieces that stand in it.
-        key: The object.
-        size: Its length.
-        leads: Where the beginnings of the addresses of all its chunks stand, in order; None where it has none.
-        mark: Of a slot: what tells its bytes from any others.
-        before: Of a slot: the mark of the slot before it; empty for the first.
+        bodies: Groups of bodies, with their places.
+        chunks: Groups of chunks, with their places.
+        held: The bytes of the object that were read so far, for pieces inside the object.
+        key: Key of the object.
+        size: Length of the object.
+        leads: Piece with the leads of all chunks' addresses, in order; None if the object has no such piece.
+        mark: For a slot: digest that distinguishes the content from any other.
+        before: For a slot: mark of the previous slot; empty for the first slot.
     """
 
     log: str
@@ -106,16 +106,16 @@ class Run:
 
     @property
     def first(self) -> int:
-        """Number of the first record."""
+        """Return the number of the first record."""
         return self.places[0].first
 
     @property
     def last(self) -> int:
-        """Number of the last record."""
+        """Return the number of the last record."""
         return self.places[-1].first + self.places[-1].records - 1
 
     def records(self) -> Iterator[StoredRecord]:
-        """All records, with their headers."""
+        """Yield all records, with their headers."""
         at = 0
         for place in self.places:
             for number in range(place.first, place.first + place.records):
@@ -127,8 +127,8 @@ class Written(NamedTuple):
     """A slot, ready to be created.
 
     Attributes:
-        data: The object.
-        blobs: What has to be there before it, by key.
+        data: Bytes of the slot's object.
+        blobs: Bytes of the blobs by key, to be written before the slot.
     """
 
     data: bytes
@@ -144,7 +144,10 @@ def encode_slot(
     writes: Sequence[tuple[str, int]],
     before: str = "",
 ) -> Written:
-    """The object of a slot whose first record has number `first`, behind one with the mark `before`."""
+    """Return the object and the blobs of a slot.
+
+    The records are numbered from `first` on; `before` is the mark of the previous slot.
+    """
     parts: list[tuple[str, bytes, Any]] = [("h", packing.compress(b"".join(r.header for r in records), 3), None)]
     if chunks:
         parts.append(("d", leads_of(c.address for c in chunks), None))
@@ -171,11 +174,11 @@ def encode_slot(
 
 
 def decode_slot(log: str, slot: int, data: bytes) -> Run:
-    """A slot, from its beginning.
+    """Decode a slot from the beginning of its object.
 
     Raises:
-        Incomplete: More of it is needed.
-        CorruptStore: It is damaged, or another slot.
+        Incomplete: More of the object is needed.
+        CorruptStore: The slot is damaged, or the object holds another slot.
     """
     key = keys.slot_key(log, slot)
     where = f"slot {slot} of log {log}"
@@ -219,10 +222,10 @@ def decode_slot(log: str, slot: int, data: bytes) -> Run:
 
 
 def piece_at(key: str, start: Any, size: Any, hexed: str) -> Piece:
-    """A piece of another object, as a description refers to it.
+    """Return a piece of another object, from the reference in a description.
 
     Raises:
-        TypeError, ValueError: It is none.
+        TypeError, ValueError: The values are not a reference.
     """
     if not isinstance(key, str):
         raise TypeError("a key is not a text")
@@ -230,31 +233,37 @@ def piece_at(key: str, start: Any, size: Any, hexed: str) -> Piece:
 
 
 def leads_of(addresses: Iterable[bytes]) -> bytes:
-    """The beginnings of addresses, by which chunks are looked for; whole ones stand beside the chunks."""
+    """Return the leads of addresses, joined; readers look for chunks by lead.
+
+    The full addresses are stored with the chunks.
+    """
     return b"".join(map(keys.lead_of, addresses))
 
 
 def keys_blob(hexed: str) -> str:
-    """The key of a blob with this SHA-256."""
+    """Return the key of the blob with this SHA-256."""
     return f"blob/{hexed}"
 
 
 def split_bodies(sizes: Sequence[int], frame: bytes, where: str) -> list[bytes]:
-    """The bodies of a group, from its compressed bytes and their lengths.
+    """Return the bodies of a group, from the compressed bytes and the lengths of the bodies.
 
     Raises:
-        CorruptStore: They do not add up.
+        CorruptStore: The bytes are damaged, or the lengths do not add up.
     """
     return _undone(frame, sizes, where)
 
 
 def whole(read_on: Callable[[int], bytes], decode: Callable[[bytes], Run], data: bytes) -> Run:
-    """Decode the beginning of an object, reading on as far as that needs.
+    """Decode the beginning of an object, reading on as far as the decoder needs.
 
     Args:
-        read_on: Gives the object's first so many bytes.
+        read_on: Returns the first n bytes of the object.
         decode: May raise `container.Incomplete`.
-        data: What was read so far.
+        data: The bytes that were read so far.
+
+    Raises:
+        CorruptStore: The object is cut off.
     """
     while True:
         try:
@@ -281,7 +290,7 @@ def _grouped_bodies(records: Sequence[Record]) -> Iterator[list[bytes]]:
 def _outside(
     parts: Sequence[tuple[str, bytes, Any]],
 ) -> tuple[list[tuple[str, bytes, Any]], dict[str, bytes]]:
-    """Parts moved into blobs, several to a blob; what stays in the slot is where they went."""
+    """Move parts into blobs, several to a blob; return references to the moved parts, and the blobs by key."""
     blobs: dict[str, bytes] = {}
     moved: list[tuple[str, bytes, Any]] = []
     group: list[tuple[str, bytes, Any]] = []
@@ -316,10 +325,10 @@ def _undone(frame: bytes, sizes: Sequence[int], where: str) -> list[bytes]:
 
 
 def dumps_compact(value: Any) -> bytes:
-    """JSON, compressed."""
+    """Return a value as compressed JSON."""
     return packing.compress(orjson.dumps(value), packing.FRESH_LEVEL)
 
 
 def loads_compact(data: bytes) -> Any:
-    """The reverse of `dumps_compact`."""
+    """Return the value in compressed JSON, the reverse of `dumps_compact`."""
     return orjson.loads(packing.decompress(data))

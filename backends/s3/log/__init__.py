@@ -1,1 +1,1 @@
-"""The log on S3: find its head, append to it, read it with few requests."""
+"""The log on S3: find the head, append slots, read records with few requests."""

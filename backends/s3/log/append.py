@@ -1,13 +1,13 @@
-"""Creating a slot: one plain PUT with ``If-None-Match: *``, repeated until its outcome is known.
+"""Creating a slot: a plain PUT with ``If-None-Match: *``, repeated until the outcome is known.
 
 Invariants:
 
-1. A slot is ours if and only if the server said so (200), or what stands there is byte for byte what we sent. So a
-   lost answer, a timeout, a 409, or the 412 that one's own repeated request gets is neither a false conflict nor a
-   false success.
-2. What is repeated is the same bytes to the same key. That nothing stands there yet (404) proves nothing about a
-   request that is still on its way; it does no harm once the same bytes, or another's, stand there.
-3. Past the deadline an outcome that is not known is said to be so.
+1. A slot is ours if and only if the server said so (200), or the stored bytes are exactly the bytes that we sent. So a
+   lost answer, a timeout, a 409, or the 412 for our own repeated request is neither a false conflict nor a false
+   success.
+2. A repeated request sends the same bytes to the same key. A missing slot (404) proves nothing about a request that is
+   still on its way; that request does no harm once the same bytes, or another writer's bytes, are stored.
+3. After the deadline, an unknown outcome is reported as unknown.
 """
 
 from kbstore.backends.s3.transport.client import Client, Got
@@ -18,20 +18,20 @@ _PRECONDITION_FAILED = 412
 
 
 def create_slot(client: Client, key: str, data: bytes, *, write_id: str, look_bytes: int) -> Got | None:
-    """Create an object.
+    """Create an object, if the key is free.
 
     Args:
-        client: Where to.
-        key: Its key.
-        data: Its bytes.
-        write_id: Named in `OutcomeUnknown`.
-        look_bytes: How much is read of what stands there already; it must tell one object from another.
+        client: Client for the store.
+        key: Key of the object.
+        data: Bytes of the object.
+        write_id: Write id for the error `OutcomeUnknown`.
+        look_bytes: How many bytes of an existing object are read; enough to distinguish objects.
 
     Returns:
-        None where it is ours; else the beginning of what somebody else put there.
+        None if the object is ours; else the beginning of another writer's object.
 
     Raises:
-        OutcomeUnknown: The deadline passed, and it may or may not be there.
+        OutcomeUnknown: The deadline passed, and the object may or may not be stored.
         StoreUnavailable: Nothing was written.
     """
     with client.one_call() as patience:
@@ -44,7 +44,7 @@ def create_slot(client: Client, key: str, data: bytes, *, write_id: str, look_by
                 there = _look(client, key, write_id, look_bytes)
                 if there is not None:
                     return None if there.data == data[:look_bytes] and there.size == len(data) else there
-                # 412 for an object that is not there: a server that is of two minds. Ask again.
+                # 412 for an object that does not exist: the server contradicts itself. Ask again.
                 refused = Refused(503, "PreconditionWithoutObject", True, refused.fault)
             unclear = unclear or refused.unclear
             if not is_transient(refused) or not patience.wait(refused):
@@ -58,12 +58,12 @@ def create_slot(client: Client, key: str, data: bytes, *, write_id: str, look_by
 
 
 def put_blob(client: Client, key: str, data: bytes) -> None:
-    """Write a part of a slot under the name that its SHA-256 gives; one that is there, and damaged, is written anew.
+    """Write a part of a slot under the name from the part's SHA-256; write a damaged object of that name again.
 
     Raises:
-        StoreUnavailable: It could not be written.
-        ReadOnlyStore: The credentials do not allow it.
-        CorruptStore: One that is damaged may not be written anew.
+        StoreUnavailable: The part could not be written.
+        ReadOnlyStore: The credentials do not allow the write.
+        CorruptStore: The credentials do not allow to write a damaged object again.
     """
     if not client.put_new(key, data):
         there = client.get(key)
@@ -78,7 +78,7 @@ def put_blob(client: Client, key: str, data: bytes) -> None:
 
 
 def _look(client: Client, key: str, write_id: str, look_bytes: int) -> Got | None:
-    """The beginning of what stands there."""
+    """Return the beginning of the existing object; None if the object is missing."""
     try:
         return client.get(key, 0, look_bytes)
     except BackendError as fault:

@@ -1,7 +1,8 @@
-"""Whether the slots of a log still are what this process saw and wrote, and stand behind one another.
+"""Check that the slots of a log are still the slots seen and written by this process, each after the previous slot.
 
-Each slot names the mark of the one before it. So a slot that was replaced is found by whoever reads it or the one
-behind it. A process that only writes reads neither: `Chain.prove` compares what it wrote with what a listing shows.
+Each slot names the mark of the previous slot. So a reader of a replaced slot, or of the next slot, notices the
+replacement. A process that only writes reads neither slot: `Chain.prove` compares the process's own slots with a
+listing.
 """
 
 import threading
@@ -16,11 +17,11 @@ _LISTED_AT_MOST = 1000
 
 
 class Chain:
-    """What one process knows of the order of one log's slots. Threads share it.
+    """Knowledge of a process about the order of a log's slots. Threads share a chain.
 
     Attributes:
-        wrong: What is gone or was replaced; empty if nothing is known to be.
-        lost: True if that is a slot which this process wrote, so that what it has in memory is another history.
+        wrong: Text about a missing or replaced slot; empty if no such slot is known.
+        lost: True if this process wrote the slot: the process's memory then holds another history.
     """
 
     def __init__(self, client: Client, log: str) -> None:
@@ -35,7 +36,7 @@ class Chain:
         self._promised = 0
 
     def promised(self, slot: int, newest: int) -> None:
-        """Compare the slot that a hint names with the newest that is there; if the slot has come, all is well again."""
+        """Compare the slot in a hint with the newest existing slot; if the slot has come, all is well again."""
         if slot > max(newest, self._promised):
             self._promised = slot
         charge = f"the hint of log {self._log} names slot "
@@ -46,7 +47,7 @@ class Chain:
         self.wrong = f"{charge}{self._promised}, and the newest that is there is {newest}" if late else ""
 
     def saw(self, slot: int, run: Run) -> None:
-        """Take in a slot: it must be what was seen of it, between those that were written around it."""
+        """Take in a slot: it must equal the slot seen before, and fit to the slots before and after."""
         with self._lock:
             seen = self._marks.setdefault(slot, (run.mark, run.before))
             before, behind = self._marks.get(slot - 1), self._marks.get(slot + 1)
@@ -65,27 +66,27 @@ class Chain:
             self.wrong = f"slot {slot} of log {self._log}, which this process wrote, {what}"
 
     def wrote(self, slot: int) -> None:
-        """Take note of a slot that this process created."""
+        """Take note of a slot created by this process."""
         with self._lock:
             self._mine.add(slot)
             self._unproved.add(slot)
 
     def mark(self, slot: int) -> str | None:
-        """What distinguishes a slot from any other in its place; None if the slot was not seen."""
+        """Return the mark of a slot, which reveals a replacement; None if the slot was not seen."""
         with self._lock:
             known = self._marks.get(slot)
         return known[0] if known is not None else None
 
     @property
     def unproved(self) -> int:
-        """How many slots of this process were not looked at since they were written."""
+        """Return how many slots of this process were not checked since writing."""
         return len(self._unproved)
 
     def prove(self) -> None:
-        """See whether the slots that this process wrote since the last time are still its own.
+        """Check that the slots written by this process since the last check are still as written.
 
-        It is one request, unless something differs. A listing shows each slot's ETag, which the answer to its PUT told
-        as well. Slots whose ETag is another, or is not known, are read, since an ETag proves nothing on every server.
+        The check is one request, unless something differs. A listing shows each slot's ETag, as did the answer to the
+        PUT. Slots with another or an unknown ETag are read, since an ETag is not a proof on every server.
 
         Raises:
             BackendError: The server does not answer; the next call asks again.
@@ -105,7 +106,7 @@ class Chain:
             etags.pop(self._key(slot), None)
 
     def _shown(self, mine: list[int]) -> dict[int, str]:
-        """The ETags that a listing shows; none where reading a single slot, or few that stand far apart, costs less."""
+        """Return the ETags in a listing; empty if reading a single slot, or a few distant slots, costs less."""
         if len(mine) < 2 or mine[-1] - mine[0] >= _LISTED_AT_MOST:
             return {}
         after, many = self._key(mine[0] - 1), mine[-1] - mine[0] + 1
@@ -117,10 +118,10 @@ class Chain:
         return keys.slot_key(self._log, slot)
 
     def require_whole(self) -> None:
-        """See that nothing that was seen speaks of a slot that is gone or was replaced: nothing is written then.
+        """Check that no slot is known to be gone or replaced; nothing is written otherwise.
 
         Raises:
-            StoreUnavailable: Something does.
+            StoreUnavailable: Such a slot is known.
         """
         if self.wrong:
             raise StoreUnavailable(
@@ -129,10 +130,10 @@ class Chain:
             )
 
     def require_nothing(self) -> None:
-        """See, before the first slot is written, that no later slot, pack or snapshot speaks of slots that are gone.
+        """Check, before the first slot is written, that no later slot, pack or snapshot shows lost slots.
 
         Raises:
-            StoreUnavailable: One does, or the slots cannot be listed.
+            StoreUnavailable: A slot, pack or snapshot does, or the slots cannot be listed.
         """
         found = self._client.map(lambda look: look(), [self._first_shown, self._packs, self._snapshots])
         if found[0] > 1:
@@ -143,13 +144,13 @@ class Chain:
         self.require_whole()
 
     def _first_shown(self) -> int:
-        """The first slot that a listing shows; 0 if there is none."""
+        """Return the first slot in a listing; 0 if the listing is empty."""
         folder = f"log/{keys.log_segment(self._log)}/"
         listed = self._client.listing(folder, limit=1)
         return next((slot for one in listed if (slot := keys.number_of(one.key[len(folder) :]))), 0)
 
     def _packs(self) -> int:
-        """How many packs of this log there are; who may not list caches sees none, and goes without."""
+        """Return how many packs the log has; 0 if the credentials do not allow to list caches."""
         try:
             listed = self._client.listing(f"pack/{keys.log_segment(self._log)}/")
             return sum(pack_of(self._log, one.key) is not None for one in listed)
@@ -157,7 +158,7 @@ class Chain:
             return 0
 
     def _snapshots(self) -> int:
-        """The same for snapshots."""
+        """Return how many snapshots the log has, likewise."""
         folder = f"snap/{keys.log_segment(self._log)}/"
         try:
             return sum(keys.snapshot_of(one.key[len(folder) :]) is not None for one in self._client.listing(folder))

@@ -1,8 +1,8 @@
-"""Makes packs and hints behind the writers: off the way of a commit, by whoever comes along, never needed.
+"""Packs and hints, made in the background by any writer; no reader depends on either.
 
-A pack is made when its last slot has landed; the hint that promises it is written after it. A writer that dies between
-leaves packs that are not promised yet; the next one finds them missing from the hint and makes the same again. A hint
-never tells less than the one that it replaces, as far as that can be seen (`packlist`).
+A pack is made when the last of the slots has landed; the hint with the pack is written afterwards. If a writer dies in
+between, the next writer finds the packs missing from the hint, and makes the same packs again. A hint never names fewer
+packs than the hint before, as far as writers can see (`manifest`).
 """
 
 import os
@@ -22,18 +22,18 @@ from kbstore.backends.s3.transport.client import Client
 from kbstore.kit.errors import BackendError
 
 _MOST_AT_ONCE = 32
-"""Packs that one commit makes up for, so that it is not held up for long by what others left undone."""
+"""Most packs made in a commit: a backlog of other writers must not hold the commit up for long."""
 _PROVED_TOGETHER = 256
-"""After so many slots of its own a writer looks whether they are still there, which is one request."""
+"""After this many own slots, a writer checks with one request that the slots still exist."""
 _MOST_OWN = 1024
-"""So many slots of its own a writer remembers between two hints."""
+"""Most own slots that a writer remembers between two hints."""
 
 
 class Keeper:
-    """Keeps the packs and the hint of one log.
+    """Keeps the packs and the hint of a log.
 
     Args:
-        client: Requests.
+        client: Client for the store.
         log: The log.
     """
 
@@ -46,20 +46,20 @@ class Keeper:
         self._own: deque[int] = deque(maxlen=_MOST_OWN)
 
     def landed(self, tail: Tail) -> None:
-        """A slot of ours landed: begin what has become due, in the background."""
+        """Take note of a slot of ours, and begin due work in the background."""
         self._own.append(tail.slot)
         if tail.slot % SMALL == 0:
             self.settle()
             self._pending, self._pid = self._client.submit(self._quietly), os.getpid()
 
     def settle(self) -> None:
-        """Wait for what was begun."""
+        """Wait for background work begun here."""
         pending, self._pending = self._pending, None
         if pending is not None and self._pid == os.getpid():
             pending()
 
     def close(self) -> None:
-        """Leave the log so that the next one finds its head in two round trips, and all its packs."""
+        """Leave the log so that the next process finds the head in two round trips, and all packs."""
         self.settle()
         self._prove()
         if self._log.told_too_little or self._log.known.slot - (self._log.hint or NO_HINT).slot >= WINDOW:
@@ -69,10 +69,10 @@ class Keeper:
                 pass
 
     def keep_up(self, most: int = _MOST_AT_ONCE) -> int:
-        """Make packs that are due, and promise them in the hint.
+        """Make due packs, and name the packs in the hint.
 
         Args:
-            most: At most so many.
+            most: Most small packs to make.
 
         Returns:
             How many records were packed into tier ``a``.
@@ -95,13 +95,13 @@ class Keeper:
             return packed
 
     def due_records(self) -> int:
-        """How many records would be packed now."""
+        """Return how many records would be packed now."""
         newest = self._log.tail().slot // SMALL * SMALL
         hint = self._known_packs()
         return self._log.slot(newest).last + 1 - hint.next if newest > packed_slots(hint) else 0
 
     def write_hint(self, hint: Hint) -> None:
-        """Say where the head is now, and which packs there are: these, and all that somebody else told of meanwhile."""
+        """Write a hint with the newest slot, the given packs, and all packs that other writers named meanwhile."""
         slot = self._log.known.slot
         if not self._alone():
             hint = merged(hint, self._log.read_hint_again())
@@ -111,17 +111,17 @@ class Keeper:
         self._log.hint, self._log.told_too_little = hint, False
 
     def _alone(self) -> bool:
-        """Whether every slot since the hint that is known was created here, so that nobody can have told more."""
+        """Return whether this process created every slot since the known hint, so that no other hint can say more."""
         told = (self._log.hint or NO_HINT).slot
         return self._log.known.slot - told <= sum(slot > told for slot in list(self._own))
 
     def _known_packs(self) -> Hint:
-        """The packs that there are, as far as it is worth while to ask."""
+        """Return a hint with the existing packs, as far as asking the server is worth the cost."""
         hint = (self._log.hint or NO_HINT) if self._alone() else self._log.read_hint_again()
         return self._log.catch_up() if self._log.known.slot - packed_slots(hint) > MISSED else hint
 
     def _with_large(self, hint: Hint) -> Hint:
-        """The hint once as many of the small packs that it names as can stand in large ones."""
+        """Make large packs from the small packs in a hint as far as possible, and return the new hint."""
         each = LARGE // SMALL
         while len(hint.small) >= each:
             at, inside = len(hint.large), hint.small[:each]
@@ -136,14 +136,14 @@ class Keeper:
             self._prove()
         try:
             self.keep_up()
-        except BackendError:  # the commit stands whatever becomes of a cache; the next writer tries again
+        except BackendError:  # the commit is valid without this cache; the next writer tries again
             pass
 
     def _prove(self) -> None:
-        """See whether what this process wrote is still there; what is found out refuses the next commit."""
+        """Check that the slots of this process still exist; if not, the next commit is refused."""
         try:
             self._log.chain.prove()
-        except BackendError:  # no answer is no sign of loss: asked again the next time
+        except BackendError:  # a missing answer is not a sign of loss; the next call asks again
             pass
 
     def _make_small(self, ident: PackId) -> list[Run]:
@@ -161,7 +161,7 @@ class Keeper:
             self._put(ident, self._packed(ident, runs, headers=tier == "h", bodies=tier == "b"))
 
     def _put(self, ident: PackId, data: bytes) -> None:
-        """Write a pack; another that has its name is damaged, or of a history that is gone, and goes."""
+        """Write a pack. Replace a different object of that name: damaged, or from a lost history."""
         if not self._client.put_new(ident.key, data):
             there = self._client.get(ident.key)
             if there is None or there.data != data:
@@ -194,12 +194,12 @@ class Keeper:
         return encode_pack(ident, places, given, sizes, packed_bodies, packed_chunks, leads)
 
     def _contents(self, runs: Sequence[Run]) -> dict[Piece, bytes]:
-        """The bytes of all pieces that are copied, and of all beginnings of addresses."""
+        """Return the bytes of all pieces to copy, and of all leads."""
         found: dict[Piece, bytes] = {}
         missing: list[Piece] = []
         for run in runs:
             pieces = [*(b.piece for b in run.bodies), *(c.piece for c in run.chunks)]
-            # What a small pack only refers to is not copied into a large one either.
+            # Content that a small pack only refers to is not copied into a large pack either.
             small = len(run.places) > 1 or is_copied(sum(p.size for p in pieces))
             copied = [p for p in pieces if small and p.key == run.key]
             for piece in (*copied, *([run.leads] if run.leads is not None else [])):

@@ -1,8 +1,8 @@
 """Finding the newest slot of a log: probes of the next slots, from a hint that is never trusted.
 
-Slots are dense, so the newest is the one whose successor does not exist. Warm, one probe tells. Cold, a hint (where the
-head was not long ago) is followed by probes of it and the eight slots behind it at once; if all are there, a LIST jumps
-ahead, and probes settle it again, since a listing may be behind the truth.
+Slots are dense, so the newest slot has no successor. Warm, one probe is enough. Cold, a hint (a recent
+position of the head) is followed by probes of that slot and the nine next slots at once. If all exist, a LIST jumps
+ahead, and probes find the end again, since a listing may be behind the truth.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,21 +18,21 @@ from kbstore.kit.errors import CorruptStore
 
 KIND = b"hint1"
 WINDOW = 8
-"""How many slots behind what is known are probed at once."""
+"""How many slots after a known slot are found at once; a further slot is probed, to see the end."""
 _LIST_PAGES = 2
 _GALLOP = 24
 
 
 class Hint(NamedTuple):
-    """Where a log stood when this was written.
+    """State of a log when the hint was written.
 
     Attributes:
-        slot: Its newest slot.
+        slot: The newest slot.
         large: Number of the first record of each pack of tiers ``h`` and ``b``, in order.
-        small: The same for the packs of tier ``a`` behind those.
-        next: Number of the first record behind all packs.
-        inner: For the newest large packs whose slots hold other than one record each: their number, and the numbers of
-            the first records of the small packs of the same slots.
+        small: Number of the first record of each later pack of tier ``a``, in order.
+        next: Number of the first record after all packs.
+        inner: For the newest large packs in which not every slot holds one record: number of the pack, and the numbers
+            of the first records of the small packs of the same slots.
     """
 
     slot: int = 0
@@ -44,18 +44,18 @@ class Hint(NamedTuple):
 
 NO_HINT = Hint()
 MOST_INNER = 64
-"""Of so many large packs a hint tells what small ones begin with."""
+"""Most large packs with first records of small packs in a hint."""
 
 
 def encode_hint(log: str, hint: Hint) -> bytes:
-    """The object of a hint."""
+    """Return the object of a hint."""
     fields = {"log": log, "slot": hint.slot, "next": hint.next}
     packed = orjson.dumps([hint.large, hint.small, hint.inner[-MOST_INNER:]])
     return container.pack(KIND, fields, [("p", packed, None)])
 
 
 def decode_hint(log: str, data: bytes) -> Hint:
-    """A hint; `NO_HINT` where it is damaged or of another log."""
+    """Return the hint in an object; `NO_HINT` if the object is damaged or of another log."""
     try:
         contents = container.unpack(KIND, data, "the hint")
         large, small, inner = orjson.loads(container.part_in(contents.parts[0], data, "the hint"))
@@ -72,7 +72,10 @@ def decode_hint(log: str, data: bytes) -> Hint:
 
 
 def as_far_as(hint: Hint, slot: int) -> Hint:
-    """What a hint says of a log that ends at this slot; one that arrived before the log promises what is not there."""
+    """Return the part of a hint that is valid for a log up to this slot.
+
+    A hint may arrive before the slots, and then names missing slots.
+    """
     if hint.slot <= slot:
         return hint
     large = min(len(hint.large), slot // LARGE)
@@ -83,7 +86,7 @@ def as_far_as(hint: Hint, slot: int) -> Hint:
 
 
 Probe = Callable[[Sequence[int]], set[int]]
-"""Which of these slots exist; reads and remembers those that do."""
+"""Reads and remembers the existing slots among the given slots, and returns their numbers."""
 
 
 def newest_slot(
@@ -93,16 +96,16 @@ def newest_slot(
     known: int,
     hinted: int,
 ) -> int:
-    """The newest slot of a log.
+    """Return the newest slot of a log.
 
-    What stands behind a gap counts: slots that are gone are damage, and no end.
+    Slots after a gap count: missing slots are damage, and not the end.
 
     Args:
-        probe: Tells which slots exist.
-        jump: The highest slot that a listing after a given one shows, and whether it shows all.
-        begin: Asked where nothing is known: which of these slots exist, and the highest one that a listing shows.
-        known: A slot that exists for certain; 0 for none.
-        hinted: A slot that may exist.
+        probe: Returns which slots exist.
+        jump: Returns the highest slot in a listing after a given slot, and whether the listing is complete.
+        begin: Called if no slot is known; returns which of the given slots exist, and the highest slot in a listing.
+        known: A certainly existing slot; 0 if unknown.
+        hinted: A possibly existing slot; 0 if unknown.
     """
     low = known
     if known:
@@ -125,7 +128,7 @@ def newest_slot(
             return low
         low = max(low, shown)
     while True:
-        # With the one that was listed, since it is to be read.
+        # The window begins with the listed slot, since that slot must be read too.
         window = range(low, low + WINDOW + 2)
         found = probe(window)
         if window[-1] not in found:
@@ -134,13 +137,13 @@ def newest_slot(
 
 
 def _jumped(probe: Probe, jump: Callable[[int], tuple[int, bool]], low: int) -> int:
-    """Far ahead of a slot that exists, to one that exists as far as a listing tells."""
+    """Return an existing slot far ahead of `low`, as far as a listing shows."""
     for _ in range(_LIST_PAGES):
         shown, whole = jump(low)
         low = max(low, shown)
         if whole:
             return low
-    # A listing of pages without end: double the step until nothing is there, then close in from both sides.
+    # More pages than are worth listing: double the step until no slot exists, then close in from both sides.
     steps = [low + (1 << k) for k in range(6, 6 + _GALLOP)]
     there = probe(steps)
     high = min((s for s in steps if s not in there and all(t < s for t in there)), default=steps[-1])
@@ -156,6 +159,6 @@ def _jumped(probe: Probe, jump: Callable[[int], tuple[int, bool]], low: int) -> 
 
 
 def read_hint(client: Client, log: str) -> Hint:
-    """The hint of a log; `NO_HINT` where there is none."""
+    """Return the hint of a log; `NO_HINT` if the log has no hint."""
     got = client.get(keys.hint_key(log))
     return decode_hint(log, got.data) if got is not None else NO_HINT

@@ -1,12 +1,12 @@
-"""Which packs a log has: what hints tell, together, and what a listing shows where they tell too little.
+"""The packs of a log: hints name the packs, and a listing completes hints that name too few.
 
-A hint is overwritten without a condition, so one that comes late may tell less than the one that it replaces. Packs are
-functions of their slots, so of two hints the one that names more packs is right about all of them, and both can be told
-as one. Three things keep a loss from lasting:
+A hint is overwritten without a condition, so a late hint may name fewer packs than the hint before. Packs are functions
+of their slots. So of two hints, the hint with more packs is right about all packs, and both can be merged. Three rules
+keep a loss from lasting:
 
-1. Who did not create every slot since the hint that it knows reads the hint again before it writes one.
-2. Who finds far fewer packs named than are due lists what is there.
-3. Who found some that way tells of them in a new hint, if it may write.
+1. A writer that did not create every slot since the known hint reads the hint again before writing a new hint.
+2. A process that finds far fewer packs named than are due lists the packs.
+3. After finding packs by listing, a process names the packs in a new hint, if writing is allowed.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from kbstore.backends.s3.log.head import MOST_INNER, Hint
 from kbstore.backends.s3.transport.client import Client
 
 MISSED = 8 * SMALL
-"""So many slots behind all packs that are named are no longer a race with whoever packs them."""
+"""If this many slots come after all named packs, the cause is no longer a race with the compactor."""
 _MOST_INNER_FOUND = 8
 _EACH = LARGE // SMALL
 
@@ -27,19 +27,19 @@ Load = Callable[[Iterable[int | PackId]], list[Run]]
 
 
 def packed_slots(hint: Hint) -> int:
-    """How many slots stand in the packs that a hint names."""
+    """Return how many slots the packs in a hint hold."""
     return len(hint.large) * LARGE + len(hint.small) * SMALL
 
 
 def merged(one: Hint, other: Hint) -> Hint:
-    """What two hints of a log tell together."""
+    """Return two hints of a log as one."""
     more, less = (one, other) if packed_slots(one) >= packed_slots(other) else (other, one)
     inner = sorted((dict(less.inner) | dict(more.inner)).items())
     return more._replace(slot=max(one.slot, other.slot), inner=tuple(inner[-MOST_INNER:]))
 
 
 def listed_packs(client: Client, log: str) -> list[tuple[str, int | None, str]]:
-    """Tier, number and key of each pack that there is now."""
+    """Return tier, number and key of each existing pack; the number is None if the key is not a pack's."""
     found = []
     for tier in SLOTS:
         folder = keys.pack_key(log, tier, 0).rpartition("/")[0] + "/"
@@ -48,13 +48,13 @@ def listed_packs(client: Client, log: str) -> list[tuple[str, int | None, str]]:
 
 
 def find_packs(client: Client, log: str, known: Hint, newest: int, load: Load) -> Hint:
-    """What is known of packs, with those added that a listing shows.
+    """Return the known packs, and the packs in a listing, as a hint.
 
     Args:
-        client: Requests.
-        log: The log.
-        known: What hints tell.
-        newest: The newest slot. A pack of later ones is no pack of this log: on a replica it may come before they do.
+        client: Client for the store.
+        log: Name of the log.
+        known: The packs in hints.
+        newest: The newest slot. Packs of later slots are ignored: on a replica, a pack may arrive before its slots.
         load: Reads slots and packs of the log.
     """
 
@@ -72,14 +72,14 @@ def find_packs(client: Client, log: str, known: Hint, newest: int, load: Load) -
 
 
 def _end(number: int, there: set[int]) -> int:
-    """The first number from here on that is not there."""
+    """Return the first number, from `number` on, that is missing."""
     while number in there:
         number += 1
     return number
 
 
 def _with_packs(hint: Hint, log: str, large: int, small: int, load: Load) -> Hint:
-    """A hint that names so many packs, counted from the first slot, given one that names fewer."""
+    """Return a hint with `large` and `small` packs, counted from the first slot, from a hint with fewer packs."""
     grown = range(len(hint.large), large)
     begin = large * _EACH if grown else packed_slots(hint) // SMALL
     slots = [at * LARGE + 1 for at in grown] + [at * SMALL + 1 for at in range(begin, small)]

@@ -1,4 +1,4 @@
-"""Reads objects and pieces of them: from memory, from this machine's cache, or from the server, many at once."""
+"""Pieces of objects: read from the server, many at once, and checked."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,10 +12,10 @@ _LARGEST_RANGE_BYTES = 4 * 1024 * 1024
 
 
 def read_pieces(client: Client, pieces: Iterable[Piece]) -> dict[Piece, bytes | None]:
-    """The bytes of pieces; None where their object is gone. Neighbours are read with one request.
+    """Return the bytes of pieces; None for a piece of a missing object. Neighbours share a request.
 
     Raises:
-        CorruptStore: One does not match its digest.
+        CorruptStore: A piece does not match the digest.
     """
     ranges = _merged(sorted(set(pieces)))
     got = client.get_many([Want(group[0].key, group[0].start, group[-1].start + group[-1].size) for group in ranges])
@@ -32,10 +32,10 @@ def read_pieces(client: Client, pieces: Iterable[Piece]) -> dict[Piece, bytes | 
 
 
 def checked(piece: Piece, data: bytes) -> bytes:
-    """These bytes, if they are what the piece should hold.
+    """Return the bytes, if these match a piece.
 
     Raises:
-        CorruptStore: They are not.
+        CorruptStore: The bytes do not match.
     """
     if len(data) != piece.size or digest(data) != piece.digest:
         raise CorruptStore(f"{piece.key} is damaged from byte {piece.start} on", hint="run: kbstore verify")
@@ -43,7 +43,7 @@ def checked(piece: Piece, data: bytes) -> bytes:
 
 
 def _merged(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces that stand near one another in one object, together, as far as that is no large request."""
+    """Join pieces near one another in an object, unless the request becomes too large."""
     groups: list[list[Piece]] = []
     for piece in pieces:
         if groups:

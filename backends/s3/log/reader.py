@@ -1,7 +1,7 @@
-"""One log: where its head is, what of it is known, and reading its records with few requests.
+"""A log: the head, the known slots, and reading records with few requests.
 
-A record stands in a slot, and may stand once more in packs; which object is read depends on how many neighbours are
-wanted. What was read is remembered, as far as memory allows.
+A record is in a slot, and may also be in packs; the number of wanted neighbours decides which object is read. Objects
+read before are kept in memory, up to a limit.
 """
 
 import threading
@@ -22,31 +22,31 @@ from kbstore.backends.s3.transport.client import Client, Got, Want
 from kbstore.kit.errors import BackendError, CorruptStore
 
 Source = int | PackId
-"""What is read: a slot, or a pack."""
+"""An object to read: a slot or a pack."""
 
 _KEPT_SLOTS = 2048
 _KEPT_BYTES = 32 * 1024 * 1024
 _POINT = 6
-"""Up to so many small packs are rather read than a large one."""
+"""Up to this many small packs are read instead of a large pack."""
 _EACH = LARGE // SMALL
 _PACK_FIRST_BYTES = 512 * 1024
 _FIRST_BATCH = 64
 _MOST_EXPECTED = 16 * LARGE
 _MOST_AHEAD = 16
 _A_RACE_S = 3.0
-"""A slot that is younger than this, by the server's clock, was lost in a race; an older one is news that was missed."""
+"""A slot younger than this, by the server's clock, was lost in a race; an older slot means that we are behind."""
 
 
 _OVERTAKEN = 32
-"""After so many losses in a row a writer reads on to the head: taking one slot at a time it falls ever farther back.
+"""After this many losses in a row, a writer reads on to the head: slot by slot it would fall ever farther back.
 
-Fewer are usual among writers that all get their turn, and looking ahead would cost them more than it saves.
+Fewer losses are usual among writers that take turns. Looking ahead would then cost too much.
 """
 _READ_ON, _ROUNDS = 3, 8
 
 
 class Log:
-    """What one process knows of one log. Threads share it.
+    """Knowledge of a process about a log. Threads share a `Log`.
 
     Args:
         client: Requests.
@@ -55,8 +55,8 @@ class Log:
         recalling: Reach as far as slots are listed, and packs hold some that are gone, to save what there is.
 
     Attributes:
-        chain: Whether its slots are still what was seen and written here.
-        damaged: What is wrong with the newest slot; None if nothing is.
+        chain: Checks that the slots are still the slots seen and written here.
+        damaged: Damage of the newest slot; None if the slot is sound.
     """
 
     def __init__(self, client: Client, name: str, on_run: Callable[[Run], None], *, recalling: bool = False) -> None:
@@ -90,14 +90,14 @@ class Log:
 
     @property
     def known(self) -> Tail:
-        """The newest slot and record that were read or written here."""
+        """Return the newest slot and record read or written here."""
         return self._known
 
     def tail(self, *, fresh: bool = True) -> Tail:
-        """The newest slot and record.
+        """Return the newest slot and record.
 
         Args:
-            fresh: False is content with what is known, where that is not clearly behind.
+            fresh: False accepts the known state, or the packs in the hint, unless clearly behind.
         """
         if not fresh and self._looked and not self._behind:
             return self._known
@@ -110,14 +110,14 @@ class Log:
     def _found(self, *, fresh: bool) -> Tail:
         hint = self._begin()
         if not fresh and not self._looked and hint.next > 1:
-            # As much as the packs hold that are promised; nobody who wants to know more asks so.
+            # Only the packed slots that the hint names; pass fresh=True for the real head.
             return Tail(len(hint.large) * LARGE + len(hint.small) * SMALL, hint.next - 1)
         newest = newest_slot(self._probe, self._jump, self._first_look, self._known.slot, hint.slot)
         if newest > self._recalled_to:
             self._end_at(newest)
         self._looked, self._behind = True, False
-        hint = self._begin()  # what was read meanwhile may have told of a newer one
-        if hint.slot > self._known.slot and self._probe([hint.slot]):  # written since the head was looked for
+        hint = self._begin()  # reads meanwhile may have brought a newer hint
+        if hint.slot > self._known.slot and self._probe([hint.slot]):  # written after the search for the head
             self._end_at(newest_slot(self._probe, self._jump, self._first_look, self._known.slot, hint.slot))
         self._compare(hint)
         self.hint = head.as_far_as(hint, self._known.slot)
@@ -126,9 +126,10 @@ class Log:
         return self._known
 
     def _end_at(self, newest: int) -> None:
-        """Take in the newest slot; if it is damaged the log ends there all the same, and what is before it is read.
+        """Take in the newest slot. If the slot is damaged, the log still ends there, and earlier slots stay readable.
 
-        How many records it held is not known then. It counts as one, and whoever asks for that hears of the damage.
+        The number of the slot's records is then unknown. The slot counts as one record, and reading the record reports
+        the damage.
         """
         self.damaged = None
         try:
@@ -139,7 +140,7 @@ class Log:
                 self._known = Tail(newest, self._last_before(newest) + 1)
 
     def _last_before(self, slot: int) -> int:
-        """The last record before a slot; slots in between that are damaged too count as one record each."""
+        """Return the last record before a slot; damaged slots in between count as one record each."""
         skipped = 0
         while slot > 1:
             batch = range(max(1, slot - _MOST_AHEAD), slot)
@@ -151,11 +152,11 @@ class Log:
         return skipped
 
     def _compare(self, hint: Hint) -> None:
-        """Take note of a hint that names a slot which is not there: it is written after the slot."""
+        """Take note if a hint names a missing slot: hints are written after their slots."""
         self.chain.promised(hint.slot, self._known.slot)
 
     def _was_ahead(self) -> bool:
-        """Whether the hint promised more than there is; looks, where nobody has yet, and corrects it."""
+        """Return whether the hint promised more than exists; find the head, if not done before, to correct the hint."""
         if self._looked:
             return False
         promised = self.hint
@@ -168,7 +169,7 @@ class Log:
         return self.hint
 
     def lost(self, slot: int, there: Got) -> None:
-        """Take in what somebody else put into a slot that we wanted, given its beginning."""
+        """Take in a slot lost to another writer, given the beginning of the slot."""
         self._losses += 1
         self._behind = there.age_s > _A_RACE_S
         self.load([slot], begun={slot: there.data})
@@ -176,10 +177,10 @@ class Log:
             self._behind = not self._reach_head()
 
     def _reach_head(self) -> bool:
-        """Read on until a slot is not there; False if that takes so long that a listing is the quicker way.
+        """Read on until a slot is missing; return False if a listing is the faster way.
 
-        To lose a slot takes two round trips and to win one takes one, so others move on meanwhile. Only a writer that
-        is at the head when they take a breath wins.
+        Losing a slot takes two round trips and winning takes one, so other writers move on meanwhile. A writer
+        wins only if it is at the head when the others pause.
         """
         low = self._known.slot
         for _ in range(_ROUNDS):
@@ -190,7 +191,7 @@ class Log:
         return False
 
     def landed(self, run: Run) -> None:
-        """Take in a slot that we created."""
+        """Take in a slot created by this process."""
         with self._lock:
             self._remember(run.places[0].slot, run)
             self._looked = True
@@ -199,7 +200,7 @@ class Log:
             self._searched.add(run.places[0].slot)
 
     def made(self, pack: PackId, data: bytes) -> None:
-        """Take in a pack that we wrote."""
+        """Take in a pack written by this process."""
         self._remember(pack, decode_pack(pack, data))
 
     def _probe(self, slots: Sequence[int]) -> set[int]:
@@ -209,9 +210,10 @@ class Log:
         return set(found)
 
     def _first_look(self, slots: Sequence[int]) -> tuple[set[int], int]:
-        """Which of the first slots exist, and the highest that a listing shows, which is made once, beside them.
+        """Return which of the first slots exist, and the highest slot in a listing.
 
-        Without it a log whose oldest slots are gone would look as if it had none.
+        The listing is made once, beside the reads. Without the listing, a log without the oldest slots would look
+        empty.
         """
 
         def ask(slot: int) -> Got | int | None:
@@ -219,7 +221,7 @@ class Log:
                 return self._client.get(keys.slot_key(self.name, slot), 0, FIRST_BYTES)
             try:
                 return self._jump(0)[0]
-            except BackendError:  # who may not list goes without; before slot 1 is written, a listing is required
+            except BackendError:  # a listing may be forbidden here; before slot 1 is written, a listing is required
                 return 0
 
         asked = [*slots] if self._listed else [*slots, 0]
@@ -238,7 +240,7 @@ class Log:
         return max(low, newest), count < 1000
 
     def read_hint_again(self) -> Hint:
-        """What hints told, with what the hint tells now, as far as the log goes."""
+        """Read the hint again, and return the merger of all hints so far, as far as the log goes."""
         told = head.read_hint(self._client, self.name)
         if told.slot > self._known.slot and not self._probe([told.slot]):
             self.tail()
@@ -247,7 +249,7 @@ class Log:
         return self.hint
 
     def catch_up(self) -> Hint:
-        """The packs that there are, where the hint that is known tells of far fewer than are due."""
+        """Return the existing packs; list the packs if the known hint names far fewer than are due."""
         hint = self.read_hint_again()
         self._caught_up = newest = self._known.slot
         if newest - packed_slots(hint) > MISSED:
@@ -257,7 +259,7 @@ class Log:
         return self.hint or hint
 
     def _hint_for(self, number: int) -> Hint:
-        """What is known of packs, for reading up to this record."""
+        """Return the known packs, for reading up to this record."""
         hint = self.hint or NO_HINT
         missed = self._known.slot - max(packed_slots(hint), self._caught_up) > MISSED
         return self.catch_up() if number >= hint.next and missed else hint
@@ -265,7 +267,7 @@ class Log:
     # ---- records -----------------------------------------------------------------------------------------------------
 
     def read(self, first: int, last: int | None, *, newest_first: bool) -> Iterator[StoredRecord]:
-        """Headers of a range of records, in batches that grow."""
+        """Yield the headers of a range of records, in growing batches."""
         self._begin()
         sure = max(self._known.number, (self.hint or NO_HINT).next - 1)
         if last is None or last > sure:
@@ -290,7 +292,7 @@ class Log:
             size = min(size * 4, _MOST_AHEAD * LARGE)
 
     def bodies(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Bodies of these records, in the order asked."""
+        """Yield the bodies of these records, in the order asked."""
         self._begin()
         wanted = numbers if isinstance(numbers, range) else list(numbers)
         if wanted and max(wanted) > max(self._known.number, (self.hint or NO_HINT).next - 1):
@@ -304,7 +306,7 @@ class Log:
             size = min(size * 4, 4 * LARGE)
 
     def expect(self, numbers: Sequence[int]) -> list[Run]:
-        """Read what holds the bodies of these records, as far as it can be remembered; many are read when asked for."""
+        """Read the objects with the bodies of these records ahead of use, unless there are too many to remember."""
         known = [n for n in numbers if n <= self._known.number or n < (self.hint or NO_HINT).next]
         if known and len(known) <= _MOST_EXPECTED:
             sources: list[Source] = []
@@ -314,7 +316,7 @@ class Log:
         return []
 
     def distrust(self, key: str) -> bool:
-        """Read no pack under this key any more, since it was found damaged; False where it is no pack of this log."""
+        """Stop reading a damaged pack; return False if the key is not a pack of this log, or is distrusted already."""
         pack = pack_of(self.name, key)
         if pack is None:
             return False
@@ -374,10 +376,10 @@ class Log:
         return found
 
     def _see_to(self, numbers: Iterable[int], runs: Iterable[Run]) -> None:
-        """Make sure that runs hold these records, which ascend.
+        """Check that runs hold these records, given in ascending order.
 
         Raises:
-            CorruptStore: They do not hold one.
+            CorruptStore: A record is missing.
         """
         spans = iter(sorted((run.first, run.last) for run in runs))
         first, last = 1, 0
@@ -391,13 +393,20 @@ class Log:
 
     @staticmethod
     def held(run: Run, piece: Piece) -> bytes | None:
-        """A piece's bytes, where they came with the run."""
+        """Return a piece's bytes if the run brought the bytes, else None.
+
+        Raises:
+            CorruptStore: The piece is damaged.
+        """
         if piece.key != run.key or piece.start + piece.size > len(run.held):
             return None
         return checked(piece, run.held[piece.start : piece.start + piece.size])
 
     def find_write(self, write_id: str, after: int | None) -> tuple[int, int] | None:
-        """First and last record of a write; behind slot `after` as far as is known, or (None) anywhere."""
+        """Return the first and last record of a write; None if no slot has the write.
+
+        The search covers the known slots after slot `after`, or the whole log if `after` is None.
+        """
         if after is None:
             self.tail()
         low, high = (after or 0) + 1, self._known.slot
@@ -416,7 +425,7 @@ class Log:
     # ---- which object holds what -------------------------------------------------------------------------------------
 
     def cover(self, low: int, high: int, *, bodies: bool) -> list[Source]:
-        """What to read for records `low` to `high`, in order."""
+        """Return the objects to read for records `low` to `high`, in order."""
         near = self._near(low) if low == high else None
         if near is not None:
             return [near]
@@ -440,7 +449,10 @@ class Log:
         return found
 
     def with_chunks(self, low: int, high: int) -> list[Source]:
-        """What to read for the chunks of these records: where all their slots were seen, only those that have any."""
+        """Return the objects to read for the chunks of these records.
+
+        If all slots of the records were seen, these are only the slots with chunks.
+        """
         with self._lock:
             begin = bisect_right(self._order, low, key=lambda slot: self._places[slot].first) - 1
             stop = bisect_right(self._order, high, key=lambda slot: self._places[slot].first)
@@ -454,7 +466,11 @@ class Log:
     def _small_ones(
         self, hint: Hint, at: int, held: tuple[int, int], wanted: tuple[int, int], *, bodies: bool
     ) -> list[PackId]:
-        """The small packs with some of the records that large pack `at` holds, where few do and it is not here."""
+        """Return the small packs to read instead of large pack `at`; empty if the large pack is the better choice.
+
+        The large pack is better if many small packs are needed, if the large pack is in memory, or if the first
+        records of the small packs are not known.
+        """
         if PackId(self.name, "b" if bodies else "h", at) in self._runs:
             return []
         inner: Sequence[int] | None = dict(hint.inner).get(at)
@@ -468,7 +484,7 @@ class Log:
         return small if self._bad.isdisjoint(small) else []
 
     def _near(self, number: int) -> int | None:
-        """The slot of a record, where that slot is in memory."""
+        """Return the slot of a record, if in memory."""
         with self._lock:
             at = bisect_right(self._order, number, key=lambda slot: self._places[slot].first) - 1
             if at < 0:
@@ -478,7 +494,7 @@ class Log:
             return slot if slot in self._runs and number < place.first + place.records else None
 
     def _cover_slots(self, slots: Sequence[int]) -> list[Source]:
-        """What to read for the write ids of these slots."""
+        """Return the objects to read for the write ids of these slots."""
         hint = self._hint_for(self._known.number)
         large, small = len(hint.large) * LARGE, packed_slots(hint)
         found: dict[Source, None] = {}
@@ -492,7 +508,11 @@ class Log:
         return list(found)
 
     def _slot_of(self, number: int) -> int:
-        """The slot of a record that is in no pack, from what is known of others, reading few."""
+        """Return the slot of a record that is not in a pack, from known slots and a few reads.
+
+        Raises:
+            CorruptStore: The log has no slot for the record.
+        """
         hint = self.hint or NO_HINT
         low = (len(hint.large) * LARGE + len(hint.small) * SMALL + 1, hint.next)
         high = (self._known.slot + 1, self._known.number + 1)
@@ -523,18 +543,18 @@ class Log:
     # ---- reading objects ---------------------------------------------------------------------------------------------
 
     def slot(self, slot: int) -> Run:
-        """One slot."""
+        """Read a slot."""
         return self.load([slot])[0]
 
     def load(
         self, sources: Iterable[Source], *, begun: dict[int, bytes] | None = None, gaps: bool = False
     ) -> list[Run]:
-        """What these objects hold, in the order asked; a pack that is not there is made up for by smaller ones.
+        """Return the content of objects, in the order asked; smaller packs and slots replace a missing pack.
 
         Args:
             sources: Slots and packs.
-            begun: Beginnings of slots that were read already.
-            gaps: Leave out slots that are missing or damaged; the caller sees to what it lacks then.
+            begun: Beginnings of slots, if read already.
+            gaps: Leave out missing or damaged slots; the caller checks for missing records.
 
         Raises:
             CorruptStore: A slot is missing or damaged.
@@ -579,7 +599,7 @@ class Log:
         return whole(lambda n: self._beginning(key, n), lambda d: decode_slot(self.name, source, d), data)
 
     def _read_pack(self, pack: PackId) -> Run | None:
-        """A pack; None where it is gone, damaged or not what the hint promised: a cache."""
+        """Return a pack; None if the pack is missing, damaged or not the pack in the hint, since a pack is a cache."""
         if pack in self._bad:
             return None
         got = self._client.get(pack.key, 0, _PACK_FIRST_BYTES)
@@ -635,21 +655,21 @@ class Log:
         self._on_run(run)
 
     def mark(self, slot: int) -> str:
-        """What distinguishes a slot from any other in its place; empty for slot 0."""
+        """Return the mark of a slot, which reveals a replacement; empty for slot 0."""
         return self.chain.mark(slot) or (self.slot(slot).mark if slot else "")
 
     def _recalled(self) -> None:
-        """Take in the packs and slots that there are, also behind some that are gone.
+        """Take in the existing packs and slots, also after lost slots.
 
-        A pack that is gone is made up for by smaller ones, and by slots, when it is read. Nothing is kept of a pack but
-        the record that it begins with: if it is gone, the one behind the last that was found before it. Behind the last
-        pack that can be read nothing tells which records the slots hold but the slots.
+        When a missing pack is read, smaller packs and slots replace it. Of a pack, only the number of the first record
+        is kept; for a missing pack, the number after the last record found before the pack. After the last readable
+        pack, only the slots themselves show which records they hold.
         """
         self._recalling = False
         there = {PackId(self.name, tier, at) for tier, at, _ in listed_packs(self._client, self.name) if at is not None}
         newest = max((pack.slots[-1] for pack in there if pack.tier != "b"), default=0)
         folder = keys.slot_key(self.name, 1).rpartition("/")[0] + "/"
-        # Asked for again with each record that is lost they would cost without end.
+        # Without this list, missing slots would be requested again for each lost record.
         self._left = {keys.number_of(one.key[len(folder) :]) or 0 for one in self._client.listing(folder)}
         if newest > sum(slot <= newest for slot in self._left):
             self._recall_packs(there, newest)
@@ -658,7 +678,7 @@ class Log:
             self._end_at(self._recalled_to)
         packed = packed_slots(self.hint or NO_HINT)
         behind = sorted(slot for slot in self._left if slot > packed)
-        if len(behind) != self._known.slot - packed:  # which records they hold is told by themselves alone
+        if len(behind) != self._known.slot - packed:  # only the slots themselves show which records they hold
             self.load(behind, gaps=True)
 
     def _recall_packs(self, there: set[PackId], newest: int) -> None:
@@ -695,14 +715,14 @@ class Log:
 
 
 def _smaller(pack: PackId) -> list[PackId]:
-    """The small packs of the slots that a large one holds; none of a small one."""
+    """Return the small packs of a large pack's slots; empty for a small pack."""
     if pack.tier == "a":
         return []
     return [PackId(pack.log, "a", at) for at in range(pack.at * _EACH, (pack.at + 1) * _EACH)]
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending numbers as ranges, near ones together."""
+    """Yield ascending numbers as ranges; near numbers share a range."""
     start = last = numbers[0]
     for number in numbers[1:]:
         if number - last > SMALL:

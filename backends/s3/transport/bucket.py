@@ -1,4 +1,4 @@
-"""What is set on a bucket, and what time its server has: for those who watch over a store, not for the store itself.
+"""Settings of a bucket and the time of its server, for monitoring; the store itself needs neither.
 
 Sources: Amazon S3 API reference, GetBucketVersioning, GetBucketLifecycleConfiguration, HeadBucket.
 """
@@ -15,12 +15,12 @@ _UNSUPPORTED = frozenset({400, 403, 404, 405, 501})
 
 
 class BucketState(NamedTuple):
-    """What a bucket's settings say.
+    """Settings of a bucket.
 
     Attributes:
-        versioning: "Enabled", "Suspended" or "Disabled"; None where the server does not tell.
-        expiring: Ids of enabled lifecycle rules that remove current objects of the store; None where the server does
-            not tell.
+        versioning: "Enabled", "Suspended" or "Disabled"; None if the server does not say.
+        expiring: Ids of enabled lifecycle rules for removing current objects of the store; None if the server does not
+            say.
     """
 
     versioning: str | None
@@ -28,11 +28,11 @@ class BucketState(NamedTuple):
 
 
 def read_bucket(client: Client) -> BucketState:
-    """The settings of a client's bucket, as far as server and credentials allow.
+    """Return the settings of a client's bucket, as far as server and credentials allow.
 
     Raises:
         StoreUnavailable: The server gives no answer.
-        StoreNotFound: There is no such bucket.
+        StoreNotFound: The bucket does not exist.
     """
     bucket = client.options.bucket
     versioning = _asked(client, lambda c: dict(c.get_bucket_versioning(Bucket=bucket)), "read the bucket's versioning")
@@ -46,11 +46,11 @@ def read_bucket(client: Client) -> BucketState:
 
 
 def server_time(client: Client) -> datetime:
-    """What the server's clock shows, to the second.
+    """Return the time of the server's clock, to the second.
 
     Raises:
-        StoreUnavailable: The server gives no answer.
-        StoreNotFound: There is no such bucket.
+        StoreUnavailable: The server gives no answer, or no time.
+        StoreNotFound: The bucket does not exist.
     """
     answer = _asked(client, lambda c: dict(c.head_bucket(Bucket=client.options.bucket)), "look at the bucket")
     if isinstance(answer, Refused):
@@ -62,10 +62,10 @@ def server_time(client: Client) -> datetime:
 
 
 def _asked(client: Client, call: Callable[[Any], dict[str, Any]], what: str) -> dict[str, Any] | Refused:
-    """The answer, or a refusal that means that this cannot be asked here.
+    """Return the answer, or the refusal if server or credentials do not allow the question.
 
     Raises:
-        BackendError: The server gives no answer, or there is no such bucket.
+        BackendError: The server gives no answer, or the bucket does not exist.
     """
     answer = client.attempt("GET", "", call)
     if isinstance(answer, Refused) and (answer.status not in _UNSUPPORTED or answer.code == "NoSuchBucket"):
@@ -84,7 +84,10 @@ def _expiring(lifecycle: dict[str, Any] | Refused, prefix: str) -> list[str] | N
 
 
 def _covers(rule: dict[str, Any], prefix: str) -> bool:
-    """Whether a rule's prefix and the store's have objects in common; narrower filters (tags, sizes) may match too."""
+    """Return whether a rule's prefix and the store's prefix have objects in common.
+
+    Narrower filters of the rule (tags, sizes) are ignored, since the store's objects may match such a filter.
+    """
     chosen = rule.get("Filter") or {}
     start = str(chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or rule.get("Prefix") or "")
     return start.startswith(prefix) or prefix.startswith(start)

@@ -1,8 +1,8 @@
-"""The only place that knows boto3: a few requests, with our own retries, deadlines and errors.
+"""The only module with boto3: a few requests, with our own retries, deadlines and errors.
 
-botocore's silent retries are off, so each attempt is seen here. There is one session and client for each process and
-way to connect, made on first use, after a fork and under a lock, since importing boto3 and the first client cost about
-0.3 s.
+botocore's silent retries are off, so each attempt is seen here. Each process has one session and client for each way to
+connect. Both are made on first use, also after a fork, and under a lock, since importing boto3 and the first client
+cost about 0.3 s.
 """
 
 import os
@@ -53,28 +53,28 @@ _LARGE_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 4
 _PAGE_KEYS = 1000
 _EMPTY_PAGES = 100
-"""So many pages in a row without a key are no listing that comes to an end."""
+"""A listing with more pages in a row without a key than this counts as endless."""
 _LARGEST_ANSWER_BYTES = 1 << 28
-"""The largest object that is read: what a server sends without end is not kept in memory."""
+"""The largest object to read: an endless answer must not fill the memory."""
 _SHOWN_KEY = 48
 _NO_TIME = (TypeError, ValueError, OverflowError, OSError)
-"""What a time that nobody can use is refused with."""
+"""Errors from an unusable time."""
 _TASKS = 8
 _NOT_MODIFIED = 304
 _RANGE = re.compile("bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})")
 _OF_ANSWERS = ("botocore", "urllib3", "http", "ssl", "xml")
-"""Packages that read answers: an error of theirs is one of the answer, whatever its class."""
+"""Packages for reading answers: an error from these packages is about the answer, whatever the error's class."""
 _RANGE_NOT_SATISFIABLE = 416
 _PRECONDITION_FAILED = 412
 
 
 class Got(NamedTuple):
-    """What a GET brought.
+    """Result of a GET.
 
     Attributes:
-        data: The bytes, or the range of them that was asked for.
+        data: The bytes, or the requested range of bytes.
         size: Length of the whole object.
-        age_s: Seconds since it was written, by the server's clock.
+        age_s: Seconds since the object was written, by the server's clock.
     """
 
     data: bytes
@@ -83,7 +83,7 @@ class Got(NamedTuple):
 
 
 class Want(NamedTuple):
-    """What is to be read: a key, and where only a range is wanted its first byte and the one after its last."""
+    """An object to read; for a range, also the first byte and the byte after the last."""
 
     key: str
     start: int = 0
@@ -91,13 +91,13 @@ class Want(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One key of a listing; for a folder the size is -1.
+    """A key of a listing; the size of a folder is -1.
 
     Attributes:
-        key: Without the store's prefix.
+        key: The key without the store's prefix.
         size: Length of the object.
-        age_s: Seconds since it was written, by the server's clock.
-        etag: What the server calls these bytes.
+        age_s: Seconds since the object was written, by the server's clock.
+        etag: The server's name for the content.
     """
 
     key: str
@@ -108,16 +108,16 @@ class Listed(NamedTuple):
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP request, as counted.
+    """An HTTP request, as counted.
 
     Attributes:
         operation: GET, PUT, LIST, DELETE.
-        key: What it was about.
-        begun: Moment of sending (`Chance.monotonic`).
-        ended: Moment of the answer.
-        sent_bytes: Bytes of content that went.
-        came_bytes: Bytes of content that came.
-        status: HTTP status; 0 where no answer came.
+        key: Key or prefix of the request.
+        begun: Time of sending (`Chance.monotonic`).
+        ended: Time of the answer.
+        sent_bytes: Bytes of content sent.
+        came_bytes: Bytes of content received.
+        status: HTTP status; 0 if no answer came.
         absent: True for a PUT with ``If-None-Match: *``.
     """
 
@@ -133,20 +133,20 @@ class Request:
 
 @dataclass(slots=True)
 class Meter:
-    """Counts requests while it is `on`; how many followed one another is told from when each began and ended."""
+    """Counter of requests, active while `on` is true; begin and end of each show how many followed one another."""
 
     on: bool = False
     requests: list[Request] = field(default_factory=list)
 
     def reset(self) -> list[Request]:
-        """Start from zero, counting; returns what was counted until now."""
+        """Start to count from zero; return the requests counted so far."""
         done, self.requests = self.requests, []
         self.on = True
         return done
 
 
 def round_trips(requests: Iterable[Request]) -> int:
-    """The longest chain of requests of which each began after the one before it had ended."""
+    """Return the length of the longest chain of requests that each began after the previous request ended."""
     count, end = 0, float("-inf")
     for request in sorted(requests, key=lambda r: r.ended):
         if request.begun >= end:
@@ -162,7 +162,7 @@ class _Clients:
         tell_of_forks(self)
 
     def after_fork(self) -> None:
-        """See `kbstore.kit.forks.Forked`: no two processes speak on one connection."""
+        """Forget all clients, since two processes must not share a connection (`kbstore.kit.forks.Forked`)."""
         self.lock = threading.Lock()
         self.made: dict[tuple[Any, ...], Any] = {}
 
@@ -171,11 +171,11 @@ _clients = _Clients()
 
 
 def _client_for(options: Options, *, instead_of: Any = None) -> Any:
-    """The boto3 client of this process for a way to connect.
+    """Return the boto3 client of this process for a way to connect.
 
     Args:
-        options: The way.
-        instead_of: A client whose session has expired: made anew, unless another thread did that already.
+        options: The way to connect.
+        instead_of: A client with an expired session, to be replaced unless another thread has already done so.
     """
     key = (
         options.endpoint,
@@ -231,11 +231,11 @@ def _new_client(options: Options) -> Any:
         )
         refuse_insecure(client.meta.endpoint_url, options)
         bound_connections(client)
-        # Asking whether a body is welcome costs each PUT a second round trip, and waits for it without a deadline.
+        # `Expect: 100-continue` costs each PUT a second round trip, and waits for the answer without a deadline.
         client.meta.events.register_last("before-call.s3", lambda params, **_: _drop_expect(params))
         return client
     except (BotoCoreError, ValueError) as fault:
-        # What a ValueError says repeats the endpoint, which may hold a secret where the environment names it.
+        # The text of a ValueError repeats the endpoint, and an endpoint from the environment may hold a secret.
         why = str(fault) if isinstance(fault, BotoCoreError) else "the endpoint is not of the form https://host:port"
         raise StoreUnavailable(
             f"no connection to {options.place} can be set up: {why}",
@@ -244,7 +244,11 @@ def _new_client(options: Options) -> Any:
 
 
 def _check_certificates(options: Options) -> None:
-    """See that there are some where they were named; else each request would fail as if the server did."""
+    """Check the named file of certificates; otherwise each request would fail as if the server were at fault.
+
+    Raises:
+        StoreUnavailable: The file cannot be read, or holds no certificate.
+    """
     if not options.ca:
         return
     from ssl import SSLError, create_default_context
@@ -263,23 +267,23 @@ def _drop_expect(params: dict[str, Any]) -> None:
 
 
 class _Call(threading.local):
-    """What a thread is about.
+    """The call that a thread works for.
 
     Attributes:
-        until: When (`Chance.monotonic`) the call that it works for gives up.
+        until: Time (`Chance.monotonic`) at which the call gives up.
     """
 
     until = float("inf")
 
 
 class Client:
-    """Requests on behalf of one store: keys are relative to its prefix. Threads share it.
+    """Requests for one store: keys are relative to the store's prefix. Threads share a client.
 
     Attributes:
         meter: Counts requests.
-        options: Where and how.
+        options: Place of the store, and way to connect.
         chance: Waits and jitter.
-        etags: ETags of the slots that were created here, by key, until somebody has compared them.
+        etags: ETags of the slots created here, by key, until `Chain.prove` has compared the ETags.
     """
 
     def __init__(self, options: Options, chance: Chance) -> None:
@@ -301,7 +305,7 @@ class Client:
             self._writing["StorageClass"] = options.storage_class
 
     def server_time(self) -> datetime | None:
-        """The present by the server's clock, as its last answer tells; None where it does not tell its time."""
+        """Return the present by the server's clock, from the last answer; None if no answer gave a time."""
         told = self._told
         if told is None:
             return None
@@ -312,13 +316,13 @@ class Client:
             return None
 
     def _hear(self, answer: dict[str, Any]) -> None:
-        """Remember what the server says of its time."""
+        """Remember the server's time, if the answer gives the time."""
         stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if stamp is not None:
             self._told = (stamp, self.chance.monotonic())
 
     def after_fork(self) -> None:
-        """See `kbstore.kit.forks.Forked`."""
+        """Start without threads and with new locks; a fork does not copy threads (`kbstore.kit.forks.Forked`)."""
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
@@ -326,7 +330,7 @@ class Client:
         self._call = _Call()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Wait for the threads, and end the pools."""
         with self._pool_lock:
             pools, self._pool, self._tasks = (self._tasks, self._pool), None, None
         for pool in pools:
@@ -335,7 +339,7 @@ class Client:
 
     @property
     def server(self) -> str:
-        """The server and the way to it: where this is the same, what is written comes out the same."""
+        """Return a text about the server and the way to the server; with equal texts, writes have equal results."""
         from botocore import __version__
 
         client = _client_for(self.options)
@@ -344,9 +348,9 @@ class Client:
     # ---- requests that are repeated until they succeed or the deadline is over ---------------------------------------
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> Got | None:
-        """An object or a range of it (as much as there is); None where there is no such object.
+        """Return an object, or the existing part of a range; None if the object does not exist.
 
-        A cache that is there and cannot be had (denied, archived, encrypted with a lost key) counts as absent.
+        A cache object that exists but cannot be read (denied, archived, encrypted with a lost key) counts as absent.
 
         Raises:
             StoreUnavailable: The server gives no answer, or refuses.
@@ -365,25 +369,27 @@ class Client:
         return found if isinstance(found, Got) else None
 
     def get_many(self, wanted: Sequence[Want]) -> list[Got | None]:
-        """As `get`, for many at once."""
+        """Read many objects at once, each as `get` does."""
         return self.map(lambda want: self.get(*want), wanted)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, over another if there is one.
+        """Write an object, over any other object under the key.
 
         Raises:
-            StoreUnavailable: It could not be written.
-            ReadOnlyStore: The credentials do not allow it.
+            StoreUnavailable: The object could not be written.
+            ReadOnlyStore: The credentials do not allow the write.
         """
         with self._turn(data):
             self._repeat(lambda: self._put(key, data, absent=False), f"write {_named(key)}", writing=True)
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write an object that is never overwritten; False if there is one, maybe by an earlier try of it.
+        """Write an object that is never overwritten; return False if the key has an object already.
+
+        An earlier try of the same call may have written that object.
 
         Raises:
-            StoreUnavailable: It could not be written.
-            ReadOnlyStore: The credentials do not allow it.
+            StoreUnavailable: The object could not be written.
+            ReadOnlyStore: The credentials do not allow the write.
         """
 
         def once() -> bool | Refused:
@@ -396,7 +402,7 @@ class Client:
             return bool(self._repeat(once, f"write {_named(key)}", writing=True))
 
     def _turn(self, data: bytes) -> AbstractContextManager[object]:
-        """Wait until few enough large objects are on their way that each makes progress on a thin line."""
+        """Return a context to bound how many large objects are sent at once: each progresses on a slow line."""
         return self._large if len(data) > _LARGE_BYTES else nullcontext()
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -431,13 +437,13 @@ class Client:
     def listing(
         self, prefix: str, *, after: str | None = None, folders: bool = False, limit: int | None = None
     ) -> Iterator[Listed]:
-        """Keys under a prefix that ends in ``/``, in order; with `folders` one level of them.
+        """Yield the keys under a prefix that ends in ``/``, in order; with `folders`, a single level of keys.
 
         Args:
-            prefix: Relative to the store's.
-            after: A full key of the same level.
-            folders: What stands deeper is told as its folder, ending in ``/``.
-            limit: At most so many.
+            prefix: A prefix relative to the store's prefix.
+            after: A full key of the same level, after which the listing starts.
+            folders: Yield deeper keys as their folder, ending in ``/``.
+            limit: The most keys to yield.
         """
         base = self.options.prefix
         given = empty = 0
@@ -462,13 +468,13 @@ class Client:
             ]
             found += [Listed(entry["Prefix"][len(base) :], -1, 0.0) for entry in answer.get("CommonPrefixes", ())]
             found.sort()
-            # A page may be empty, and may begin with the last key of the one before.
+            # A page may be empty, and may begin with the last key of the previous page.
             empty = 0 if found else empty + 1
             if (found and token is not None and found[-1].key <= last) or empty > _EMPTY_PAGES:
                 raise StoreUnavailable(f"the server lists {prefix} without end", hint="ask who runs the server")
             last = max(last, found[-1].key) if found else last
             for one in found:
-                # Some servers repeat the key that they were to start after.
+                # Some servers include the `StartAfter` key itself.
                 if after is None or one.key > after:
                     given += 1
                     yield one
@@ -479,13 +485,16 @@ class Client:
     # ---- the one request that the caller repeats --------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> Refused | None:
-        """One attempt to write an object that does not exist yet; None where it did."""
+        """Try once to write an object that does not exist yet; return None on success, else the refusal."""
         return self._put(key, data, absent=True)
 
     # ---- many at once -----------------------------------------------------------------------------------------------
 
     def map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-        """Call a function for many items at once, in a bounded pool; results in order, the first error raised."""
+        """Call a function for many items at once, in a bounded pool.
+
+        The results are in order; the first error is raised.
+        """
         if len(items) <= 1:
             return [function(item) for item in items]
         until = self._call.until
@@ -497,16 +506,16 @@ class Client:
         return list(self._pools()[0].map(carried, items))
 
     def submit(self, function: Callable[[], _R]) -> Callable[[], _R]:
-        """Begin something that may itself use `map`; the result is what the returned function gives.
+        """Begin a task that may itself use `map`; the returned function waits for the result.
 
-        In a child of this process, where nobody is at it, that begins it anew.
+        In a child of this process, no thread works on the task, so the returned function runs the task anew.
         """
         begun = self._pools()[1].submit(function)
         process = os.getpid()
         return lambda: begun.result() if os.getpid() == process else function()
 
     def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
-        """Threads for requests, and others for tasks, which wait for requests."""
+        """Return two pools: threads for requests, and threads for tasks, which wait for requests."""
         with self._pool_lock:
             if self._pool is None or self._tasks is None:
                 self._pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="kbstore-s3")
@@ -514,13 +523,13 @@ class Client:
             return self._pool, self._tasks
 
     def look_at(self, key: str) -> Got | Refused:
-        """One attempt to read an object by its whole key in the bucket, in or above the store's prefix."""
+        """Try once to read an object by its full key in the bucket, in or above the store's prefix."""
         return self._get(f"/{key}", 0, None)
 
     # ---- single attempts --------------------------------------------------------------------------------------------
 
     def _full(self, key: str) -> str:
-        """The key in the bucket; one that begins with ``/`` is not below the store's prefix."""
+        """Return the key in the bucket; a key that begins with ``/`` is not below the store's prefix."""
         return key[1:] if key.startswith("/") else self.options.prefix + key
 
     def _get(self, key: str, start: int, stop: int | None) -> Got | Refused:
@@ -533,7 +542,7 @@ class Client:
             self._hear(answer)
             with closing(answer["Body"]) as body:
                 data: bytes = body.read(_LARGEST_ANSWER_BYTES + 1)
-                data += body.read(1)  # the end is asked for: only then is an answer that was cut off noticed
+                data += body.read(1)  # only a read up to the end reports an answer that was cut off
             if len(data) > _LARGEST_ANSWER_BYTES:
                 raise TooLong(f"an object of more than {_LARGEST_ANSWER_BYTES:,} bytes")
             if "LastModified" not in answer:
@@ -610,16 +619,16 @@ class Client:
         most_bytes: int = LARGEST_TOLD_BYTES,
         absent: bool = False,
     ) -> _R | Refused:
-        """One request, made by `call` with the boto3 client of this process, counted and with its refusals told.
+        """Make a request with the boto3 client of this process, counted; return a refusal instead of an error.
 
         Args:
-            operation: What it is counted as.
-            key: What it is about.
+            operation: Name of the request in the count.
+            key: Key or prefix of the request.
             call: Makes the request.
-            sent: Bytes of content that go.
-            came: Tells the bytes of content that came.
+            sent: Bytes of content to send.
+            came: Returns how many bytes of content a result has.
             most_bytes: A larger answer is refused.
-            absent: What is written must not be there yet.
+            absent: True if the object must not exist yet.
         """
         once = partial(
             self._attempt, operation=operation, key=key, call=call,
@@ -628,7 +637,7 @@ class Client:
         client = _client_for(self.options)
         result = once(client)
         if isinstance(result, Refused) and is_expired(result):
-            # Credentials that are renewed outside, in a file say, are read by a new session only.
+            # Only a new session reads credentials that were renewed outside, for example in a file.
             client = _client_for(self.options, instead_of=client)
             result = once(client)
         return result
@@ -669,10 +678,10 @@ class Client:
         except NotS3 as fault:
             return not_s3(fault, writing=operation == "PUT")
         except RecursionError as fault:
-            # botocore follows redirects to other regions, also where they lead in a circle.
+            # botocore follows redirects to other regions, even in a circle.
             return Refused(301, "PermanentRedirect", False, fault)
         except Exception as fault:
-            # These reach us while an answer is read; anything else is a fault of ours.
+            # Errors of these packages come from reading an answer; any other error is a bug of ours.
             if _raised_in(fault).partition(".")[0] in _OF_ANSWERS:
                 return refused_by(fault, handled)
             raise
@@ -682,7 +691,10 @@ class Client:
     def _repeat(
         self, once: Callable[[], _R | Refused], what: str, *, absent: bool = False, writing: bool = False
     ) -> _R | None:
-        """Repeat what can be repeated until the deadline."""
+        """Repeat a request until success, a lasting refusal or the deadline.
+
+        With `absent`, a missing object gives None.
+        """
         answered: Refused | None = None
         with self.one_call() as patience:
             while True:
@@ -695,12 +707,12 @@ class Client:
                 if not is_transient(result):
                     raise self.error(result, what, writing=writing)
                 if not patience.wait(result):
-                    # The deadline cuts the last attempt off; what the server said before is the reason that helps.
+                    # The deadline cut off the last attempt; an earlier answer of the server explains more.
                     raise self.error(result if writing else answered or result, what, writing=writing)
 
     @contextmanager
     def one_call(self) -> Iterator["Patience"]:
-        """Let all requests within end by one deadline, and those that they wait for; a call within a call has its."""
+        """Give all requests within one deadline, also in threads of `map`; a nested call keeps the outer deadline."""
         until = min(self._call.until, self.chance.monotonic() + self.options.timeout)
         with self._within(until):
             yield Patience(self.chance, until)
@@ -714,12 +726,12 @@ class Client:
             self._call.until = before
 
     def error(self, refused: Refused, what: str, *, writing: bool = False) -> BackendError:
-        """What a refusal means to a person."""
+        """Return the error to explain a refusal to a person."""
         return explain(self.options, refused, what, writing=writing)
 
 
 class Patience:
-    """Waits between attempts, longer and longer and never in step with others, up to a deadline."""
+    """Waits between attempts, longer and longer and never in step with other writers, up to a deadline."""
 
     def __init__(self, chance: Chance, until: float) -> None:
         self._chance = chance
@@ -727,7 +739,7 @@ class Patience:
         self._tries = 0
 
     def wait(self, refused: Refused) -> bool:
-        """Wait before another attempt; False where there is to be none."""
+        """Wait before another attempt; return False if no attempt should follow."""
         self._tries += 1
         if is_settled_soon(refused) and self._tries >= _FEW_TRIES:
             return False
@@ -740,7 +752,10 @@ class Patience:
 
 
 def _ends_a_circle(fault: BaseException) -> bool:
-    """Whether redirects led in a circle until the stack was full, which botocore wraps if it happens while it sends."""
+    """Return whether redirects led in a circle until the stack was full.
+
+    botocore wraps the `RecursionError` if the error happens while sending.
+    """
     cause: BaseException | None = fault
     while cause is not None:
         if isinstance(cause, RecursionError):
@@ -750,7 +765,7 @@ def _ends_a_circle(fault: BaseException) -> bool:
 
 
 def _raised_in(fault: Exception) -> str:
-    """The module that raised an error."""
+    """Return the name of the module in which an error was raised."""
     trace = fault.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -758,12 +773,12 @@ def _raised_in(fault: Exception) -> str:
 
 
 def _named(key: str) -> str:
-    """A key for a person: that of a snapshot is long, and its beginning tells which it is."""
+    """Return a key for messages, cut short: a snapshot's key is long, and the beginning identifies the snapshot."""
     return key if len(key) <= _SHOWN_KEY else f"{key[:_SHOWN_KEY]}..."
 
 
 def _moment(text: Any) -> datetime | None:
-    """A time as an answer tells it; None where it cannot be understood: a broken proxy is no reason to stop."""
+    """Return the time in an answer; None if the text is not a time, so that a broken proxy does not stop the read."""
     from botocore.utils import parse_timestamp
 
     try:
@@ -774,10 +789,9 @@ def _moment(text: Any) -> datetime | None:
 
 
 def _ages(answer: dict[str, Any]) -> Callable[[datetime | None], float]:
-    """Tells how old something of this answer is, by the server's clock.
+    """Return a function that gives the age of an object in this answer, in seconds by the server's clock.
 
-    Where the server does not tell its time, or that of an object, it counts as new, so that nothing is removed for its
-    age.
+    If the server's time or the object's time is missing, the object counts as new, and so is not removed for its age.
     """
     stamp = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
 

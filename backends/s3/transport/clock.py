@@ -1,4 +1,4 @@
-"""The only place of the backends that asks for time, sleep or randomness, so that tests can give their own."""
+"""The only module of the backends that asks for time, sleep or randomness, so that tests can replace all three."""
 
 import secrets
 import time
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Chance(Protocol):
-    """Where waits and random names come from."""
+    """Source of waits and random names."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return the seconds since some moment; the value never decreases."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for some seconds."""
         ...
 
     def token(self) -> str:
-        """A new random name: 16 characters of ``[0-9a-f]``."""
+        """Return a new random name: 16 characters of ``[0-9a-f]``."""
         ...
 
     def fraction(self) -> float:
-        """A number of [0, 1), for jitter."""
+        """Return a random number of [0, 1), for jitter."""
         ...
 
 
@@ -29,17 +29,17 @@ class SystemChance:
     """The machine's clock and random source."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return the seconds since some moment; the value never decreases."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for some seconds."""
         time.sleep(seconds)
 
     def token(self) -> str:
-        """A new random name: 16 characters of ``[0-9a-f]``."""
+        """Return a new random name: 16 characters of ``[0-9a-f]``."""
         return secrets.token_hex(8)
 
     def fraction(self) -> float:
-        """A number of [0, 1), for jitter."""
+        """Return a random number of [0, 1), for jitter."""
         return secrets.randbelow(1 << 30) / (1 << 30)

@@ -1,14 +1,15 @@
 """Connections on which every wait ends by a deadline, whatever the server does.
 
-A read timeout bounds the wait for the next bytes, so an answer that comes a few bytes at a time never ends by it. Here
-each wait of a request is cut to what is left until the deadline of its thread. Sending is bounded by that deadline
-alone: large objects on a slow line take longer than a connection may.
+A read timeout bounds only the wait for the next bytes, so an answer that comes a few bytes at a time never ends by
+timeout. Here each wait of a request is cut to the time left until the deadline of its thread. Sending is bounded by
+that deadline alone: sending a large object on a slow line takes longer than the connection timeout.
 
-The deadline is on progress: each byte that goes or comes moves it on, as if the line brought `LEAST_RATE` bytes a
-second and no more, but never farther away than it was at first. So an object may take as long as it takes on a line
-that is faster than that, and an answer that drips ends all the same.
+The deadline is on progress. Each byte sent or received moves the deadline on, as if the line carried exactly
+`LEAST_RATE` bytes a second, but never farther away than at first. So an object may take any time on a line faster than
+that, and an answer that drips still ends.
 
-The bytes of an answer are bounded too, before they are kept and parsed: boto3 reads what is no object as a whole.
+The size of an answer is bounded too, before the answer is kept and parsed: boto3 reads any answer other than an object
+as a whole.
 """
 
 import http.client
@@ -23,7 +24,7 @@ from typing import Any
 from kbstore.backends.s3.transport.errors import TooLong
 
 LARGEST_TOLD_BYTES = 8 << 20
-"""The largest answer that is no object. A page of a listing has 1,000 keys, 4 MB at the most; a refusal is short."""
+"""The largest answer other than an object. A page of a listing has 1,000 keys, at most 4 MB; a refusal is short."""
 _NEVER = float("inf")
 LEAST_RATE = 8 * 1024
 _SENT_AT_ONCE = 64 * 1024
@@ -42,10 +43,10 @@ _limit = _Limit()
 
 @contextmanager
 def bounded(seconds: float, most_bytes: int = LARGEST_TOLD_BYTES) -> Iterator[None]:
-    """Let all waits of this thread's requests end within so many seconds, or so many after there was progress.
+    """End all waits of this thread's requests within some seconds, counted anew from progress.
 
-    An answer of success that has more than `most_bytes` is refused as `TooLong`, and any other that is larger than
-    `LARGEST_TOLD_BYTES`.
+    A successful answer with more than `most_bytes`, or another answer larger than `LARGEST_TOLD_BYTES`, is refused as
+    `TooLong`.
     """
     before = _limit.until, _limit.seconds, _limit.most_bytes
     seconds = max(seconds, 0.0)
@@ -58,15 +59,15 @@ def bounded(seconds: float, most_bytes: int = LARGEST_TOLD_BYTES) -> Iterator[No
 
 
 def _progress(count: int) -> None:
-    """Move the deadline on for bytes that went or came."""
+    """Move the deadline on for bytes that were sent or received."""
     if _limit.until != _NEVER:
         _limit.until = min(_limit.until + count / LEAST_RATE, time.monotonic() + _limit.seconds)
 
 
 def bound_connections(client: Any) -> None:
-    """Let a boto3 client make connections of this kind.
+    """Make a boto3 client use connections with a deadline.
 
-    There is no public way; where botocore has changed within, its own timeouts are what is left.
+    boto3 has no public way to do this. If botocore has changed inside, only botocore's own timeouts remain.
     """
     try:
         session = client._endpoint.http_session
@@ -80,7 +81,7 @@ def bound_connections(client: Any) -> None:
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read so."""
+    """An answer, read within the deadline."""
 
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
@@ -95,7 +96,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Bounded:
-    """Mixed into a connection; see the module's text."""
+    """Mixin that adds the deadline to a connection."""
 
     response_class = _Response
     sock: socket.socket | None
@@ -120,7 +121,7 @@ class _Bounded:
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of a socket."""
+    """Reader of a socket's bytes, within the deadline and the largest size."""
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
@@ -133,7 +134,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        # Of a large object much may still be in this machine's buffers, and no answer comes before it has left.
+        # Much of a large object may still be in this machine's buffers, and no answer comes before that has left.
         _wait_at_most(self._sock, None if _limit.sent > _BUFFERED else self._timeout)
         _limit.sent = 0
         count: int | None = self._raw.readinto(buffer)
@@ -149,7 +150,11 @@ class _Reader(io.RawIOBase):
 
 
 def _wait_at_most(sock: Any, timeout: float | None) -> None:
-    """Cut a socket's timeout to what is left; without a deadline it stays as it is."""
+    """Cut a socket's timeout to the time left; without a deadline, leave the timeout unchanged.
+
+    Raises:
+        TimeoutError: No time is left.
+    """
     if sock is None or _limit.until == _NEVER:
         return
     left = _limit.until - time.monotonic()

@@ -1,7 +1,7 @@
-"""What the server, the network or boto3 refused: whether it may have been carried out, may pass, and means to a person.
+"""Refusals by server, network or boto3: the possible outcome, whether a retry may help, and the error for a person.
 
-A request was certainly not sent where no connection came about: the name was not found, nobody listened, or TLS did not
-get through its handshake. All else that ends without an answer is *unclear*, also a TLS stream that breaks later.
+A request was certainly not sent if no connection was made: the name was not found, nobody listened, or the TLS
+handshake failed. Every other request that ends without an answer is *unclear*, also if the TLS stream breaks later.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ from kbstore.backends.s3.transport.url import Options
 from kbstore.kit.errors import BackendError, CorruptStore, ReadOnlyStore, StoreNotFound, StoreUnavailable
 
 _BY_A_PROXY = frozenset(range(520, 531))
-"""Of a proxy that could not reach the server behind it, or got nothing sensible from it (Cloudflare)."""
+"""Statuses of a proxy (Cloudflare) that could not reach the server, or got a senseless answer from the server."""
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504}) | _BY_A_PROXY
 _FORBIDDEN, _NOT_IMPLEMENTED, _NO_ROOM = 403, 501, 507
 _KEEPING = frozenset({400, _FORBIDDEN, 405})
 """How servers refuse to remove an object that is locked."""
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
 _CHANGED = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
-"""Bytes that did not arrive as they were sent; a few tries tell whether it was chance."""
+"""Codes for bytes that did not arrive as sent; a few tries show whether the cause was chance."""
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"})
 _ARCHIVED = frozenset({"InvalidObjectState"})
 _HANDSHAKE = "TLSHandshake"
 _CERTIFICATE = "TLSCertificate"
 _NOT_S3 = "NotS3"
 _NO_CODE = frozenset({"404", ""})
-"""What botocore tells of an answer 404 that is not in the words of S3: that of a proxy, of another service."""
+"""Codes that botocore gives for a 404 answer without an S3 error: from a proxy, or from another service."""
 _TOO_LONG = "TooLong"
 _MISMATCH = "FlexibleChecksumError"
 _WITHOUT_KEY = frozenset(
@@ -68,13 +68,13 @@ _WRONG_REGION = frozenset(
 
 
 class Refused(NamedTuple):
-    """An answer that is not success, or none at all.
+    """An answer other than success, or a missing answer.
 
     Attributes:
-        status: HTTP status; 0 where no answer came.
-        code: The server's code, or the name of what went wrong.
-        unclear: The request may have been carried out all the same.
-        fault: What botocore raised.
+        status: HTTP status; 0 if no answer came.
+        code: The server's code, or the name of the error.
+        unclear: True if the request may have been carried out all the same.
+        fault: The error that botocore raised.
     """
 
     status: int
@@ -84,11 +84,11 @@ class Refused(NamedTuple):
 
 
 def refused_by(fault: Exception, handled: BaseException | None) -> Refused:
-    """A request that ended without an answer.
+    """Return the refusal for a request that ended without an answer.
 
     Args:
-        fault: What was raised.
-        handled: What was being handled already when the request was made, which tells nothing of it.
+        fault: The raised error.
+        handled: The error in handling when the request was made; unrelated to the request.
     """
     code = type(fault).__name__
     for cause in _causes(fault, handled):
@@ -105,20 +105,20 @@ def refused_by(fault: Exception, handled: BaseException | None) -> Refused:
 
 
 class NotS3(Exception):
-    """An answer looks like success and is none of S3's: that of a portal, a proxy's page, another service."""
+    """An answer like success, but not from S3: from a portal, a proxy's page, another service."""
 
 
 class TooLong(NotS3):
-    """An answer has more bytes than any of S3; nobody wants it a second time."""
+    """An answer that is larger than any answer of S3; the request is not repeated."""
 
 
 def not_s3(fault: NotS3, *, writing: bool) -> Refused:
-    """Such an answer; what was to be written may have come to S3 all the same."""
+    """Return the refusal for an answer that is not from S3; a write may have reached S3 all the same."""
     return Refused(200, _TOO_LONG if isinstance(fault, TooLong) else _NOT_S3, writing, fault)
 
 
 def _causes(fault: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was raised for, down to the first of this request."""
+    """Yield an error and its causes, down to the first cause within this request."""
     cause: BaseException | None = fault
     while cause is not None and cause is not handled:
         yield cause
@@ -126,7 +126,7 @@ def _causes(fault: BaseException, handled: BaseException | None) -> Iterator[Bas
 
 
 def _began_in(trace: TracebackType | None, function: str) -> bool:
-    """Whether an error passed through a function of this name."""
+    """Return whether an error passed through a function of this name."""
     while trace is not None:
         if trace.tb_frame.f_code.co_name == function:
             return True
@@ -135,12 +135,12 @@ def _began_in(trace: TracebackType | None, function: str) -> bool:
 
 
 def is_expired(refused: Refused) -> bool:
-    """Whether the session of the credentials is over; nothing was carried out."""
+    """Return whether the session of the credentials has expired; nothing was carried out then."""
     return refused.code in _EXPIRED
 
 
 def is_withheld(refused: Refused) -> bool:
-    """Whether an object is there and cannot be had, though the credentials are those of somebody."""
+    """Return whether an object exists but cannot be read, although the credentials are valid."""
     code = refused.code
     if code in _ARCHIVED or code.startswith("KMS."):
         return True
@@ -154,17 +154,17 @@ def is_kept(refused: Refused) -> bool:
 
 
 def may_have_landed(status: int, code: str) -> bool:
-    """Whether a request that was answered so may have been carried out all the same."""
+    """Return whether a request with such an answer may have been carried out all the same."""
     return (status >= 500 and status not in (_NOT_IMPLEMENTED, _NO_ROOM) and code not in _FULL) or status == 408
 
 
 def is_settled_soon(refused: Refused) -> bool:
-    """Whether a few tries tell as much as many: no connection came about, or bytes arrived changed."""
+    """Return whether a few tries show as much as many: no connection was made, or bytes arrived changed."""
     return (refused.status == 0 and not refused.unclear) or refused.code in _CHANGED | {_MISMATCH}
 
 
 def is_transient(refused: Refused) -> bool:
-    """Whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     if refused.status == 0 or refused.code == _NOT_S3:
         return refused.unclear or refused.code in _UNREACHED
     if refused.code in _WRONG_TIME or refused.code in _FULL:
@@ -173,7 +173,7 @@ def is_transient(refused: Refused) -> bool:
 
 
 def explain(options: Options, refused: Refused, what: str, *, writing: bool) -> BackendError:
-    """The error for a refusal: one line, no secret in it, and what to do."""
+    """Return the error for a refusal: one line without secrets, and a hint about the remedy."""
     place = options.place
     code = refused.code or str(refused.status)
     if code == "NoSuchBucket":
@@ -251,7 +251,7 @@ def explain_kept(options: Options, refused: Refused, name: str) -> BackendError:
 
 
 def _explain_by_server(place: str, status: int, code: str, what: str) -> BackendError | None:
-    """The error for a refusal that is about the server or the object; None if it is not."""
+    """Return the error for a refusal about the server or the object; None for any other refusal."""
     if code in _ARCHIVED:
         return StoreUnavailable(
             f"{place} refused to {what}: the object is archived ({code})",

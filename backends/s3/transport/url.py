@@ -1,9 +1,9 @@
-"""What an ``s3://bucket/prefix?option=value`` URL says: where the store is, and how to talk to the server.
+"""Locations ``s3://bucket/prefix?option=value``: where the store is, and how to talk to the server.
 
-Credentials are never part of it: they come by the usual AWS chain (environment, profile, instance role), as do the
-endpoint (``AWS_ENDPOINT_URL_S3``) and the region where the URL names none. This chain, the folder of caches that
-belongs to the user, and the hosts that need no TLS are all that is read from the environment below the command line:
-they are meant to hold for every program of a user, whoever embeds the store.
+Credentials are never part of the URL: they come from the usual AWS chain (environment, profile, instance role). So do
+the endpoint (``AWS_ENDPOINT_URL_S3``) and the region if the URL does not name them. Below the command line, only this
+chain, the user's folder of caches, and the hosts that need no TLS are read from the environment: these settings hold
+for every program of a user, whatever program embeds the store.
 """
 
 import os
@@ -20,7 +20,7 @@ _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"(?:[0-9]+\.){3}[0-9]+")
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("--ol-s3", ".mrap", "--x-s3", "--table-s3")
-"""Not ``-s3alias``: an alias of an access point stands for the name of its bucket."""
+"""``-s3alias`` is allowed: the alias of an access point replaces the name of its bucket."""
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
 _CHECKSUMS = ("header", "trailer", "off")
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
@@ -36,27 +36,28 @@ class Options:
 
     Attributes:
         bucket: The bucket.
-        prefix: What all keys begin with; empty or ending in ``/``.
+        prefix: Beginning of all keys; empty or ending in ``/``.
         endpoint: URL of a server that is not AWS.
         region: The bucket's region.
         profile: Profile of the AWS configuration.
-        addressing: ``auto``, ``path`` or ``virtual``: where the bucket stands in requests.
+        addressing: ``auto``, ``path`` or ``virtual``: the place of the bucket's name in requests.
         ca: File of certificates of a private authority.
-        sse: Server-side encryption of what is written: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``.
+        sse: Server-side encryption of written objects: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``.
         kms_key: The KMS key's id or ARN.
-        storage_class: Storage class of what is written.
-        checksums: How a CRC32 of what is written goes along: in a ``header``, as boto3 likes it (over TLS in a
-            ``trailer``, for which the body is framed), or not at all (``off``).
+        storage_class: Storage class of written objects.
+        checksums: How the CRC32 of a written object is sent: in a ``header``; in boto3's way (over TLS in a
+            ``trailer``, with the body framed); or not at all (``off``).
         requester_pays: Send ``x-amz-request-payer: requester``.
         connect_timeout: Seconds for a connection.
         read_timeout: Seconds for an answer.
-        timeout: Seconds until a call gives up, all its tries together.
+        timeout: Seconds until a call gives up, all tries together.
         threads: How many requests run at once.
         grace: Seconds that collected caches stay, by the server's clock, for readers that have begun with them.
-        cache: Folder of the local cache of chunks; ``off`` for none; empty for the user's cache folder.
-        cache_mb: Its largest size.
+        cache: Folder of the local cache of chunks; ``off`` for no cache; empty for the user's cache folder.
+        cache_mb: Largest size of the local cache, in MB.
         group: Let concurrent commits of one process share a slot.
-        insecure: Speak to a server on another host without TLS; no part of the URL, which may come from anywhere.
+        insecure: Speak to a server on another host without TLS; not part of the URL, since a URL may come from
+            anywhere.
     """
 
     bucket: str
@@ -83,7 +84,7 @@ class Options:
 
     @property
     def location(self) -> str:
-        """The URL, as a person would write it."""
+        """Return the URL in the form that a person would write."""
         given = [
             (field.name, _shown(getattr(self, field.name)))
             for field in fields(self)
@@ -94,11 +95,11 @@ class Options:
 
     @property
     def place(self) -> str:
-        """The URL without options, for messages."""
+        """Return the URL without options, for messages."""
         return f"s3://{self.bucket}/{self.prefix.rstrip('/')}".rstrip("/")
 
     def cache_folder(self) -> Path | None:
-        """Where chunks are cached on this machine; None where they are not."""
+        """Return the folder of chunks cached on this machine; None if chunks are not cached."""
         chosen = self.cache or os.environ.get("KBSTORE_CACHE", "")
         if chosen == "off":
             return None
@@ -109,13 +110,13 @@ class Options:
 
 
 def parse_location(location: str) -> Options:
-    """What a URL says.
+    """Return the options in a URL.
 
     Raises:
-        StoreNotFound: It is no such URL.
-        BackendError: An option of it is wrong.
+        StoreNotFound: The text is not such a URL.
+        BackendError: An option is wrong.
     """
-    if not location.isprintable():  # `urlsplit` leaves out some of these characters, which leads to another store
+    if not location.isprintable():  # `urlsplit` drops some of these characters, and so names another store
         raise _wrong("this URL", "it has characters that cannot be printed")
     try:
         parts = urlsplit(location)
@@ -123,7 +124,7 @@ def parse_location(location: str) -> Options:
         raise _wrong("this URL", "it is not of the form s3://bucket/prefix") from None
     if parts.scheme.lower() != "s3" or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
         raise _wrong("this URL", "it is not of the form s3://bucket/prefix")
-    # Nothing in front of an @ and no option is repeated in a message: somebody may have put a secret there.
+    # Messages repeat no option, and nothing in front of an @: somebody may have put a secret there.
     location = "this URL" if "@" in location else location.partition("?")[0]
     bucket = parts.netloc
     if not bucket:
@@ -193,7 +194,10 @@ def _check_endpoint(location: str, endpoint: str) -> None:
 
 
 def _no_bucket_name(location: str, bucket: str) -> StoreNotFound:
-    """The error for a name that no bucket has; it is repeated only as far as it cannot hold a secret."""
+    """Return the error for a name that a bucket cannot have.
+
+    The message may repeat the name: a name with ``@`` or ``:``, and so perhaps with a secret, was refused before.
+    """
     if bucket.endswith("--x-s3"):
         return _wrong(location, f"{bucket} is a directory bucket, which lists its keys in no order")
     if bucket.startswith(_RESERVED_STARTS) or bucket.endswith(_RESERVED_ENDS):
@@ -206,14 +210,14 @@ def _no_bucket_name(location: str, bucket: str) -> StoreNotFound:
 
 
 def refuse_insecure(endpoint: str, options: Options) -> None:
-    """Refuse to speak to a server on another host without TLS, unless whoever runs the program allows it.
+    """Refuse a server on another host without TLS, unless the user of the program allows that host.
 
     Args:
-        endpoint: The server's URL, as it comes out of location, environment and profile.
-        options: Of the location.
+        endpoint: The server's URL, as derived from location, environment and profile.
+        options: Options of the location.
 
     Raises:
-        StoreUnavailable: It is such a server. Nothing was sent.
+        StoreUnavailable: The server is refused. Nothing was sent.
     """
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
@@ -237,5 +241,5 @@ def _wrong(location: str, why: str) -> StoreNotFound:
 
 
 def _wrong_option(location: str, why: str) -> BackendError:
-    """The store may well be there."""
+    """Return the error for a wrong option; not `StoreNotFound`, since the store may exist."""
     return BackendError(f"the store {location} cannot be opened as its URL says: {why}", hint=_HOW_TO_WRITE)

@@ -1,1 +1,1 @@
-"""The file of a store on disk: find, create, open and recover it."""
+"""The file of a store on disk: find, create, open and recover the file."""

@@ -1,9 +1,9 @@
-"""Drafts: a file is made whole under another name before it gets its own; what was left half made is removed.
+"""Drafts: a file is made whole under another name and then renamed; unfinished drafts are removed later.
 
-Whoever makes a draft holds a shared lock on its folder, which ends with the process. If a process gets that lock alone,
-every draft in the folder was left by a maker that was killed, or that a signal's exception kept from clearing up. So
-was the name under which a restore was about to keep a store that it did not replace. Without the lock nobody removes
-either: a moment later it may be the only name that a store has.
+The maker of a draft holds a shared lock on the folder, which ends with the process. If a process gets that lock alone,
+then the maker of every draft in the folder was killed, or was kept from clearing up by a signal's exception. The same
+is true for the name under which a restore was about to keep a store that was then not replaced. Without the lock nobody
+removes either: a moment later a draft may be the only name of a store.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _KEPT = re.compile(r"(.+)\.replaced-.+", re.DOTALL)
 
 @contextlib.contextmanager
 def drafting(target: Path) -> Iterator[Path]:
-    """Give a name for a file that is to become `target`; what still has that name in the end is removed.
+    """Give a name for a file that is to become `target`; a file that still has the name at the end is removed.
 
     Raises:
         OSError: A file of that name cannot be removed, or another program keeps the folder locked.
@@ -39,12 +39,12 @@ def drafting(target: Path) -> Iterator[Path]:
             yield draft
         finally:
             for leftover in family(draft):
-                with contextlib.suppress(OSError):  # whether the file was made is what counts
+                with contextlib.suppress(OSError):  # a leftover is harmless, and must not hide the result
                     leftover.unlink(missing_ok=True)
 
 
 def remove_left_drafts(folder: Path) -> None:
-    """Remove drafts and second names that nobody needs, unless somebody makes one in this folder now."""
+    """Remove drafts and second names that nobody needs, unless a draft is being made in this folder now."""
     with folder_lock(folder, alone=True) as alone:
         if alone:
             for left in folder.iterdir():
@@ -54,7 +54,7 @@ def remove_left_drafts(folder: Path) -> None:
 
 
 def second_names(path: Path) -> list[Path]:
-    """Names that a store has beside its own while it is made or replaced, or since that was cut short.
+    """Return the other names of a store while it is made or replaced, or since that was interrupted.
 
     Args:
         path: The store, without symbolic links.
@@ -69,7 +69,7 @@ def second_names(path: Path) -> list[Path]:
 
 
 def _is_second(name: Path) -> bool:
-    """Whether a name is that of a store which a restore was about to replace, and the store has its own still."""
+    """Return whether a restore was about to keep a store under this name, and the store still has the real name."""
     kept = _KEPT.fullmatch(name.name)
     return kept is not None and _is_same(name, name.with_name(kept[1]))
 

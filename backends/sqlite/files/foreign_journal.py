@@ -1,8 +1,8 @@
-"""Tells whether a rollback journal belongs to the file that it is beside.
+"""Detects a rollback journal that belongs to another file than the file beside it.
 
-A program that changed the journal mode and was killed leaves one, and SQLite writes the pages that it kept over
-whatever file has the name by then. The first page that it kept has the mark of the last write (see `foreign_log`) of
-the file that it was made for. A program that set that number and was killed in the middle is refused as well.
+A program that changed the journal mode and was killed leaves a journal, and SQLite writes the pages in the journal over
+whatever file has the name by then. The first page in the journal has the mark of the last write (see `foreign_log`) of
+the journal's file. A journal of a program that set ``user_version`` and was killed in the middle is refused as well.
 """
 
 import os
@@ -20,14 +20,14 @@ _SMALLEST, _LARGEST = 32, 65_536
 
 
 def refuse_foreign_journal(path: Path, journal: str) -> None:
-    """Make sure that a journal is the file's own; changes nothing.
+    """Make sure that a journal is the file's own journal; changes nothing.
 
     Args:
         path: The file.
-        journal: The rollback journal beside it, which holds something.
+        journal: The rollback journal beside the file; not empty.
 
     Raises:
-        StoreUnavailable: It was made for another file, or for another state of this one.
+        StoreUnavailable: The journal was made for another file, or for another state of this file.
     """
     kept, found = _kept_number(journal), number_of(path)
     if kept is None or found is None or kept == found:
@@ -36,7 +36,7 @@ def refuse_foreign_journal(path: Path, journal: str) -> None:
 
 
 def _kept_number(journal: str) -> int | None:
-    """The count of writes in the first page that a journal kept; None if it would change no first page."""
+    """Return the mark in the first page in a journal; None if the journal would change no first page."""
     try:
         with open(journal, "rb") as file:  # noqa: PTH123 - it carries no locks
             size = os.fstat(file.fileno()).st_size

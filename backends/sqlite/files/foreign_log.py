@@ -1,13 +1,13 @@
-"""Tells whether a write-ahead log belongs to the file that it is beside.
+"""Detects a write-ahead log that belongs to another file than the file beside it.
 
-SQLite takes any log of the right name for the file's own, and writes it over the file. So a backup that is moved over
-a store, beside the log of a process that was killed, would be destroyed. Each write transaction therefore leaves a
-mark in the file's first page (``user_version``), so the log holds that page for each of them. A mark is random, and
-shows which one it follows. The log begins where the file ends: its first mark follows the file's. If a part of the log
-was written back already, the file's mark is one of those in the log. Another program may set that number, or write
-pages without the first one; then what is in both decides (see `log_proof`).
+SQLite takes any log of the right name for the file's own log, and writes the log over the file. So a backup moved over
+a store, beside the log of a killed process, would be destroyed. Each write transaction therefore leaves a mark in the
+file's first page (``user_version``), so the log holds the first page of each transaction. A mark is random, and shows
+the mark before. The log begins at the end of the file's history: the first mark in the log follows the file's mark. If
+a part of the log was written back already, the file's mark is also in the log. Another program may set
+``user_version``, or write pages without the first page; then the contents of both files decide (see `log_proof`).
 
-The log is read directly, since it carries no locks; the file is read through SQLite only.
+The log is read directly, because no locks are on the log; the file is read through SQLite only.
 """
 
 import os
@@ -23,25 +23,25 @@ from kbstore.backends.sqlite.files.names import follows, next_number, uri_of
 from kbstore.kit.errors import StoreUnavailable
 
 _HEADER = struct.Struct(">8x I 4x 8s 8x")
-"""Of the log: page size, salts."""
+"""The header of the log: page size, salts."""
 _FRAME_HEADER_BYTES = 24
 _FRAME = struct.Struct(">I I 8s 8x 40x I 16x I")
-"""Of a frame and the page in it: page number, whether it commits, salts, schema version, user version."""
+"""A frame and the page inside: page number, whether the frame commits, salts, schema version, user version."""
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _BUFFER_BYTES = 256
-"""Mostly the first frame tells all."""
+"""Enough for the first frame, which usually decides."""
 _LOOKS = 3
 _PAUSE_S = 0.05
-"""A process that writes its log back and begins another one between two looks is done by the next."""
+"""A process that writes the log back and begins another log between two looks is done by the next look."""
 
 
 _MOST_PROVEN = 1024
 _proven: dict[str, tuple[int, ...]] = {}
-"""Files and logs, by the log's name, that were found to belong together; looked at anew once the file changes."""
+"""Files and logs that were found to belong together, by the log's name; checked again when the file changes."""
 
 
 class _Mark(NamedTuple):
-    """What a first page says: the mark of the last write, and the count of changes of the schema."""
+    """The contents of a first page: the mark of the last write, and the count of schema changes."""
 
     number: int
     schema: int
@@ -55,14 +55,14 @@ def mark_write(connection: sqlite3.Connection) -> None:
 
 
 def refuse_foreign_log(path: Path, log: str) -> None:
-    """Make sure that a log is the file's own; changes nothing.
+    """Make sure that a log is the file's own log; changes nothing.
 
     Args:
         path: The file.
-        log: The write-ahead log beside it, which holds something.
+        log: The write-ahead log beside the file; not empty.
 
     Raises:
-        StoreUnavailable: It belongs to another file, or to another state of this one.
+        StoreUnavailable: The log belongs to another file, or to another state of this file.
     """
     for look in range(_LOOKS):
         if look:
@@ -77,12 +77,12 @@ def refuse_foreign_log(path: Path, log: str) -> None:
             _proven[log] = pair
             return
     if proves_to_follow(path, log):
-        return  # asked again until the log is written back: this is rare, and the file's number is right after that
+        return  # not remembered: this is rare, and after the log is written back the file's mark is right
     raise unproven(path, log)
 
 
 def unproven(path: Path, log: str) -> StoreUnavailable:
-    """The refusal of a log or journal that may be another file's; its next step loses nothing if it is not."""
+    """Return the error for a log or journal that may be another file's; the hint loses no data even if it is not."""
     return StoreUnavailable(
         f"nothing shows that {log} belongs to {path}: it may be that of a file that {path.name} replaced",
         hint=f"close every program that has {path.name} open and try again; if {log} is still there, copy both files "
@@ -91,13 +91,13 @@ def unproven(path: Path, log: str) -> StoreUnavailable:
 
 
 def number_of(path: Path) -> int | None:
-    """The mark of the last write in the file itself, without its logs; None if that cannot be read."""
+    """Return the mark of the last write in the file itself, without the logs; None if the file cannot be read."""
     mark = _mark_of(path)
     return mark.number if mark is not None else None
 
 
 def holds_write(path: Path, log: str, number: int) -> bool:
-    """Tell whether a file, or its log in a transaction that is there to its end, has the mark of a write."""
+    """Return whether the mark of a write is in a file, or in a complete transaction in the log."""
     if number_of(path) == number:
         return True
     last = None
@@ -109,7 +109,7 @@ def holds_write(path: Path, log: str, number: int) -> bool:
 
 
 def _pair(path: Path, log: str) -> tuple[int, ...] | None:
-    """What tells that a file and its log are those that were looked at before; None if the log is gone."""
+    """Return the identity of a file and a log, to recognize pairs checked before; None if the log is gone."""
     try:
         file, beside = path.stat(), os.stat(log)  # noqa: PTH116 - paid for every opening
     except OSError:
@@ -118,7 +118,7 @@ def _pair(path: Path, log: str) -> tuple[int, ...] | None:
 
 
 def _mark_of(path: Path) -> _Mark | None:
-    """The mark in the file itself, without its log; None if that cannot be read."""
+    """Return the mark in the file itself, without the log; None if the file cannot be read."""
     try:
         connection = sqlite3.connect(uri_of(path, "mode=ro&immutable=1"), uri=True)
         try:
@@ -127,7 +127,7 @@ def _mark_of(path: Path) -> _Mark | None:
         finally:
             connection.close()
     except sqlite3.Error:
-        return None  # damaged, or being written back just now: opening tells more
+        return None  # damaged, or being written right now: opening the file reports more
     return _Mark(number, schema)
 
 
@@ -137,17 +137,17 @@ def _continues(log: str, mark: _Mark) -> bool:
         changes |= ends
         if found is None:
             continue
-        # Another program that changes the schema does not mark that, so its page looks like the first one of ours; and
-        # a file of the same mark whose schema is newer than the log's was changed since, elsewhere.
+        # Another program that changes the schema sets no mark, so its page looks like kbstore's first page in a log.
+        # And a file of the same mark, with a newer schema than the log's, was changed elsewhere since.
         same = found.number == mark.number and found.schema >= mark.schema
         if same or (first and follows(found.number, mark.number) and found.schema == mark.schema):
             return True
         first = False
-    return first and not changes  # a log of other pages alone has no mark that shows where it belongs
+    return first and not changes  # commits without a mark do not show which file the log belongs to
 
 
 def _frames_in(log: str) -> Iterator[tuple[_Mark | None, bool]]:
-    """The frames of a log in order of writing: the mark, if it is a first page, and whether it ends a transaction.
+    """Yield the frames of a log in order: the mark, if a first page, and whether the frame ends a transaction.
 
     The layout is https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
     """

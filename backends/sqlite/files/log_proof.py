@@ -1,10 +1,10 @@
-"""Proves, from what is in both, that a write-ahead log continues the file that it is beside.
+"""Proof, from the contents of both, that a write-ahead log continues the file beside the log.
 
-Another program may have set the mark that `foreign_log` goes by, as the first to write into the log, or have written
-none. No version is missing between file and log if the first transaction in the log that adds records is one of ours,
-whose mark follows that number, and adds those of one slot to all that the file has. A log that adds none must leave
-every row of ours as it is, and change the first page alone, or pages other than that. Both are tried on a private copy,
-which must be a whole database in the end.
+The proof is for two cases: another program was the first to write into the log and set the mark that `foreign_log`
+reads, or the log has no mark. No version is missing between file and log if the first transaction in the log that adds
+records is kbstore's: the mark follows the number before, and the records of a single slot are added to all records of
+the file. A log that adds no records must leave every row of kbstore's tables unchanged, and must change only the first
+page, or only other pages. Both are tried on a private copy, which must be a whole database at the end.
 """
 
 import sqlite3
@@ -29,9 +29,9 @@ _Records = set[tuple[int, int, bytes]]
 
 
 def proves_to_follow(path: Path, log: str) -> bool:
-    """Tell whether a log is proved to continue a file; changes neither. Costs a copy of both.
+    """Return whether a log is proved to continue a file; changes neither. Costs a copy of both.
 
-    False also if it cannot be tried: no room for the copy, or a file that is being replaced.
+    False also if the proof cannot be tried: no space for the copy, or a file that is being replaced.
     """
     try:
         with temporary_folder() as folder:
@@ -41,7 +41,7 @@ def proves_to_follow(path: Path, log: str) -> bool:
 
 
 def _copied(path: Path, log: str, folder: Path) -> bool:
-    """Copy a file and its log, which may grow meanwhile; False if the file changes all the time."""
+    """Copy a file and the log, which may grow meanwhile; False if the file changes all the time."""
     for _ in range(_COPIES):
         before = _still(path, log)
         copy_parts([path, Path(log)], folder)
@@ -51,7 +51,7 @@ def _copied(path: Path, log: str, folder: Path) -> bool:
 
 
 def _still(path: Path, log: str) -> tuple[object, ...]:
-    """What stays while a log only grows: the file, and the header of the log."""
+    """Return the values that stay equal while a log only grows: of the file, and the header of the log."""
     found = path.stat()
     with Path(log).open("rb") as beside:
         return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, beside.read(_HEADER_BYTES))
@@ -83,7 +83,7 @@ def _follows(copy: Path) -> bool:
 
 
 def _transactions(source: BinaryIO, whole: Path) -> Iterator[tuple[bytes, set[int]]]:
-    """The frames of each transaction of a log, from the first on, and the numbers of their pages."""
+    """Yield the frames of each transaction of a log, from the first on, and the numbers of the changed pages."""
     with whole.open("rb") as header:
         page_bytes, salts = struct.unpack(">8x I 4x 8s 8x", header.read(_HEADER_BYTES))
     frames, pages = bytearray(), set()
@@ -99,7 +99,7 @@ def _transactions(source: BinaryIO, whole: Path) -> Iterator[tuple[bytes, set[in
 
 
 def _state(copy: Path, options: str) -> tuple[tuple[int, int], _Records]:
-    """The mark of the last write and the count of changes of the schema, and the records: of a copy with its log."""
+    """Return the mark of the last write, the count of schema changes, and the records of a copy with a log."""
     with closing(_opened(copy, options)) as connection:
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         (schema,) = connection.execute("PRAGMA schema_version").fetchone()
@@ -107,7 +107,7 @@ def _state(copy: Path, options: str) -> tuple[tuple[int, int], _Records]:
 
 
 def _digest_of_rows(copy: Path, options: str) -> bytes:
-    """A digest of every row in the tables of a store."""
+    """Return a digest of every row in the tables of a store."""
     digest = blake2b()
     with closing(_opened(copy, options)) as connection:
         for table in sorted(schema.TABLES):

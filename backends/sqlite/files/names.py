@@ -1,4 +1,4 @@
-"""The names of a file of ours and of what SQLite keeps beside it, and how SQLite opens it: trusting it little."""
+"""The names of a store's files, the marks of writes, and settings for SQLite that trust a file little."""
 
 import os
 import sqlite3
@@ -23,17 +23,17 @@ _LIMITS = (
 
 
 def uri_of(path: Path, options: str) -> str:
-    """The name by which SQLite opens a file with options; two slashes in front would name a host."""
+    """Return the URI for SQLite to open a file with options. Two slashes in front would name a host."""
     name = str(path.absolute())
-    # As bytes: a name need not be text.
+    # Quoted as bytes: a name need not be valid text.
     return f"file:{quote(os.fsencode(os.sep + name.lstrip(os.sep))) if os.sep == '/' else name}?{options}"
 
 
 def next_number(number: int, chance: int) -> int:
-    """Return a mark for the write transaction that comes after one with this mark.
+    """Return a mark for the write transaction after the transaction with this mark.
 
-    A part of it is random, and a part is made of the mark before: so copies of one file that are written apart have
-    different marks from their first transaction on, and a mark still shows which one it follows.
+    A part of the mark is random, and a part is made from the mark before. So copies of a file that are written
+    separately have different marks from the first transaction on, and a mark still shows the mark before.
 
     Args:
         number: The mark before.
@@ -43,7 +43,7 @@ def next_number(number: int, chance: int) -> int:
 
 
 def follows(number: int, before: int) -> bool:
-    """Tell whether a mark is one that `next_number` may have made for the transaction after another."""
+    """Return whether `next_number` may have made a mark for the transaction after another mark."""
     return number & _LINK_MASK == _link(before)
 
 
@@ -52,9 +52,9 @@ def _link(number: int) -> int:
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Let a file from elsewhere do as little as SQLite can be told: https://www.sqlite.org/security.html, section 2.
+    """Let a file from elsewhere do as little as possible: https://www.sqlite.org/security.html, section 2.
 
-    The size of a value has no limit of ours here: bodies and packs have theirs where they are read.
+    The size of a value has no limit here: readers of bodies and packs have limits.
     """
     connection.executescript("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
     for limit, number in _LIMITS:
@@ -64,5 +64,5 @@ def harden(connection: sqlite3.Connection) -> None:
 
 
 def family(path: Path) -> list[Path]:
-    """A file and what SQLite may keep beside it."""
+    """Return a file and the files that SQLite may keep beside it."""
     return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]

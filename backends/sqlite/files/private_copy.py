@@ -1,4 +1,4 @@
-"""Copies files of a store into another folder, where what SQLite does to them is nobody's business."""
+"""Private copies: files of a store in another folder, for SQLite to change without harm."""
 
 import os
 import shutil
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def copy_parts(parts: Iterable[Path], folder: Path) -> None:
-    """Copy files into a folder, in a process of its own: closing a file here would drop SQLite's locks on it."""
-    if os.name != "posix":  # locks belong to descriptors there
+    """Copy files into a folder, in a separate process: closing a file here would drop SQLite's locks on it."""
+    if os.name != "posix":  # outside POSIX locks belong to descriptors, so closing is safe
         for part in parts:
             shutil.copyfile(part, folder / part.name)
         return

@@ -1,7 +1,7 @@
-"""Opens a store for reading, also if the file or its folder cannot be written.
+"""Opening a store for reading, also if the file or the folder cannot be written.
 
-Three ways, the first that works: through the log that writers share; from the file alone if nobody has a log; or from
-a private copy if a log was left behind that only a writer could bring in.
+There are three ways, tried in order: through the log that writers share; from the file alone if there is no log; or
+from a private copy if a log was left behind that only a writer could bring in.
 """
 
 import os
@@ -24,7 +24,7 @@ _PAUSE_S = 0.05
 
 
 def signature(real: Path) -> tuple[int, ...]:
-    """What tells that the parts of a store are as they were: device, inode, size and time of the file and its logs."""
+    """Return device, inode, size and time of a store's file and logs, which change with every write."""
     found: list[int] = []
     for part in (str(real), store_file.log_of(real), store_file.journal_of(real)):
         try:
@@ -42,12 +42,12 @@ class ReadOnlyConnection:
 
     Args:
         path: The file as the user named it.
-        real: The same without symbolic links.
+        real: The same file without symbolic links.
 
     Attributes:
-        connection: What to read from.
-        detached: True if it does not see what others write: then look whether `signature` is still `seen`.
-        seen: The signature of what is read; empty if it is not detached.
+        connection: The connection to read from.
+        detached: True if the connection does not see later writes; then compare `signature` with `seen`.
+        seen: The signature at the time of opening; empty if not detached.
     """
 
     def __init__(self, path: Path, real: Path) -> None:
@@ -66,7 +66,7 @@ class ReadOnlyConnection:
         if store_file.waiting_bytes(store_file.journal_of(real)):
             refuse_foreign_journal(real, store_file.journal_of(real))
         writes = store_file.may_write(real)
-        # If there is no log, SQLite would make one and could not remove it: the file's owner could not write any more.
+        # Without a log, SQLite would make a log that it cannot remove, and the file's owner could not write any more.
         if writes or os.path.lexists(log):
             with store_file.opening(path):
                 try:
@@ -85,9 +85,9 @@ class ReadOnlyConnection:
         return self._recovered(path, real)
 
     def _recovered(self, path: Path, real: Path) -> sqlite3.Connection:
-        """A connection to a copy that was taken while nobody wrote.
+        """Return a connection to a copy that was taken while nobody wrote.
 
-        The copy has no name any more when this returns, so it ends with the process, however that ends.
+        The copy has no name any more on return, so it ends with the process, however the process ends.
         """
         try:
             with temporary_folder() as folder:
@@ -120,7 +120,7 @@ class ReadOnlyConnection:
                 if signature(real) == before:
                     raise
             if signature(real) != before:
-                continue  # a writer was at work, so the parts need not fit together
+                continue  # a writer was at work, so the parts may not fit together
             try:
                 with store_file.opening(path):
                     _bring_in(path, copy)
@@ -139,7 +139,7 @@ class ReadOnlyConnection:
 
 
 def _bring_in(path: Path, copy: Path) -> None:
-    """Write the logs of a copy back, so that one file is the whole store."""
+    """Write the logs of a copy back, so that a single file is the whole store."""
     with closing(store_file.connect_plain(copy, "mode=rw")) as connection:
         connection.execute("BEGIN")
         store_file.identify(connection, path, copy)

@@ -1,8 +1,8 @@
-"""Finding, making and opening the file of a store, with a clear word about whatever else may stand there.
+"""Finding, making and opening the file of a store, with a clear error for anything else at the path.
 
-A new store is made whole under another name and then linked into place, so that nobody ever meets half a one. An
-existing file is looked at before SQLite gets it, since SQLite would turn an empty file into a database; and its header
-is asked of SQLite, since nobody else may open the file.
+A new store is made whole under another name and then linked into place, so that nobody ever meets half a store. An
+existing file is looked at before SQLite opens the file, because SQLite would turn an empty file into a database. The
+header is read through SQLite, because only SQLite may open the file.
 """
 
 import contextlib
@@ -40,11 +40,11 @@ BUSY_TIMEOUT_S = 30.0
 _FIRST_WAIT_S = 1.0
 _MAGIC = b"SQLite format 3\0"
 _SMALLEST_BYTES = 512
-"""The smallest page of SQLite, and so the smallest file that it has open."""
+"""The smallest page of SQLite, and so the smallest file that SQLite has open."""
 _SECOND_LOOK_S = 0.1
-"""A store that is being created has two names for less than this."""
+"""A store that is being created has two names for less than this time."""
 _PATIENCE_S = 5.0
-"""How long a store is waited for that somebody makes or replaces."""
+"""How long to wait for a store that somebody makes or replaces."""
 _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
 """8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
@@ -57,7 +57,7 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
 def path_of(location: str) -> Path:
-    """The file that a location means: the file itself, or ``kb.db`` in a folder."""
+    """Return the file of a location: the file itself, or ``kb.db`` in a folder."""
     text = location[7:] if location.lower().startswith("sqlite:") else location
     if text.startswith("///"):
         text = text[2:]
@@ -69,9 +69,9 @@ def create_file(path: Path, mode: int = 0o666) -> None:
     """Make an empty store at a path, whole or not at all.
 
     Args:
-        path: Where.
-        mode: Who may read and write it, further narrowed by the process's umask. SQLite gives the same mode to what it
-            keeps beside the file.
+        path: The path of the file.
+        mode: The permissions, further narrowed by the process's umask. SQLite gives the files beside the store the same
+            mode.
 
     Raises:
         StoreExists: Something is there.
@@ -82,7 +82,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
         raise StoreExists(f"{path} exists already", hint="open it, or choose another place")
     for left in family(path)[1:]:
         if left.name.endswith(("-wal", "-journal")) and os.path.lexists(left):
-            # SQLite would take it for the new file's own, and write what it holds over what is new.
+            # SQLite would take it for the new file's log, and write the old pages over the new file.
             raise StoreExists(
                 f"{left} is there, of a store that was deleted or moved without it",
                 hint="put it back beside that store, or delete it; or choose another place",
@@ -98,7 +98,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             ):
                 connection.execute("PRAGMA synchronous=FULL")
                 schema.create(connection)
-                # Closing would do this too, and say nothing where it fails.
+                # Closing would do this too, but report no failure.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             publish(draft, path)
     except OSError as error:
@@ -109,7 +109,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Give the finished draft its name, unless somebody was faster."""
+    """Give the finished draft the final name, unless somebody was faster."""
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -125,11 +125,11 @@ def publish(draft: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable, where the system has a way to say so."""
+    """Make names in a folder durable, if the system offers a way."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
-        return  # some systems cannot open a folder; theirs sync names by themselves
+        return  # systems that cannot open a folder sync names by themselves
     try:
         os.fsync(handle)
     except OSError as error:
@@ -140,10 +140,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def look_at(path: Path) -> os.stat_result:
-    """Make sure that a path names a file that SQLite may open, without opening it.
+    """Make sure that a path names a file that SQLite may open, without opening the file.
 
-    A process that closes any descriptor of a file drops all locks that it has on it, SQLite's as well
-    (https://www.sqlite.org/howtocorrupt.html, section 2.2). So nobody but SQLite opens the file.
+    A process that closes any descriptor of a file drops all locks of the process on the file, SQLite's locks as well
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2). So only SQLite opens the file.
 
     Raises:
         StoreNotFound: Nothing is there, or something that is not a file.
@@ -177,7 +177,7 @@ def look_at(path: Path) -> os.stat_result:
     if not os.access(path, os.R_OK):
         raise StoreUnavailable(f"{path} cannot be read: Permission denied", hint="check its permissions")
     if found.st_size < _SMALLEST_BYTES:
-        # SQLite has no file open that is as small as this, so it may be looked at.
+        # SQLite never has such a small file open, so reading the file here drops no lock.
         if not path.read_bytes().startswith(_MAGIC[: found.st_size]):
             raise _unreadable(path)
         raise CorruptStore(f"{path} is cut off after {found.st_size} bytes", hint=RESTORE_HINT)
@@ -197,13 +197,13 @@ def _unreadable(path: Path) -> StoreNotFound | CorruptStore:
 
 
 def _single(path: Path, found: os.stat_result) -> os.stat_result:
-    """Refuse a file with two names: each would have a log of its own, and commits would be lost between them."""
+    """Refuse a file with two names: each name would have a separate log, and commits would be lost between them."""
     if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
         return found
     real = Path(os.path.realpath(path))
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        # The name under which a process made the store, or was about to keep it: it was killed, or is still at it.
+        # The second name is from a process that made the store, or was about to keep it: killed, or still working.
         with contextlib.suppress(OSError):
             remove_left_drafts(real.parent)
         time.sleep(_SECOND_LOOK_S)
@@ -328,12 +328,12 @@ def patience() -> str:
 
 
 def log_of(path: Path) -> str:
-    """The write-ahead log of a file."""
+    """Return the name of a file's write-ahead log."""
     return f"{path}-wal"
 
 
 def journal_of(path: Path) -> str:
-    """The rollback journal of a file; a program that changed the journal mode leaves one if it is killed."""
+    """Return the name of a file's rollback journal, left by a killed program that changed the journal mode."""
     return f"{path}-journal"
 
 
@@ -351,7 +351,7 @@ def look_at_log(path: Path) -> LogState:
 
 
 def waiting_bytes(log: str) -> int:
-    """Size of a log or journal, 0 if there is none."""
+    """Return the size of a log or journal, 0 if there is no such file."""
     try:
         return os.stat(log).st_size  # noqa: PTH116 - paid for every opening
     except OSError:
@@ -368,7 +368,7 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
 
     Args:
         path: The file as the user named it.
-        real: The same without symbolic links; SQLite keeps the log beside it.
+        real: The same file without symbolic links; SQLite keeps the log beside this file.
 
     Raises:
         ReadOnlyStore: The file or its folder may not be written.
@@ -421,13 +421,13 @@ def sync_names(path: Path) -> None:
 
 
 def rewrite_log(path: Path) -> None:
-    """Write the bytes of the WAL over themselves and sync them; the caller holds the lock for writing.
+    """Write the bytes of the WAL over themselves and sync the file; the caller holds the write lock.
 
-    After a sync that failed the kernel may take pages for written that are not. Written once more, they are again to be
-    written, and the sync tells the truth. Its file carries no locks, so it may be opened beside SQLite.
+    After a failed sync the kernel may believe that unwritten pages are written. Written once more, the pages are dirty
+    again, and the next sync reports the truth. There are no locks on the log, so the log may be opened beside SQLite.
 
     Raises:
-        StoreUnavailable: The disk fails still.
+        StoreUnavailable: The disk still fails.
     """
     try:
         handle = os.open(log_of(path), os.O_RDWR)
@@ -452,7 +452,7 @@ def rewrite_log(path: Path) -> None:
 
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
-    """Errors of SQLite while a file is opened leave as errors of ours; a file that it cannot read is not a store."""
+    """Turn SQLite's errors while a file is opened into errors of kbstore; an unreadable file is not a store."""
     try:
         yield
     except sqlite3.Error as error:
@@ -464,21 +464,22 @@ def opening(path: Path) -> Iterator[None]:
 
 
 def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, *, writes: bool) -> int:
-    """Read the schema, and make sure that using the tables runs nothing but what kbstore wrote.
+    """Read the schema, and make sure that using the tables runs nothing but kbstore's own code.
 
-    A damaged or cut file says so now, not in the middle of work.
+    A damaged or cut file raises here, not in the middle of work.
 
     Args:
-        connection: A connection of which no table was used yet.
+        connection: A connection that has not used any table yet.
         path: The file as the user named it.
-        writes: False if nothing will be written: then no trigger runs, and one that is damaged is only reported.
+        writes: False if nothing will be written: then no trigger runs, and a damaged trigger is ignored here; `check`
+            reports the fault.
 
     Returns:
-        The number of the schema, which every change of it counts up.
+        The number of the schema, which increases with every change of the schema.
 
     Raises:
-        CorruptStore: There is a trigger, a view, a virtual table or an index that may run something, or one of our
-            tables is missing or another one.
+        CorruptStore: A trigger, a view, a virtual table or an index may run something, or a table of kbstore is missing
+            or different.
     """
     (number,) = connection.execute("PRAGMA schema_version").fetchone()
     found = schema.survey(connection)
@@ -510,7 +511,7 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
-    # Headers are bytes to us: nothing is decoded, so a damaged one is found by its digest, not by a codec.
+    # Headers are bytes here: nothing is decoded, so the digest finds a damaged header, not a codec.
     connection.text_factory = bytes
     try:
         harden(connection)
@@ -521,7 +522,7 @@ def connect_plain(path: Path, options: str) -> sqlite3.Connection:
 
 
 def total_bytes(path: Path) -> int:
-    """Size of the file and of what SQLite keeps beside it."""
+    """Return the size of the file and the WAL."""
     total = 0
     for member in family(path)[:2]:
         with contextlib.suppress(FileNotFoundError):

@@ -1,1 +1,1 @@
-"""The commands of `kbstore`; each module is loaded when one of its commands is used."""
+"""The commands of `kbstore`; each module is loaded when a command of the module is used."""

@@ -1,4 +1,4 @@
-"""Commands that copy a store into one file, and put such a file back: backup, restore-backup."""
+"""Commands for copying a store into a file and for putting such a file back: backup, restore-backup."""
 
 from shlex import quote
 
@@ -17,13 +17,13 @@ from kbstore.worktree.project import is_url
 
 @command("backup")
 @click.argument("target", metavar="FILE")
-@click.option("--verify", is_flag=True, help="Prove the copy from its bytes before it gets its name.")
+@click.option("--verify", is_flag=True, help="Prove the copy from the stored bytes before it gets the name FILE.")
 @as_json_option
 @click.pass_obj
 def backup_command(session: Session, target: str, verify: bool, as_json: bool) -> None:
-    """Copy the store into a new file, while others may write it.
+    """Copy the store into a new file, even while others write.
 
-    Do not copy kb.db with other tools while a program has it open: the newest versions may be in kb.db-wal only.
+    Do not copy kb.db with other tools while a program has the store open: the newest versions may be only in kb.db-wal.
 
     \b
     Example:
@@ -40,12 +40,12 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
 
 @command("restore-backup")
 @click.argument("source", metavar="FILE")
-@click.option("--verify/--no-verify", default=True, help="Prove the backup from its bytes first (the default).")
-@click.option("--force", is_flag=True, help="Also if the store holds another history than the backup.")
+@click.option("--verify/--no-verify", default=True, help="First prove the backup from the stored bytes (the default).")
+@click.option("--force", is_flag=True, help="Replace also a store with another history than the backup's.")
 @as_json_option
 @click.pass_obj
 def restore_backup_command(session: Session, source: str, verify: bool, force: bool, as_json: bool) -> None:
-    """Put a backup in the place of the store.
+    """Replace the store with a backup.
 
     FILE may be the folder of a project too: then it is that project's store. The file that it replaces is kept beside
     it, with the versions that the backup does not have. Close every program that has the store open first. Do not move
@@ -72,7 +72,7 @@ def restore_backup_command(session: Session, source: str, verify: bool, force: b
 
 
 def _tell_kept(done: Backup, kept: str) -> None:
-    """Say where the replaced file is, and what only it has."""
+    """Report the place of the replaced file, and the versions missing in the backup."""
     if done.replaced is not None and done.replaced.name.endswith("-wal"):
         note(f"the log of the store that was there is kept as {kept}")
         return

@@ -1,4 +1,4 @@
-"""`kbstore completion`: the script that lets a shell complete commands and options."""
+"""`kbstore completion`: print a script for a shell to complete commands and options."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`kbstore config`: the settings that all writers and clones of a store share."""
+"""`kbstore config`: the settings shared by all writers and clones of a store."""
 
 import click
 
@@ -32,9 +32,9 @@ def config_command(
 ) -> None:
     """List settings, or change one for all writers and clones.
 
-    `collection POINTER` is the container of the entries. `identity POINTER NAMES` says which members tell the elements
-    of an array apart: one, or several with commas between them (in a name, write %2C for a comma and %25 for a percent
-    sign). Without a setting, the collection and such members are found.
+    `collection POINTER` sets the container of the entries. `identity POINTER NAMES` sets the members that identify the
+    elements of an array: a name, or several names with commas in between (in a name, write %2C for a comma and %25 for
+    a percent sign). Without a setting, the collection and the identifying members are found in the document.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def config_command(
 
 
 def _shown(name: str) -> str:
-    """The setting as it is given on the command line."""
+    """Return the setting as written on the command line."""
     pointer = identified(name)
     return name if pointer is None else f"identity {pointer or repr(pointer)}"
 

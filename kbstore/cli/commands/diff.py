@@ -1,4 +1,4 @@
-"""`kbstore diff`: two versions, or a version and the file, in the form that is asked for."""
+"""`kbstore diff`: compare two versions, or a version and the file, in a chosen format."""
 
 import os
 from collections.abc import Sequence
@@ -24,21 +24,21 @@ from kbstore.worktree.working_copy import WorkingCopy
 
 @command("diff")
 @click.argument("places", nargs=-1, metavar="[A [B]|FILE FILE] [POINTER]", shell_complete=complete_revision)
-@click.option("--stat", is_flag=True, help="How much changed, by entry.")
-@click.option("--name-only", is_flag=True, help="Pointers of the changed entries, one a line.")
-@click.option("--patch", is_flag=True, help="A JSON Patch (RFC 6902) from A to exactly B; it tests what it replaces.")
-@click.option("--bare", is_flag=True, help="With --patch: without the tests.")
-@click.option("--unified", is_flag=True, help="Lines with - and +, as other tools read them.")
-@click.option("--markdown", is_flag=True, help="For a review or an issue.")
+@click.option("--stat", is_flag=True, help="Show how much changed in each entry.")
+@click.option("--name-only", is_flag=True, help="List the pointers of the changed entries, one per line.")
+@click.option("--patch", is_flag=True, help="Print a JSON Patch (RFC 6902) from A to exactly B, with tests.")
+@click.option("--bare", is_flag=True, help="With --patch: leave out the tests of old values.")
+@click.option("--unified", is_flag=True, help="Print lines with - and +, for other diff tools.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for a review or an issue.")
 @click.option(
     "--html",
     "html_file",
     metavar="FILE",
     type=click.Path(),
-    help='Write a page that stands alone to FILE ("-" is stdout).',
+    help='Write a self-contained page to FILE ("-" is stdout).',
 )
-@click.option("--force", is_flag=True, help="With --html: replace a file that is not such a page.")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences.")
+@click.option("--force", is_flag=True, help="With --html: replace a file that is not an earlier page.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
 @lossy_option
 @as_json_option
 @click.pass_context
@@ -56,11 +56,11 @@ def diff_command(
     exit_code: bool,
     as_json: bool,
 ) -> None:
-    """Show what changed between versions, or in the file.
+    """Show the changes between versions, or in the file.
 
-    That is from A to B, or from A to the file; without either, from the file's last version to the file. Two files
-    that exist are compared without a store. Only what is at or below POINTER is shown if one is given. It begins with
-    a slash.
+    Given A and B, the changes from A to B are shown; given A, the changes from A to the file; without both, the changes
+    from the file's last version to the file. Two existing files are compared without a store. With POINTER, which
+    begins with a slash, only the changes at or below POINTER are shown.
 
     \b
     Example:
@@ -125,7 +125,7 @@ def _refuse_revision(store: Store, file: str, ctx: click.Context) -> None:
 
 
 def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:
-    """The two files that are to be compared; None if versions are."""
+    """Return the two files to compare; None for versions."""
     names = places[:-1] if places and places[-1][:1] in ("", "/") and len(places) > 2 else places
     if len(names) == 2 and all(Path(name).is_file() for name in names):
         return Path(names[0]), Path(names[1])
@@ -133,7 +133,7 @@ def _files(places: tuple[str, ...]) -> tuple[Path, Path] | None:
 
 
 def _store_of(session: Session, file: Path) -> Store:
-    """A store in memory whose one version is a file."""
+    """Return a store in memory whose only version is a file."""
     session.needs_no_project = True
     document = session.document(file)
     store = Store.create("memory:", collection=session.collection)
@@ -166,12 +166,12 @@ def _diff(session: Session, store: Store, places: tuple[str, ...], ctx: click.Co
         before = store.version(revisions[0] if revisions else "HEAD~1" if store.head().seq else "v0")
         diff = store.diff(before, revisions[1] if len(revisions) == 2 else "HEAD", pointer)
     if pointer and not diff:
-        store.get(pointer, before)  # refuses a slip of the pen, where there is nothing on both sides
+        store.get(pointer, before)  # refuses a mistyped pointer, with nothing on both sides
     return diff
 
 
 def _with_file(copy: WorkingCopy, revisions: Sequence[str], pointer: str) -> tuple[Version, Diff]:
-    """From a version, by default the file's base, to the file."""
+    """Compare a version, by default the file's base, with the file."""
     status = copy.status() if not revisions else None
     before = status.base if status is not None else copy.store.version(revisions[0])
     if status is not None and status.diff is not None and not pointer:

@@ -1,4 +1,4 @@
-"""Commands that read the history: log, show, get."""
+"""Commands for reading the history: log, show, get."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from kbstore.store import Store
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """The moment that a person wrote; UTC where no offset is given."""
+    """Return the moment that a person wrote; UTC without an offset."""
     if value is None:
         return None
     try:
@@ -31,14 +31,14 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 
 @command("log")
 @click.argument("revisions", required=False, metavar="[REV|A..B]", shell_complete=complete_revision)
-@click.option("--oneline", is_flag=True, help="One line a version.")
-@click.option("-n", "--limit", "limit", type=click.IntRange(min=0), metavar="N", help="At most N versions.")
-@click.option("--author", metavar="TEXT", help="Only by authors whose name contains TEXT.")
-@click.option("--tag", metavar="LABEL", help="Only with this label.")
-@click.option("--since", callback=_moment, metavar="TIME", help="Only with a time at or after TIME.")
-@click.option("--until", callback=_moment, metavar="TIME", help="Only with a time at or before TIME.")
-@click.option("--path", metavar="POINTER", help="Only versions that touched what stands at POINTER.")
-@click.option("--reverse", is_flag=True, help="Oldest first.")
+@click.option("--oneline", is_flag=True, help="Print one line per version.")
+@click.option("-n", "--limit", "limit", type=click.IntRange(min=0), metavar="N", help="List at most N versions.")
+@click.option("--author", metavar="TEXT", help="Only versions by authors with TEXT in the name.")
+@click.option("--tag", metavar="LABEL", help="Only versions with this label.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only versions at or after TIME.")
+@click.option("--until", callback=_moment, metavar="TIME", help="Only versions at or before TIME.")
+@click.option("--path", metavar="POINTER", help="Only versions that touched the value at POINTER.")
+@click.option("--reverse", is_flag=True, help="List the oldest version first.")
 @as_json_option
 @click.pass_obj
 def log_command(
@@ -56,8 +56,8 @@ def log_command(
 ) -> None:
     """List versions, newest first.
 
-    --since, --until and @TIME go by a version's time: when it was committed, but never before the version that it
-    follows. If its author's clock said something else, that is shown as "written".
+    --since, --until and @TIME use the time of a version: the time of the commit, but never before the time of the
+    version before. If the author's clock showed another time, the log also prints that time, as "written".
 
     \b
     Example:
@@ -116,10 +116,10 @@ def log_command(
 
 
 class _Damage:
-    """The damaged versions that a log came upon.
+    """The damaged versions found by a log.
 
     Attributes:
-        there: How many there are.
+        there: The number of damaged versions.
     """
 
     def __init__(self) -> None:
@@ -128,29 +128,29 @@ class _Damage:
         self._waiting: list[DamagedVersion] = []
 
     def append(self, fault: DamagedVersion) -> None:
-        """Take note of the next one."""
+        """Add the next damaged version."""
         self.there += 1
         self._first = self._first or fault
         self._waiting.append(fault)
 
     def take(self) -> list[DamagedVersion]:
-        """Give those that were not given yet."""
+        """Return the damaged versions not returned yet."""
         given, self._waiting = self._waiting, []
         return given
 
     def between(self, found: Iterable[Version]) -> Iterator[Version | DamagedVersion]:
-        """Give versions, and each damaged one in its place."""
+        """Yield versions, and each damaged version in its place."""
         for version in found:
             yield from self.take()
             yield version
         yield from self.take()
 
     def refuse(self) -> None:
-        """End with an error if there is one.
+        """End with an error if a version was damaged.
 
         Raises:
-            DamagedVersion: There is one.
-            CorruptStore: There are several.
+            DamagedVersion: One version is damaged.
+            CorruptStore: Several versions are damaged.
         """
         if self._first is None:
             return
@@ -166,13 +166,13 @@ def _damaged_json(fault: DamagedVersion) -> dict[str, object]:
 @command("show")
 @click.argument("revision", default="HEAD", metavar="[REV]", shell_complete=complete_revision)
 @click.argument("pointer", default="", metavar="[POINTER]")
-@click.option("--stat", is_flag=True, help="Only how much changed, by entry.")
+@click.option("--stat", is_flag=True, help="Show only how much changed in each entry.")
 @as_json_option
 @click.pass_obj
 def show_command(session: Session, revision: str, pointer: str, stat: bool, as_json: bool) -> None:
-    """Show one version: who, when, why, and what it changed.
+    """Show one version: author, time, message and changes.
 
-    If a POINTER is given, only what is at or below it is shown.
+    With POINTER, only the changes at or below POINTER are shown.
 
     \b
     Example:
@@ -203,7 +203,7 @@ def _with(head: Iterator[str], body: str) -> Iterator[str]:
 
 
 def _paragraphs(parts: Iterable[Iterable[str]]) -> Iterator[str]:
-    """The lines of all parts, with an empty one between them."""
+    """Yield the lines of all parts, with an empty line between two parts."""
     for number, part in enumerate(parts):
         if number:
             yield ""
@@ -213,13 +213,13 @@ def _paragraphs(parts: Iterable[Iterable[str]]) -> Iterator[str]:
 @command("get")
 @click.argument("pointer", default="")
 @click.option(
-    "--at", "revision", metavar="REV", default="HEAD", shell_complete=complete_revision, help="At this version."
+    "--at", "revision", metavar="REV", default="HEAD", shell_complete=complete_revision, help="The version to read."
 )
 @click.option("-r", "--raw", is_flag=True, help="Print a string as its text, not as JSON.")
 @as_json_option
 @click.pass_obj
 def get_command(session: Session, pointer: str, revision: str, raw: bool, as_json: bool) -> None:
-    """Print what stands at a JSON Pointer (RFC 6901).
+    """Print the value at a JSON Pointer (RFC 6901).
 
     \b
     Example:
@@ -239,7 +239,7 @@ def get_command(session: Session, pointer: str, revision: str, raw: bool, as_jso
 
 
 def _names(store: Store) -> dict[str, list[str]]:
-    """What each version is called beside its own name, by id."""
+    """Return the tags of each version, by id."""
     names: dict[str, list[str]] = defaultdict(list)
     for tag, version in store.tags().items():
         names[version.id].append(f"tag: {tag}")

@@ -1,4 +1,4 @@
-"""`kbstore init`: begins a history, or joins one that is there."""
+"""`kbstore init`: begin a history, or join an existing history."""
 
 import os
 from contextlib import suppress
@@ -28,9 +28,9 @@ from kbstore.worktree.working_copy import WorkingCopy
 
 @command("init")
 @click.argument("file", type=click.Path(path_type=Path, readable=False))
-@click.option("-m", "--message", metavar="TEXT", default="first version", help="Why the first version is as it is.")
+@click.option("-m", "--message", metavar="TEXT", default="first version", help="The message of the first version.")
 @click.option(
-    "--collection", metavar="POINTER", help="The container of the entries, as /problems; by default the largest."
+    "--collection", metavar="POINTER", help="The container of the entries, such as /problems; by default the largest."
 )
 @author_option
 @lossy_option
@@ -39,11 +39,11 @@ from kbstore.worktree.working_copy import WorkingCopy
 def init_command(
     session: Session, file: Path, message: str, collection: str | None, author: str | None, as_json: bool
 ) -> None:
-    """Start the history of FILE, in .kbstore/ beside it.
+    """Start the history of FILE in .kbstore/ beside the file.
 
-    What FILE holds now becomes version 1.
-    With --store the history is kept there. Where that store exists already it is joined: FILE is then written from
-    its newest version, or stays as it is with what differs as uncommitted changes.
+    The present content of FILE becomes version 1. With --store, the history is kept in that store. If the store exists
+    already, FILE joins its history: a missing FILE is written from the newest version; an existing FILE stays as it is,
+    and the differences are uncommitted changes.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def init_command(
                 note("if it was taken from another one, kbstore commit --base REV commits what differs from that")
             copy.note_base(version)
         else:
-            version = copy.commit(message=message, base="v0")  # whatever it was taken from, in a store that is gone
+            version = copy.commit(message=message, base="v0")  # v0: an earlier base was in a store that is gone
             session.landed = f"{version.name} is in the store"
             session.way_on = "see the state of the file: kbstore status"
         project.save()
@@ -112,13 +112,13 @@ def init_command(
 
 
 def _has_nothing_of(status: Status, store: Store) -> bool:
-    """Whether a file has no entry of the newest version: it was made anew, and nobody removed them."""
+    """Return True if a file has no entry of the newest version: the file is new, and nobody removed the entries."""
     diff = store.diff("v0", status.head)
     return status.diff is not None and bool(diff.added) and len(status.diff.removed) == len(diff.added)
 
 
 def _status(copy: WorkingCopy, project: Project, file: Path) -> Status:
-    """Compare the file with the store, also if it was taken from another history, which may be lost."""
+    """Compare the file with the store, also if the file was taken from another history, possibly lost."""
     try:
         return copy.status()
     except BaseUnknown:
@@ -131,7 +131,7 @@ def _status(copy: WorkingCopy, project: Project, file: Path) -> Status:
 
 
 def _store(session: Session, old: Config, root: Path) -> str:
-    """The store as the configuration names it; a project that holds its store can be moved."""
+    """Return the store's location for the configuration; relative inside the project, so that the project can move."""
     chosen = session.chosen_store()
     if chosen is None:
         return old.store
@@ -144,7 +144,7 @@ def _store(session: Session, old: Config, root: Path) -> str:
 
 
 def _store_for(project: Project, author: str, *, joined: bool) -> Store:
-    """The project's store, made where there is none; a failure leaves nothing behind."""
+    """Return the project's store, made if missing; a failure leaves nothing behind."""
     config = project.config
     mode = mode_like(project.file)
     if joined:
@@ -156,7 +156,7 @@ def _store_for(project: Project, author: str, *, joined: bool) -> Store:
             project.location, mode, branch=config.branch, author=author, collection=config.collection
         )[0]
     except BaseException:
-        with suppress(OSError):  # it holds something after all
+        with suppress(OSError):  # not empty, so the folder stays
             folder.rmdir()
         raise
 

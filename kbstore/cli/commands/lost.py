@@ -1,4 +1,4 @@
-"""`kbstore lost`: lists what was overwritten by force, and brings it back."""
+"""`kbstore lost`: list copies of files overwritten by force, and bring copies back."""
 
 from functools import partial
 
@@ -20,11 +20,11 @@ from kbstore.worktree.taken import proved
 @as_json_option
 @click.pass_obj
 def lost_command(session: Session, number: int | None, restore: bool, as_json: bool) -> None:
-    """List what was overwritten by force, or bring it back.
+    """List files overwritten by force, or bring a file back.
 
-    What --force replaces without its being in a version is kept in .kbstore/lost/: the newest 20 copies, of 256 MB
-    together at most. With N one of them is printed. With --restore it is put back, and what the file holds by then is
-    kept in its turn.
+    If --force overwrites content that is not in any version, a copy is kept in .kbstore/lost/: the newest 20 copies, of
+    at most 256 MB together. With N, copy N is printed. With --restore, copy N is put back into its file, and the
+    content replaced in this way is kept too.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def lost_command(session: Session, number: int | None, restore: bool, as_json: b
 
 
 def _proved(session: Session, state: FileState | None, digest: str) -> bool:
-    """Whether the store has what a file holds; not if it cannot be read."""
+    """Return True if the store has the content of a file; False if the store cannot be read."""
     try:
         with session.read() as store:
             return proved(store, state, digest)

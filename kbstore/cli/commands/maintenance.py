@@ -1,4 +1,4 @@
-"""Commands that look after a store: verify, gc."""
+"""Commands for the care of a store: verify, salvage, gc."""
 
 import dataclasses
 import re
@@ -22,23 +22,23 @@ _ID = re.compile(r"[0-9a-fA-F]{16,64}")
 
 
 class NotWhole(KBStoreError):
-    """`kbstore verify` found that something of the history is wrong."""
+    """`kbstore verify` found an error in the history."""
 
 
 @command("verify")
 @click.option(
     "--head",
     metavar="ID",
-    help="An event id that you noted elsewhere, or its first 16 digits; the history must contain it.",
+    help="An event id that you noted elsewhere, or at least the first 16 digits; the history must contain this event.",
 )
-@click.option("--refs-head", metavar="ID", help="The same of tags and branches: the id of a change of them.")
+@click.option("--refs-head", metavar="ID", help="The same for the history of tags and branches.")
 @as_json_option
 @click.pass_context
 def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, as_json: bool) -> None:
-    """Prove from the bytes that the history is whole.
+    """Prove from the stored bytes that the history is whole.
 
-    An unkeyed chain of hashes shows corruption, not malice: whoever can write the whole store can make another
-    sound chain. Note the id that this prints somewhere else; with --head a rewritten or shortened history of this
+    An unkeyed chain of hashes shows corruption, not malice: a person who can write the whole store can make another
+    sound chain. So note the printed head id in another place. With --head ID, a rewritten or shortened history of this
     branch is then always found.
 
     \b
@@ -102,7 +102,7 @@ def verify_command(ctx: click.Context, head: str | None, refs_head: str | None, 
 
 
 def _missing_base(session: Session, store: Store) -> str:
-    """Say that the store is older than the file beside it; empty if it is not, or if nobody can know."""
+    """Return a sentence if the store is older than the file beside it; empty if not, or if unknown."""
     file, project = session.file, session.project
     state = project.state_of(file) if project is not None and file is not None else None
     if file is None or state is None or not state.id or state.branch != store.branch or remembered(store, state):
@@ -122,15 +122,15 @@ def _behind(versions: int) -> str:
 
 @command("salvage")
 @click.argument("target", metavar="DIR", type=click.Path(file_okay=False))
-@click.option("--no-documents", is_flag=True, help="Write the events and the report alone.")
+@click.option("--no-documents", is_flag=True, help="Write only the events and the report.")
 @as_json_option
 @click.pass_obj
 def salvage_command(session: Session, target: str, no_documents: bool, as_json: bool) -> None:
-    """Write what can be proved of a damaged store.
+    """Write all provable data of a damaged store to a folder.
 
-    DIR is a new or empty folder. events.jsonl has each event whose bytes match its id, with a patch of null if that
-    is lost; documents/ has each document that its state hash proves; report.json says what was written and what is
-    damaged. `kbstore import` takes the events up to the first one that is lost.
+    DIR is a new or empty folder. events.jsonl gets each event whose bytes match the event's id, with null in place of a
+    lost patch. documents/ gets each document that is proved by the state hash of its version. report.json lists the
+    written and the damaged data. `kbstore import` takes the events up to the first lost event.
 
     \b
     Example:
@@ -162,12 +162,12 @@ def salvage_command(session: Session, target: str, no_documents: bool, as_json: 
 
 
 @command("gc")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--indexes", is_flag=True, help="Drop indexes too; they are built again when they are asked for.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
+@click.option("--indexes", is_flag=True, help="Drop indexes too; indexes are built again when needed.")
 @as_json_option
 @click.pass_obj
 def gc_command(session: Session, dry_run: bool, indexes: bool, as_json: bool) -> None:
-    """Pack what is old, and drop caches; no version is removed.
+    """Pack old data and drop caches; no version is removed.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`kbstore mv`: renames the file of a history."""
+"""`kbstore mv`: rename the file of a history."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from kbstore.worktree.lock import locked
 @as_json_option
 @click.pass_obj
 def mv_command(session: Session, old: Path, new: Path, as_json: bool) -> None:
-    """Rename the file; its history goes on.
+    """Rename the file; the history goes on.
 
-    What is uncommitted in it stays uncommitted. Nothing is added to the history.
+    Uncommitted changes stay uncommitted. Nothing is added to the history.
 
     \b
     Example:

@@ -41,7 +41,7 @@ def tag_command(
 ) -> None:
     """List tags, or give a version a name.
 
-    REV is the newest version by default. Where a tag pointed before stays in the history.
+    REV is the newest version by default. If a tag moves, the history keeps the earlier target.
 
     \b
     Example:
@@ -99,9 +99,9 @@ def _tag_fields(tag: str, version: Version) -> dict[str, object]:
 @click.option("--switch", is_flag=True, help="Let the file follow the branch NAME.")
 @click.option("-d", "--delete", metavar="NAME", shell_complete=complete_revision, help="Remove the branch NAME.")
 @click.option(
-    "-m", "--rename", nargs=2, metavar="OLD NEW", shell_complete=complete_revision, help="Call the branch OLD NEW."
+    "-m", "--rename", nargs=2, metavar="OLD NEW", shell_complete=complete_revision, help="Rename the branch OLD to NEW."
 )
-@click.option("--force", is_flag=True, help="Remove a branch with versions that are on no other one.")
+@click.option("--force", is_flag=True, help="With -d: even if some versions are on no other branch.")
 @author_option
 @write_id_option
 @as_json_option
@@ -120,8 +120,8 @@ def branch_command(
 ) -> None:
     """List, start, rename, remove or follow branches.
 
-    Every command takes --branch NAME to work on another branch than the file's. The versions of a branch that was
-    removed stay, and can be read by their ids.
+    Every command takes --branch NAME to work on another branch than the file's. The versions of a removed branch stay,
+    and can be read by their ids.
 
     \b
     Example:
@@ -170,7 +170,7 @@ def _change(
     write_id: str | None,
     as_json: bool,
 ) -> None:
-    """Remove a branch, or give it another name."""
+    """Remove a branch, or give a branch another name."""
     if rename is not None and force:
         raise click.UsageError("--force needs -d")
     with session.open(author=author) as store, settled(session, store, write_id) as ident:
@@ -194,10 +194,10 @@ def _change(
 
 
 def _refuse_followed(session: Session, store: Store, branch: str) -> None:
-    """Refuse to remove the branch that the file follows, or new commands work on, whatever --branch says.
+    """Refuse to remove the branch of the file or of the project, whatever --branch says.
 
     Raises:
-        RevisionError: It is that one.
+        RevisionError: The branch is followed by the file, or commands work on the branch by default.
     """
     project = session.project
     if project is None or branch not in store.branches():
@@ -222,7 +222,7 @@ def _switch(session: Session, name: str) -> Version:
     if project is None:
         raise KBStoreError("only a file in a project can follow a branch", hint="kbstore init FILE")
     status = None
-    with session.read() as store, suppress(BaseUnknown):  # the file is on the other branch, if a switch was cut short
+    with session.read() as store, suppress(BaseUnknown):  # after an interrupted switch the file is on the other branch
         copy = session.copy(store)
         status = copy.status()
         copy.refuse_uncommitted(status, force_helps=False)

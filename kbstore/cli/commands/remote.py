@@ -1,4 +1,4 @@
-"""Commands that carry a history from store to store: clone, push, pull."""
+"""Commands for copying a history from store to store: clone, push, pull."""
 
 import os
 from collections.abc import Mapping
@@ -23,30 +23,30 @@ from kbstore.worktree.taken import BaseUnknown
 from kbstore.worktree.working_copy import WorkingCopy
 
 _FILE = "kb.json"
-"""What the file of a working copy is called if its source is a store that belongs to no file."""
+"""The file name in a working copy if the source is a store without a file."""
 
 _remember_option = click.option(
-    "--remember", is_flag=True, help="Keep the store for push and pull without an argument."
+    "--remember", is_flag=True, help="Remember the store for push and pull without an argument."
 )
 _force_option = click.option(
-    "--force", is_flag=True, help="Tags that both changed follow the source; branches that diverged are left out."
+    "--force", is_flag=True, help="Tags changed in both stores follow the source; diverged branches are left out."
 )
 
 
 @command("clone")
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
-@click.option("--bare", is_flag=True, help="Make a store alone, whatever DST is called.")
+@click.option("--bare", is_flag=True, help="Make only a store, whatever the name of DST.")
 @accept_future_option
 @as_json_option
 @click.pass_obj
 def clone_command(session: Session, source: str, target: str, bare: bool, accept_future: bool, as_json: bool) -> None:
-    """Copy the whole history of a store to a new one.
+    """Copy the whole history of a store to a new store.
 
-    If DST is missing or an empty folder, it becomes a working copy: the file, its history in .kbstore/, and SRC
-    remembered for push and pull. A DST that is a URL or ends in .db becomes a store alone. SRC is a project's folder, a
-    path or a URL. Versions, tags and branches keep their ids. Everything that is copied is computed anew on the way. A
-    clone that was cut short goes on where it stopped when it is given again.
+    SRC is a project's folder, a path or a URL. If DST is missing or an empty folder, a working copy is made: the file,
+    its history in .kbstore/, and SRC remembered for push and pull. If DST is a URL or ends in .db, only a store is
+    made. Versions, tags and branches keep their ids. All copied data is computed anew on the way. After an
+    interruption, run the same command again: the clone goes on from there.
 
     \b
     Example:
@@ -70,14 +70,14 @@ def clone_command(session: Session, source: str, target: str, bare: bool, accept
 
 
 def _remembered(location: str, store: Store) -> str:
-    """A store's location as a project can remember it, wherever a command runs."""
+    """Return a store's location in a form valid in every folder, for a project to remember."""
     if is_url(location) and not location.lower().startswith("sqlite:"):
         return location
     return os.path.abspath(store.location if is_url(location) else location)  # noqa: PTH100 - as the user sees it
 
 
 def _as_text(location: str) -> str:
-    """A location that a configuration can hold; empty, with a note, if its name is bytes that are no text."""
+    """Return a location for the configuration; empty, with a note, if the name is bytes that are not UTF-8."""
     try:
         location.encode()
     except UnicodeEncodeError:
@@ -87,10 +87,10 @@ def _as_text(location: str) -> str:
 
 
 def _folder_to_fill(target: str, remote: str) -> Path | None:
-    """The folder that is to become a working copy; None if a store alone is to be made, or gone on with.
+    """Return the folder for a working copy; None to make, or to complete, only a store.
 
     Raises:
-        StoreExists: It is there, and holds something else.
+        StoreExists: The folder exists and holds something else.
     """
     folder = Path(target)
     if is_url(target) or folder.name.endswith(".db") or folder.name == FOLDER:
@@ -98,9 +98,9 @@ def _folder_to_fill(target: str, remote: str) -> Path | None:
     if not os.path.lexists(folder):
         return folder
     if not folder.is_dir() or (folder / "kb.db").is_file():
-        return None  # a store, or what opening it says
+        return None  # a store, or a file: opening reports the error
     names = {each.name for each in folder.iterdir()}
-    if names == {FOLDER}:  # one that was cut short, before or after it became a project
+    if names == {FOLDER}:  # an interrupted clone, before or after the folder became a project
         there = project_at(target)
         if there is None or (there.config.remote == remote and there.file is not None and not there.file.exists()):
             return folder
@@ -113,7 +113,7 @@ def _folder_to_fill(target: str, remote: str) -> Path | None:
 
 
 def _begin(folder: Path, mode: int) -> str:
-    """Make a folder, and the one in it for the store; returns where the store is to be."""
+    """Make a folder, and the store's folder inside; return the location for the store."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
@@ -123,7 +123,7 @@ def _begin(folder: Path, mode: int) -> str:
 
 
 def _work_in(session: Session, folder: Path, model: Project | None, remote: str) -> Path | None:
-    """Make a folder with a cloned store a working copy; returns its file, if there is a version to write into it."""
+    """Turn a folder with a cloned store into a working copy; return the file, if there is a version to write."""
     theirs = model.config if model is not None else Config()
     name = session.file_option or theirs.file or _FILE
     config = Config(file=name, collection=theirs.collection, remote=remote)
@@ -132,7 +132,7 @@ def _work_in(session: Session, folder: Path, model: Project | None, remote: str)
         wanted = session.branch_option or (theirs.branch if theirs.branch in store.branches() else config.branch)
     with Store.open(project.location, branch=wanted, collection=config.collection) as store:
         project.change(branch=wanted)
-        project = Project.load(folder)  # sees that the file stays in the folder
+        project = Project.load(folder)  # checks that the file is inside the folder
         if is_url(remote):
             trust_url(remote, os.environ)  # the user has named it
         file, head = project.file, store.head()
@@ -155,11 +155,12 @@ def _work_in(session: Session, folder: Path, model: Project | None, remote: str)
 def push_command(
     session: Session, target: str | None, remember: bool, force: bool, accept_future: bool, as_json: bool
 ) -> None:
-    """Add to another store what this one has more.
+    """Copy versions that the other store does not have yet.
 
-    DST is a project's folder, a path or a URL; without it, the store that clone or --remember has remembered.
-    Fast-forward only: where both have versions of their own, or changed the same tag, that is a conflict, and nothing
-    is copied. --force settles tags; versions are never rewritten.
+    DST is a project's folder, a path or a URL; by default the store remembered by clone or --remember. Fast-forward
+    only:
+    if both stores have new versions, or both changed the same tag, that is a conflict, and nothing is copied. --force
+    settles conflicts of tags; versions are never rewritten.
 
     \b
     Example:
@@ -190,11 +191,12 @@ def push_command(
 def pull_command(
     session: Session, source: str | None, remember: bool, force: bool, accept_future: bool, as_json: bool
 ) -> None:
-    """Add to this store what another one has more.
+    """Fetch versions that this store does not have yet.
 
-    SRC is a project's folder, a path or a URL; without it, the store that clone or --remember has remembered.
-    A file without uncommitted changes follows. Fast-forward only: where both have versions of their own, or changed the
-    same tag, that is a conflict, and nothing is copied. --force settles tags; versions are never rewritten.
+    SRC is a project's folder, a path or a URL; by default the store remembered by clone or --remember. A file without
+    uncommitted changes gets the newest version. Fast-forward only: if both stores have new versions, or both changed
+    the same tag, that is a conflict, and nothing is copied. --force settles conflicts of tags; versions are never
+    rewritten.
 
     \b
     Example:
@@ -209,7 +211,7 @@ def pull_command(
     ):
         copy = _copy(session, store)
         if copy is not None:
-            with suppress(BaseUnknown, InvalidJSON):  # what is pulled may contain it; it may be edited just now
+            with suppress(BaseUnknown, InvalidJSON):  # the pull may bring the base; an editor may be saving the file
                 copy.status()
         copied = replicate(there, store, progress.reach, force=force, accept_future=accept_future)
         _landed(session, place, copied)
@@ -222,10 +224,10 @@ def pull_command(
 
 
 def _remember(session: Session, place: str, there: Store) -> None:
-    """Keep a store that was named for the next push and pull.
+    """Remember a named store for the next push and pull.
 
     Raises:
-        ProjectError: There is no project to keep it in.
+        ProjectError: There is no project, so the store cannot be remembered.
     """
     project = session.project
     if project is None:
@@ -237,7 +239,7 @@ def _remember(session: Session, place: str, there: Store) -> None:
 
 
 def _copy(session: Session, store: Store) -> WorkingCopy | None:
-    """The file, if there is one, with the branch that it follows; None where that branch is not here yet."""
+    """Return the file, if there is a file, with the branch of the file; None if this store lacks the branch."""
     if session.file is None or not session.file.exists():
         return None
     try:

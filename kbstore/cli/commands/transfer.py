@@ -1,4 +1,4 @@
-"""Commands that carry histories in and out: import, export."""
+"""Commands for reading a history from a file and writing a history to a file: import, export."""
 
 import sys
 from collections.abc import Iterator
@@ -49,11 +49,15 @@ if TYPE_CHECKING:
 def import_command(
     session: Session, source: str, author: str | None, write_id: str | None, accept_future: bool, as_json: bool
 ) -> None:
-    """Add the versions that a file of JSON lines holds.
+    """Add the versions in a file of JSON lines.
 
-    FILE may be packed (gzip or xz); "-" is stdin. The store is started if there is none. A line is a document
-    ({"document": ..., "author": ..., "time": ..., "message": ...}), which becomes a version, or an event as `kbstore
-    export` writes it, which keeps its id and is checked. Importing events twice adds nothing.
+    FILE may be packed (gzip or xz); "-" is stdin. If there is no store yet, the command makes a store. Each line is an
+    event written by `kbstore export`, which is checked and keeps its id, or a document, which becomes a version.
+    Importing events twice adds nothing.
+
+    \b
+    Document:
+      {"document": ..., "author": ..., "time": ..., "message": ...}
 
     \b
     Example:
@@ -69,7 +73,7 @@ def import_command(
         if copy is not None and copy.elsewhere and session.branch_option is None:
             raise _elsewhere(copy)
         if copy is not None:
-            with suppress(BaseUnknown, InvalidJSON):  # what is imported may contain it; it may be edited just now
+            with suppress(BaseUnknown, InvalidJSON):  # the import may bring the base; an editor may be saving the file
                 copy.status()
 
         def landed(done: "Imported") -> None:
@@ -106,7 +110,7 @@ def _elsewhere(copy: WorkingCopy) -> BaseUnknown:
 
 
 def _added(done: "Imported") -> str:
-    """Say what was added; empty if nothing was."""
+    """Return how much was added; empty for nothing."""
     if not (done.versions or done.refs):
         return ""
     refs = f" and {counted(done.refs, 'change')} of tags and branches" if done.refs else ""
@@ -127,7 +131,7 @@ def _tell(done: "Imported", head: Version, as_json: bool) -> None:
 
 
 class _Target(NamedTuple):
-    """The store to import into, the project that was made for it, and whether it was made itself."""
+    """The store to import into, the project made for the store, and True if the store is new."""
 
     store: Store
     project: Project | None = None
@@ -136,10 +140,10 @@ class _Target(NamedTuple):
 
 @contextmanager
 def _store(session: Session, author: str | None, source: str, *, empty: bool) -> Iterator[_Target]:
-    """The store to import into; it is made where there is none, and taken away if that fails with nothing in it.
+    """Yield the store to import into; a new store is removed if the import fails with nothing in the store.
 
     Raises:
-        KBStoreError: There is no store, and the file has nothing for one.
+        KBStoreError: There is no store, and the file has no versions for a new store.
     """
     if empty:
         try:
@@ -169,7 +173,7 @@ def _store(session: Session, author: str | None, source: str, *, empty: bool) ->
                 project.save()
             yield _Target(store, project, is_new)
     except OutcomeUnknown:
-        raise  # what may have landed is looked for there by the same command
+        raise  # the same command looks in this store for a landed write
     except BaseException:
         with suppress(KBStoreError, OSError):
             _take_away(location if is_new else None, project)
@@ -177,7 +181,7 @@ def _store(session: Session, author: str | None, source: str, *, empty: bool) ->
 
 
 def _take_away(location: str | None, project: Project | None) -> None:
-    """Remove a store that was started here just now, and its project, as long as nothing stands in it."""
+    """Remove a store started just now, and its project, as long as both are empty."""
     if location is not None:
         with Store.open(location, read_only=True) as store:
             if _holds_something(store):
@@ -201,9 +205,9 @@ def _holds_something(store: Store) -> bool:
 
 @contextmanager
 def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
-    """The lines to import, once the first was found to be one; so that no store is made for what is none.
+    """Yield the lines to import, after a check of the first line, since a wrong file must not make a store.
 
-    None if there is no line.
+    Yields `None` if there is no line.
     """
     from kbstore.sync.jsonl_reader import checked_first, unpacked
 
@@ -215,7 +219,7 @@ def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
         yield checked(sys.stdin.buffer)
         return
     try:
-        file = Path(source).open("rb")  # noqa: SIM115 - closed below, where its faults are no longer those of opening
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below: later errors are not errors of opening
     except OSError as fault:
         raise WorkFileError(f"cannot read {source}: {fault.strerror}") from fault
     with file:
@@ -224,7 +228,7 @@ def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
 
 @command("export")
 @click.argument("revisions", required=False, metavar="[REV|A..B]", shell_complete=complete_revision)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE, not to stdout.")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE instead of stdout.")
 @click.option(
     "--sqlite", "tables", metavar="FILE", type=click.Path(), help="Make SQLite tables of one version instead."
 )
@@ -236,11 +240,12 @@ def export_command(
 ) -> None:
     """Write versions as JSON lines, or as SQLite tables.
 
-    A line holds an event with its id and its patch (RFC 6902), oldest first; `kbstore import` reads them. REV alone
-    is that version; A..B is what follows A, up to B. Without either it is all, with tags and branches.
+    Each line holds an event with id and patch (RFC 6902), oldest first; `kbstore import` reads such lines. REV
+    selects one version; A..B selects the versions after A, up to B. By default all versions are written, with tags and
+    branches; on a branch other than main, all versions of the branch.
 
-    With --sqlite a database of one version is made: a table for each collection with full-text search, and the
-    versions. It is for SQL and Datasette, and is no store.
+    With --sqlite, a database of one version is made for SQL and Datasette: a table for each collection with full-text
+    search, and a table of the versions. The database is not a store.
 
     \b
     Example:

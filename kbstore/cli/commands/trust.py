@@ -1,4 +1,4 @@
-"""`kbstore trust`: which configurations of others are obeyed on this machine."""
+"""`kbstore trust`: list or change the configurations of others obeyed on this machine."""
 
 import os
 
@@ -12,15 +12,16 @@ from kbstore.kit.escape import visible
 
 @command("trust")
 @click.argument("place", required=False, metavar="[DIR|URL]")
-@click.option("--remove", is_flag=True, help="Trust it no longer.")
+@click.option("--remove", is_flag=True, help="Trust the place no longer.")
 @as_json_option
 @click.pass_context
 def trust_command(ctx: click.Context, place: str | None, remove: bool, as_json: bool) -> None:
-    """List what is trusted, or trust a folder or a URL.
+    """List trusted places, or trust a folder or a URL.
 
-    Your own folder needs no trust. One of somebody else, or below a folder that everybody may write, is trusted with
-    all below it: its configuration may then run commands, use your environment variables and send your credentials to
-    the server that it names; a URL is that of a project's store. This holds for kbstore, health and migrator.
+    Your own folder needs no trust. Trust is for a folder of somebody else, or below a folder that everybody may write,
+    and includes all subfolders. A trusted configuration may run commands, use your environment variables, and send your
+    credentials to the server named in the configuration. A trusted URL is that of a project's store. Trust is common to
+    kbstore, health and migrator.
 
     \b
     Example:

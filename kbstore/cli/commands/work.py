@@ -1,4 +1,4 @@
-"""Commands that move changes between the file and the store: status, commit, apply, checkout, restore."""
+"""Commands between the file and the store: status, commit, apply, checkout, update, restore."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -56,9 +56,9 @@ _NAME_BASE = "if the patch was made from another version, name that one: --base 
 @as_json_option
 @click.pass_obj
 def status_command(session: Session, as_json: bool) -> None:
-    """Tell what changed in the file since its last version.
+    """Report the changes in the file since its last version.
 
-    That is the version that the file was taken from or committed as; what others committed since is counted.
+    The last version is the version that the file was taken from or committed as. Newer versions of others are counted.
 
     \b
     Example:
@@ -117,7 +117,7 @@ def _status_fields(status: Status, path: Path, store: Store) -> dict[str, object
 
 
 def _pointers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """The pointers, as they were given."""
+    """Return the pointers unchanged, after a check."""
     if any(value and not value.startswith("/") for value in values):
         raise click.BadParameter("a pointer begins with a slash", ctx, param)
     return values
@@ -130,7 +130,7 @@ def _pointers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @tags_option
 @base_option
 @no_rebase_option
-@click.option("--allow-empty", is_flag=True, help="Make a version also where nothing changed.")
+@click.option("--allow-empty", is_flag=True, help="Make a version also if nothing changed.")
 @click.option("--keep-order-changes", is_flag=True, help="Make a version also if only the order of members changed.")
 @write_id_option
 @lossy_option
@@ -149,11 +149,11 @@ def commit_command(
     write_id: str | None,
     as_json: bool,
 ) -> None:
-    """Make a version of what changed in the file.
+    """Make a version of the changes in the file.
 
-    What others committed since the file was taken stays: only what was changed in the file is committed, and the
-    file then holds both. Where both changed the same place, nothing is committed (exit code 11). With POINTERs only
-    these places of the file are committed; what else was changed in it stays uncommitted.
+    Only the changes in the file are committed. Newer commits of others stay, and the file then holds both. If you and
+    others changed the same place, nothing is committed (exit code 11). With POINTERs, only these places of the file are
+    committed; other changes stay uncommitted.
 
     \b
     Example:
@@ -207,9 +207,9 @@ def apply_command(
 ) -> None:
     """Commit a JSON Patch, and update the file.
 
-    PATCH is a file, or "-" for stdin. It holds RFC 6902 operations, made for the version that the file is at, or what
-    `kbstore diff --json` prints, which says what it was made from. A file with uncommitted changes is refused before
-    anything is done; else it gets the new version.
+    PATCH is a file, or "-" for stdin, with RFC 6902 operations made for the version of the file, or with the output of
+    `kbstore diff --json`, which names the base version. If the file has uncommitted changes, the command is refused and
+    changes nothing. After the commit the file has the new version.
 
     \b
     Example:
@@ -246,11 +246,11 @@ def apply_command(
 @as_json_option
 @click.pass_obj
 def checkout_command(session: Session, revision: str, output: str | None, force: bool, as_json: bool) -> None:
-    """Write the knowledge base as it was into the file.
+    """Write a version of the knowledge base into the file.
 
-    REV is the newest version by default. Nothing is added to the history. A file with changes that are in no version
-    is left alone, unless --force is given. If --branch is given, or REV is the name of a branch, the file follows
-    that branch from then on, as with kbstore branch --switch.
+    REV is the newest version by default. Nothing is added to the history. A file with changes that are in no version is
+    overwritten only with --force. If --branch is given, or REV is the name of a branch, the file follows this branch
+    from then on, as with kbstore branch --switch.
 
     \b
     Example:
@@ -294,8 +294,8 @@ def checkout_command(session: Session, revision: str, output: str | None, force:
 def update_command(session: Session, as_json: bool) -> None:
     """Take the newest version, and keep your changes.
 
-    What others committed since the file was taken is put into it beside what you changed, member by member. If both
-    changed the same place, the file stays as it is (exit code 11). Nothing is added to the history.
+    New commits of others are merged into the file beside your changes, member by member. If you and others changed the
+    same place, the file stays as it is (exit code 11). Nothing is added to the history.
 
     \b
     Example:
@@ -314,7 +314,7 @@ def update_command(session: Session, as_json: bool) -> None:
 
 @command("restore")
 @click.argument("revision", metavar="REV", shell_complete=complete_revision)
-@click.option("-m", "--message", metavar="TEXT", help='Why; by default "Restore v3_...".')
+@click.option("-m", "--message", metavar="TEXT", help='The reason; by default "Restore v3_...".')
 @author_option
 @tags_option
 @write_id_option
@@ -329,10 +329,10 @@ def restore_command(
     write_id: str | None,
     as_json: bool,
 ) -> None:
-    """Make a new version that equals an old one.
+    """Make a new version that equals an old version.
 
-    The file follows, and the versions between stay in the history. A file with uncommitted changes is refused before
-    anything is done.
+    The file gets the new version, and the versions in between stay in the history. If the file has uncommitted changes,
+    the command is refused and changes nothing.
 
     \b
     Example:
@@ -348,7 +348,7 @@ def restore_command(
 
 @contextmanager
 def _way_out(hint: str) -> Iterator[None]:
-    """Say which commands lead on from a conflict."""
+    """Give a conflict the hint with the next commands."""
     try:
         yield
     except ConflictError as fault:
@@ -357,12 +357,12 @@ def _way_out(hint: str) -> Iterator[None]:
 
 
 def _model(session: Session) -> FileContent | None:
-    """The knowledge base's file, whose layout another file of it is to have."""
+    """Return the knowledge base's file, as a model for the layout of another file; None if unreadable."""
     try:
         if session.file is not None and session.file.is_file():
             return replace(WorkFile(session.file).load(lossy=True), orders=False)
     except KBStoreError:
-        pass  # one that cannot be read is no model
+        pass  # an unreadable file is not a model
     return None
 
 

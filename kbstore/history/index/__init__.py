@@ -1,1 +1,1 @@
-"""Indexes over the event log, in blocks: which entries, authors and member orders an event touched."""
+"""Indexes over the event log, in blocks: the entries, authors and member orders that an event touched."""

@@ -1,7 +1,7 @@
-"""Whose events stand in which stretch of a log, and with which labels: an index in blocks, for filters of a long log.
+"""Authors and labels in each stretch of a log: an index in blocks, for filters of a long log.
 
-Where each call costs a round trip, a log of one author or label reads what blocks say first, and then only the headers
-of those that may hold some. A block is a function of its events; one that is missing is read itself.
+If each call costs a round trip, a log filtered by author or label reads the blocks first, and then only the headers of
+possible stretches. A block is a function of the events in the block. If a block is missing, the events are read.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,16 +16,16 @@ from kbstore.history.event import decode_event
 BLOCK_EVENTS: Final = 1024
 NAME: Final = "who/"
 _AT_ONCE = 32
-"""Blocks that are asked for beside one another."""
+"""Number of blocks to ask for in one call."""
 Wanted = Callable[[list[str], list[str]], bool]
-"""Whether events with some of these authors and labels may be wanted."""
+"""Return whether events with some of these authors and labels may be wanted."""
 
 
 class Who:
-    """The index of one store's line.
+    """The index of a store's line.
 
     Args:
-        backend: Where blocks are cached.
+        backend: Caches the blocks.
         line: The versions.
     """
 
@@ -34,7 +34,7 @@ class Who:
         self._line = line
 
     def stretches(self, low: int, high: int, wanted: Wanted, *, newest_first: bool) -> Iterator[tuple[int, int]]:
-        """First and last of each stretch of versions `low` to `high` that may be wanted."""
+        """Yield the first and last version of each stretch among `low` to `high` that may be wanted."""
         segments = self._line.segments
         for segment in reversed(segments) if newest_first else segments:
             first = max(low - segment.offset, 1)
@@ -43,7 +43,7 @@ class Who:
                 yield segment.offset + a, segment.offset + b
 
     def build(self, first: int, last: int) -> None:
-        """Cache the whole blocks among these versions of the open log that are not cached yet."""
+        """Cache the whole blocks from `first` to `last` in the open log, unless cached already."""
         segment = self._line.segments[-1]
         begin = max(first - segment.offset - 1, 0) // BLOCK_EVENTS
         end = max(last - segment.offset, 0) // BLOCK_EVENTS
@@ -76,7 +76,7 @@ class Who:
 
 
 def _grouped(blocks: range, *, newest_first: bool) -> Iterator[range]:
-    """Some blocks at a time, from the end that is asked for first."""
+    """Yield some blocks at a time, from the requested end."""
     if newest_first:
         yield from (blocks[max(stop - _AT_ONCE, 0) : stop] for stop in range(len(blocks), 0, -_AT_ONCE))
     else:
@@ -92,7 +92,7 @@ def _may_hold(note: bytes | None, wanted: Wanted) -> bool:
 
 
 def _joined(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Ascending numbers as ranges."""
+    """Yield ascending numbers as ranges."""
     for at, number in enumerate(numbers):
         if at == 0 or numbers[at - 1] != number - 1:
             start = number

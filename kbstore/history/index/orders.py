@@ -1,7 +1,7 @@
-"""Finds the newest event at or before a version that names an order of members: an index in blocks that may be rebuilt.
+"""Find the newest event at or before a version that names an order of members, with a disposable index in blocks.
 
-A block answers for each of its versions alone: it holds the root that was in force when it begins, the events with
-`order` in it, and how far it goes. What is behind its end, or in no block, is read from the headers.
+A block alone answers for each version in the block: it holds the root before the first version, the events with
+`order`, and the last covered record. For later versions, or versions in no block, the headers are read.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from kbstore.history.branch import Entry, Line, Segment
 BLOCK_EVENTS: Final = 4096
 NAME: Final = "order/"
 _WORTH_WRITING = 128
-"""A block is written again once it goes so many events further."""
+"""A block is written again after this many more events."""
 _KEPT_SPANS = 32
 
 
@@ -24,9 +24,9 @@ class _Span(NamedTuple):
     """Versions with the same rules.
 
     Attributes:
-        low: The first one, as far as known.
-        high: The last one, as far as known.
-        root: Root (hex) of the rules; None if there are none.
+        low: The first version, as far as known.
+        high: The last version, as far as known.
+        root: Root (hex) of the rules; None if there are no rules.
     """
 
     low: int
@@ -35,7 +35,7 @@ class _Span(NamedTuple):
 
 
 class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a block says; numbers are those of records in its log."""
+    """The content of a block; numbers are record numbers in the log."""
 
     before: str | None
     events: list[tuple[int, str]]
@@ -46,10 +46,10 @@ class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrderIndex:
-    """The index of one line.
+    """The index of a line.
 
     Args:
-        backend: Where blocks are cached.
+        backend: Caches the blocks.
         line: The versions.
     """
 
@@ -61,7 +61,7 @@ class OrderIndex:
         self._made: dict[tuple[str, int], _Block] = {}
 
     def root(self, seq: int) -> str | None:
-        """Return the root (hex) of the rules of members' order at a version; None if there are none."""
+        """Return the root (hex) of the rules of members' order at a version; None if there are no rules."""
         if not seq:
             return None
         for span in self._spans:
@@ -84,7 +84,7 @@ class OrderIndex:
         return start.root
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        """Learn of events that were just appended behind the head."""
+        """Learn of events just appended to the log."""
         for entry in entries:
             seq, root = entry.event.seq, entry.event.order
             if root is not None:
@@ -93,7 +93,7 @@ class OrderIndex:
                 self._keep(last._replace(high=seq))
 
     def build(self, seq: int) -> None:
-        """Bring the blocks of the open log up to date with a version of it, once that is worth writing."""
+        """Bring the blocks of the open log up to date with a version, if there are enough new events."""
         segment = self._line.segments[-1]
         number = seq - segment.offset
         if number - self._written < _WORTH_WRITING:
@@ -118,7 +118,7 @@ class OrderIndex:
         return _Block(block.before, [*block.events, *new], end)
 
     def _block(self, log: str, number: int) -> _Block | None:
-        """Return the block that holds a record; None if there is none, or it cannot be read."""
+        """Return the block of a record; None if the block is missing or cannot be read."""
         at = (number - 1) // BLOCK_EVENTS
         for _, data in self._backend.notes(NAME + log, at, at):
             try:

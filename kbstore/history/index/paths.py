@@ -1,9 +1,9 @@
-"""Which events touched which entry: an index in blocks, built when first asked for, that any process may rebuild.
+"""The events that touched each entry: an index in blocks, built at the first use; any process may rebuild the index.
 
-A *key* is the first two tokens of a pointer that an operation writes, as far as it has them. Where an operation inserts
-into or removes from what may be an array, all positions behind move, so the key ends in ``~`` instead of the position
-(a lone ``~`` is no valid token, so no member can have that name). Keys tell candidates; what is asked about more
-precisely is told from the events' bodies.
+A *key* is the first two tokens of a pointer that an operation writes, or fewer if the pointer is shorter. If an
+operation inserts into or removes from a possible array, all later positions move. The key then ends in ``~`` instead of
+the position (a lone ``~`` is not a valid token, so a member cannot have this name). Keys find candidates; the bodies of
+the events give exact answers.
 """
 
 from collections import OrderedDict
@@ -24,24 +24,24 @@ BLOCK_EVENTS: Final = 128
 NAME: Final = "touched/"
 _KEPT_BLOCKS = 512
 _LARGEST_BLOCK_BYTES = 1 << 26
-"""A block that is larger is read from its patches, as one that is damaged."""
+"""A larger block counts as damaged: the patches are read instead."""
 _WORTH_KEEPING = 2048
 _NEAR_EVENTS = 4 * BLOCK_EVENTS
 _FEW_BLOCKS = 8
-"""So many are built without a look whether they are there, which costs as much as it saves."""
+"""Up to this many blocks are built without checking for existing blocks: a check costs as much as it saves."""
 _MOVING = frozenset({"add", "remove", "move", "copy"})
 
 
 def is_position(token: str) -> bool:
-    """Whether a token may index an array."""
+    """Return whether a token may index an array."""
     return token == "-" or (token.isascii() and token.isdigit() and (token == "0" or token[0] != "0"))
 
 
 def keys_of(body: bytes) -> set[str]:
-    """The keys that a stored patch touches.
+    """Return the keys touched by a stored patch.
 
     Raises:
-        CorruptStore: It is not a patch.
+        CorruptStore: The body is not a patch.
     """
     keys = set()
     try:
@@ -65,10 +65,10 @@ def _key(pointer: str, moves: bool) -> str:
 
 
 class Touched:
-    """The index of one store's line.
+    """The index of a store's line.
 
     Args:
-        backend: Where blocks are cached.
+        backend: Caches the blocks.
         line: The versions.
     """
 
@@ -79,10 +79,10 @@ class Touched:
         self._built: dict[str, int] = {}
 
     def events(self, pointer: str, first: int, last: int) -> list[tuple[int, bool]]:
-        """Candidates: versions from `first` to `last`, ascending, with a key that meets this pointer.
+        """Return candidates: versions from `first` to `last`, ascending, with a key that matches the pointer.
 
-        None that touched it is left out. Each comes with True where its key alone tells that it did, and False where
-        only its patch can (a deeper pointer, a position, an operation on something that holds it).
+        The candidates include every version that touched the pointer. True beside a version: the key proves the touch.
+        False: only the patch can (for a deeper pointer, a position, an operation on a container above).
         """
         sought = _Sought(pointer)
         found: list[tuple[int, bool]] = []
@@ -98,26 +98,26 @@ class Touched:
         return found
 
     def expect(self, first: int, last: int, start: tuple[str, int] | None = None) -> None:
-        """Tell the backend that `events` of these versions will be asked for, and a snapshot (log and number) read."""
+        """Announce coming calls of `events` to the backend, and a coming read of a snapshot (log and number)."""
         offset = self._line.segments[-1].offset
         low, high = max(first - offset, 1), last - offset
         if low > high:
             self._line.expect(start=start)
             return
         block, newest = (low - 1) // BLOCK_EVENTS, (high - 1) // BLOCK_EVENTS
-        # Far apart, only what is in no whole block: the others have notes, or are read when these are missed.
+        # In a wide range, only bodies outside whole blocks: whole blocks have notes, or are read if a note is missing.
         begin = block if last - first < _NEAR_EVENTS else newest
         seqs = range(offset + begin * BLOCK_EVENTS + 1, last + 1)
         self._line.expect(start=start, seqs=seqs, notes=NAME, blocks=(block, newest))
 
     def build(self, first: int, last: int) -> None:
-        """Cache the whole blocks among these versions of the open log that are not cached yet."""
+        """Cache the whole blocks from `first` to `last` in the open log, unless cached already."""
         segment = self._line.segments[-1]
         begin = max((first - segment.offset - 1) // BLOCK_EVENTS, self._built.get(segment.log, 0))
         end = (last - segment.offset) // BLOCK_EVENTS
         if begin >= end:
             return
-        # Behind blocks that were built here are rarely any of others, which come out the same.
+        # After blocks built here, other processes have rarely built more; such blocks would be the same anyway.
         alone = begin == self._built.get(segment.log) and end - begin <= _FEW_BLOCKS
         there = {} if alone else dict(self._backend.notes(NAME + segment.log, begin, end - 1))
         for number in range(begin, end):
@@ -126,7 +126,7 @@ class Touched:
         self._built[segment.log] = end
 
     def collect(self) -> None:
-        """Drop the blocks of short logs, which are built again sooner than their room is worth."""
+        """Drop the blocks of short logs: building the blocks again costs less than the space."""
         for log in self._backend.logs():
             if self._backend.tail(log).number < _WORTH_KEEPING:
                 with suppress(ReadOnlyStore):  # a server that lets nothing be removed: they take room, and are right
@@ -141,7 +141,7 @@ class Touched:
         return block
 
     def _blocks(self, first: int, last: int, sought: "_Sought") -> Iterator[tuple[int, dict[str, list[int]]]]:
-        """Blocks that cover these versions: the seq of offset 0, and keys' offsets, all that are sought."""
+        """Yield the blocks of these versions: the seq of offset 0, and offsets by key, for all sought keys at least."""
         for segment in self._line.segments:
             low = max(first - segment.offset, 1)
             high = min(last, segment.last if segment.last is not None else last) - segment.offset
@@ -161,7 +161,7 @@ class Touched:
                 yield segment.offset + start, block
 
     def _whole(self, log: str, first: int, last: int, newest: int) -> Iterator[tuple[int, bytes | None]]:
-        """Numbers and data of blocks, None for the last one of the log where it is not whole yet."""
+        """Yield numbers and data of blocks; None for the last block of the log if the block is not complete yet."""
         missing = [number for number in range(first, last + 1) if (log, number) not in self._unpacked]
         if missing:
             for number, note in self._backend.notes(NAME + log, missing[0], missing[-1]):
@@ -178,7 +178,7 @@ class Touched:
     def _read(
         self, log: str, start: int, begin: int, stop: int, needles: Sequence[bytes] | None
     ) -> dict[str, list[int]]:
-        """Keys in the bodies of these records; where `needles` are given, only bodies that hold one are looked into."""
+        """Return the keys in the bodies of a range of records; with `needles`, look only into bodies with a needle."""
         block: dict[str, list[int]] = {}
         segment = next(s for s in self._line.segments if s.log == log)
         for seq, body in read_bodies(self._backend, segment, range(begin, stop)):
@@ -189,13 +189,13 @@ class Touched:
 
 
 class _Sought:
-    """The keys that meet a pointer.
+    """The keys that match a pointer.
 
     Attributes:
-        whole: The pointer's own key.
-        above: Keys of what holds it, or may move it.
-        certain: Whether `whole` alone tells that the pointer was touched.
-        in_bodies: Byte strings of which one stands in every body with such a key.
+        whole: The key of the pointer.
+        above: Keys of the containers above, and of changes that may move the pointer.
+        certain: Whether `whole` alone proves a touch of the pointer.
+        in_bodies: Byte strings; every body with such a key contains at least one string.
     """
 
     def __init__(self, pointer: str) -> None:
@@ -216,11 +216,11 @@ class _Sought:
         ]
 
     def may_be_in(self, data: bytes) -> bool:
-        """Whether a block as JSON may hold one of the keys."""
+        """Return whether a block as JSON may hold a sought key."""
         return self._below is not None or any(needle in data for needle in self._in_blocks)
 
     def keys_in(self, block: dict[str, list[int]]) -> list[str]:
-        """Those of a block's keys that meet the pointer."""
+        """Return the keys of a block that match the pointer."""
         if self._below is None:
             return [key for key in (self.whole, *self.above) if key in block]
         return [key for key in block if key == self.whole or key in self.above or key.startswith(self._below)]
@@ -231,7 +231,7 @@ def _pack(block: bytes) -> bytes:
 
 
 def _decoded(data: bytes) -> dict[str, list[int]]:
-    """What a block says; nothing if it is not one, however right its digest is: it is then read anew."""
+    """Return the content of a block; empty if the data is not a block, even if the digest is right: then read again."""
     try:
         return msgspec.json.decode(data, type=dict[str, list[int]])
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -239,7 +239,7 @@ def _decoded(data: bytes) -> dict[str, list[int]]:
 
 
 def unpacked_block(data: bytes) -> bytes | None:
-    """A cached block, or None where it is damaged (it is then read anew)."""
+    """Return a cached block; None for a damaged block (the events are then read again)."""
     try:
         if not 0 <= zstandard.frame_content_size(data) <= _LARGEST_BLOCK_BYTES:
             return None

@@ -1,7 +1,7 @@
-"""Name the format of a text that is not JSON, and say how JSON is made of it.
+"""Name the format of a text that is not JSON, and say how to make JSON from the text.
 
-Looked at only after a text was refused, so a guess costs nothing that works; it is made from the first lines and from
-what stands at the fault.
+Used only after a text was refused, so a wrong guess breaks nothing. The guess uses the first lines and the text at the
+fault.
 """
 
 import re
@@ -11,11 +11,11 @@ import msgspec
 
 
 class Dialect(NamedTuple):
-    """A format that was taken for JSON.
+    """A format mistaken for JSON.
 
     Attributes:
-        name: What it is called.
-        hint: What to do with such a text.
+        name: The name of the format.
+        hint: Advice for such a text.
     """
 
     name: str
@@ -55,11 +55,11 @@ _YAML_START = re.compile(
 
 
 def dialect_of(data: bytes, offset: int) -> Dialect | None:
-    """Return the format that a text seems to be in; None if it is most likely meant as JSON.
+    """Return the likely format of a text; None if the text is most likely meant as JSON.
 
     Args:
         data: The text.
-        offset: Where it was found not to be JSON.
+        offset: The first place that is not JSON.
     """
     for magic, dialect in _MAGIC:
         if data.startswith(magic):
@@ -82,7 +82,7 @@ def dialect_of(data: bytes, offset: int) -> Dialect | None:
 
 
 def _is_next_line(data: bytes, offset: int) -> bool:
-    """Whether a first line that is JSON has ended before this place, and the line here is JSON, too."""
+    """Return whether a first line of JSON ends before this place, and the line here is JSON too."""
     if b"\n" not in data[len(data[:offset].rstrip()) : offset]:
         return False
     end = data.find(b"\n", offset)

@@ -1,7 +1,7 @@
-"""Where and why a text is not JSON as kbstore accepts it: an exact, slow reader for texts that were refused.
+"""Find where and why a text is not JSON that kbstore accepts: an exact, slow reader for refused texts.
 
-It keeps its own stack, so that a hostile nesting cannot exhaust Python's, and stops at the first fault. Cost: about
-1 us a token.
+The reader keeps a stack of its own, so hostile nesting cannot exhaust Python's, and stops at the first fault. Cost:
+about 1 us per token.
 """
 
 import json
@@ -23,7 +23,7 @@ _LONGEST_INT_DIGITS = 20
 _SHOWN_BYTES = 24
 _AS_STRING = "keep such a number as a string"
 _Accept: TypeAlias = Callable[[str], bool]
-"""Says of a literal that would be rounded whether reading goes on."""
+"""Returns whether to read on after a rounded literal."""
 
 
 class _Fault(NamedTuple):
@@ -33,7 +33,7 @@ class _Fault(NamedTuple):
 
 
 class _Frame:
-    """An open container: the member names seen and the one being read, or the index of the element being read."""
+    """An open container: the member names so far and the current name, or the index of the current element."""
 
     __slots__ = ("index", "key", "keys")
 
@@ -44,12 +44,12 @@ class _Frame:
 
     @property
     def token(self) -> str | None:
-        """The token of what is being read; None while a member's name is."""
+        """The token of the value being read; None while a member's name is being read."""
         return self.key if self.keys is not None else str(self.index)
 
 
 def locate_fault(data: bytes | bytearray, lossy: Lossy = False) -> InvalidJSON | None:
-    """Return the first fault of a text, with line, column and pointer; None if it has none."""
+    """Return the first fault of a text, with line, column and pointer; None if the text is valid."""
     frames: list[_Frame] = []
     fault = _scan(bytes(data), frames, lambda literal: is_accepted(literal, lossy))
     if fault is None:
@@ -68,11 +68,11 @@ def locate_fault(data: bytes | bytearray, lossy: Lossy = False) -> InvalidJSON |
 
 
 def locate_inexact(data: bytes | bytearray, limit: int | None = None, known: Lossy = False) -> list[tuple[str, str]]:
-    """Return the pointers and literals of the numbers of a valid text that are rounded.
+    """Return the pointers and literals of the rounded numbers of a valid text.
 
     Args:
         data: The text.
-        limit: How many are wanted; reading stops there. None for all.
+        limit: The most numbers to return; reading stops there. None for all numbers.
         known: Literals to leave out.
     """
     frames: list[_Frame] = []
@@ -92,7 +92,7 @@ def _pointer(frames: Sequence[_Frame]) -> str:
 
 
 def _scan(data: bytes, frames: list[_Frame], accept: _Accept) -> _Fault | None:
-    """Read one value and the end of the text; `frames` is left as it was where the fault was met."""
+    """Read a value and the end of the text; after a fault, `frames` gives the place of the fault."""
     if data.startswith(b"\xef\xbb\xbf"):
         return _Fault(0, "the text starts with a byte order mark", "save the file as UTF-8 without BOM")
     at = _skip(data, 0)
@@ -128,7 +128,7 @@ def _scan(data: bytes, frames: list[_Frame], accept: _Accept) -> _Fault | None:
 
 
 def _after_value(data: bytes, at: int, frames: list[_Frame]) -> int | _Fault | None:
-    """Where the next value starts, or None at the end of a sound text."""
+    """Return the start of the next value, or None at the end of a valid text."""
     while True:
         at = _skip(data, at)
         byte = data[at : at + 1]
@@ -154,7 +154,7 @@ def _after_value(data: bytes, at: int, frames: list[_Frame]) -> int | _Fault | N
 
 
 def _read_name(data: bytes, at: int, frame: _Frame, keys: set[str]) -> int | _Fault:
-    """Read a member name and its colon; returns where the member's value starts."""
+    """Read a member name and the colon; return the start of the member's value."""
     frame.key = None
     if data[at : at + 1] != b'"':
         return _Fault(at, f"expected a member name in double quotes, found {_shown(data, at)}")
@@ -211,7 +211,7 @@ def _check_number(data: bytes, number: re.Match[bytes], accept: _Accept) -> int 
 
 
 def _read_string(data: bytes, at: int) -> int | _Fault:
-    """Check the string that starts at `at`; returns where it ends."""
+    """Check the string at `at`; return the end of the string."""
     match = _STRING.match(data, at)
     if match is None:
         return _Fault(at, _why_no_string(data, at))
@@ -247,7 +247,7 @@ def _skip(data: bytes, at: int) -> int:
 
 
 def _shown(data: bytes, at: int, size_bytes: int = _SHOWN_BYTES) -> str:
-    """The bytes at a place, for a message."""
+    """Return the bytes at a place as text for a message."""
     if at >= len(data):
         return "the end of the text"
     piece = re.split(rb"[\s,\]}]", data[at : at + size_bytes])[0] or data[at : at + 1]

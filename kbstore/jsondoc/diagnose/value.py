@@ -1,4 +1,4 @@
-"""Why a Python value is no JSON as kbstore keeps it: a slow, exact walk over a value that was refused."""
+"""Find why a Python value is not JSON that kbstore accepts: a slow, exact walk over a refused value."""
 
 from collections.abc import Iterable
 from math import isfinite
@@ -12,18 +12,18 @@ INT_MIN = -(2**63)
 INT_MAX = 2**64 - 1
 
 TYPES = frozenset({str, int, float, bool, type(None), dict, list})
-"""Exactly these types make up a value; a subclass may print as something else than it is."""
+"""The only types in a value, without subclasses: a subclass may print as another value."""
 
 
 def why_no_json(value: Any) -> InvalidJSON:
-    """What is wrong with a value that was refused, as an error with its pointer; costs as `find_fault`."""
+    """Return the fault of a refused value as an error with a pointer. Costs as `find_fault`."""
     return find_fault(value) or InvalidJSON("the value cannot be printed as JSON", pointer="")
 
 
 def find_fault(value: Any) -> InvalidJSON | None:
-    """The first place where a value is no JSON, as an error with its pointer; None where there is none.
+    """Return the first fault of a value as an error with a pointer; None if the value is JSON.
 
-    Cost: about 1 us a node, up to the first fault. A cyclic value is found to be too deep.
+    Cost: about 1 us per node, up to the first fault. A cyclic value is reported as too deep.
     """
     stack: list[tuple[Any, tuple[str, ...]]] = [(value, ())]
     while stack:
@@ -47,7 +47,7 @@ def find_fault(value: Any) -> InvalidJSON | None:
 
 
 def _fault_of_item(item: Any, depth: int) -> str | None:
-    """What is wrong with one value, its members apart; None where nothing is."""
+    """Return the fault of a value without members and elements; None if valid."""
     kind = type(item)
     if kind not in TYPES:
         return f"is a {kind.__module__}.{kind.__qualname__}, which is not a JSON value".replace(
