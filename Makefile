@@ -8,7 +8,7 @@ JOBS ?= 2
 SAMPLE ?= 300
 SEED ?= 1
 
-.PHONY: help venv demo test test-long s3rver cases lint audit format bench bench-s3 mutants clean
+.PHONY: help venv demo test test-long s3rver cases lint docs audit format bench bench-s3 mutants clean
 
 help:
 	@echo "make demo       the main job on a real support knowledge base"
@@ -17,6 +17,7 @@ help:
 	@echo "make s3rver     the test of a server that must be refused (s3rver, by npm)"
 	@echo "make cases      the tests of cases that once went wrong (tests/cases), on the built wheel"
 	@echo "make lint       ruff, mypy --strict, import contracts"
+	@echo "make docs       the documentation as a site, in build/site"
 	@echo "make audit      bandit, and pip-audit over the network"
 	@echo "make format     ruff format"
 	@echo "make bench      the figures of the README, measured here"
@@ -66,6 +67,15 @@ lint: .venv/.made
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+# Pages must open without a network: no script, style, font or picture of another host.
+docs: .venv/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@! grep -rEon '<(script|link|img)[^>]* (src|href)="https?://[^"]*\.(js|css|woff2?|png|svg)' build/site || { echo "a page loads from another host" >&2; exit 1; }
+
+.venv/.docs: .venv/.made
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 audit: .venv/.made
 	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml backends health kbstore migrator
