@@ -1,7 +1,6 @@
 """Pluggable health checks of the store, its backends and its migrations.
 
-The names below are the public interface. They are loaded when first used, so that importing health costs next to
-nothing.
+The names below are the public interface. Each is loaded at first use, so that importing health costs next to nothing.
 """
 
 from importlib import import_module

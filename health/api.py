@@ -1,4 +1,4 @@
-"""The guide's face of health: one object, one call, a plain dict."""
+"""The guide's interface to health: one object, one call, a plain dict."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,11 @@ class TroubleshootingHealthCheck:
     """All checks of the knowledge base around the current folder.
 
     Args:
-        store: A store, instead of the configured one.
-        database: URL of a database, instead of the configured one.
-        config: A configuration file, instead of the one found upward of the current folder.
-        settings: The whole configuration, instead of any file.
-        isolate: Run the checks in a disposable process, so that one that hangs can be ended.
+        store: Store to use instead of the configured store.
+        database: URL of a database to use instead of the configured database.
+        config: Configuration file to use instead of the file found upward of the current folder.
+        settings: The whole configuration, instead of a file.
+        isolate: Run the checks in a disposable process, so that a check that hangs can be killed.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class TroubleshootingHealthCheck:
         self._isolate = isolate
 
     def run_all_checks(self) -> dict[str, Any]:
-        """Run every check; takes as long as the slowest, and never longer than the configured deadline and a second.
+        """Run every check. This takes as long as the slowest check, at most the deadline of a round and a second.
 
         Returns:
             ``{"overall_status": "healthy" | "degraded" | "unhealthy", "checks": {name: {"status", "message", ...}}}``
-            with the checks that ran; those that were skipped stand under ``skipped`` in the same form.
+            with the checks that ran; skipped checks are under ``skipped`` in the same form.
 
         Raises:
-            HealthError: The configuration or the declarations of checks cannot be used. What a check finds is never
-                an exception.
+            HealthError: The configuration or the declarations of checks cannot be used. A problem found by a check is
+                never an exception.
         """
         with Engine(self._settings, isolate=self._isolate) as engine:
             return engine.run().as_dict()

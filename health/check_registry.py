@@ -1,4 +1,4 @@
-"""Which checks there are: each with a name, what it promises about itself, and where its code is."""
+"""The registry of checks: the name, the declaration and the function of each."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ TAGS = {
     "ready": "says whether the service can be used now; fast enough for every few seconds",
     "deep": "reads much; every few minutes or hours",
 }
-"""The tags and what they mean."""
+"""The tags and their meanings."""
 
 BUILT_IN = (
     "kbstore.health.checks.store",
@@ -24,7 +24,7 @@ BUILT_IN = (
     "kbstore.health.checks.database",
     "kbstore.health.checks.upkeep",
 )
-"""Modules whose import adds the built-in checks, in the order of reports."""
+"""Modules to import for the built-in checks, in the order of reports."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _F = TypeVar("_F", bound=Check)
@@ -32,22 +32,22 @@ _F = TypeVar("_F", bound=Check)
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is known of a check without running it.
+    """The declaration of a check: all facts known without running the check.
 
     Attributes:
-        name: Dotted lower-case words, as ``store.reachable``.
-        summary: What it looks at, one sentence.
+        name: Dotted lower-case words, such as ``store.reachable``.
+        summary: A sentence that is true if the check is healthy.
         tags: Some of `TAGS`.
-        timeout: Seconds that it may take.
-        every: Seconds between two runs in `watch` and `serve`; 0 runs it in every round.
-        impact: The worst that it can make of the whole.
-        needs: Checks without which this one has no meaning.
-        rise: Healthy rounds in a row after which it counts as well again.
-        fall: Rounds in a row that are not, after which it counts as failed.
-        runbook: Where a person reads on.
-        remedy: A command (argument list, no shell) that may mend it.
-        thresholds: Names of the thresholds in the configuration that it reads.
-        origin: ``module:qualname`` of its code, as another process would import it; None where none could.
+        timeout: Seconds for a run.
+        every: Seconds between two runs in `watch` and `serve`; 0 means every round.
+        impact: Worst effect of the check on the overall status.
+        needs: Other checks needed for this check; if a need is unhealthy or skipped, this check is skipped.
+        rise: Healthy rounds in a row until the check counts as healthy again.
+        fall: Bad rounds in a row until the check counts as failed.
+        runbook: Where people find instructions: a path or a URL.
+        remedy: Command (argument list, no shell) that may fix the problem.
+        thresholds: Names of the thresholds that the check reads from the configuration.
+        origin: ``module:qualname`` of the function, for import in another process; None if only this process has it.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Spec:
     origin: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         return {**asdict(self), "tags": sorted(self.tags), "impact": str(self.impact)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The spec with these fields."""
+        """Return the spec with these fields."""
         given = dict(fields)
         for name in ("needs", "remedy", "thresholds"):
             given[name] = tuple(given[name])
@@ -79,7 +79,7 @@ class Spec:
 
 @dataclass(slots=True)
 class Registry:
-    """Checks by name, in the order in which they were added."""
+    """Checks by name, in the order of adding."""
 
     specs: dict[str, Spec] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
@@ -99,10 +99,12 @@ class Registry:
         remedy: Iterable[str] = (),
         thresholds: Iterable[str] = (),
     ) -> Callable[[_F], _F]:
-        """Declare a check: a decorator that gives the function back as it was. See `Spec` for the arguments.
+        """Return a decorator that declares a function as a check and leaves the function unchanged.
+
+        `Spec` explains the arguments.
 
         Raises:
-            RegistryError: The name is malformed or taken, a tag is unknown, or a figure makes no sense.
+            RegistryError: The name is malformed or taken, a tag is unknown, or an argument has a wrong value.
         """
         if isinstance(needs, str) or isinstance(remedy, str) or isinstance(tags, str):
             raise RegistryError(f"{name}: tags, needs and remedy are lists, not one text", hint='write ("x",)')
@@ -137,27 +139,27 @@ class Registry:
         self.checks[spec.name] = check
 
     def remove(self, name: str) -> None:
-        """Forget a check.
+        """Remove a check.
 
         Raises:
-            UnknownCheck: There is none of that name.
+            UnknownCheck: There is no check of this name.
         """
         if name not in self.specs:
             raise UnknownCheck(f"there is no check {name!r}")
         del self.specs[name], self.checks[name]
 
     def load_built_in(self) -> None:
-        """Add the built-in checks, if they are not there yet. Cheap: they import what they need when they run."""
+        """Add the built-in checks, unless already there. Cheap: a check imports other modules only when run."""
         for module in BUILT_IN:
             import_module(module)
 
 
 registry = Registry()
-"""The one registry that plug-ins add to."""
+"""The registry of the built-in checks, to which plug-ins add their checks."""
 
 
 def origin_of(check: Check) -> str | None:
-    """Where another process would import a check from; None for what only this one has."""
+    """Return the place of a check for import in another process; None if only this process has the check."""
     module = getattr(check, "__module__", None)
     name = getattr(check, "__qualname__", None)
     if not module or not name or module in {"__main__", "__mp_main__"} or "<" in name:
@@ -166,11 +168,11 @@ def origin_of(check: Check) -> str | None:
 
 
 def resolve(origin: str) -> Check:
-    """The check at an origin.
+    """Return the check at an origin.
 
     Raises:
-        ImportError: Its module cannot be imported.
-        AttributeError: The module has no such name.
+        ImportError: The module cannot be imported.
+        AttributeError: The module does not have this name.
     """
     module, _, name = origin.partition(":")
     found: Any = import_module(module)

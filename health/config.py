@@ -1,8 +1,8 @@
 """Finds and reads the configuration: ``health.toml``, or ``[tool.health]`` in ``pyproject.toml``, upward of a folder.
 
-What nobody configured is looked for: the store of the project around the folder, a place for the state. Paths in a
-file are relative to the file. ``${NAME}`` in a text stands for an environment variable, so that a file can be kept
-with the code and a password elsewhere.
+Without a configured store, the project around the folder gives the store; without a configured state folder, a default
+place is used. Paths in a file are relative to the file. ``${NAME}`` in a text stands for an environment variable: so
+the file can be kept with the code, and passwords elsewhere.
 """
 
 import json
@@ -33,17 +33,17 @@ def load(
     store: str | None = None,
     database: str | None = None,
 ) -> Settings:
-    """The settings for a folder.
+    """Return the settings for a folder.
 
     Args:
-        folder: Where to begin to look, upward.
+        folder: Folder at which the search begins, upward.
         environ: The environment.
-        file: Read this file instead of looking for one.
-        store: A store that counts more than the file's.
-        database: A database that counts more than the file's.
+        file: Read this file instead of searching.
+        store: Store to use instead of the file's.
+        database: Database to use instead of the file's.
 
     Raises:
-        ConfigError: The file cannot be read, or says something that it may not.
+        ConfigError: The file cannot be read, or has a wrong setting.
     """
     found = (file, _table(file)) if file is not None else _find(folder, environ)
     settings, home = Settings(), folder
@@ -71,16 +71,16 @@ def load(
 
 
 def parse(table: Mapping[str, Any], path: Path, environ: Mapping[str, str], *, found: bool = False) -> Settings:
-    """The settings that a table of a configuration file means.
+    """Return the settings in a table of a configuration file.
 
     Args:
-        table: As read from TOML.
-        path: Where it was read, for messages.
-        environ: What ``${NAME}`` stands for.
-        found: True if nobody named the file: then it may use variables only as `kbstore.kit.trust.fills_in` says.
+        table: Table as read from TOML.
+        path: Path of the file, for messages.
+        environ: Values for ``${NAME}``.
+        found: True if nobody named the file: then `kbstore.kit.trust.fills_in` limits the variables.
 
     Raises:
-        ConfigError: A key is unknown, a value is not what it should be, or a variable is not set.
+        ConfigError: A key is unknown, a value has the wrong form, or a variable is not set.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -153,19 +153,19 @@ def _expanded(value: Any, path: Path, environ: Mapping[str, str], found: bool) -
 
 
 def _siblings(where: tuple[int | str, ...]) -> list[str]:
-    """The settings that stand beside this one."""
+    """Return the names of all settings beside this setting."""
     kind: Any = Settings
     for part in where[:-1]:
         if is_dataclass(kind):
             kind = {f.name: f.type for f in fields(kind)}.get(str(part))
         else:
-            # A member of a table by free names, or of a list.
+            # A member of a list, or of a table with free names.
             kind = next((a for a in getattr(kind, "__args__", ()) if is_dataclass(a)), None)
     return [f.name for f in fields(kind) if f.name != "folder"] if kind is not None and is_dataclass(kind) else []
 
 
 def _anchored(targets: Targets, home: Path) -> Targets:
-    """The targets with paths that no longer depend on the current folder."""
+    """Return the targets with paths that no longer depend on the current folder."""
     database = targets.database
     if database is not None and (found := re.fullmatch(r"(sqlite:///)([^/:].*)", database)):
         database = found[1] + str(home / found[2])
@@ -180,19 +180,19 @@ def _anchored(targets: Targets, home: Path) -> Targets:
 
 
 def is_url(location: str) -> bool:
-    """Return whether a store or a folder of migrations is named by a URL, or is one that comes with a program."""
+    """Return whether a store or a folder of migrations is a URL, or comes with a program (``builtin:NAME``)."""
     return _URL.match(location) is not None
 
 
 def _under(home: Path, text: str | None) -> str | None:
-    """A path of a configuration in `home`; a URL as it is."""
+    """Return a path of a configuration in `home`; a URL stays unchanged."""
     return text if text is None or is_url(text) else str(home / Path(text).expanduser())
 
 
 def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) -> Targets:
-    """The targets with the store of the project around a folder, if there is one.
+    """Return the targets with the store of the project around a folder, if there is a project.
 
-    The few fields are read here, since `kbstore.worktree.project` loads the whole store, which only a worker needs.
+    The few fields are read here, since `kbstore.worktree.project` loads the whole store; only a worker needs the store.
     """
     for place in (folder, *folder.parents):
         path = place / ".kbstore" / "config.json"
@@ -207,7 +207,7 @@ def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) ->
         if is_url(store):
             refuse_foreign_url(store, path, environ)
         elif not Path(store).is_absolute():
-            home = Path(os.path.realpath(path.parent)).parent  # several folders may share one by a link
+            home = Path(os.path.realpath(path.parent)).parent  # several folders may share a project by a link
             refuse_foreign_target(path.parent / store, home, environ)
         own = targets.branch if targets.branch != Targets().branch else branch
         return replace(targets, store=store if is_url(store) else str(path.parent / store), branch=own)
@@ -215,7 +215,10 @@ def _with_project(targets: Targets, folder: Path, environ: Mapping[str, str]) ->
 
 
 def _state_folder(targets: Targets, home: Path | None, environ: Mapping[str, str]) -> Path:
-    """Beside the configuration or the project's store; else in the user's folder for such things."""
+    """Return the default folder of the state.
+
+    The folder is beside the configuration or the project's store, else among the user's folders for state.
+    """
     if home is not None:
         return home / ".health"
     store = targets.store

@@ -1,4 +1,4 @@
-"""What a check is given: the targets and thresholds, what it remembered, and a clock."""
+"""The input of a check: the targets and thresholds, its remembered values, and a clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything that a check may look at besides the world.
+    """Everything that a check may use, besides the targets themselves.
 
     Attributes:
-        targets: What is to be checked.
-        thresholds: Where well ends.
-        options: The check's own options in the configuration.
-        remembered: What the check's last result asked to remember; empty before the first.
-        facts: What other parts of health know and this check may judge, such as the last drill.
-        clock: Gives the time and random names.
+        targets: The store, database and folders to check.
+        thresholds: Limits of the checks, and how much a round reads.
+        options: Options of the check in the configuration.
+        remembered: Values to remember from the check's last result; empty before the first.
+        facts: Facts from other parts of health, such as the last drill.
+        clock: Source of the time and of random names.
     """
 
     targets: Targets = field(default_factory=Targets)
@@ -34,10 +34,10 @@ class Context:
 
     @property
     def store_location(self) -> str:
-        """Where the store is.
+        """The location of the store.
 
         Raises:
-            NotConfigured: Nobody named one.
+            NotConfigured: No store is configured.
         """
         if not self.targets.store:
             raise NotConfigured("no store is configured, and there is none here")
@@ -49,11 +49,11 @@ class Context:
         return self.store_location.startswith("s3:")
 
     def open_store(self) -> "Store":
-        """The store, opened anew for this check, to be closed by it; it is not written to unless the check does.
+        """Open the store for this check, which must close it. Only the check itself writes to the store.
 
         Raises:
-            NotConfigured: Nobody named one.
-            KBStoreError: It cannot be opened.
+            NotConfigured: No store is configured.
+            KBStoreError: The store cannot be opened.
         """
         location = self.store_location
         from kbstore.errors import ReadOnlyStore
@@ -66,10 +66,10 @@ class Context:
 
     @property
     def database_url(self) -> str:
-        """Where the database is, with its password.
+        """The URL of the database, with its password.
 
         Raises:
-            NotConfigured: Nobody named one.
+            NotConfigured: No database is configured.
         """
         if not self.targets.database:
             raise NotConfigured("no database is configured")

@@ -1,7 +1,7 @@
-"""A restore drill: brings back a version as one would after a loss, and sees that it is what was committed.
+"""A restore drill: restores a version as after a loss, and checks that the result equals the committed version.
 
 A backup that was never restored is a hope. The drill writes a whole version, picked at random, to a scratch folder,
-reads it back and compares its state hash with the one in the version's event.
+reads the file back, and compares its state hash with the hash in the version's event.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from kbstore.kit.clock import format_time
 from kbstore.kit.folders import temporary_folder
 
 FACT = "drill"
-"""Under this name the result is kept, for the check ``restore.drill``."""
+"""Name of the fact with the last drill, for the check ``restore.drill``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """What a drill found.
+    """The result of a drill.
 
     Attributes:
-        ok: Whether what came back is what was committed.
+        ok: Whether the restored version equals the committed version.
         version: Full name of the version.
-        message: One sentence.
-        time: When: RFC 3339.
-        duration_s: How long the restore took.
+        message: A sentence for a person.
+        time: Time of the drill: RFC 3339.
+        duration_s: Seconds taken by the restore.
     """
 
     ok: bool
@@ -35,20 +35,20 @@ class Drill:
     duration_s: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def drill(ctx: Context, revision: str | None = None) -> Drill:
-    """Restore one version to a scratch place and compare.
+    """Restore a version to a scratch folder and compare.
 
     Args:
-        ctx: Where the store is.
-        revision: Which version; one at random by default.
+        ctx: Context with the location of the store.
+        revision: Version to restore; by default picked at random.
 
     Raises:
-        NotConfigured: There is no store, or no version in it.
-        KBStoreError: The store cannot be opened, or there is no such version.
+        NotConfigured: No store is configured, or the store has no version.
+        KBStoreError: The store cannot be opened, or does not have this version.
     """
     from kbstore.errors import KBStoreError
     from kbstore.health.checks.integrity import pick

@@ -1,4 +1,4 @@
-"""Spans of time as people type them: ``90s``, ``45m``, ``2h``, ``3d``, or together ``1d12h``."""
+"""Spans of time as people type them: ``90s``, ``45m``, ``2h``, ``3d``, or combined as ``1d12h``."""
 
 import re
 
@@ -8,10 +8,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
 def parse_duration(text: str) -> float:
-    """The seconds that a span means; a bare number is seconds.
+    """Return the seconds of a span; a bare number means seconds.
 
     Raises:
-        ValueError: It is no span, or none that is longer than nothing.
+        ValueError: The text is not a span, or the span is 0 or at least 1e9 seconds.
     """
     text = text.strip().lower()
     if re.fullmatch(r"\d+(?:\.\d+)?", text):

@@ -1,14 +1,14 @@
-"""Errors of health itself, one class for each different reaction of a caller.
+"""Errors of health, one class for each different reaction of a caller.
 
-What a check finds wrong is never an exception: it is a `kbstore.health.model.Result`.
+A problem found by a check is never an exception, but a `kbstore.health.model.Result`.
 """
 
 
 class HealthError(Exception):
-    """Root of every error that health raises.
+    """Base of every error that health raises.
 
     Attributes:
-        hint: What the reader can do about it, one sentence, or None.
+        hint: A sentence on how to solve the problem, or None.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -17,19 +17,19 @@ class HealthError(Exception):
 
 
 class ConfigError(HealthError):
-    """The configuration cannot be used: mend the file that the message names."""
+    """The configuration cannot be used: the file named in the message must be fixed."""
 
 
 class RegistryError(HealthError):
-    """A check is declared wrongly: its name is taken, a tag is unknown, what it needs is not there. Mend the code."""
+    """A check is declared wrongly (a taken name, an unknown tag, a missing need): the code must be fixed."""
 
 
 class UnknownCheck(HealthError):
-    """No check has this name or tag."""
+    """A name or tag matches no check."""
 
 
 class NotConfigured(HealthError):
-    """A check looks at something that nobody asked to be looked at. Raised inside a check, it means skipped."""
+    """The target of a check is not configured. Raised inside a check, the error means skipped."""
 
 
 class StateError(HealthError):
@@ -37,4 +37,4 @@ class StateError(HealthError):
 
 
 class RemedyError(HealthError):
-    """A remedy may not run now: none is declared, it is not allowed, it ran just now or too often."""
+    """A remedy may not run now: not declared, not allowed, run just now, or run too often."""

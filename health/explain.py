@@ -1,4 +1,4 @@
-"""Says all that is known about one check: what it looks at, when it fails, what to do, what helped before."""
+"""Explains a check: its summary, limits, runbook, last results and notes."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,10 +14,10 @@ _RECENT = 5
 
 
 def explain(engine: Engine, name: str) -> Iterator[str]:
-    """The lines that explain a check.
+    """Yield the explanation of a check, as lines.
 
     Raises:
-        UnknownCheck: There is none of that name.
+        UnknownCheck: There is no check of this name.
     """
     catalogue = engine.catalogue()
     select(catalogue.specs, [name])

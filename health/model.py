@@ -1,4 +1,4 @@
-"""What a check finds, what a round finds, and how the second follows from the first."""
+"""Results of checks, outcomes and reports of rounds, and how the overall status follows."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How something is. Only skipped has no place in the order from good to bad."""
+    """The health of a thing: healthy, degraded, unhealthy, from good to bad. Skipped has no place in this order."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -21,7 +21,7 @@ class Status(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for healthy up to 2 for unhealthy; -1 for skipped."""
+        """0 for healthy, 1 for degraded, 2 for unhealthy; -1 for skipped."""
         return _RANKS[self]
 
 
@@ -34,22 +34,23 @@ NEEDS = "needs"
 NOT_CONFIGURED = "not_configured"
 NOT_STARTED = "not_started"
 LOAD = "load"
-"""Values of `Result.reason`: why a result is not what the check itself said."""
+"""Values of `Result.reason`: why a result is not a finding of the check itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one check found. Made by `healthy`, `degraded`, `unhealthy` and `skipped`.
+    """The finding of a check; made by `healthy`, `degraded`, `unhealthy` and `skipped`.
 
     Attributes:
-        status: How the thing is.
-        message: One sentence for a person.
+        status: Status of the checked thing.
+        message: A sentence for a person.
         details: JSON values that help to find the cause.
         metrics: Finite numbers by name; the name ends in the unit (``age_s``, ``free_bytes``, ``free_ratio``).
-        hint: What to do about it, one sentence.
-        reason: One word for programs where the check did not come to a finding by itself: ``timeout``, ``crash``,
-            ``exit``, ``needs``, ``not_configured``, ``not_started``, ``load``.
-        remember: JSON values that the check gets back in its next round as ``ctx.remembered``; None keeps the old ones.
+        hint: A sentence on how to solve the problem.
+        reason: A word for programs if the check did not reach a finding by itself: ``timeout``, ``crash``, ``exit``,
+            ``needs``, ``not_configured``, ``not_started``, ``load``.
+        remember: JSON values that the check gets back in the next round as ``ctx.remembered``; None keeps the old
+            values.
     """
 
     status: Status
@@ -62,26 +63,26 @@ class Result:
 
     @classmethod
     def healthy(cls, message: str, **fields: Any) -> Self:
-        """All is well."""
+        """Return a healthy result: all is well."""
         return cls(Status.HEALTHY, message, **fields)
 
     @classmethod
     def degraded(cls, message: str, **fields: Any) -> Self:
-        """It works, but somebody should look at it by day."""
+        """Return a degraded result: the thing works, but somebody should look during working hours."""
         return cls(Status.DEGRADED, message, **fields)
 
     @classmethod
     def unhealthy(cls, message: str, **fields: Any) -> Self:
-        """It does not work, or data is in danger."""
+        """Return an unhealthy result: the thing does not work, or data is in danger."""
         return cls(Status.UNHEALTHY, message, **fields)
 
     @classmethod
     def skipped(cls, message: str, **fields: Any) -> Self:
-        """There was nothing to look at."""
+        """Return a skipped result: there was nothing to check."""
         return cls(Status.SKIPPED, message, **fields)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that say something, as JSON values."""
+        """Return the fields as JSON values, without empty fields."""
         fields: dict[str, Any] = {"status": str(self.status), "message": self.message}
         if self.details:
             fields["details"] = dict(self.details)
@@ -96,10 +97,10 @@ class Result:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The result with these fields; what is no finite number is left out of the metrics.
+        """Return the result with these fields; metrics that are not finite numbers are left out.
 
         Raises:
-            ValueError: They are not those of a result.
+            ValueError: The fields are not the fields of a result.
         """
         try:
             return cls(
@@ -116,31 +117,31 @@ class Result:
 
 
 class Check(Protocol):
-    """A check: anything that can be called with a context and gives a result.
+    """A check: a callable that takes a context and returns a result.
 
-    It runs in a thread, in a process of its own round. What it raises is reported as unhealthy, with the reason
-    ``crash``; `kbstore.health.errors.NotConfigured` is reported as skipped. It may be run twice in a round, and be
-    killed at any moment.
+    A check runs in a thread, normally of a worker process. Errors of the store and of migrator are findings; every
+    other exception is unhealthy, with the reason ``crash``. `kbstore.health.errors.NotConfigured` means skipped. A
+    check may run twice in a round, and may be killed at any moment.
     """
 
     def __call__(self, ctx: "Context", /) -> Result:
-        """Look, and say what was found."""
+        """Check, and return the finding."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A result, and what the round knows about it.
+    """A result, with the facts added by the round.
 
     Attributes:
-        name: The check's.
-        result: What it found.
-        impact: The worst that it can make of the whole.
-        duration_s: How long it ran; 0 where it did not.
-        isolated: False where it ran inside this process and could not have been killed.
-        runbook: Where a person reads on, or None.
-        since: Since when the status is what it is, as far back as history goes.
-        last_note: What fixed it last time, where it is not healthy and somebody wrote that down.
+        name: Name of the check.
+        result: Finding of the check.
+        impact: Worst effect of the check on the overall status.
+        duration_s: Seconds of running; 0 if the check did not run.
+        isolated: False if the check ran inside this process and could not have been killed.
+        runbook: Where people find instructions, or None.
+        since: When the present status began, as far back as the history goes; None without a history.
+        last_note: Note on the last fix, if the check is not healthy and somebody wrote a note.
     """
 
     name: str
@@ -154,16 +155,16 @@ class Outcome:
 
     @property
     def status(self) -> Status:
-        """The result's status."""
+        """The status of the result."""
         return self.result.status
 
     @property
     def effect(self) -> Status:
-        """What the check makes of the whole: its status, but no worse than its impact."""
+        """The effect on the whole: the status, but not worse than the impact."""
         return self.status if self.status.rank <= self.impact.rank else self.impact
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of a check in the JSON report."""
+        """Return the fields of a check in the JSON report."""
         fields = self.result.as_dict()
         fields.pop("remember", None)
         fields["duration_s"] = round(self.duration_s, 6)
@@ -181,14 +182,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a round found.
+    """The findings of a round.
 
     Attributes:
-        outcomes: One for each check, in the order in which they were asked for.
-        time: When the round began, in UTC.
-        duration_s: How long it took.
-        survivors: Processes that outlived their kill, one sentence each.
-        warnings: What went wrong beside the checks, one sentence each.
+        outcomes: An outcome for each check: plug-ins that could not be loaded, then checks in the order of the
+            registry.
+        time: Start of the round, in UTC.
+        duration_s: Duration in seconds.
+        survivors: Processes still there after being killed, a sentence each.
+        warnings: Problems outside the checks, a sentence each.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -199,7 +201,7 @@ class Report:
 
     @property
     def overall(self) -> Status:
-        """The worst effect of any check that ran; unhealthy where none did."""
+        """The worst effect of the checks that ran; unhealthy if no check ran."""
         return overall(self.outcomes)
 
     @property
@@ -214,11 +216,11 @@ class Report:
 
     @property
     def worst_first(self) -> tuple[Outcome, ...]:
-        """All checks, the worst first, skipped ones last, each kind in its order."""
+        """All checks, the worst first and skipped checks last; within a status, the order stays."""
         return tuple(sorted(self.outcomes, key=lambda o: -o.status.rank))
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON report: the guide's two members, and more beside them."""
+        """Return the JSON report: the two members that the guide asks for, and more."""
         fields: dict[str, Any] = {
             "schema_version": 1,
             "overall_status": str(self.overall),
@@ -240,7 +242,7 @@ NOTHING_RAN = "no check ran, so nothing is known to be well"
 
 
 def overall(outcomes: Iterable[Outcome]) -> Status:
-    """The worst effect of any check that was not skipped; unhealthy where all were, or there is none."""
+    """Return the worst effect of the checks that were not skipped; unhealthy if no check ran."""
     effects = [o.effect for o in outcomes if o.status is not Status.SKIPPED]
     return max(effects, key=lambda s: s.rank) if effects else Status.UNHEALTHY
 
@@ -251,7 +253,7 @@ def counted(number: int, one: str) -> str:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment as RFC 3339 in UTC, to the second."""
+    """Return a time as RFC 3339 in UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,6 +1,6 @@
-"""What can be configured, with its defaults: plain values that cost nothing to load.
+"""The settings and their defaults: plain values, cheap to load.
 
-`kbstore.health.config` reads them from a file and checks them; docs/health.md lists them.
+`kbstore.health.config` reads settings from a file and checks them; docs/health.md lists all settings.
 """
 
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is to be checked.
+    """The store, database and folders to check.
 
     Attributes:
-        store: The store: a path or a URL; by default that of the project around the current folder.
-        branch: The branch of the store to look at.
+        store: Path or URL of the store; by default the store of the project around the current folder.
+        branch: Branch of the store to check.
         database: URL of the database.
-        migrations: Folder of its migrations.
-        paths: More folders whose room is watched.
+        migrations: Folder of the database's migrations.
+        paths: More folders to watch for free space.
         state: Folder for history, notes and silences.
     """
 
@@ -40,26 +40,29 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where well ends. Each is the first value that is no longer well.
+    """Limits of the checks, and how much a round reads.
+
+    A value at or past its limit makes a check degraded or unhealthy. The `disk_` limits are minimums: exactly as much
+    free space is still enough.
 
     Attributes:
-        disk_degraded_ratio: Share of bytes or inodes that are still free.
-        disk_unhealthy_ratio: The same, for worse.
+        disk_degraded_ratio: Free share of bytes or inodes.
+        disk_unhealthy_ratio: Free share of bytes or inodes.
         disk_unhealthy_bytes: Free bytes, whatever the share.
         store_degraded_bytes: Size of the store.
         wal_degraded_bytes: Size of a write-ahead log beside an SQLite file.
-        head_degraded_s: Age of the newest version; 0 does not judge it.
-        head_unhealthy_s: The same, for worse; 0 does not judge it.
-        chain_sample: Random old events that are read again each round.
-        chain_batch: New events that are checked in one round.
-        snapshot_replay_events: Most events that are folded to check a snapshot.
-        bytes_limit_bytes: Largest store of which every byte is read.
+        head_degraded_s: Age of the newest version; 0 means no limit.
+        head_unhealthy_s: Age of the newest version; 0 means no limit.
+        chain_sample: Old events to read again in each round, picked at random; on a server at most 4.
+        chain_batch: New events to check in a round, at most.
+        snapshot_replay_events: Events to replay for the check of a snapshot, at most.
+        bytes_limit_bytes: Largest store or SQLite file to read completely.
         s3_p95_degraded_s: 95th percentile of the time of a small request.
-        s3_p95_unhealthy_s: The same, for worse.
-        s3_samples: Requests that are timed.
-        clock_degraded_s: Difference between this clock and another.
-        clock_unhealthy_s: The same, for worse.
-        db_degraded_s: Time to connect to the database and ask it something.
+        s3_p95_unhealthy_s: 95th percentile of the time of a small request.
+        s3_samples: Requests to time.
+        clock_degraded_s: Difference between this machine's clock and another.
+        clock_unhealthy_s: Difference between this machine's clock and another.
+        db_degraded_s: Time to connect to the database and get an answer.
         drill_degraded_s: Age of the last restore drill.
     """
 
@@ -87,18 +90,18 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What is changed of one check; what is None stays as the check declares it.
+    """Changes to one check; a setting of None keeps the value declared by the check.
 
     Attributes:
-        enabled: False leaves it out.
-        timeout: Seconds that it may take.
-        every: Seconds between two runs.
-        impact: The worst that it can make of the whole.
-        rise: Healthy rounds in a row after which it counts as well.
-        fall: Other rounds in a row after which it counts as failed.
-        runbook: Where a person reads on.
-        remedy: A command that may mend it.
-        options: Passed to the check as ``ctx.options``.
+        enabled: False leaves the check out.
+        timeout: Seconds for a run of the check.
+        every: Seconds between two runs in `watch` and `serve`.
+        impact: Worst effect of the check on the overall status.
+        rise: Healthy rounds in a row until the check counts as healthy again.
+        fall: Bad rounds in a row until the check counts as failed.
+        runbook: Where people find instructions: a path or a URL.
+        remedy: Command that may fix the problem.
+        options: Values for the check, passed as ``ctx.options``.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -116,17 +119,17 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where alerts go.
+    """A destination of alerts.
 
     Attributes:
-        kind: ``log`` appends a line to a file (or writes it to stderr), ``command`` runs a command with the alert as
-            JSON on its stdin, ``webhook`` posts it.
-        name: How it is named in messages.
-        path: The file of a log.
-        command: The argument list of a command.
-        url: Where a webhook posts to.
-        secret: Key with which a webhook's body is signed (HMAC-SHA-256).
-        timeout: Seconds that one try may take.
+        kind: ``log`` appends a line to a file (or writes the line to stderr), ``command`` runs a command with the alert
+            as JSON on its stdin, ``webhook`` posts the alert.
+        name: Name in messages; by default the kind.
+        path: File of a log; by default stderr.
+        command: Argument list of a command.
+        url: URL of a webhook.
+        secret: Key for signing the body of a webhook (HMAC-SHA-256).
+        timeout: Seconds for one try.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -141,21 +144,21 @@ class Sink:
 
     @property
     def label(self) -> str:
-        """Its name, or its kind where it has none."""
+        """The name; the kind if the sink has no name."""
         return self.name or self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How `health watch` works.
+    """Settings of `health watch`.
 
     Attributes:
-        interval: Seconds from the start of one round to that of the next.
+        interval: Seconds from the start of a round to the start of the next.
         jitter: Share of the interval by which a round may start late, at random.
-        repeat: Seconds after which a standing alert is sent again.
-        flap_changes: Changes of status among the last `flap_window` rounds that make a check flapping.
-        flap_window: See `flap_changes`.
-        heartbeat_url: Fetched after each round, for a service that notices when that stops.
+        repeat: Seconds until an alert is sent again while the problem lasts.
+        flap_changes: Changes between healthy and bad, within the last `flap_window` rounds, that make a check flapping.
+        flap_window: Rounds to count changes in.
+        heartbeat_url: URL to fetch after each round, for a service that notices when the fetches stop.
         keep_days: Days of history to keep.
     """
 
@@ -172,13 +175,13 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """How `health serve` works.
+    """Settings of `health serve`.
 
     Attributes:
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-        token: Who sends it (``Authorization: Bearer ...``) sees details; nobody does where it is empty.
-        every: Seconds for which a result is good enough, where its check does not say.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free port.
+        token: Callers with the token (``Authorization: Bearer ...``) see details; if empty, nobody does.
+        every: Seconds between two runs of a check without an `every` of its own.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -191,14 +194,14 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Remedies:
-    """Which remedies may run.
+    """Permissions and limits of remedies.
 
     Attributes:
-        allow: Checks whose remedy `health fix` may run.
-        automatic: Checks whose remedy `health watch` runs by itself when they have failed.
-        cooldown: Seconds between two runs of one remedy.
-        attempts: Runs within a day after which somebody must look.
-        timeout: Seconds that one may take.
+        allow: Checks with a remedy that `health fix` may run.
+        automatic: Checks with a remedy that `health watch` runs after a failure; `allow` must name the checks too.
+        cooldown: Seconds between two runs of the same remedy.
+        attempts: Runs within a day until a person must look.
+        timeout: Seconds for a run.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -215,16 +218,17 @@ class Settings:
     """The whole configuration.
 
     Attributes:
-        targets: What is to be checked.
-        thresholds: Where well ends.
-        checks: What is changed of single checks, by name.
-        sinks: Where alerts go.
-        watch: How `health watch` works.
-        serve: How `health serve` works.
-        remedies: Which remedies may run.
-        deadline: Seconds that a round may take; by default what its checks may take, twice.
-        memory_limit_mb: Memory (MiB) that the checks of a round may take together; 0 does not limit it.
-        folder: That of the configuration's file, in which its commands run; no file says it. None is the current one.
+        targets: The store, database and folders to check.
+        thresholds: Limits of the checks, and how much a round reads.
+        checks: Changes to single checks, by name.
+        sinks: Destinations of alerts.
+        watch: Settings of `health watch`.
+        serve: Settings of `health serve`.
+        remedies: Permissions and limits of remedies.
+        deadline: Seconds for a round; by default twice the time that checks may take in a row, plus 3 s.
+        memory_limit_mb: Memory (MiB) for each process with checks; 0 means no limit.
+        folder: Folder of the configuration file, in which commands run; None is the current folder. The file itself
+            cannot set the folder.
     """
 
     __pydantic_config__: ClassVar = _STRICT

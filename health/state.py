@@ -1,7 +1,7 @@
-"""What outlives a round: results, since when, what checks remember, notes, silences, alerts, remedies.
+"""The state that outlives a round: results, memories of checks, notes, silences, alerts, remedies.
 
-One SQLite file in a folder of its own. It is a convenience, never a condition: where it cannot be read or written, the
-checks still run and still say the truth, and the report carries a warning.
+The state is an SQLite file in its own folder. It is a convenience, never a condition: if the file cannot be read
+or written, the checks still run and report the truth, and the report carries a warning.
 """
 
 import json
@@ -40,7 +40,7 @@ _STATEMENTS = [statement.strip() for statement in _SCHEMA.split(";\n") if statem
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One result of long ago."""
+    """An old result."""
 
     time: datetime
     name: str
@@ -53,7 +53,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What somebody wrote down about a check."""
+    """A person's note about a check."""
 
     name: str
     time: datetime
@@ -62,7 +62,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No alerts about a check until then; it is still watched."""
+    """A time without alerts about a check; the check still runs."""
 
     name: str
     until: datetime
@@ -71,7 +71,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An alert that a sink has not taken yet: its JSON, how often that was tried, and when it is due (epoch)."""
+    """An alert that a sink has not taken yet: its JSON, the number of tries, and when the next try is due (epoch)."""
 
     id: int
     body: str
@@ -80,12 +80,12 @@ class Waiting:
 
 
 class State:
-    """The state in a folder; opened when it is first needed. Threads may share it, and processes open their own.
+    """The state in a folder, opened at first use. Threads may share a state; each process opens its own.
 
     Args:
-        folder: Where it is kept; made if it is not there.
+        folder: Folder of the state; created if missing.
 
-    Every method raises `StateError` where the file cannot be read or written.
+    Every method raises `StateError` if the file cannot be read or written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,14 +96,14 @@ class State:
         close_before_forks(self)
 
     def before_fork(self) -> bool:
-        """Close the file, unless this thread is in the middle of a use; see `kbstore.kit.forks.Parting`."""
+        """Close the file, unless this thread is in the middle of a use (`kbstore.kit.forks.Parting`)."""
         if self._connection is not None and self._connection.in_transaction:
             return False
         self._forget()
         return True
 
     def after_fork(self, *, parted: bool) -> None:
-        """Start afresh in a child; see `kbstore.kit.forks.Parting`."""
+        """Start afresh in a child process (`kbstore.kit.forks.Parting`)."""
         self.lock = threading.RLock()
         if not parted:
             leak(self._connection)
@@ -111,7 +111,7 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, of this thread alone."""
+        """Open a transaction for this thread alone."""
         with self.lock:
             if self._inherited:
                 raise StateError(
@@ -130,7 +130,7 @@ class State:
                     self._connection.execute("ROLLBACK")
                     raise
                 self._connection.execute("COMMIT")
-            except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as fault:  # any type is in any column
+            except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as fault:  # columns hold any type
                 self._forget()
                 raise StateError(
                     f"the history in {self.folder} cannot be used: {fault}",
@@ -150,7 +150,7 @@ class State:
                 for statement in _STATEMENTS:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={_FORMAT}")
-            # Whatever else is there would run with our statements: a trigger, a view in the place of a table.
+            # Anything else would run with our statements: a trigger, or a view in the place of a table.
             found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
             if {sql for (sql,) in found} != set(_STATEMENTS):
                 raise StateError(f"{file} was not made by health", hint=f"look at it, then remove it: {file}")
@@ -161,13 +161,13 @@ class State:
         return connection
 
     def make_file(self, name: str) -> Path:
-        """Make a file in the folder, and the folder, if they are not there.
+        """Create a file in the folder, and the folder, if missing.
 
         The folder of a project may come from a stranger, so nothing is written there through a link.
 
         Raises:
-            StateError: It is a link, or not a file.
-            OSError: It cannot be made.
+            StateError: The place is a link, or not a file.
+            OSError: The file cannot be created.
         """
         file = self.folder / name
         for place in (file, self.folder) if self.folder.parent.name == _PROJECT else (file,):
@@ -188,20 +188,20 @@ class State:
         self._connection = None
 
     def close(self) -> None:
-        """Release the file. Closing twice is allowed."""
+        """Close the file. A second call does nothing."""
         with self.lock:
             self._forget()
 
     # ---- results --------------------------------------------------------------------------------------------------
 
     def remembered(self) -> dict[str, dict[str, Any]]:
-        """What each check asked to remember."""
+        """Return the values that each check asked to remember."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, remembered FROM checks WHERE remembered IS NOT NULL").fetchall()
             return {name: json.loads(text) for name, text in rows}
 
     def record(self, report: Report, *, keep_days: float) -> dict[str, datetime]:
-        """Add a round, and drop what is older than `keep_days`; returns since when each check is as it is."""
+        """Add a round and drop results and alerts older than `keep_days`; return when each check's status began."""
         now = report.time.timestamp()
         with self.transaction() as base:
             base.execute(
@@ -232,7 +232,7 @@ class State:
         )
 
     def history(self, name: str | None = None, *, since: datetime | None = None, limit: int = 1_000_000) -> list[Past]:
-        """Results, oldest first; of one check, or of all."""
+        """Return the newest results (at most `limit`), oldest first; of a check, or of all."""
         with self.transaction() as base:
             rows = base.execute(
                 "SELECT * FROM (SELECT rowid AS n, * FROM results WHERE (?1 IS NULL OR name=?1) AND time >= ?2"
@@ -244,28 +244,28 @@ class State:
                 for _, time, name_, status, message, reason, took, metrics in rows
             ]
 
-    # ---- what people say ------------------------------------------------------------------------------------------
+    # ---- notes and silences ---------------------------------------------------------------------------------------
 
     def add_note(self, name: str, text: str, now: datetime) -> None:
-        """Write down what fixed a check."""
+        """Write down how a check was fixed."""
         with self.transaction() as base:
             base.execute("INSERT INTO notes VALUES(?,?,?)", (name, now.timestamp(), text))
 
     def notes(self, name: str | None = None) -> list[Note]:
-        """Notes, oldest first; about one check, or all."""
+        """Return notes, oldest first; about a check, or all."""
         with self.transaction() as base:
             rows = base.execute("SELECT * FROM notes WHERE (?1 IS NULL OR name=?1) ORDER BY time, rowid", (name,))
             return [Note(about, _moment(time), text) for about, time, text in rows]
 
     def silence(self, name: str, until: datetime, reason: str, now: datetime) -> None:
-        """Send no alerts about a check until then."""
+        """Send no alerts about a check until a given time."""
         with self.transaction() as base:
             base.execute(
                 "INSERT OR REPLACE INTO silences VALUES(?,?,?,?)", (name, now.timestamp(), until.timestamp(), reason)
             )
 
     def silences(self, now: datetime) -> dict[str, Silence]:
-        """The silences that hold now, by check."""
+        """Return the silences in force now, by check."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, until, reason FROM silences WHERE until > ?", (now.timestamp(),))
             return {name: Silence(name, _moment(until), reason) for name, until, reason in rows}
@@ -273,13 +273,13 @@ class State:
     # ---- alerts ---------------------------------------------------------------------------------------------------
 
     def standings(self) -> dict[str, dict[str, Any]]:
-        """What is known and told of each check (`kbstore.health.watch.alerts.Standing`, as a dict)."""
+        """Return the standing of each check (`kbstore.health.watch.alerts.Standing`, as a dict)."""
         with self.transaction() as base:
             rows = base.execute("SELECT name, standing FROM checks WHERE standing IS NOT NULL").fetchall()
             return {name: json.loads(text) for name, text in rows}
 
     def ran_at(self) -> dict[str, float]:
-        """When each check last ran (epoch); being skipped is not running."""
+        """Return when each check last ran (epoch); a skipped check did not run."""
         with self.transaction() as base:
             return dict(base.execute("SELECT name, ran FROM checks WHERE ran IS NOT NULL").fetchall())
 
@@ -290,7 +290,7 @@ class State:
         sinks: Iterable[str],
         now: datetime,
     ) -> None:
-        """Keep what is known and told, and in the same transaction put alerts into the outbox of each sink."""
+        """Store standings, and in the same transaction put alerts into the outbox of each sink."""
         places = list(sinks)
         with self.transaction() as base:
             for name, standing in standings.items():
@@ -303,7 +303,7 @@ class State:
                     )
 
     def next_delivery(self, sink: str) -> Waiting | None:
-        """The oldest alert that a sink has not taken, or None."""
+        """Return the oldest alert that a sink has not taken, or None."""
         with self.transaction() as base:
             row = base.execute(
                 "SELECT id, body, tries, due FROM outbox WHERE sink=? AND sent IS NULL ORDER BY id LIMIT 1", (sink,)
@@ -311,17 +311,17 @@ class State:
         return None if row is None else Waiting(*row)
 
     def delivered(self, number: int, *, at: float) -> None:
-        """Write down that a sink has taken an alert."""
+        """Write down that a sink took an alert."""
         with self.transaction() as base:
             base.execute("UPDATE outbox SET sent=?, tries=tries+1, fault=NULL WHERE id=?", (at, number))
 
     def delivery_failed(self, number: int, *, due: float, fault: str) -> None:
-        """Write down that a sink has not taken an alert, why, and when to try again."""
+        """Write down that a sink did not take an alert, the reason, and when to try again."""
         with self.transaction() as base:
             base.execute("UPDATE outbox SET tries=tries+1, due=?, fault=? WHERE id=?", (due, fault, number))
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """All alerts in the outbox, delivered or not, oldest first."""
+        """Return all alerts in the outbox, delivered or not, oldest first."""
         with self.transaction() as base:
             rows = base.execute("SELECT sink, body, tries, sent, fault FROM outbox ORDER BY id").fetchall()
             names = ("sink", "body", "tries", "sent", "fault")
@@ -330,17 +330,17 @@ class State:
     # ---- facts and remedies ---------------------------------------------------------------------------------------
 
     def set_fact(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write down what other parts of health know, for checks to judge."""
+        """Store a fact from another part of health, for checks to judge."""
         with self.transaction() as base:
             base.execute("INSERT OR REPLACE INTO facts VALUES(?,?)", (name, json.dumps(dict(value))))
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """All that was written down with `set_fact`."""
+        """Return all facts that `set_fact` stored."""
         with self.transaction() as base:
             return {name: json.loads(value) for name, value in base.execute("SELECT * FROM facts")}
 
     def add_remedy(self, name: str, command: Iterable[str], code: int, output: str, now: datetime) -> None:
-        """Write down that a remedy ran."""
+        """Write down a run of a remedy."""
         with self.transaction() as base:
             base.execute(
                 "INSERT INTO remedies VALUES(?,?,?,?,?)",
@@ -348,14 +348,14 @@ class State:
             )
 
     def finish_remedy(self, name: str, began: datetime, code: int, output: str) -> None:
-        """Add how a remedy ended."""
+        """Write down how a remedy ended."""
         with self.transaction() as base:
             base.execute(
                 "UPDATE remedies SET code=?, output=? WHERE name=? AND time=?", (code, output, name, began.timestamp())
             )
 
     def remedies(self, name: str) -> list[tuple[datetime, list[str], int, str]]:
-        """When a check's remedy ran, with its command, exit code and output; oldest first."""
+        """Return the runs of a check's remedy, oldest first: time, command, exit code and output."""
         with self.transaction() as base:
             rows = base.execute("SELECT time, command, code, output FROM remedies WHERE name=? ORDER BY time", (name,))
             return [(_moment(time), json.loads(command), code, output) for time, command, code, output in rows]

@@ -1,4 +1,4 @@
-"""The last days as strips of one line: one sign for each stretch of time, the worst that happened in it."""
+"""The last days as strips of one line: a sign for each stretch of time, showing its worst status."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -14,13 +14,13 @@ LEGEND = "\u2581 healthy  \u2584 degraded  \u2588 unhealthy  \u00b7 skipped  (bl
 
 
 def strips(past: Iterable[Past], now: datetime, days: float, columns: int) -> dict[str, str]:
-    """A strip of `columns` signs for each check, the newest on the right.
+    """Return a strip of `columns` signs for each check, the newest on the right.
 
     Args:
         past: Results, in any order.
-        now: Where the strip ends.
-        days: How far back it reaches.
-        columns: How many signs.
+        now: End of the strip.
+        days: Days shown in the strip.
+        columns: Number of signs.
     """
     begin = now - timedelta(days=days)
     cell_s = days * 86_400 / columns
@@ -37,12 +37,12 @@ def strips(past: Iterable[Past], now: datetime, days: float, columns: int) -> di
 
 
 def painted(strip: str) -> str:
-    """A strip in colours."""
+    """Return a strip in colours."""
     return "".join(f"\x1b[{_COLORS[sign]}m{sign}\x1b[0m" if sign in _COLORS else sign for sign in strip)
 
 
 def lines(strips_by_name: Mapping[str, str], days: float, *, color: bool = False) -> Iterator[str]:
-    """The strips under a line that says how far back they reach, with a legend."""
+    """Yield a line with the span of time, the strips, and a legend."""
     if not strips_by_name:
         yield "there is no history yet"
         return
@@ -57,7 +57,7 @@ def lines(strips_by_name: Mapping[str, str], days: float, *, color: bool = False
 
 
 def changes(past: Iterable[Past]) -> Iterator[Past]:
-    """The results at which the status changed, in order of time."""
+    """Yield the results at which the status changed, in order of time."""
     before: dict[str, Status] = {}
     for one in past:
         if before.get(one.name) is not one.status:

@@ -1,9 +1,9 @@
-"""Units of metrics: a metric's name ends in its unit, as ``age_s`` or ``free_bytes``."""
+"""Units of metrics: the name of a metric ends in its unit, as in ``age_s`` or ``free_bytes``."""
 
 _UNITS = {"s": "seconds", "bytes": "bytes", "ratio": "ratio", "total": ""}
 
 
 def split_unit(name: str) -> tuple[str, str]:
-    """What is measured, and its unit spelled out: ``age_s`` is ("age", "seconds"); empty where there is none."""
+    """Return the measured thing and its unit in words: ("age", "seconds") for ``age_s``; without a unit, ``""``."""
     what, _, end = name.rpartition("_")
     return (what, _UNITS[end]) if what and end in _UNITS else (name, "")

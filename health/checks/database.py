@@ -1,4 +1,4 @@
-"""Whether the database answers, and whether its migrations and its schema are what the folder of migrations says."""
+"""Checks of the database: whether it answers, and whether migrations and schema match the folder of migrations."""
 
 import time
 from collections.abc import Iterator, Sized
@@ -20,7 +20,7 @@ _SHOWN = 20
 
 @built_in("db.connect", tags={"ready"}, timeout=10, thresholds=("db_degraded_s",))
 def connect(ctx: Context) -> Result:
-    """The database can be connected to, and answers."""
+    """The database accepts connections and answers."""
     began = time.monotonic()
     with open_engine(ctx) as engine:
         engine.query("SELECT 1")
@@ -35,7 +35,7 @@ def connect(ctx: Context) -> Result:
 
 @built_in("migrations.pending", tags={"ready"}, timeout=10, needs=("db.connect",), impact="degraded")
 def pending(ctx: Context) -> Result:
-    """Every migration of the folder has been applied."""
+    """Every migration of the folder is applied."""
     waiting = _migrator(ctx).get_pending_migrations()
     metrics = {"pending_total": len(waiting)}
     if waiting:
@@ -46,7 +46,7 @@ def pending(ctx: Context) -> Result:
 
 @built_in("migrations.dirty", tags={"ready"}, timeout=10, needs=("db.connect",), fall=1)
 def dirty(ctx: Context) -> Result:
-    """No migration stands half done."""
+    """No migration is half done."""
     from kbstore.migrator.history import HALF_DONE
 
     half = [entry for entry in _migrator(ctx).status() if entry.state in HALF_DONE]
@@ -63,7 +63,7 @@ def dirty(ctx: Context) -> Result:
 
 @built_in("migrations.checksum", timeout=10, needs=("db.connect",), impact="degraded")
 def checksum(ctx: Context) -> Result:
-    """The file of each applied migration is the one that was applied."""
+    """The file of each applied migration is unchanged."""
     changed = [entry.name for entry in _migrator(ctx).status() if entry.state == "changed"]
     if changed:
         return Result.unhealthy(
@@ -76,7 +76,7 @@ def checksum(ctx: Context) -> Result:
 
 @built_in("migrations.ahead", timeout=10, needs=("db.connect",), impact="degraded")
 def ahead(ctx: Context) -> Result:
-    """The database has no migration that the folder does not know: it is not newer than this program."""
+    """The folder has every migration of the database: the database is not newer than this program."""
     unknown = [entry.name for entry in _migrator(ctx).status() if entry.state == "missing"]
     if unknown:
         return Result.unhealthy(
@@ -89,7 +89,7 @@ def ahead(ctx: Context) -> Result:
 
 @built_in("schema.drift", tags={"deep"}, timeout=30, every=900, needs=("db.connect",), fall=1)
 def drift(ctx: Context) -> Result:
-    """The tables, columns and indexes are those that the migrations left, and their verify scripts are content."""
+    """Tables, columns and indexes are as the migrations left them, and the verify scripts pass."""
     migrator = _migrator(ctx)
     found = [problem for problem in migrator.doctor() if problem.kind not in {"half-done", "changed"}]
     found += [problem for _, problem in migrator.verify() if problem is not None and problem.kind == "verify"]
@@ -103,11 +103,11 @@ def drift(ctx: Context) -> Result:
 
 @contextmanager
 def open_engine(ctx: Context) -> Iterator["Engine"]:
-    """A connection to the database.
+    """Open a connection to the database.
 
     Raises:
-        NotConfigured: Nobody named one.
-        MigrationError: It cannot be reached, or there is none.
+        NotConfigured: No database is configured.
+        MigrationError: The database cannot be reached, or does not exist.
     """
     url = ctx.database_url
     from kbstore.migrator.engines import make_engine
@@ -116,7 +116,7 @@ def open_engine(ctx: Context) -> Iterator["Engine"]:
 
     parsed = parse_url(url)
     if parsed.dialect == "sqlite" and not Path(parsed.database).is_file():
-        # To migrator it is an empty database; to an operator it is one that is gone.
+        # For migrator a missing file is an empty database; for an operator the database is lost.
         raise ConnectionFailed(f"there is no file {parsed.database}", hint="is it the right path? migrator up makes it")
     with make_engine(parsed) as engine:
         engine.open()

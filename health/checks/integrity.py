@@ -1,7 +1,8 @@
-"""Whether the store is what was written: the chain of events, the snapshots, every byte.
+"""Checks of stored bytes: the chain of events, the snapshots, every byte.
 
-A round must be short and a history may be long, so `store.chain` goes on from where it was and reads some old events
-again at random; `store.bytes` reads everything, where that is little enough. ``kbstore verify`` proves all of it.
+A round must be short, and a history may be long. So `store.chain` continues after the events checked before, and reads
+some old events again at random. `store.bytes` reads everything if the store is small enough. ``kbstore verify`` proves
+the whole store.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ _VERIFY = "run: kbstore verify"
 _WHOLE_BYTES = 64 * 1024 * 1024
 _AT_ONCE = 256
 _REMOTE_SAMPLE = 4
-"""Each old event of a store on a server costs requests of its own."""
+"""Old events to read again on a server, where each event costs more requests."""
 
 
 @built_in(
@@ -34,7 +35,7 @@ _REMOTE_SAMPLE = 4
     thresholds=("chain_sample", "chain_batch"),
 )
 def chain(ctx: Context) -> Result:
-    """Each event names the one before it and has the change that it was committed with; new ones, and some old ones."""
+    """Each event names the event before it and has its committed patch; all new and some old events are checked."""
     with ctx.open_store() as store:
         line = store.line
         _, newest = line.tail()
@@ -103,7 +104,7 @@ def _own_problems(entry: "Entry", body: bytes | None) -> Iterator[str]:
     thresholds=("snapshot_replay_events",),
 )
 def snapshot(ctx: Context) -> Result:
-    """Each snapshot is of the state that its event names, and one, picked at random, is what replay leads to."""
+    """Each snapshot holds the state that its event names; replaying the events to a random snapshot confirms this."""
     from kbstore.errors import CorruptStore, DamagedVersion
 
     with ctx.open_store() as store:
@@ -119,7 +120,7 @@ def snapshot(ctx: Context) -> Result:
                 there, found = found, _snapshots(store)
                 if all(there.get(each) == found.get(each) for each in (before, seq)):
                     return _cache(f"the snapshot at v{seq} is damaged: {fault}")
-                # Another process dropped one of them while it was read.
+                # Another process dropped a snapshot while this process read it.
     if not found:
         return Result.healthy("there are no snapshots; every state is replayed")
     wrong = min(seq for seq, one in found.items() if one is None)
@@ -127,7 +128,7 @@ def snapshot(ctx: Context) -> Result:
 
 
 def _snapshots(store: "Store") -> "dict[int, Note | None]":
-    """The snapshots that readers use, by version; None for one that is not of its version's document."""
+    """Return the snapshots that readers use, by version; None for a snapshot of a wrong document."""
     from kbstore.history.snapshots import read_note, usable
 
     found: dict[int, Note | None] = {}
@@ -147,7 +148,7 @@ def _snapshots(store: "Store") -> "dict[int, Note | None]":
 
 
 def _compared(store: "Store", found: "dict[int, Note | None]", before: int, seq: int, most_events: int) -> Result:
-    """Whether the snapshot of a version is whole, and what the events since the one before it lead to."""
+    """Check that the snapshot of a version is whole, and equals the replay from the snapshot before."""
     from kbstore.history.event import decode_body
     from kbstore.tree.editor import Draft
     from kbstore.tree.node_store import Nodes
@@ -185,7 +186,7 @@ def _compared(store: "Store", found: "dict[int, Note | None]", before: int, seq:
     thresholds=("bytes_limit_bytes",),
 )
 def every_byte(ctx: Context) -> Result:
-    """Every byte that is stored is what was written, by the digests that were stored with it; local stores only."""
+    """All stored bytes match the stored digests; only for local stores."""
     if ctx.is_remote:
         return Result.skipped("reading all of a store on a server in each round is too dear; run: kbstore verify")
     with ctx.open_store() as store:
@@ -202,7 +203,7 @@ def every_byte(ctx: Context) -> Result:
 
 
 def pick(population: "range | list[int]", count: int, token: str) -> list[int]:
-    """Some of these numbers, by chance, ascending."""
+    """Return `count` of these numbers in ascending order, picked by a hash of the token."""
     if count >= len(population):
         return list(population)
     found: set[int] = set()

@@ -1,4 +1,4 @@
-"""Whether there is room, and whether the SQLite files that the rest stands on are sound."""
+"""Checks of free space, and of the SQLite files of the store and the database."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from kbstore.health.model import Result, Status
     thresholds=("store_degraded_bytes",),
 )
 def size(ctx: Context) -> Result:
-    """The store is not larger than somebody expects it to be."""
+    """The store is not larger than expected."""
     with ctx.open_store() as store:
         found = store.backend.size_bytes()
     limit = ctx.thresholds.store_degraded_bytes
@@ -38,7 +38,7 @@ def size(ctx: Context) -> Result:
     thresholds=("disk_degraded_ratio", "disk_unhealthy_ratio", "disk_unhealthy_bytes"),
 )
 def disk(ctx: Context) -> Result:
-    """There are free bytes and free inodes where the store and the configured paths are."""
+    """Enough bytes and inodes are free where the store and the configured paths are."""
     places = [*_folders(ctx)]
     if not places:
         raise NotConfigured("no local store and no paths are configured")
@@ -70,7 +70,7 @@ def disk(ctx: Context) -> Result:
 
 @built_in("sqlite.quick_check", tags={"deep"}, timeout=30, every=3600, fall=1, thresholds=("bytes_limit_bytes",))
 def quick_check(ctx: Context) -> Result:
-    """SQLite finds nothing wrong in the structure of its files."""
+    """SQLite finds no damage in the structure of its files."""
     import sqlite3
     from contextlib import closing
 
@@ -95,7 +95,7 @@ def quick_check(ctx: Context) -> Result:
 
 @built_in("sqlite.wal", tags={"live"}, timeout=5, impact="degraded", thresholds=("wal_degraded_bytes",))
 def wal(ctx: Context) -> Result:
-    """The write-ahead logs of the SQLite files are being taken in: none has grown large."""
+    """The write-ahead logs of the SQLite files are small: SQLite keeps moving their content into the files."""
     files = sqlite_files(ctx)
     if not files:
         raise NotConfigured("no SQLite file is configured")
@@ -118,7 +118,7 @@ def _hint(ctx: Context, file: Path) -> str:
 
 
 def sqlite_files(ctx: Context) -> list[Path]:
-    """The SQLite files among the targets, as far as they are there."""
+    """Return the SQLite files among the targets, if they exist."""
     found = []
     if (store := _store_file(ctx)) is not None:
         found.append(store)
@@ -134,7 +134,7 @@ def _store_file(ctx: Context) -> Path | None:
 
 
 def _store_path(ctx: Context) -> Path | None:
-    """Where a local store is; None where there is none, or it is elsewhere."""
+    """Return the path of a local store; None without a store on this machine."""
     store = ctx.targets.store
     if not store:
         return None
@@ -143,7 +143,7 @@ def _store_path(ctx: Context) -> Path | None:
 
 
 def _folders(ctx: Context) -> list[str]:
-    """The folders whose room counts, each once."""
+    """Return the folders to check for free space, each once."""
     places = list(ctx.targets.paths)
     if (store := _store_path(ctx)) is not None:
         places.insert(0, str(store if store.is_dir() else store.absolute().parent))
@@ -151,7 +151,10 @@ def _folders(ctx: Context) -> list[str]:
 
 
 def _is_database(file: Path) -> bool:
-    """Whether a file is there; nobody but SQLite opens it, since closing it here would drop SQLite's locks on it."""
+    """Return whether a file exists and is not empty, without opening it.
+
+    Only SQLite may open the file: closing it here would drop SQLite's locks.
+    """
     return file.is_file() and _size_of(file) > 0
 
 

@@ -1,4 +1,4 @@
-"""Whether S3 keeps what a store stands on: quick answers, one winner for each object, a bucket that forgets nothing."""
+"""Checks of S3 as a store needs it: quick answers, one winner for each object, a bucket that forgets nothing."""
 
 import time
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _PATIENCE_S = 5.0
     thresholds=("s3_samples", "s3_p95_degraded_s", "s3_p95_unhealthy_s"),
 )
 def latency(ctx: Context) -> Result:
-    """Small requests are answered quickly: the 95th percentile of some."""
+    """Small requests are answered quickly: measured by the 95th percentile of a sample."""
     limits = ctx.thresholds
     with open_client(ctx) as client:
         from kbstore.backends.s3 import probe
 
-        # The first also makes the connection, which later ones do not pay for.
+        # The first request is not timed: it also opens the connection.
         probe.read_marker(client)
         taken = []
         for _ in range(limits.s3_samples):
@@ -50,7 +50,7 @@ def latency(ctx: Context) -> Result:
 
 @built_in("s3.conditional", timeout=15, every=3600, needs=("s3.latency",), fall=1)
 def conditional(ctx: Context) -> Result:
-    """The server refuses to create the store's marker a second time; a server that does not could lose commits."""
+    """The server refuses to create the store's marker a second time; otherwise commits could be lost."""
     with open_client(ctx) as client:
         from kbstore.backends.s3 import probe
 
@@ -62,7 +62,7 @@ def conditional(ctx: Context) -> Result:
 def bucket(ctx: Context) -> Result:
     """The bucket keeps old versions of objects, and no lifecycle rule removes objects of the store.
 
-    Options: ``versioning = "optional"`` where it is not wanted.
+    Options: ``versioning = "optional"`` if versioning is not wanted.
     """
     with open_client(ctx) as client:
         from kbstore.backends.s3.transport.bucket import read_bucket
@@ -87,7 +87,7 @@ def bucket(ctx: Context) -> Result:
 
 @contextmanager
 def open_client(ctx: Context) -> Iterator["Client"]:
-    """Requests to the store's bucket that do not wait for as long as a commit would."""
+    """Open a client for the store's bucket, with a shorter timeout than for a commit."""
     location = ctx.targets.store or ""
     if not location.startswith("s3:"):
         raise NotConfigured("no S3 store is configured")

@@ -1,18 +1,18 @@
-"""Whether the store can be used: opened, written to, read, and whether its newest version is as new as it should be."""
+"""Checks of the store in use: opening, writing, reading, and the age of the newest version."""
 
 from kbstore.health.checks import ago, built_in
 from kbstore.health.context import Context
 from kbstore.health.model import Result, Status, counted
 
 PROBE = "health/probe"
-"""The name of the one note that `store.write_probe` writes; it is a cache, and never in a log."""
+"""Name of the only note that `store.write_probe` writes; it is a cache, and never in a log."""
 
 _NEWEST = 10
 
 
 @built_in("store.reachable", tags={"ready"}, timeout=5)
 def reachable(ctx: Context) -> Result:
-    """The store can be opened, and says which version is its newest."""
+    """The store can be opened, and names its newest version."""
     with ctx.open_store() as store:
         head = store.head()
         return Result.healthy(
@@ -24,7 +24,7 @@ def reachable(ctx: Context) -> Result:
 
 @built_in("store.write_probe", tags={"ready"}, timeout=5, needs=("store.reachable",))
 def write_probe(ctx: Context) -> Result:
-    """A small record can be written and read back; it is always the same one, and not part of any history."""
+    """A small note can be written and read back; it is always the same note, and not part of any history."""
     with ctx.open_store() as store:
         if store.backend.read_only:
             return Result.unhealthy(
@@ -41,7 +41,7 @@ def write_probe(ctx: Context) -> Result:
 
 @built_in("store.log_readable", tags={"ready"}, timeout=10, needs=("store.reachable",))
 def log_readable(ctx: Context) -> Result:
-    """The newest events can be read, with what they changed."""
+    """The newest events can be read, and the patch of the newest event."""
     with ctx.open_store() as store:
         _, newest = store.line.tail()
         if not newest:
@@ -63,7 +63,7 @@ def log_readable(ctx: Context) -> Result:
     thresholds=("head_degraded_s", "head_unhealthy_s"),
 )
 def head(ctx: Context) -> Result:
-    """Every tag names a version that is there, and the newest version is no older than the team's pace asks for."""
+    """Every tag names an existing version, and the newest version is as recent as the team's pace requires."""
     with ctx.open_store() as store:
         tags = store.tags()
         newest = store.head()

@@ -1,4 +1,4 @@
-"""Other clocks that this machine's can be compared with."""
+"""Other clocks to compare with this machine's clock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -16,13 +16,13 @@ _EPOCH = {
 
 
 class Time(NamedTuple):
-    """What two clocks showed at the same moment.
+    """The times on two clocks at the same moment.
 
     Attributes:
-        name: Whose clock the other is.
-        here: What ours showed.
-        there: What it showed.
-        only_ahead: It is known only that the other must not be ahead of ours.
+        name: Owner of the other clock.
+        here: Time on our clock.
+        there: Time on the other clock.
+        only_ahead: True if the other clock is wrong only when ahead of ours.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Time(NamedTuple):
 
 
 def times(ctx: Context) -> list[Time]:
-    """What other clocks show, as far as they can be asked; that one cannot be reached is another check's matter."""
+    """Return the times of other clocks; skip clocks that cannot be reached, since other checks report that."""
     found = []
     for ask in (_newest_version, _s3, _database):
         try:
@@ -60,7 +60,7 @@ def _s3(ctx: Context) -> Time | None:
         before = ctx.clock.now()
         there = server_time(client)
         after = ctx.clock.now()
-    # The server tells whole seconds: it meant some moment within the second that it named.
+    # The server answers in whole seconds: the true moment is anywhere within that second.
     return Time("S3", before + (after - before) / 2, there + timedelta(seconds=0.5))
 
 

@@ -1,4 +1,4 @@
-"""Whether what must happen from time to time does (restore drills, rounds of `health watch`), and what time it is."""
+"""Checks of regular work (restore drills, rounds of `health watch`), and of this machine's clock."""
 
 from kbstore.health.checks import ago, built_in
 from kbstore.health.context import Context
@@ -7,12 +7,12 @@ from kbstore.health.model import Result, Status
 from kbstore.kit.clock import parse_time
 
 _ROUND_S = 60.0
-"""What a round may take before its lateness means anything."""
+"""Seconds that a round may take before being late means anything."""
 
 
 @built_in("restore.drill", timeout=5, impact="degraded", thresholds=("drill_degraded_s",))
 def restore_drill(ctx: Context) -> Result:
-    """The last restore drill was not long ago, and what came back was what had been committed."""
+    """The last restore drill is recent, and brought back the committed version."""
     last = ctx.facts.get("drill")
     if not last:
         raise NotConfigured("no restore drill was ever made here", hint="run: health drill")

@@ -1,4 +1,4 @@
-"""The command line: a thin skin, and with the facade the only part that looks at environment, folder and terminal."""
+"""The command line: a thin skin. Only it and `kbstore.health.api` use environment, folder and terminal."""
 
 import signal
 import sys
@@ -12,9 +12,9 @@ _INTERRUPTED = 130
 def main() -> NoReturn:
     """Run the command line of this process.
 
-    The worker of ``health check`` is started before the command line is even read: it comes up on another core while
-    this process loads what it needs. Where the guess was wrong it is ended again. Ctrl-C while the modules are being
-    loaded ends the process, without a word, once that is done.
+    The worker of ``health check`` starts even before the command line is read: it comes up on another core while this
+    process loads its modules. If the command does not need the worker, the worker is stopped. Ctrl-C during the loading
+    ends the process silently once everything is loaded.
     """
     interrupted: list[int] = []
     waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,4 +1,4 @@
-"""Statuses and errors become exit codes, and errors become lines on stderr, in this one place.
+"""The one place that turns statuses and errors into exit codes, and errors into lines on stderr.
 
 ====  ==========================================================================================
 code  meaning
@@ -10,7 +10,7 @@ code  meaning
 130   interrupted
 ====  ==========================================================================================
 
-These are the codes of Nagios plug-ins, hence 3 also where other programs end with 2.
+The codes are those of Nagios plug-ins; hence a wrong command line is 3, not 2 as in other programs.
 """
 
 import sys
@@ -32,12 +32,12 @@ _OF_STATUS = {Status.HEALTHY: HEALTHY, Status.DEGRADED: DEGRADED, Status.UNHEALT
 
 
 def code_of(status: Status, fail_on: Status = Status.DEGRADED) -> int:
-    """The exit code of an overall status; 0 for what is better than `fail_on`."""
+    """Return the exit code of an overall status; 0 for a status better than `fail_on`."""
     return _OF_STATUS[status] if status.rank >= fail_on.rank else HEALTHY
 
 
 def report(fault: BaseException) -> int:
-    """Say on stderr what happened and what can be done about it; returns the exit code."""
+    """Print an error and its hint on stderr; return the exit code."""
     from kbstore.health.run.scrub import Scrubber
 
     scrubber = Scrubber()

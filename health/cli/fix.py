@@ -1,4 +1,4 @@
-"""Commands that do something: fix, drill."""
+"""Commands that act: fix, drill."""
 
 import json
 import shlex
@@ -16,10 +16,10 @@ from kbstore.kit.escape import visible
 
 @command("fix")
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Only say what would be run.")
+@click.option("--dry-run", is_flag=True, help="Only print the command.")
 @click.pass_context
 def fix_command(ctx: click.Context, name: str, dry_run: bool) -> None:
-    """Run the remedy of a check, where that is allowed, and check again.
+    """Run the remedy of a check if allowed, then the check again.
 
     \b
     Example:
@@ -46,11 +46,13 @@ def fix_command(ctx: click.Context, name: str, dry_run: bool) -> None:
 
 
 @command("drill")
-@click.option("--version", "revision", metavar="REV", help="Which version; one at random by default.")
+@click.option("--version", "revision", metavar="REV", help="Version to restore; by default picked at random.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def drill_command(ctx: click.Context, revision: str | None, as_json: bool) -> None:
-    """Restore a version to a scratch place and see that it is what was committed.
+    """Restore a version to a scratch folder and compare.
+
+    The restored version must have the hash of the committed version.
 
     \b
     Example:

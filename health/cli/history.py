@@ -1,4 +1,4 @@
-"""Commands about what was: history, note, silence."""
+"""Commands about the past: history, note, silence."""
 
 import json
 from datetime import timedelta
@@ -18,12 +18,14 @@ from kbstore.kit.escape import visible
 @command("history")
 @click.argument("name", required=False)
 @click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="How far back."
+    "--days", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="Days to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one result a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 @click.pass_context
 def history_command(ctx: click.Context, name: str | None, days: float, as_json: bool) -> None:
-    """Show the last days as a strip for each check; of one check also when it changed, and notes.
+    """Show the last days, as one strip for each check.
+
+    With a NAME, show also the changes of status and the notes.
 
     \b
     Example:
@@ -56,7 +58,9 @@ def history_command(ctx: click.Context, name: str | None, days: float, as_json: 
 @click.argument("text")
 @click.pass_context
 def note_command(ctx: click.Context, name: str, text: str) -> None:
-    """Write down what fixed a check; it is shown when the check fails again.
+    """Write down how a check was fixed, for the next failure.
+
+    When the check fails again, health check shows the last note.
 
     \b
     Example:
@@ -70,11 +74,13 @@ def note_command(ctx: click.Context, name: str, text: str) -> None:
 
 @command("silence")
 @click.argument("name")
-@click.option("--for", "span", required=True, metavar="SPAN", help="How long, as 90s, 45m, 2h, 3d.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; who is on duty next sees it.")
+@click.option("--for", "span", required=True, metavar="SPAN", help="Length of the silence, such as 90s, 45m, 2h, 3d.")
+@click.option("--reason", required=True, metavar="TEXT", help="Reason, shown by health explain.")
 @click.pass_context
 def silence_command(ctx: click.Context, name: str, span: str, reason: str) -> None:
-    """Send no alerts about a check for a while. It is still watched, and its results are still kept.
+    """Send no alerts about a check for a while.
+
+    The check still runs, and its results are kept.
 
     \b
     Example:

@@ -1,7 +1,7 @@
-"""Runs one command: finds it, runs it, and turns whatever happens into an exit code.
+"""Runs a command: finds it, runs it, and turns every outcome into an exit code.
 
-The same group is ``health`` and, by an entry point, ``kbstore health``; so it keeps its own exit codes also where
-another program runs it.
+The same group is ``health`` and, by an entry point, ``kbstore health``. Under another program, the group keeps its own
+exit codes.
 """
 
 import os
@@ -28,18 +28,18 @@ COMMANDS = {
     "fix": "fix",
     "drill": "fix",
 }
-"""The module of each command, in the order of ``health --help``."""
+"""Module of each command, in the order of ``health --help``."""
 
 
 class Commands(click.Group):
-    """The commands, each loaded when it is asked for."""
+    """The commands, each loaded at first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In reading order."""
+        """Return the names of the commands, in reading order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(
@@ -50,7 +50,7 @@ class Commands(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """As click does, but a usage error under another program ends with this program's code."""
+        """Make a context as click does; but a usage error under another program ends with this program's exit code."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as fault:
@@ -59,7 +59,7 @@ class Commands(click.Group):
             raise click.exceptions.Exit(exit_codes.report(fault)) from fault
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but what fails under another program ends with this program's code."""
+        """Run a command as click does; but a failure under another program ends with this program's exit code."""
         if ctx.parent is None:
             return super().invoke(ctx)
         try:
@@ -82,14 +82,18 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group("health", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit."
 )
 @shared_options
 def commands() -> None:
-    """Checks of a knowledge base, its backend and its database.
+    """Check a knowledge base, its backend and its database.
 
     \b
-    Exit codes: 0 healthy, 1 degraded, 2 unhealthy, 3 it could not be found out (also a wrong command line).
+    Exit codes:
+      0  healthy, or done
+      1  degraded
+      2  unhealthy
+      3  unknown: the command line, the configuration or a name is wrong
 
     \b
     Example:
@@ -100,11 +104,11 @@ def commands() -> None:
 
 
 def run(arguments: Sequence[str] | None = None, *, early: Early | None = None) -> int:
-    """Run one command line (by default this process's); returns its exit code.
+    """Run a command line and return the exit code.
 
     Args:
-        arguments: The command line, without the program's name.
-        early: A worker that was started in the hope that the command needs one; it stays the caller's to stop.
+        arguments: The command line, without the program's name; by default the command line of this process.
+        early: Worker that was started in case the command needs a worker; the caller must stop it.
     """
     session = Session()
     session.early = early
@@ -117,7 +121,7 @@ def run(arguments: Sequence[str] | None = None, *, early: Early | None = None) -
         )
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read had enough. Nothing more may be written, not even by Python on its way out.
+        # The reader has closed the pipe. Nothing more may be written, not even by Python at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.HEALTHY
     except Exception as fault:

@@ -17,19 +17,26 @@ from kbstore.health.run.engine import Engine
 
 @command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--tag", metavar="TAG", help=f"Only checks with this tag: {', '.join(TAGS)}.")
+@click.option("--tag", metavar="TAG", help=f"Run only checks with this tag: {', '.join(TAGS)}.")
 @click.option(
-    "--format", "form", type=click.Choice(formats.NAMES), default="text", show_default=True, help="How to print it."
+    "--format",
+    "form",
+    type=click.Choice(formats.NAMES),
+    default="text",
+    show_default=True,
+    help="Format of the report.",
 )
 @click.option(
     "--fail-on",
     type=click.Choice(["degraded", "unhealthy"]),
     default="degraded",
     show_default=True,
-    help="The best status that is a failure for the exit code.",
+    help="Exit with 0 if the overall status is better than this.",
 )
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Be done by then.")
-@click.option("--no-record", is_flag=True, help="Keep nothing in the history.")
+@click.option(
+    "--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Finish within this time."
+)
+@click.option("--no-record", is_flag=True, help="Do not keep the results in the history.")
 @click.pass_context
 def check_command(
     ctx: click.Context,
@@ -40,7 +47,9 @@ def check_command(
     deadline: float | None,
     no_record: bool,
 ) -> None:
-    """Run all checks, or those named, and what they need.
+    """Run all checks, or only the named checks.
+
+    Checks needed by a named check run too.
 
     \b
     Example:
@@ -59,10 +68,10 @@ def check_command(
 
 
 @command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 @click.pass_context
 def list_command(ctx: click.Context, as_json: bool) -> None:
-    """List all checks: built-in ones, and those of plug-ins.
+    """List all checks, built-in and from plug-ins.
 
     \b
     Example:
@@ -86,7 +95,7 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def explain_command(ctx: click.Context, name: str) -> None:
-    """Say what a check looks at, when it fails, what to do then, and what helped before.
+    """Show a check's purpose, limits, instructions and past.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Commands that stay: watch, serve."""
+"""Commands that keep running: watch, serve."""
 
 import signal
 import sys
@@ -15,11 +15,16 @@ from kbstore.kit.escape import visible
 
 
 @command("watch")
-@click.option("--interval", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="From round to round.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time from the start of a round to the next; 300 unless configured.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="End after N rounds.")
 @click.pass_context
 def watch_command(ctx: click.Context, interval: float | None, rounds: int | None) -> None:
-    """Check again and again, and send alerts on what changes for good.
+    """Run checks again and again, and send alerts on lasting changes.
 
     \b
     Example:
@@ -38,14 +43,16 @@ def watch_command(ctx: click.Context, interval: float | None, rounds: int | None
 
 
 @command("serve")
-@click.option("--host", metavar="ADDRESS", help="The address to listen on; 127.0.0.1 unless configured.")
-@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 takes a free one.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; 127.0.0.1 unless configured.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 8080 unless configured, 0 takes a free port."
+)
 @click.pass_context
 def serve_command(ctx: click.Context, host: str | None, port: int | None) -> None:
     """Answer over HTTP: /livez, /readyz, /health and /metrics.
 
-    Without a token everybody sees one word: how it is. Set serve.token in the configuration, and who sends it as
-    "Authorization: Bearer TOKEN" sees everything.
+    Without a token, callers see only the overall status. To see everything, set serve.token in the configuration and
+    send "Authorization: Bearer TOKEN".
 
     \b
     Example:
@@ -76,5 +83,5 @@ def serve_command(ctx: click.Context, host: str | None, port: int | None) -> Non
 
 
 def _end(_: int, __: FrameType | None) -> NoReturn:
-    """End as if the program had come to its end: what runs is cleaned up on the way."""
+    """End the program in the normal way, so that everything is cleaned up."""
     sys.exit(0)

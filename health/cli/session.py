@@ -1,4 +1,4 @@
-"""What one run of a command works on: the configuration found from the current folder, and the engine over it."""
+"""The session of a command: the configuration found from the current folder, and the engine over it."""
 
 import os
 from collections.abc import Callable
@@ -19,13 +19,13 @@ _KEY = "kbstore.health.cli.session"
 
 
 class Session:
-    """The options that all commands share, and what follows from them.
+    """The options shared by all commands, with the objects made from the options.
 
     Attributes:
-        config: What ``--config`` said.
-        store: What ``--store`` said.
-        database: What ``--db`` said.
-        early: A worker that was started in the hope that this command needs one.
+        config: Value of ``--config``.
+        store: Value of ``--store``.
+        database: Value of ``--db``.
+        early: Worker that was started in case this command needs a worker.
     """
 
     def __init__(self) -> None:
@@ -35,10 +35,10 @@ class Session:
         self.database: str | None = None
 
     def settings(self) -> Settings:
-        """The configuration.
+        """Load the configuration.
 
         Raises:
-            ConfigError: It cannot be used.
+            ConfigError: The configuration cannot be used.
         """
         from kbstore.health.config import load
 
@@ -51,21 +51,21 @@ class Session:
         )
 
     def take_early(self) -> Early | None:
-        """The worker that was started early, once."""
+        """Return the early worker at the first call; None after that."""
         early, self.early = self.early, None
         return early
 
     def engine(self) -> Engine:
-        """An engine over the configuration, to be closed."""
+        """Return an engine over the configuration; the caller must close the engine."""
         return Engine(self.settings())
 
 
 def session_of(ctx: click.Context) -> Session:
-    """The session of this run."""
+    """Return the session of this run."""
     root = ctx.find_root()
     if _KEY not in root.meta:
         session = root.obj if isinstance(root.obj, Session) else Session()
-        # Under `kbstore health`, what was said before the word health counts as well.
+        # Under `kbstore health`, the option --store counts also before the word health.
         session.store = session.store or getattr(root.obj, "store_option", None)
         root.meta[_KEY] = session
     found: Session = root.meta[_KEY]
@@ -73,10 +73,10 @@ def session_of(ctx: click.Context) -> Session:
 
 
 def state_of(engine: Engine) -> State:
-    """The engine's history.
+    """Return the engine's history.
 
     Raises:
-        StateError: There is none.
+        StateError: No folder is configured for the history.
     """
     if engine.state is None:
         raise StateError("no folder is configured for the history", hint="set targets.state")
@@ -94,7 +94,7 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, str | None], No
 def _allow_insecure(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         os.environ[INSECURE] = "*"
-        # A worker that was started before has the environment as it was.
+        # An early worker was started with the old environment.
         session_of(ctx).early = None
 
 
@@ -107,10 +107,10 @@ def _go_to(_: click.Context, __: click.Parameter, value: str | None) -> None:
 
 
 def shared_options(command: _F) -> _F:
-    """Add the options that every command takes, before or after its name."""
+    """Add the options of every command, allowed before and after the command's name."""
     for option in (
         click.option(
-            "--db", metavar="URL", expose_value=False, callback=_set("database"), help="The database to check."
+            "--db", metavar="URL", expose_value=False, callback=_set("database"), help="URL of the database to check."
         ),
         click.option(
             "--store",
@@ -124,10 +124,10 @@ def shared_options(command: _F) -> _F:
             is_flag=True,
             expose_value=False,
             callback=_allow_insecure,
-            help=f"Speak to servers without TLS, where their URL says http: (or set {INSECURE}).",
+            help=f"Allow servers without TLS if their URL begins with http: (or set {INSECURE}).",
         ),
         click.option(
-            "--config", metavar="FILE", expose_value=False, callback=_set("config"), help="Read this configuration."
+            "--config", metavar="FILE", expose_value=False, callback=_set("config"), help="Configuration file to read."
         ),
         click.option(
             "-C", "folder", metavar="DIR", expose_value=False, is_eager=True, callback=_go_to,

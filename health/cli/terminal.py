@@ -1,4 +1,4 @@
-"""What reaches the terminal: colour where it is wanted, and no more columns than there are."""
+"""Output for the terminal: colour if wanted, and lines of the right width."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import sys
 
 
 def wants_color() -> bool:
-    """Whether to colour: never with NO_COLOR, always with FORCE_COLOR, else on a terminal that can."""
+    """Return whether to use colour: never with NO_COLOR, always with FORCE_COLOR, else on a capable terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -15,7 +15,7 @@ def wants_color() -> bool:
 
 
 def width() -> int:
-    """Columns to write in."""
+    """Return the number of columns to write in."""
     return max(40, min(shutil.get_terminal_size((100, 24)).columns, 160))
 
 

@@ -1,4 +1,4 @@
-"""The forms that a report takes, each in a module of its own."""
+"""The formats of a report, each in a module of its own."""
 
 from importlib import import_module
 from typing import Any
@@ -14,17 +14,17 @@ _HOMES = {
     "github": "github",
 }
 NAMES = tuple(_HOMES)
-"""The names of the forms."""
+"""The names of the formats."""
 
 
 def render(report: Report, form: str, *, color: bool = False, width: int = 100) -> str:
-    """A report in one of `NAMES`, with its final line end.
+    """Return a report in one of the formats in `NAMES`, with a final line end.
 
     Args:
-        report: What a round found.
-        form: Which form.
-        color: Colour it; only text can.
-        width: Columns to write in; only text cares.
+        report: The report of a round.
+        form: Name of the format.
+        color: Use colour; only for text.
+        width: Columns to write in; only for text.
     """
     module: Any = import_module(f"kbstore.health.formats.{_HOMES[form]}")
     text: str = module.render(report, color=color, width=width) if form == "text" else module.render(report)

@@ -1,4 +1,4 @@
-"""Annotations of a GitHub workflow: an error or a warning for each check that is not well, a notice for the rest.
+"""Annotations of a GitHub workflow: an error or a warning for each bad check, and a notice for the whole.
 
 Source: GitHub Actions documentation, "Workflow commands", with the escapes of the toolkit's ``command.ts``.
 """
@@ -8,7 +8,7 @@ from kbstore.kit.escape import visible
 
 
 def render(report: Report) -> str:
-    """The report as workflow commands, the worst first."""
+    """Return the report as workflow commands, the worst first."""
     lines = []
     for outcome in report.worst_first:
         if outcome.status.rank <= Status.HEALTHY.rank:

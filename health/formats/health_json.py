@@ -1,4 +1,4 @@
-"""``application/health+json``: what API gateways and service registries read.
+"""``application/health+json``: the format for API gateways and service registries.
 
 Source: draft-inadarei-api-health-check-06, sections 3 and 4.
 """
@@ -17,7 +17,7 @@ WORDS = {Status.HEALTHY: "pass", Status.DEGRADED: "warn", Status.UNHEALTHY: "fai
 
 
 def render(report: Report) -> str:
-    """The report as one indented JSON object; checks that were skipped are left out, and counted in a note."""
+    """Return the report as an indented JSON object; skipped checks are left out, and counted in a note."""
     checks: dict[str, list[dict[str, Any]]] = {}
     for outcome in report.ran:
         for name, entry in _entries(outcome, rfc3339(report.time)):
@@ -42,7 +42,7 @@ def render(report: Report) -> str:
 
 
 def _entries(outcome: Outcome, time: str) -> list[tuple[str, dict[str, Any]]]:
-    """One entry for the check as a whole, and one for each thing that it measured."""
+    """Return an item for the check as a whole, and an item for each of its metrics."""
     common: dict[str, Any] = {
         "componentId": outcome.name,
         "componentType": "datastore" if outcome.name.startswith(("store", "s3", "db", "sqlite")) else "system",

@@ -1,4 +1,4 @@
-"""The guide's shape as JSON: its members never change, others may be added."""
+"""The guide's report as JSON: its members never change, but new members may be added."""
 
 import json
 
@@ -7,6 +7,6 @@ from kbstore.kit.escape import visible_json
 
 
 def render(report: Report) -> str:
-    """The report as one indented JSON object, in which nothing can steer a terminal."""
+    """Return the report as an indented JSON object, without characters that could steer a terminal."""
     text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
     return "\n".join(visible_json(line) for line in text.split("\n")) + "\n"

@@ -1,4 +1,4 @@
-"""One line for Nagios and its kin, with performance data, then a line for each check that is not well.
+"""Text for Nagios and similar programs: a line with performance data, then a line for each bad check.
 
 Source: Monitoring Plugins Development Guidelines, sections "Plugin Output" and "Performance data".
 """
@@ -11,7 +11,7 @@ _UNITS = {"_s": "s", "_bytes": "B"}
 
 
 def render(report: Report) -> str:
-    """The report; the first line ends in performance data, as ``'store.head.age_s'=12s``."""
+    """Return the report; the first line ends in performance data, such as ``'store.head.age_s'=12s``."""
     bad = [o for o in report.worst_first if o.status.rank > Status.HEALTHY.rank]
     if bad:
         text = "; ".join(f"{o.name}: {_clean(o.result.message)}" for o in bad[:3])
@@ -32,7 +32,7 @@ def render(report: Report) -> str:
 
 
 def _clean(text: str) -> str:
-    """A bar would begin the performance data."""
+    """Return the text without bars, since a bar would begin the performance data."""
     return visible(text).replace("|", "/")
 
 

@@ -1,4 +1,4 @@
-"""OpenMetrics text for Prometheus and its kin: statuses as state sets, and everything that checks measured.
+"""OpenMetrics text for Prometheus and similar programs: statuses as state sets, and all metrics of the checks.
 
 Source: OpenMetrics 1.0 (RFC draft-ietf-opsawg-openmetrics), sections on the text format and on StateSet.
 """
@@ -12,11 +12,11 @@ MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def render(report: Report, *, checks: bool = True) -> str:
-    """The report as metrics, ending in ``# EOF``.
+    """Return the report as metrics, ending in ``# EOF``.
 
     Args:
-        report: What a round found.
-        checks: Tell of each check too; False tells only how everything is.
+        report: The report of a round.
+        checks: Include each check; False includes only the overall status.
     """
     lines = [*_overall(report)]
     if checks:

@@ -1,4 +1,4 @@
-"""For a person at a glance: the worst first, aligned, and under what is not well what to do about it."""
+"""Text for a person: aligned, the worst first, with advice below each bad check."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _MARK_WIDTH = max(len(mark) for mark in _MARKS.values())
 
 
 def render(report: Report, *, color: bool = False, width: int = 100) -> str:
-    """The report as lines of at most `width` columns, where words allow it."""
+    """Return the report as lines of at most `width` columns, unless a word is longer."""
     return "\n".join(_lines(report, color, width)) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""Run checks in worker processes, so that a check that hangs cannot stop a round."""
+"""Rounds of checks in worker processes, so that a check that hangs cannot stop a round."""

@@ -1,4 +1,4 @@
-"""Calls one check and turns whatever it does, short of hanging, into a result."""
+"""Calls a check, and turns every outcome except a hang into a result."""
 
 import json
 import time
@@ -16,7 +16,7 @@ MAX_JSON_CHARS = 65_536
 
 
 def call(check: Check, ctx: Context) -> tuple[Result, float]:
-    """Run a check; returns its result and the seconds that it took. Never raises."""
+    """Run a check; return its result and the duration in seconds. Never raises."""
     began = time.monotonic()
     try:
         result = _sound(check(ctx))
@@ -25,7 +25,7 @@ def call(check: Check, ctx: Context) -> tuple[Result, float]:
     except SystemExit as fault:
         result = Result.unhealthy(f"the check tried to end the program: {fault.code!r}", reason=EXIT)
     except (KBStoreError, MigrationError) as fault:
-        # What the looked-at says of itself is a finding, and no fault of the check.
+        # An error of the checked thing is a finding, and not a fault of the check.
         result = Result.unhealthy(str(fault)[:MAX_MESSAGE_CHARS], hint=fault.hint)
     except BaseException as fault:  # noqa: BLE001 - a check may raise anything; that is what is reported
         result = crashed(fault)
@@ -33,7 +33,7 @@ def call(check: Check, ctx: Context) -> tuple[Result, float]:
 
 
 def call_at(check: Check | str, ctx: Context) -> tuple[Result, float]:
-    """As `call`, also for a check that is given by its origin. Never raises."""
+    """Run a check like `call`; the check may be given by its origin. Never raises."""
     if isinstance(check, str):
         try:
             check = resolve(check)
@@ -44,7 +44,7 @@ def call_at(check: Check | str, ctx: Context) -> tuple[Result, float]:
 
 
 def crashed(fault: BaseException) -> Result:
-    """The result of a check that raised."""
+    """Return the result of a check that raised."""
     hint = getattr(fault, "hint", None)
     return Result.unhealthy(
         f"{type(fault).__name__}: {fault}"[:MAX_MESSAGE_CHARS],
@@ -55,7 +55,7 @@ def crashed(fault: BaseException) -> Result:
 
 
 def _sound(result: Any) -> Result:
-    """The result, as it is sure to pass through JSON and to fit a report."""
+    """Return the result in a form that surely passes through JSON and fits into a report."""
     if not isinstance(result, Result):
         raise TypeError(f"the check returned {type(result).__name__} instead of a Result")
     fields = result.as_dict()

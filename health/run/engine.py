@@ -1,4 +1,4 @@
-"""Runs rounds: from the settings and the checks that there are to a report, with history on both sides."""
+"""The engine: runs rounds, from the settings and the declared checks to a report and the history."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -31,10 +31,10 @@ _STATE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All checks that there are, as configured.
+    """All checks, as configured.
 
     Attributes:
-        specs: By name.
+        specs: Declarations of the checks, by name.
         broken: An unhealthy outcome for each plug-in that could not be loaded.
     """
 
@@ -47,17 +47,17 @@ class Engine:
 
     Args:
         settings: The configuration.
-        isolate: Run them in a disposable process; False runs them in threads of this one, where a hang or a crash of
-            a check cannot be undone.
-        checks: Where checks are declared.
-        clock: Gives the time and random names.
-        environ: Where more secrets may stand.
-        early: A worker that was started before anything was known, by `start_early`.
+        isolate: Run checks in a disposable process. If False, checks run in threads of this process, and a hang or a
+            crash of a check cannot be undone.
+        checks: Registry of the checks.
+        clock: Source of the time and of random names.
+        environ: Environment variables, searched for more secrets; by default the variables of this process.
+        early: Worker that `start_early` started before the settings were known.
 
     Attributes:
-        scrubber: Takes the secrets of this configuration out of texts.
-        state: The history; None where no folder is configured.
-        catalogue_of_last_round: All checks as the last round knew them, by name.
+        scrubber: Removes the secrets of this configuration from texts.
+        state: The history; None if no folder is configured.
+        catalogue_of_last_round: Declarations of all checks seen in the rounds so far, by name.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Release the history, and a worker that was not needed."""
+        """Close the history, and stop an early worker that was not used."""
         if self._early is not None:
             self._early.worker.stop()
             self._early = None
@@ -99,16 +99,16 @@ class Engine:
             self.state.close()
 
     def cancel(self) -> None:
-        """End the round that is under way, from another thread."""
+        """End the present round, from another thread."""
         if self._round is not None:
             self._round.cancel()
 
     def catalogue(self) -> Catalogue:
-        """All checks that there are; plug-ins are loaded in a worker for that.
+        """Return all checks; a worker loads the plug-ins.
 
         Raises:
-            RegistryError: Their declarations contradict each other.
-            ConfigError: The configuration names a check that is not there.
+            RegistryError: Declarations of checks contradict each other.
+            ConfigError: The configuration names an unknown check.
         """
         loaded = self._load(())
         if loaded.worker is not None:
@@ -124,19 +124,19 @@ class Engine:
         every_plugin: bool = False,
         on_outcome: Callable[[Outcome], None] | None = None,
     ) -> Report:
-        """Run checks and what they need.
+        """Run checks and their needs.
 
         Args:
-            names: Only these; all by default.
-            tag: Only those with this tag.
+            names: Checks to run; by default all.
+            tag: Run only checks with this tag.
             record: Keep the results in the history.
-            every_plugin: Load all plug-ins, and tell of those that cannot be, also where none of `names` needs them.
-            on_outcome: Told of each outcome as soon as it is known, in this thread.
+            every_plugin: Load all plug-ins, and report broken plug-ins, even if no check in `names` needs them.
+            on_outcome: Called with each outcome as soon as the outcome is known, in this thread.
 
         Raises:
-            UnknownCheck: There is no such name or tag.
-            RegistryError: The declarations of checks contradict each other.
-            ConfigError: The configuration names a check that is not there.
+            UnknownCheck: A name or the tag is unknown.
+            RegistryError: Declarations of checks contradict each other.
+            ConfigError: The configuration names an unknown check.
         """
         time, began = self.clock.now(), monotonic()
         warnings: list[str] = []
@@ -168,10 +168,10 @@ class Engine:
         report = Report(tuple(outcomes), time, monotonic() - began, tuple(survivors), tuple(warnings))
         return self._with_history(report, record=record)
 
-    # ---- which ----------------------------------------------------------------------------------------------------
+    # ---- the checks of a round ------------------------------------------------------------------------------------
 
     def _load(self, names: Sequence[str], until: float | None = None) -> plugins.Loaded:
-        """Declare the built-in checks and load plug-ins, unless all that is asked for is there without them."""
+        """Declare the built-in checks, and load plug-ins unless all requested checks are there already."""
         if self._registry is registry:
             registry.load_built_in()
         worker = self._take_early()
@@ -234,10 +234,10 @@ class Engine:
             for spec in chosen
         ]
 
-    # ---- where ----------------------------------------------------------------------------------------------------
+    # ---- workers and the history ----------------------------------------------------------------------------------
 
     def _take_early(self) -> Worker | None:
-        """The worker that was started early, told its context; and a fresh queue where there is none."""
+        """Return the early worker after sending its context. Without an early worker, make a fresh queue."""
         self._events = SimpleQueue()
         if self._early is None:
             return None
@@ -253,7 +253,7 @@ class Engine:
         try:
             return self._spawn()
         except OSError:
-            # The round tries again, and reports it by name.
+            # The round tries again, and reports a failure under the name of each check.
             return None
 
     def _spawn(self) -> Worker:
@@ -270,10 +270,10 @@ class Engine:
         )
 
     def _asked(self, state: State, ask: Callable[[State], _T]) -> _T:
-        """What the history answers, in time: its folder may be on the disk that hangs.
+        """Return an answer of the history in time: the folder may be on the disk that hangs.
 
         Raises:
-            StateError: It cannot be used, or does not answer.
+            StateError: The history cannot be used, or does not answer.
         """
         if not self._stuck:
             answers: SimpleQueue[_T | StateError] = SimpleQueue()
@@ -288,7 +288,7 @@ class Engine:
                 return answer
         raise StateError(f"the history in {state.folder} does not answer", hint="look at its disk")
 
-    # ---- afterwards -----------------------------------------------------------------------------------------------
+    # ---- after the round ------------------------------------------------------------------------------------------
 
     def _with_history(self, report: Report, *, record: bool) -> Report:
         if self.state is None:
@@ -321,12 +321,12 @@ def _answer(ask: Callable[[State], _T], state: State, answers: "SimpleQueue[_T |
         answers.put(ask(state))
     except StateError as fault:
         answers.put(fault)
-    except Exception as fault:  # noqa: BLE001 - what a foreign hand wrote there may raise anything
+    except Exception as fault:  # noqa: BLE001 - a file that something else wrote may raise anything
         answers.put(StateError(f"the history in {state.folder} cannot be read: {fault}", hint="remove health.db there"))
 
 
 def _configured(spec: Spec, settings: Settings, off: set[str]) -> Spec:
-    """The spec with what is configured; needs that are switched off are not needed any more."""
+    """Return the spec with the configured changes, and without needs that are switched off."""
     spec = replace(spec, needs=tuple(need for need in spec.needs if need not in off)) if off else spec
     changed = settings.checks.get(spec.name)
     if changed is None:

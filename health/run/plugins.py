@@ -1,7 +1,7 @@
-"""Finds plug-ins by the entry-point group ``kbstore.health.checks`` and has them loaded where they can do no harm.
+"""Plug-ins: found by the entry-point group ``kbstore.health.checks``, and loaded in a worker, where no harm is done.
 
-An entry point names a module whose import adds checks to `health.registry`, or a function that is called with the
-registry. A plug-in that cannot be loaded, or does not come back from loading, becomes an unhealthy check of its own.
+An entry point names a module that adds checks to `health.registry` when imported, or a function to call with the
+registry. A plug-in that cannot be loaded, or hangs while loading, becomes an unhealthy check of its own.
 """
 
 import os
@@ -23,13 +23,13 @@ _START_S = 10.0
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of the plug-ins.
+    """The result of loading plug-ins.
 
     Attributes:
-        specs: The checks that they added.
-        broken: An unhealthy outcome for each that could not be loaded.
-        worker: A worker that has loaded all the others; None where there is none.
-        survivors: Processes that outlived their kill.
+        specs: Checks added by the plug-ins.
+        broken: An unhealthy outcome for each plug-in with a failed load.
+        worker: Worker with all other plug-ins loaded, or None.
+        survivors: Processes still there after being killed, a sentence each.
     """
 
     specs: dict[str, Spec] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Loaded:
 
 
 def installed() -> list[tuple[str, str]]:
-    """Name and value of each plug-in's entry point, in order; imports none of them."""
+    """Return name and value of each plug-in's entry point, in order; no plug-in is imported."""
     if not _any_entry_points():
         return []
     from importlib.metadata import entry_points
@@ -48,12 +48,15 @@ def installed() -> list[tuple[str, str]]:
 
 
 def _any_entry_points() -> bool:
-    """Whether any installed distribution names our group: a quick look, since importlib.metadata costs 80 ms of CPU."""
+    """Return whether an installed distribution names the group.
+
+    A quick look, since importlib.metadata costs 80 ms of CPU.
+    """
     for place in sys.path:
         try:
-            names = os.listdir(place or os.curdir)  # noqa: PTH208 - 5 times as fast, and asked of every start
+            names = os.listdir(place or os.curdir)  # noqa: PTH208 - 5 times as fast, and done at every start
         except NotADirectoryError:
-            return True  # an archive, into which only importlib.metadata can look
+            return True  # an archive, which only importlib.metadata can read
         except OSError:
             continue
         for name in names:
@@ -74,14 +77,14 @@ def load_in_worker(
     worker: Worker | None = None,
     until: float | None = None,
 ) -> Loaded:
-    """Load plug-ins one after the other in a worker; one that takes it down is left out of the next.
+    """Load plug-ins in a worker, each after the other; a plug-in that ends the worker is left out of the next worker.
 
     Args:
-        plugins: Name and value of each.
-        spawn: Starts a worker that has been told its context.
-        events: Where workers put what they report.
-        worker: One that is up already.
-        until: When (`time.monotonic`) there is no more time for it.
+        plugins: Name and value of each plug-in.
+        spawn: Starts a worker and sends the context.
+        events: Queue of the workers' reports.
+        worker: Worker already up.
+        until: When (`time.monotonic`) loading must end.
     """
     end = until if until is not None else float("inf")
     done = Loaded(worker=worker)
@@ -90,7 +93,7 @@ def load_in_worker(
         if done.worker is None:
             done.worker = spawn()
             for again in sound:
-                # These came up before; the worker handles commands in order.
+                # These plug-ins were loaded well before; the worker handles commands in order.
                 _ask(done.worker, again, events, end)
         answer = _ask(done.worker, plugin, events, end)
         if isinstance(answer, list):
@@ -105,12 +108,12 @@ def load_in_worker(
 
 
 def broken(plugin: str, result: Result) -> Outcome:
-    """The check that stands for a plug-in that could not be loaded."""
+    """Return the outcome that reports a failed load of a plug-in."""
     return Outcome("plugin." + (re.sub(r"[^a-z0-9_]+", "_", plugin.lower()) or "_"), result)
 
 
 def _ask(worker: Worker, plugin: tuple[str, str], events: "SimpleQueue[Event]", end: float) -> list[Spec] | Result:
-    """Have a worker load a plug-in: the checks that it added, or why it did not."""
+    """Have a worker load a plug-in; return the added checks, or an unhealthy result with the reason."""
     worker.tell(do="load", plugin=plugin[0], value=plugin[1])
     asked = time.monotonic()
     while True:

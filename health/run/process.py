@@ -1,7 +1,7 @@
-"""A process group that runs checks, seen from outside: started, listened to, and killed with all that it started.
+"""A worker process seen from outside: start, listen, and kill with all descendants.
 
-Descendants that left the group are known by a mark in their environment (Linux, by /proc). What cannot be killed is
-reported, never waited for.
+Descendants outside the process group are found by a mark in their environment (on Linux, by /proc). A process that
+survives being killed is reported, without waiting for its end.
 """
 
 import json
@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 MARK = "HEALTH_WORKER"
-"""Environment variable by which all descendants of a worker are known."""
+"""Environment variable to mark all descendants of a worker."""
 
 _TAIL_BYTES = 2_000
 _MAX_LINE_BYTES = 1 << 20
@@ -31,19 +31,19 @@ _WRITE = b"w"
 
 
 Event = tuple["Worker | None", dict[str, Any] | None]
-"""What was said, and by which worker (None: by a thread of this process)."""
+"""A worker (None: a thread of this process) and its report; after the last report, None in place of a report."""
 
 
 class Worker:
     """A running ``python -m kbstore.health.run.worker``.
 
     Args:
-        token: A random name that marks it and its descendants.
-        events: Gets each line that it reports, as (worker, fields), and (worker, None) when it will report no more.
-        warm: Modules that it imports meanwhile, in the hope that checks need them.
+        token: Random name to mark the worker and its descendants.
+        events: Queue for each report, as (worker, fields), and for (worker, None) after the last report.
+        warm: Modules to import meanwhile, since checks will probably need them.
 
     Attributes:
-        ready_at: When (`time.monotonic`) it said that it had come up; None before.
+        ready_at: When (`time.monotonic`) the worker reported being up; None before.
     """
 
     def __init__(self, token: str, events: "SimpleQueue[Event]", warm: Sequence[str] = ()) -> None:
@@ -80,26 +80,26 @@ class Worker:
         self._thread.start()
 
     def _environment(self) -> dict[str, str]:
-        # The worker finds what this process finds, also where sys.path was changed by hand.
+        # The worker must find the same modules as this process, even if somebody changed sys.path.
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         return {**os.environ, "PYTHONPATH": path, MARK: self._token}
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its group."""
+        """The process id, and the id of the group."""
         return self._process.pid
 
     def tell(self, **command: Any) -> None:
-        """Send a command; never waits, also where the worker does not read. One that has ended hears nothing."""
+        """Send a command without waiting, even if the worker does not read. An ended worker gets nothing."""
         with self._lock:
             self._outgoing += json.dumps(command).encode() + b"\n"
         os.write(self._wake, _WRITE)
 
     def fate(self) -> str:
-        """How it ended by itself: one phrase. To be called before `stop`."""
+        """Return a phrase on how the worker ended by itself. Call this before `stop`."""
         until = time.monotonic() + _KILL_WAIT_S
         while True:
-            # Looked at but not reaped, so that its id stays its own until `stop` has killed the group.
+            # WNOWAIT looks without reaping, so nobody gets this id before `stop` has killed the group.
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is not None:
                 break
@@ -114,19 +114,19 @@ class Worker:
             return f"was ended by signal {ended.si_status}"
 
     def last_words(self) -> str:
-        """The end of what it printed."""
+        """Return the end of the worker's output."""
         return self._tail.decode(errors="replace").strip()
 
     def stop(self) -> list[str]:
-        """Kill the group and whatever left it; returns what survived, one sentence each. Takes under a second.
+        """Kill the group and all descendants outside the group; return the survivors, a sentence each.
 
-        Stopping again does nothing.
+        Takes less than a second. A second call does nothing.
         """
         if self._stopped:
             return []
         self._stopped = True
         try:
-            # The leader is not waited for yet, so its id cannot have been given to somebody else.
+            # The leader has not been reaped yet, so its id cannot belong to another process.
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
@@ -136,7 +136,7 @@ class Worker:
             self._process.wait(timeout=_KILL_WAIT_S)
         except subprocess.TimeoutExpired:
             survivors.append(f"process {self.pid} ({_command(self.pid)}) outlived its kill")
-        # Asked again until there is none: one that was just being forked is seen in the next look.
+        # Repeat until nothing is found: a process that was just being forked appears in the next look.
         while (left := kill_marked(self._token)) and time.monotonic() < until:
             time.sleep(0.005)
         survivors += [f"process {pid} ({_command(pid)}) outlived its kill" for pid in left if pid != self.pid]
@@ -145,7 +145,7 @@ class Worker:
         return survivors
 
     def _listen(self, report: int, commands: IO[bytes], output: IO[bytes]) -> None:
-        """Pass on what is reported, keep the end of what is printed, send what is to be told; until `stop` says so."""
+        """Pass on reports, keep the end of the output and send commands, until `stop` ends this."""
         chooser = selectors.DefaultSelector()
         for fd in (report, output.fileno(), self._wake_read):
             chooser.register(fd, selectors.EVENT_READ)
@@ -179,7 +179,7 @@ class Worker:
             commands.close()
 
     def _send(self, chooser: selectors.BaseSelector, commands: IO[bytes]) -> None:
-        """Send as much as the pipe takes, and come back for the rest when it takes more."""
+        """Send as much as the pipe takes; the rest follows when the pipe takes more."""
         with self._lock:
             try:
                 del self._outgoing[: os.write(commands.fileno(), self._outgoing) if self._outgoing else 0]
@@ -196,7 +196,7 @@ class Worker:
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The ends of what a process reads and of what it prints."""
+    """Return the stdin pipe and the stdout pipe of a process."""
     if process.stdin is None or process.stdout is None:
         raise OSError("the process has no pipes")
     return process.stdin, process.stdout
@@ -204,20 +204,20 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """A worker that was started before it was known what it is to do, and where it reports."""
+    """A worker started before its commands were known, and the queue of its reports."""
 
     worker: Worker
     events: "SimpleQueue[Event]"
 
 
 def start_early(token: str) -> Early | None:
-    """Start a worker now: its start, and the import of the store, then cost no time later.
+    """Start a worker now, so that starting and importing the store cost no time later.
 
     Args:
         token: A random name.
 
     Returns:
-        It, to be given to an `Engine`; None where no process can be started, which the engine will report.
+        The worker, for an `Engine`; None if a process cannot be started (the engine will report the failure).
     """
     events: SimpleQueue[Event] = SimpleQueue()
     try:
@@ -227,7 +227,7 @@ def start_early(token: str) -> Early | None:
 
 
 class _Lines:
-    """Cuts a stream into JSON objects, and stops listening to one that says too much."""
+    """Cuts a stream into JSON objects; ends a stream with too many lines or too long a line."""
 
     def __init__(self) -> None:
         self._pending = b""
@@ -250,7 +250,7 @@ class _Lines:
 
 
 def kill_marked(token: str) -> list[int]:
-    """Kill every process whose environment carries this mark; returns their ids. Nothing where there is no /proc."""
+    """Kill every process with this mark in its environment; return their ids. Without /proc, do nothing."""
     found = []
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - 5 times as fast
@@ -265,7 +265,7 @@ def kill_marked(token: str) -> list[int]:
         except OSError:
             continue
         try:
-            # Asked again now that the id cannot be given to another process.
+            # Ask again: while the handle is open, the id cannot be given to another process.
             if _is_marked(pid, token):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         except OSError:
@@ -277,7 +277,7 @@ def kill_marked(token: str) -> list[int]:
 
 def _is_marked(pid: int, token: str) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - asked of every process there is
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - faster, and done for every process
             return f"{MARK}={token}".encode() in file.read().split(b"\0")
     except OSError:
         return False

@@ -1,14 +1,15 @@
-"""One round: runs checks so that a hang of any of them cannot hang the round.
+"""A round of checks, in which a check that hangs cannot hang the round.
 
 Invariants:
 
-1. The report is out within a second of the deadline, whatever the checks do.
-2. A check is started only when all that it needs is decided; it is skipped where any of that failed or was skipped.
-3. Checks run together in one worker first. When that ends early, or when more than one check is overdue, nobody knows
-   whose fault it is: the worker is killed, and each unfinished check is run again alone. What fails alone is guilty.
-4. Every worker is killed at the end, with all that it started; nothing is left behind but what is reported.
+1. The report is complete within a second of the deadline, whatever happens in the checks.
+2. A check starts only after all its needs are decided. If a need failed or was skipped, the check is skipped.
+3. Checks first run together in one worker. The guilty check is not known if the worker ends early, or if several
+   are unfinished when all are overdue or half of the time is over. Then the worker is killed, and each unfinished check
+   runs again alone. A check that fails alone is guilty.
+4. Every worker is killed at the end, with all processes started by it. Survivors are reported.
 
-Checks that only this process has (`Spec.origin` is None) run here, in daemon threads. They cannot be killed.
+Checks that exist only in this process (`Spec.origin` is None) run here, in daemon threads, and cannot be killed.
 """
 
 import threading
@@ -26,21 +27,21 @@ from kbstore.health.run.process import Event, Worker
 from kbstore.health.run.select import longest_chain_s
 
 _START_S = 10.0
-"""How long a worker may take to come up before that counts against its checks."""
+"""Seconds for a worker to come up before the time counts against the checks."""
 _STARTS_S = 3.0
-"""What a round allows for starting workers, where nobody gave a deadline."""
+"""Seconds for starting workers, in the default deadline of a round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A check to run, with what it is given.
+    """A check to run, and the inputs.
 
     Attributes:
-        spec: What is known of it.
-        check: Its code; None where it is imported from its origin.
-        remembered: What it remembered.
-        options: Its options.
-        facts: What else it may judge.
+        spec: Declaration of the check.
+        check: Function of the check; None if `Spec.origin` must be imported.
+        remembered: Values to remember from the last result of the check.
+        options: Options of the check in the configuration.
+        facts: Facts from other parts of health, such as the last drill.
     """
 
     spec: Spec
@@ -51,12 +52,12 @@ class Task:
 
 
 Spawn = Callable[[], Worker]
-"""Starts a worker that has been told its context; raises OSError where none can be started."""
+"""Function to start a worker and send the context; raises OSError if the start fails."""
 
 
 @dataclass(slots=True)
 class _State:
-    """What is known of a check during the round."""
+    """The progress of a check during the round."""
 
     task: Task
     outcome: Outcome | None = None
@@ -70,11 +71,11 @@ class _State:
 
     @property
     def began_at(self) -> float:
-        """When it was started; one that was not yet has taken no time."""
+        """When the check was started; the present for a check not yet started."""
         return time.monotonic() if self.started_at is None else self.started_at
 
     def counts_from(self) -> float:
-        """From when its timeout counts: a worker may take a while to come up."""
+        """Return when the timeout begins to count: a worker may take a while to come up."""
         if self.worker is None:
             return self.began_at
         if self.worker.ready_at is None:
@@ -83,23 +84,23 @@ class _State:
 
 
 def default_deadline_s(specs: Sequence[Spec]) -> float:
-    """What a round may take where nobody says: its checks, together and then the unfinished alone."""
+    """Return the default length of a round: all checks run together, then the unfinished checks run again alone."""
     return 2 * longest_chain_s(specs) + _STARTS_S
 
 
 class Round:
-    """Runs some checks once.
+    """A round: runs a set of checks once.
 
     Args:
-        tasks: The checks, with all that they need among them.
-        base: What all checks are given.
-        deadline_s: Seconds that all of it may take.
-        spawn: Starts a worker; None runs everything in this process.
-        events: Where workers put what they report.
-        finish: Given each outcome as soon as it is known; what it returns stands in its place.
+        tasks: Checks to run, with all their needs.
+        base: Context for all checks.
+        deadline_s: Seconds for the whole round.
+        spawn: Starts a worker; None runs every check in this process.
+        events: Queue of the workers' reports.
+        finish: Called with each outcome as soon as the outcome is known; the returned outcome takes its place.
 
     Attributes:
-        survivors: Processes that outlived their kill, one sentence each.
+        survivors: Processes still there after being killed, a sentence each.
     """
 
     def __init__(
@@ -125,10 +126,10 @@ class Round:
         self.survivors: list[str] = []
 
     def run(self, worker: Worker | None = None) -> list[Outcome]:
-        """Run them; one outcome for each, in their order.
+        """Run the checks; return an outcome for each, in the order of the tasks.
 
         Args:
-            worker: One that is up already; it is used, and killed at the end like the others.
+            worker: Worker already up; used, and killed at the end like the others.
         """
         if worker is not None:
             self._workers.append(worker)
@@ -145,16 +146,16 @@ class Round:
         return [state.outcome for state in self._states.values() if state.outcome is not None]
 
     def cancel(self) -> None:
-        """End now, from another thread: what has not finished is reported as if the time were over."""
+        """End the round now, from another thread; unfinished checks are reported as if the time were over."""
         self._deadline = time.monotonic()
         self._events.put((None, {}))
 
-    # ---- what is reported -----------------------------------------------------------------------------------------
+    # ---- reports --------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Take note of all that has been reported, or wait for it until something is due.
+        """Handle all reports received so far, or wait for reports until something is due.
 
-        All of it, since what was reported in time must count, also where this process was slow to hear it.
+        All must be handled: a report that arrived in time counts even if this process was slow to read it.
         """
         wait_s = max(0.0, self._next_moment() - time.monotonic())
         try:
@@ -181,7 +182,10 @@ class Round:
             self._stop(source)
 
     def _lost(self, worker: Worker) -> None:
-        """A worker ended by itself: alone, its check did that; together, nobody knows which."""
+        """Handle a worker that ended by itself.
+
+        If a check ran alone in the worker, the check is guilty. If several ran, the guilty check is not known.
+        """
         unfinished = self._unfinished(worker)
         fate, printed = worker.fate(), worker.last_words()
         self._stop(worker)
@@ -199,7 +203,7 @@ class Round:
     # ---- time -----------------------------------------------------------------------------------------------------
 
     def _limit(self, state: _State) -> float:
-        """When a running check is overdue."""
+        """Return when a running check becomes overdue."""
         return min(state.counts_from() + state.task.spec.timeout, self._deadline)
 
     def _next_moment(self) -> float:
@@ -209,7 +213,10 @@ class Round:
         return min([self._deadline, *moments])
 
     def _expire(self) -> None:
-        """Decide what is overdue, but for what runs together: there `_close_shared` decides."""
+        """Mark overdue checks, and decide them unless they run in the shared worker: `_close_shared` decides there.
+
+        At the deadline, decide all checks.
+        """
         now = time.monotonic()
         for state in self._states.values():
             if state.running and now >= self._limit(state):
@@ -225,7 +232,7 @@ class Round:
                     self._decide(state, Result.unhealthy(text, reason=NOT_STARTED))
 
     def _close_shared(self) -> None:
-        """Stop running together where all that still runs is overdue, or the time is needed to find the culprit."""
+        """Stop the shared worker if all its checks are overdue, or if the time is needed to find the guilty check."""
         if self._shared is None:
             return
         unfinished = self._unfinished(self._shared)
@@ -252,7 +259,7 @@ class Round:
     # ---- starting and stopping ------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        """Start or skip what waits for nothing any more; repeated, since a skip decides what others wait for."""
+        """Start or skip the checks whose needs are decided; repeat, since a skip may decide other checks."""
         again = True
         while again:
             again = False
@@ -292,7 +299,7 @@ class Round:
         )
 
     def _worker(self, spawn: Callable[[], Worker]) -> Worker:
-        """The worker in which the next check runs."""
+        """Return the worker for the next check."""
         if self._shared is not None:
             return self._shared
         worker = spawn()
@@ -334,7 +341,7 @@ def _failed(outcome: Outcome) -> bool:
 
 
 def _skipped_for(need: Outcome) -> Result:
-    """Why a check is skipped that needs this one: the first cause is said, however long the chain."""
+    """Return the result of a check that this need makes impossible; the message names the first cause of a chain."""
     if need.status is Status.SKIPPED:
         text = need.result.message if need.result.reason else f"needs {need.name}, which was skipped"
         return Result.skipped(text, reason=need.result.reason or NEEDS)

@@ -1,7 +1,7 @@
-"""Takes secrets out of whatever is shown, stored or sent: the last gate before any message, detail, metric or log.
+"""Removes secrets from everything shown, stored or sent: the last gate before a message, detail, metric or log.
 
-Two nets, since each has holes: the secrets that are known (from the configuration and the environment) are taken out
-wherever they stand, also percent-encoded; and what looks like a secret is taken out by its form.
+Two nets, since each has holes. Known secrets (from the configuration and the environment) are removed everywhere, also
+percent-encoded. Text that looks like a secret is removed by its form.
 """
 
 import re
@@ -16,11 +16,11 @@ from kbstore.health.settings import Settings
 HIDDEN = "***"
 
 _MIN_CHARS = 4
-"""A shorter secret would take ordinary words apart; it is still taken out of URLs, by its form."""
+"""Shorter secrets would cut ordinary words; in URLs, shorter secrets are removed by their form."""
 _MIN_CHARS_OF_ENVIRONMENT = 8
-"""The same for variables that are only named like a secret: ``USE_TOKEN=true`` is none."""
+"""The same for variables with a name like a secret: the value of ``USE_TOKEN=true`` is not a secret."""
 
-# Every repetition is bounded, so that no text, however hostile, takes longer than its length allows.
+# Every repetition is bounded, so that even for a hostile text the time grows only with its length.
 _SECRET_NAME = (
     r"(?:[\w.-]{0,40}(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature)[\w.-]{0,40})"
 )
@@ -48,10 +48,10 @@ _ENVIRONMENT = re.compile(r"(?i)(password|passwd|secret|token|access_key)")
 
 
 class Scrubber:
-    """Takes known secrets, and what looks like one, out of values.
+    """Removes known secrets, and text that looks like a secret, from values.
 
     Args:
-        secrets: Texts that must not be seen.
+        secrets: Texts to hide.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -60,7 +60,7 @@ class Scrubber:
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def text(self, text: str) -> str:
-        """The text without secrets."""
+        """Return the text without secrets."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         for pattern, shown in _FORMS:
@@ -68,7 +68,7 @@ class Scrubber:
         return text
 
     def value(self, value: Any) -> Any:
-        """A JSON value without secrets, in members' names too; a member that is named for a secret is hidden whole."""
+        """Return a JSON value without secrets, also in member names; hide members named like a secret completely."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -81,7 +81,7 @@ class Scrubber:
         return value
 
     def result(self, result: Result) -> Result:
-        """The result without secrets; what it asks to remember stays as it is, since nobody is shown that."""
+        """Return the result without secrets; `remember` stays as it is, since nobody sees the remembered values."""
         return replace(
             result,
             message=self.text(result.message),
@@ -92,7 +92,7 @@ class Scrubber:
 
 
 def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Every secret that the configuration and the environment hold."""
+    """Return every secret in the configuration and the environment."""
     found = [settings.serve.token, *(sink.secret for sink in settings.sinks)]
     urls = [settings.targets.store, settings.targets.database, settings.watch.heartbeat_url]
     for url in [*urls, *(sink.url for sink in settings.sinks)]:

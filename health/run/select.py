@@ -1,4 +1,4 @@
-"""Which checks a round runs: those asked for, and what they need, in an order in which needs come first."""
+"""The choice of checks for a round: the requested checks and all their needs, in the order of the registry."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -9,16 +9,16 @@ from kbstore.health.errors import RegistryError, UnknownCheck
 
 
 def select(specs: Mapping[str, Spec], names: Sequence[str] = (), tag: str | None = None) -> list[Spec]:
-    """The checks to run, in the order of `specs`.
+    """Return the checks to run, in the order of `specs`.
 
     Args:
         specs: All checks.
-        names: Only these and what they need; all by default.
-        tag: Only those with this tag, and what they need.
+        names: Checks to run with their needs; by default all.
+        tag: Run only checks with this tag, and their needs.
 
     Raises:
-        UnknownCheck: There is no such name or tag; the message names the nearest.
-        RegistryError: Needs name no check, form a circle, or make a live check depend on one that is not.
+        UnknownCheck: A name or the tag is unknown; the message suggests the nearest name.
+        RegistryError: A need is not a check, needs form a circle, or a live check needs a check that is not live.
     """
     check_needs(specs)
     if tag is not None and tag not in TAGS:
@@ -43,10 +43,10 @@ def select(specs: Mapping[str, Spec], names: Sequence[str] = (), tag: str | None
 
 
 def check_needs(specs: Mapping[str, Spec]) -> None:
-    """See that needs can be met.
+    """Check that needs can be met.
 
     Raises:
-        RegistryError: They cannot.
+        RegistryError: A need is not a check, needs form a circle, or a live check needs a check that is not live.
     """
     for spec in specs.values():
         for need in spec.needs:
@@ -61,7 +61,7 @@ def check_needs(specs: Mapping[str, Spec]) -> None:
 
 
 def longest_chain_s(specs: Iterable[Spec]) -> float:
-    """The longest that checks can take one after the other, each waiting for what it needs: seconds."""
+    """Return the longest time (seconds) that checks can take in a row, each after its needs."""
     by_name = {spec.name: spec for spec in specs}
     order = TopologicalSorter({n: [d for d in s.needs if d in by_name] for n, s in by_name.items()}).static_order()
     ends: dict[str, float] = {}

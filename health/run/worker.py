@@ -1,14 +1,14 @@
 """The disposable process in which checks run: ``python -m kbstore.health.run.worker FD [MODULE...]``.
 
-It obeys commands, one JSON object a line on stdin, and reports on the file descriptor FD in the same way::
+The worker reads commands from stdin, one JSON object a line, and reports on the file descriptor FD in the same form::
 
     {"do": "begin", "context": {...}, "memory_limit_mb": n}                  -> {"is": "ready"}
     {"do": "load", "plugin": "name", "value": "module:attr"}                  -> {"is": "loaded"} or {"is": "broken"}
     {"do": "run", "check": "name", "origin": "module:qualname", ...}          -> {"is": "started"}, {"is": "done", ...}
 
-It decides nothing. Each check has a thread; whoever started the process kills it, with all that it started, when it
-has heard enough. The MODULEs are imported meanwhile. The end of stdin means that nobody listens any more: the process
-then kills its own group.
+The worker decides nothing. Each check runs in a thread; the parent process kills the worker and its descendants after
+the last report. The MODULEs are imported meanwhile. The end of stdin means that the parent is gone: the worker then
+kills its own group.
 """
 
 import json
@@ -29,10 +29,10 @@ _GRACE_S = 5
 
 
 class Reporter:
-    """Writes lines to whoever started this process, from any thread, but only from this process."""
+    """Writes lines to the parent process, from any thread, but only from this process."""
 
     def __init__(self, fd: int) -> None:
-        # A program that a check starts must not hold this open, nor write here.
+        # A program started by a check must not keep this open, and must not write here.
         os.set_inheritable(fd, False)
         self._fd = fd
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class Reporter:
     def say(self, **fields: Any) -> None:
         """Report one thing."""
         if os.getpid() != self._pid:
-            # A check forked, and its copy came back from the check as well.
+            # A check forked, and the child process came back from the check too.
             os._exit(0)
         data = json.dumps(fields).encode() + b"\n"
         with self._lock:
@@ -50,7 +50,7 @@ class Reporter:
 
 
 def main() -> None:
-    """Obey until stdin ends."""
+    """Obey commands until stdin ends."""
     reporter = Reporter(int(sys.argv[1]))
     threading.Thread(target=_warm, args=(sys.argv[2:],), daemon=True).start()
     base = Context()
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _warm(modules: Sequence[str]) -> None:
-    """Import what checks will probably need, while nobody knows yet which will run."""
+    """Import modules that checks will probably need, before the checks are known."""
     for module in modules:
         try:
             import_module(module)
@@ -79,7 +79,7 @@ def _warm(modules: Sequence[str]) -> None:
 
 
 def load(plugin: str, value: str) -> dict[str, Any]:
-    """Import a plug-in, and tell which checks it added or why it could not be imported."""
+    """Import a plug-in; return a report with the added checks, or with the reason of the failure."""
     from importlib.metadata import EntryPoint
 
     from kbstore.health.check_registry import registry
@@ -121,8 +121,8 @@ def _limit_memory(size_mb: float) -> None:
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process then, also where nobody is left to kill it."""
-    # The default action of SIGALRM does not ask the interpreter, so a held lock is no obstacle.
+    """End this process after some seconds and a grace, even if nobody is left to kill the process."""
+    # The default action of SIGALRM does not need the interpreter, so it works even if a check holds the GIL.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(seconds) + _GRACE_S)
 

@@ -1,1 +1,1 @@
-"""Answer questions about health over HTTP."""
+"""Answers about health over HTTP."""

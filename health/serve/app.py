@@ -1,7 +1,7 @@
 """Health over HTTP: ``/livez``, ``/readyz``, ``/health`` and ``/metrics``.
 
-Answers come from the board and cost no check. Whoever sends the token sees everything, anybody else one word. 200
-where it is healthy or degraded, 503 where it is unhealthy or not known yet.
+Answers come from the board and run no check. Callers with the token see everything, other callers only the status. The
+code is 200 for healthy or degraded, and 503 for unhealthy or not yet known; ``/metrics`` always answers 200.
 """
 
 import hmac
@@ -22,18 +22,18 @@ from kbstore.health.serve.status_cache import Board
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _KEPT_S = 1.0
-"""For how long an answer is good while nothing new is known: only the ages in it change."""
+"""Seconds for which an answer is reused if nothing new is known: only the ages in the answer change."""
 
 _Handle = Callable[[Request], Response]
 _Render = Callable[[Report, bool], str]
 
 
 def application(board: Board, token: str) -> Starlette:
-    """The ASGI application.
+    """Return the ASGI application.
 
     Args:
-        board: Where the answers come from.
-        token: Who sends ``Authorization: Bearer TOKEN`` sees details; nobody does where it is empty.
+        board: Source of the answers.
+        token: Callers with ``Authorization: Bearer TOKEN`` see details; if empty, nobody does.
     """
 
     def trusted(request: Request) -> bool:
@@ -57,7 +57,7 @@ def application(board: Board, token: str) -> Starlette:
         return handle
 
     def livez(request: Request) -> Response:
-        # That this answers is most of the answer: with no live check to contradict it, it lives.
+        # An answer shows that the process lives, unless a live check says otherwise.
         report = board.report("live")
         alive = not report.ran or report.overall is not Status.UNHEALTHY
         word = json.dumps({"status": "healthy" if alive else "unhealthy"}) + "\n"
@@ -65,7 +65,7 @@ def application(board: Board, token: str) -> Starlette:
         return Response(text, 200 if alive else 503, _NO_STORE, "application/json")
 
     def only_200(handle: _Handle) -> _Handle:
-        # Prometheus reads no metrics from an answer that is an error, and they are needed most then.
+        # Prometheus ignores the metrics in an error, and during a failure the metrics are needed most.
         def always(request: Request) -> Response:
             response = handle(request)
             response.status_code = 200
@@ -88,13 +88,13 @@ def application(board: Board, token: str) -> Starlette:
             Route("/metrics", sync(only_200(answer(None, _metrics, openmetrics.MEDIA_TYPE)))),
         ]
     )
-    # It would send whoever asks to the host that the request names.
+    # A redirect would send the caller to any host that the request names.
     found.router.redirect_slashes = False
     return found
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one.
+    """Return a listening socket; port 0 takes a free port.
 
     Raises:
         OSError: The address cannot be used.
@@ -112,7 +112,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(board: Board, token: str, listener: socket.socket) -> None:
-    """Answer until interrupted or terminated."""
+    """Answer requests until interrupted or terminated."""
     import uvicorn
 
     from kbstore.health.serve.limits import HEADER_BYTES, Limited
@@ -122,7 +122,7 @@ def run(board: Board, token: str, listener: socket.socket) -> None:
         http=Limited,
         ws="none",
         h11_max_incomplete_event_size=HEADER_BYTES,
-        backlog=16,  # how many are accepted before any is looked at
+        backlog=16,  # connections to accept before the event loop serves any
         log_level="warning",
         access_log=False,
         lifespan="off",

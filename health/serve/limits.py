@@ -1,7 +1,8 @@
-"""The limits that `health serve` sets to those who connect, which uvicorn does not.
+"""Limits on the connections of `health serve`, in addition to uvicorn's.
 
-A connection whose request does not come, or whose answer is not read, is closed after some seconds. If more are open
-than the limit, the one that has waited longest is closed, so that a new request is always answered: ours take no time.
+A connection is closed after some seconds if the request does not come, or the answer is not read. If too many
+connections are open, the longest waiting connection is closed. So a new request is always answered: a normal request
+takes no time.
 """
 
 import asyncio
@@ -10,17 +11,17 @@ from typing import ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CONNECTIONS = 64
-"""How many connections may be open."""
+"""Largest number of open connections."""
 
 REQUEST_S = 5.0
-"""Seconds until a request has come whole and its answer is on its way."""
+"""Seconds until a request must be complete and the answer under way."""
 
 HEADER_BYTES = 16 * 1024
-"""How long a request's line and headers may be together."""
+"""Largest size of the request line and the headers together."""
 
 
 class Limited(H11Protocol):
-    """A connection with a timer, that knows the others of its process."""
+    """A connection with a timer, and with access to the other connections of the process."""
 
     limit: ClassVar[int] = CONNECTIONS
     request_s: ClassVar[float] = REQUEST_S
@@ -29,7 +30,7 @@ class Limited(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, and close the one that has waited longest if there are too many."""
+        """Start the timer; while too many connections are open, close the longest waiting."""
         super().connection_made(transport)
         self._open[self] = None
         while len(self._open) > self.limit:
@@ -37,13 +38,13 @@ class Limited(H11Protocol):
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Stop the timer, and forget the connection."""
         self._open.pop(self, None)
         self._end()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Wait for another request, as the connection that has waited least."""
+        """Wait for another request, now as the connection with the shortest wait."""
         if self._open.pop(self, 0) is None:
             self._open[self] = None
             self._begin()

@@ -1,7 +1,7 @@
-"""The newest outcome of every check, kept fresh in the background, so that asking costs nothing.
+"""The newest outcome of every check, refreshed in the background, so that requests cost nothing.
 
-A lane is a thread that runs those checks of its kind whose results are too old. Quick checks and deep ones have lanes
-of their own, and each outcome is shown as soon as it is known: a check that hangs delays only itself, for its timeout.
+A lane is a thread that runs a set of checks when their results are too old. Quick checks and deep checks have separate
+lanes, and each outcome is shown as soon as known: a check that hangs delays only itself, until its timeout.
 """
 
 import threading
@@ -15,7 +15,7 @@ from kbstore.health.model import NOT_STARTED, Outcome, Report, Result, Status
 from kbstore.health.run.engine import Engine
 
 STALE = "stale"
-"""`Result.reason` of a result that is too old to be believed."""
+"""`Result.reason` of a result that is too old to believe."""
 
 READY = "ready"
 _NOT_YET = Result.unhealthy("has not run yet", reason=NOT_STARTED)
@@ -23,14 +23,14 @@ _TICK_S = 0.25
 
 
 class Board:
-    """What is known now.
+    """The newest outcomes.
 
     Args:
-        make_engine: Gives an engine of its own to each lane.
-        say: Told in one line of what went wrong beside the checks.
+        make_engine: Makes an engine for each lane.
+        say: Called with a line about each problem outside the checks.
 
     Attributes:
-        version: Grows with each outcome that is shown.
+        version: Grows with each new outcome.
     """
 
     def __init__(self, make_engine: Callable[[], Engine], say: Callable[[str], None]) -> None:
@@ -56,12 +56,12 @@ class Board:
         ]
 
     def start(self) -> None:
-        """Begin to run checks."""
+        """Start the lanes."""
         for lane in self._lanes:
             lane.start()
 
     def close(self) -> None:
-        """Stop, with the rounds that are under way."""
+        """Stop the lanes, and cancel their rounds."""
         self._stop.set()
         for engine in self._engines:
             engine.cancel()
@@ -70,9 +70,9 @@ class Board:
                 lane.join(2.0)
 
     def report(self, tag: str | None = None) -> Report:
-        """What is known now of all checks, or of those with a tag; those that have not run yet are left out.
+        """Return the newest outcomes of all checks, or of the checks with a tag; checks not run yet are left out.
 
-        Only what must be ready is unhealthy until it has run.
+        For the tag ``ready``, a check not run yet counts as unhealthy.
         """
         with self._lock:
             now = monotonic()
@@ -91,7 +91,7 @@ class Board:
         return spec.every or self._every
 
     def _aged(self, outcome: Outcome, age_s: float) -> Outcome:
-        """The outcome, or an unhealthy one where it should long have been replaced: the lane does not work then."""
+        """Return the outcome, or an unhealthy outcome if a new result is long overdue: then the lane does not work."""
         spec = self._specs.get(outcome.name)
         limit_s = 3 * (self._every_of(spec) if spec else self._every) + 120
         if age_s < limit_s or outcome.status is Status.SKIPPED:
@@ -113,7 +113,7 @@ class Board:
 
     def _refresh(self, engine: Engine, lane: str, due: list[str], own: set[str]) -> None:
         def show(outcome: Outcome) -> None:
-            # What is run only since it is needed belongs to another lane, which shows it.
+            # A check that runs only as a need belongs to the other lane, which shows the outcome.
             if outcome.name in own or outcome.name not in self._specs:
                 with self._lock:
                     before = self._outcomes.get(outcome.name)

@@ -1,1 +1,1 @@
-"""Run rounds on a schedule, and send alerts."""
+"""Rounds on a schedule, with alerts."""

@@ -1,12 +1,12 @@
-"""Which alerts a round gives rise to: what is now known to be true, against what people were last told.
+"""The alerts of a round: the known status of each check, compared with the last alert.
 
 The rules, all in `step`, which does no input or output:
 
-1. A check counts as failed after `fall` bad rounds in a row, and as well again after `rise` good ones.
-2. An alert is sent where that differs from what people were told, and only once; while it stands it is repeated.
-3. A check that changes too often is flapping: that is told once, and its single changes are not.
-4. A skipped check changes nothing: what its need does is told by the need.
-5. A silence holds alerts back, not what is known: what is still true when it ends is told then.
+1. A check counts as failed after `fall` bad rounds in a row, and as healthy again after `rise` good rounds.
+2. An alert is sent once if the known status differs from the last alert, and repeated while the failure lasts.
+3. A check that changes too often is flapping. Flapping is reported once; the single changes are not reported.
+4. A skipped check changes nothing: the failed need reports the problem.
+5. A silence holds back alerts, not knowledge: a failure that still lasts at the end of the silence is reported then.
 """
 
 from collections.abc import Mapping
@@ -27,19 +27,19 @@ FLAPPING = "flapping"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known and told of one check, from round to round.
+    """The known status of a check and the last alert about it, kept from round to round.
 
     Attributes:
-        stable: How it is, after `rise` and `fall`.
+        stable: Status after `rise` and `fall`.
         good: Healthy rounds in a row.
-        bad: Other rounds in a row.
+        bad: Degraded or unhealthy rounds in a row.
         worst: Unhealthy rounds in a row.
-        recent: One letter for each of the last rounds, the newest last: ``h``, ``d`` or ``u``.
-        flapping: Whether it changes too often.
-        told: What people were last told; None where they must be told anew.
-        told_flapping: Whether they were told that it is flapping.
-        told_at: When they were last told something: RFC 3339.
-        since: Since when it is as `stable` says: RFC 3339.
+        recent: A letter for each of the last rounds, the newest last: ``h``, ``d`` or ``u``.
+        flapping: Whether the check changes too often.
+        told: Status in the last alert; None after an alert on flapping, so that the next status is reported.
+        told_flapping: Whether an alert has reported the flapping.
+        told_at: When the last alert was sent: RFC 3339.
+        since: When `stable` got its present value: RFC 3339.
     """
 
     stable: Status = Status.HEALTHY
@@ -54,30 +54,30 @@ class Standing:
     since: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The standing with these fields."""
+        """Return the standing with these fields."""
         told = fields["told"]
         return cls(**{**fields, "stable": Status(fields["stable"]), "told": None if told is None else Status(told)})
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What people are told.
+    """A message to people about a check.
 
     Attributes:
         kind: ``failed``, ``repeated``, ``resolved`` or ``flapping``.
-        check: The check's name.
-        status: How it is.
-        message: What it found.
-        time: When: RFC 3339.
-        since: Since when it is so: RFC 3339, or None.
-        hint: What to do about it, or None.
-        runbook: Where to read on, or None.
-        last_note: What fixed it last time, or None.
+        check: Name of the check.
+        status: Status of the check.
+        message: Finding of the check.
+        time: When the alert was made: RFC 3339.
+        since: When the status began: RFC 3339, or None.
+        hint: How to solve the problem, or None.
+        runbook: Where people find instructions, or None.
+        last_note: Note on the last fix, or None.
     """
 
     kind: str
@@ -91,13 +91,13 @@ class Alert:
     last_note: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON that sinks get; members with nothing to say are left out."""
+        """Return the JSON for sinks; empty members are left out."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         return {"schema_version": 1, **{k: v for k, v in fields.items() if v is not None}, "status": str(self.status)}
 
     @property
     def line(self) -> str:
-        """One line for a log."""
+        """The alert as a line of a log."""
         hint = f" ({self.hint})" if self.hint and self.status is not Status.HEALTHY else ""
         return f"{self.time} {self.kind} {self.check}: {self.status}: {self.message}{hint}"
 
@@ -105,7 +105,7 @@ class Alert:
 def step(
     standing: Standing, outcome: Outcome, spec: Spec, now: datetime, settings: Watch, *, silenced: bool = False
 ) -> tuple[Standing, Alert | None]:
-    """What is known and told after one more round, and the alert that must be sent now, if any."""
+    """Return the standing after another round, and the alert to send now, if any."""
     if outcome.status is Status.SKIPPED:
         return standing, None
     known = _flapping(_known(standing, outcome.effect, spec, now, settings), settings)
@@ -133,7 +133,7 @@ def step(
 
 
 def _known(before: Standing, effect: Status, spec: Spec, now: datetime, settings: Watch) -> Standing:
-    """What is known once this round is counted in."""
+    """Return the standing with this round counted in."""
     well = effect is Status.HEALTHY
     known = replace(
         before,
@@ -148,13 +148,16 @@ def _known(before: Standing, effect: Status, spec: Spec, now: datetime, settings
     elif known.worst >= spec.fall:
         stable = Status.UNHEALTHY
     elif known.bad >= spec.fall and (stable is Status.HEALTHY or effect is Status.DEGRADED):
-        # Bad for long enough, but not the worst for long enough.
+        # Bad for long enough, but not unhealthy for long enough.
         stable = Status.DEGRADED
     return known if stable is known.stable else replace(known, stable=stable, since=rfc3339(now))
 
 
 def _flapping(known: Standing, settings: Watch) -> Standing:
-    """Marked as flapping where it changes too often; half as many changes end that, so that the mark does not flap."""
+    """Return the standing with or without the mark for flapping.
+
+    Half as many changes end flapping as begin flapping, so that the mark itself does not flap.
+    """
     changes = sum((one == "h") != (other == "h") for one, other in zip(known.recent, known.recent[1:], strict=False))
     if known.flapping:
         return known if changes > settings.flap_changes // 2 else replace(known, flapping=False, told_flapping=False)
@@ -162,7 +165,7 @@ def _flapping(known: Standing, settings: Watch) -> Standing:
 
 
 def _kind(known: Standing, now: datetime, settings: Watch) -> str | None:
-    """What must be told now, if anything."""
+    """Return the kind of the alert to send now, if any."""
     if known.flapping:
         return None if known.told_flapping else FLAPPING
     if known.told is not known.stable:

@@ -1,4 +1,4 @@
-"""One HTTP request, over at the latest when its time is: no redirects, no retries, no body read."""
+"""An HTTP request with a hard time limit: without redirects, without retries, without reading the body."""
 
 import http.client
 import socket
@@ -10,14 +10,14 @@ from kbstore.health.errors import HealthError
 
 
 class SendFault(HealthError):
-    """Something could not be sent; it may be tried again."""
+    """A message could not be sent; the caller may try again."""
 
 
 def request(method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float) -> int:
-    """Send a request; returns the status of the answer, which is 200 to 299.
+    """Send a request; return the status of the answer, from 200 to 299.
 
     Raises:
-        SendFault: No answer came in time, or one with another status.
+        SendFault: The URL cannot be used, no answer came in time, or the answer has another status.
     """
     parts = urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -27,7 +27,7 @@ def request(method: str, url: str, body: bytes | None, headers: Mapping[str, str
         connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=timeout_s)
     except ValueError as fault:
         raise SendFault(f"the address cannot be used: {fault}") from None
-    # A socket's timeout starts again with every byte; the timer ends also what trickles.
+    # A socket's timeout starts again with every byte; the timer ends also an answer that only trickles in.
     timer = threading.Timer(timeout_s, _cut, (connection,))
     timer.daemon = True
     timer.start()

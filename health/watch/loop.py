@@ -1,7 +1,7 @@
-"""Rounds for ever: on a steady schedule, never two at once, with alerts on what changed for good.
+"""The watch: endless rounds on a steady schedule, never two at once, with alerts on lasting changes.
 
-Everything that matters is on disk after each round (results, what people were told, alerts on their way), so a watch
-that is killed and started again goes on where it was: it neither repeats an alert nor forgets one.
+After each round, everything that matters is on disk: results, standings, waiting alerts. A watch that is killed and
+started again continues from there, and neither repeats nor forgets an alert.
 """
 
 import fcntl
@@ -24,20 +24,20 @@ from kbstore.health.watch.outbox import Outbox
 from kbstore.kit.clock import format_time
 
 FACT = "watch"
-"""Under this name the last round is kept, for the check ``watch.heartbeat``."""
+"""Name of the fact with the last round, for the check ``watch.heartbeat``."""
 
 _LOCK = "watch.lock"
 
 
 class Watch:
-    """Makes rounds until it is stopped.
+    """Makes rounds until stopped.
 
     Args:
-        engine: Whose checks, settings and state.
-        say: Told in one line of each round, alert and fault.
-        wait: Waits for so many seconds; True ends the watch.
+        engine: Engine with the checks, the settings and the state.
+        say: Called with a line about each round, alert and fault.
+        wait: Waits for a number of seconds; True ends the watch.
         elapsed: A clock that only goes forward, in seconds.
-        first_wait_s: Seconds after which a sink that did not take an alert is tried again.
+        first_wait_s: Seconds before the first new try of a sink that did not take an alert.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Watch:
         self._settings = engine.settings.watch
 
     def stop(self) -> None:
-        """End after the present round."""
+        """End the watch after the present round."""
         self._stop.set()
 
     def run(self, rounds: int | None = None) -> None:
-        """Make rounds, so many or until stopped.
+        """Make this number of rounds, or rounds until stopped.
 
         Raises:
             StateError: Another watch keeps its state in the same folder.
@@ -89,10 +89,10 @@ class Watch:
                 outbox.close()
 
     def _moments(self) -> Iterator[int]:
-        """Waits for the time of each round, and gives how many were left out since the last took too long.
+        """Wait for the time of each round; yield how many rounds were left out because the last round took too long.
 
-        The schedule stands still while rounds vary: the n-th round is due n intervals after the first, and starts
-        late by a random part of the jitter, so that many watches do not all ask at once.
+        The schedule does not drift: the n-th round is due n intervals after the first. It starts late by a random part
+        of the jitter, so that many watches do not all ask at the same time.
         """
         began = self._elapsed()
         turn = 0
@@ -108,7 +108,7 @@ class Watch:
             yield late
 
     def round(self, outbox: Outbox | None = None) -> Report | None:
-        """Make one round of what is due, and send what it gives rise to."""
+        """Run the due checks, send alerts, and run automatic remedies."""
         specs = self._engine.catalogue_of_last_round or self._engine.catalogue().specs
         due = self._due(specs)
         report = self._engine.run(due, every_plugin=True) if due else None
@@ -130,7 +130,7 @@ class Watch:
         return report
 
     def _due(self, specs: Mapping[str, Spec]) -> list[str]:
-        """The checks whose time has come; half an interval early counts, since rounds come at intervals."""
+        """Return the due checks; half an interval early counts as due, since rounds come at intervals."""
         now_s = self._engine.clock.now().timestamp()
         try:
             ran = self._state.ran_at()
@@ -140,7 +140,7 @@ class Watch:
         return [name for name, spec in specs.items() if ran.get(name, 0.0) + spec.every - slack_s <= now_s]
 
     def _judge(self, report: Report) -> list[Alert]:
-        """What people must be told after this round; written down with the alerts, all or nothing."""
+        """Return the alerts of a round, after storing standings and alerts in one transaction."""
         now = report.time
         specs = self._engine.catalogue_of_last_round
         known = self._state.standings()
@@ -160,7 +160,7 @@ class Watch:
         return alerts
 
     def _mend(self, alerts: list[Alert]) -> None:
-        """Run remedies that are to run by themselves, each in a thread, so that rounds go on."""
+        """Run automatic remedies, each in a thread, so that rounds go on."""
         specs = self._engine.catalogue_of_last_round
         for alert in alerts:
             if alert.kind == FAILED and alert.check in self._engine.settings.remedies.automatic:

@@ -1,6 +1,6 @@
-"""Alerts on their way: kept on disk until their sink has taken them, each sink at its own pace.
+"""The outbox: alerts stay on disk until their sink has taken them, each sink at its own pace.
 
-A sink that hangs or is down delays nobody else. What it missed it gets in order, when it is back.
+A sink that hangs or is down delays no other sink. When the sink is back, it gets the missed alerts in order.
 """
 
 import json
@@ -21,13 +21,13 @@ _BEAT_S = 10.0
 
 
 class Outbox:
-    """Delivers what the state's outbox holds, in a thread for each sink, until closed.
+    """Delivers the alerts in the state's outbox until closed, with a thread for each sink.
 
     Args:
-        engine: Whose sinks and state.
-        state: Where alerts wait.
-        say: Told in one line of what could not be delivered.
-        first_wait_s: Seconds after which a sink is tried again; doubled each time, up to five minutes.
+        engine: Engine with the settings of the sinks.
+        state: State with the waiting alerts.
+        say: Called with a line about each failed delivery.
+        first_wait_s: Seconds before a sink is tried again; doubled each time, up to five minutes.
     """
 
     def __init__(
@@ -50,17 +50,17 @@ class Outbox:
             thread.start()
 
     def wake(self) -> None:
-        """Look at once: there is something new."""
+        """Look for new alerts at once."""
         for wake in self._wakes.values():
             wake.set()
 
     def beat(self) -> None:
-        """Fetch the heartbeat URL, now; a fetch that is still under way counts for this one too."""
+        """Fetch the heartbeat URL now, in the background. All calls during a fetch cause only one more fetch."""
         self._wanted = True
         self._beat.set()
 
     def close(self, grace_s: float = 2.0) -> None:
-        """Stop after one last try; what is not taken within `grace_s` waits on disk for the next time."""
+        """Stop after a last try; alerts that are not taken within `grace_s` wait on disk for the next watch."""
         self._closed.set()
         self.wake()
         self._beat.set()
@@ -81,7 +81,7 @@ class Outbox:
                 self._tell(f"alerts wait: {fault}")
 
     def _deliver_due(self, sink: Sink) -> float:
-        """Send what is due, in order, until the first that is not taken; returns the seconds until more is due."""
+        """Send due alerts in order, up to the first failure; return the seconds until the next try."""
         while True:
             now_s = self._engine.clock.now().timestamp()
             waiting = self._state.next_delivery(sink.label)

@@ -1,8 +1,8 @@
-"""Runs the remedy of a check: a command that somebody allowed, not too often, and always written down.
+"""Remedies: the command of a check runs if allowed, not too often, and every run is written down.
 
-A remedy is an argument list; no shell ever sees it. It runs only for checks that ``remedies.allow`` names, not within
-``remedies.cooldown`` of its last run, and no more than ``remedies.attempts`` times a day: what three tries did not
-mend needs a person.
+A remedy is an argument list, run without a shell. It runs only for checks in ``remedies.allow``, not within
+``remedies.cooldown`` of the last run, and at most ``remedies.attempts`` times a day: if so many runs do not solve the
+problem, a person must look.
 """
 
 import os
@@ -26,12 +26,12 @@ _NOT_FOUND = 127
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of a remedy.
+    """A finished run of a remedy.
 
     Attributes:
-        command: What was run.
-        code: Its exit code; 124 where it took too long, 127 where it is not there.
-        output: The end of what it printed, without secrets.
+        command: Argument list of the run.
+        code: Exit code; 124 if the command took too long, 127 if the command could not be started.
+        output: End of the output, without secrets.
     """
 
     command: tuple[str, ...]
@@ -40,11 +40,11 @@ class Ran:
 
 
 def plan(engine: Engine, spec: Spec, now: datetime) -> tuple[str, ...]:
-    """The command that would run for a check now.
+    """Return the command that would run for a check now.
 
     Raises:
-        RemedyError: None may.
-        StateError: Earlier runs cannot be read, so that nobody knows whether it may.
+        RemedyError: The remedy may not run.
+        StateError: Earlier runs cannot be read, so the limits cannot be checked.
     """
     limits = engine.settings.remedies
     if not spec.remedy:
@@ -67,16 +67,16 @@ def plan(engine: Engine, spec: Spec, now: datetime) -> tuple[str, ...]:
 
 
 def run(engine: Engine, spec: Spec) -> Ran:
-    """Run the remedy of a check, and write down that it ran.
+    """Run the remedy of a check, and write down the run.
 
     Raises:
-        RemedyError: It may not run.
-        StateError: It cannot be written down; nothing ran.
+        RemedyError: The remedy may not run.
+        StateError: The run cannot be written down. If writing fails before the start, nothing runs.
     """
     now = engine.clock.now()
     command = plan(engine, spec, now)
     written = _written(engine)
-    # Written down first: one that takes this program down with it must not run again at once.
+    # Written down first: a remedy that ends this program must not run again at once.
     written.add_remedy(spec.name, command, -1, "", now)
     code, output = _call(command, engine)
     output = engine.scrubber.text(output)[-_OUTPUT_CHARS:]
@@ -85,7 +85,7 @@ def run(engine: Engine, spec: Spec) -> Ran:
 
 
 def _written(engine: Engine) -> State:
-    """Where it is written down what ran."""
+    """Return the state for writing down runs."""
     if engine.state is None:
         raise RemedyError("a remedy runs only where that can be written down", hint="set targets.state")
     return engine.state
@@ -101,7 +101,7 @@ def _call(command: Sequence[str], engine: Engine) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=engine.settings.folder,  # whoever owns the current folder may be somebody else
+            cwd=engine.settings.folder,  # the current folder may belong to somebody else
             env=environ,
             start_new_session=True,
         )

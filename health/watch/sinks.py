@@ -1,8 +1,8 @@
-"""Where alerts go: a log, a command, a webhook. Each either has taken an alert, or raises `SendFault`.
+"""The sinks of alerts: a log, a command, a webhook. A sink takes an alert, or raises `SendFault`.
 
-An alert may arrive twice (a receiver that took it may not have been able to say so): its ``id`` is the same then.
-A webhook's body is signed: ``X-Health-Signature: t=SECONDS,v1=HEX`` where HEX is the HMAC-SHA-256 of ``SECONDS.BODY``
-under the sink's secret.
+An alert may arrive twice, with the same ``id``: a receiver may take an alert and still fail to answer. The body of a
+webhook is signed: ``X-Health-Signature: t=SECONDS,v1=HEX``, with HEX the HMAC-SHA-256 of ``SECONDS.BODY`` under the
+sink's secret.
 """
 
 import hmac
@@ -27,13 +27,13 @@ def send(sink: Sink, alert: Mapping[str, Any], now_s: float, folder: str | None 
     """Hand an alert to a sink.
 
     Args:
-        sink: Which.
+        sink: The sink.
         alert: The JSON object of `Alert.as_dict`, with its ``id``.
-        now_s: The present, in seconds since 1970; it is signed along, so that old messages can be refused.
-        folder: Where a command runs; None is the current folder.
+        now_s: The present, in seconds since 1970; part of the signature, so that receivers can refuse old messages.
+        folder: Folder in which a command runs; None is the current folder.
 
     Raises:
-        SendFault: It was not taken.
+        SendFault: The sink did not take the alert.
     """
     if sink.kind == "log":
         _log(sink, alert)
@@ -44,7 +44,7 @@ def send(sink: Sink, alert: Mapping[str, Any], now_s: float, folder: str | None 
 
 
 def signature(secret: str, now_s: float, body: bytes) -> str:
-    """The value of the header that signs a body."""
+    """Return the value of the header that signs a body."""
     stamp = str(int(now_s))
     digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, sha256).hexdigest()
     return f"t={stamp},v1={digest}"
