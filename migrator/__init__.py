@@ -1,8 +1,8 @@
 """Versioned SQL migrations that cannot be half-recorded, for SQLite, PostgreSQL and MariaDB/MySQL.
 
-`DatabaseMigrator(url, directory)` does all of it: `create_migration`, `get_pending_migrations`, `apply_all_pending`,
-`rollback_migration`, and what the command line has beside these. The names below are the public interface; they are
-loaded when first used, so that a short command stays short.
+`DatabaseMigrator(url, directory)` has every operation: `create_migration`, `get_pending_migrations`,
+`apply_all_pending`, `rollback_migration`, and the other commands of the command line. The names below are the public
+interface. Each name is loaded on first use, so that a short command stays short.
 """
 
 from importlib import import_module

@@ -1,3 +1,3 @@
-"""The version of the tool that is recorded with each migration: that of the distribution it comes in."""
+"""The version recorded with each migration: the version of the distribution that contains migrator."""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
-"""`DatabaseMigrator`: all that a program or the command line can ask for.
+"""`DatabaseMigrator`: every operation of migrator, for programs and for the command line.
 
-Each call opens its own connection and closes it, so nothing has to be closed by the caller.
+Each call opens a connection and closes it again, so the caller has nothing to close.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ DEFAULT_DIRECTORY = "./migrations"
 
 
 class Entry(NamedTuple):
-    """A migration and how it stands.
+    """A migration and its state.
 
     Attributes:
-        state: That of the history; or "pending" (also where it was rolled back), "changed" or "missing" where the file
-            is not what was applied.
-        applied_at: RFC 3339 in UTC, or None.
-        error: What the database said when it failed last.
+        state: "changed" if the file differs from the applied file; "missing" if the file is gone; "pending" (also after
+            a rollback, and for a repeatable file that changed); else the state in the history.
+        applied_at: The time when the history reached the state, RFC 3339 in UTC, or `None`.
+        error: The database's message at the last failure.
     """
 
     name: str
@@ -44,21 +44,21 @@ class Entry(NamedTuple):
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields."""
+        """Return the fields as a dictionary."""
         return self._asdict()
 
 
 class DatabaseMigrator:
-    """Migrations of one folder on one database.
+    """The migrations of one folder on one database.
 
     Args:
-        db_url: As SQLAlchemy writes it, or the path of a SQLite file.
+        db_url: A URL as in SQLAlchemy, or the path of a SQLite file.
         directory: The folder of the migrations, or ``builtin:NAME``.
-        settings: See `Settings`.
-        clock: Where versions and times come from.
-        who: Who is recorded; by default ``user@host``.
-        progress: Is told each result as it comes.
-        notice: Is told, in a sentence, what a person should know beside the results.
+        settings: Limits, order of files, backup and lint.
+        clock: Gives versions and times; the machine's clock by default.
+        who: The user to record; by default ``user@host``.
+        progress: Called with each result as soon as the result is known.
+        notice: Called with each sentence that a person should read besides the results.
 
     Raises:
         MigrationError: The URL is not understood.
@@ -85,29 +85,30 @@ class DatabaseMigrator:
 
     @property
     def url(self) -> str:
-        """The database's URL, without its password."""
+        """The database's URL, without the password."""
         return self._url.shown
 
     @property
     def directory(self) -> str:
-        """The folder of the migrations, as it was given."""
+        """The folder of the migrations, as given."""
         return str(self._directory)
 
     # The user's guide
 
     def create_migration(self, name: str, sql: str) -> str:
-        """Write a new migration; nothing is run.
+        """Write the file of a new migration; run nothing.
 
         Args:
-            name: What it is about: ``add_orders``. Ending in ``_rollback`` or ``_verify``, it becomes the companion of
-                the newest migration whose slug is the rest.
-            sql: Its text.
+            name: The subject of the migration, such as ``add_orders``. A name ending in ``_rollback`` or ``_verify``
+                makes a companion of the newest migration whose slug is the rest of the name.
+            sql: The text of the file.
 
         Returns:
             The file's name: ``20250127_120000_add_orders.sql``.
 
         Raises:
-            MigrationError: The name makes no file name, a companion has no migration, or the folder cannot be written.
+            MigrationError: The name cannot be used in a file name, a companion has no migration, or the folder cannot
+                be written.
         """
         if self.directory.startswith(BUILTIN):
             raise MigrationError(
@@ -131,7 +132,7 @@ class DatabaseMigrator:
             return made
 
     def get_pending_migrations(self) -> list[str]:
-        """Names of the migrations that `apply_all_pending` would run, in that order."""
+        """Return the names of the migrations that `apply_all_pending` would run, in order."""
         from kbstore.migrator.plan import is_pending
 
         with self._opened() as (_, history):
@@ -139,15 +140,15 @@ class DatabaseMigrator:
         return [each.name for each in migrations if is_pending(each, records.get(each.name))]
 
     def apply_all_pending(self, dry_run: bool = False) -> list[dict[str, Any]]:
-        """Run every pending migration; see `up`.
+        """Run every pending migration. Takes `dry_run` and raises errors as `up` does.
 
         Returns:
-            For each its ``migration``, ``message``, ``state`` and ``duration_ms``.
+            A dictionary for each migration: ``migration``, ``message``, ``state`` and ``duration_ms``.
         """
         return [result.as_dict() for result in self.up(dry_run=dry_run)]
 
     def rollback_migration(self, name: str, dry_run: bool = False) -> dict[str, Any]:
-        """Undo an applied migration by its ``_rollback`` companion; see `down`."""
+        """Undo an applied migration as `down` does; return the result as a dictionary."""
         return self.down(name, dry_run=dry_run).as_dict()
 
     # Up and down
@@ -155,36 +156,36 @@ class DatabaseMigrator:
     def up(
         self, to: str | int | None = None, *, dry_run: bool = False, tx: Literal["each", "all"] = "each"
     ) -> "list[Result]":
-        """Run what is pending, in order. Whatever is not as it should be is found before anything runs.
+        """Run pending migrations, in order. Every problem in files and history is found before anything runs.
 
         Args:
-            to: The last version to run, as a number or as in the file's name; None for all.
-            dry_run: Execute without effect: PostgreSQL in a transaction that is rolled back, SQLite on a copy;
-                MariaDB and MySQL cannot, and only say what would be run.
-            tx: A transaction for each migration, or one for all.
+            to: The last version to run, as a number or as in the file's name; `None` for all.
+            dry_run: Execute without effect. PostgreSQL executes in a transaction and rolls it back, SQLite executes on
+                a copy. MariaDB and MySQL execute nothing: the results only show the SQL.
+            tx: "each" for one transaction per migration, "all" for one transaction in total.
 
         Raises:
             StatementFailed: The database refused a statement.
             LockTimeout: Another runner, or another session, held a lock for too long.
             NeedsRepair: A migration is half done.
             ChangedError: An applied file changed or is gone.
-            OrderError: A file comes before one that is applied, or lacks what it requires.
-            LintError: A rule finds fault.
-            MigrationFileError: A file cannot be taken as it is.
+            OrderError: A file comes before an applied file, or a required migration is missing.
+            LintError: A lint rule reports an error.
+            MigrationFileError: A file's name, encoding, directive or SQL is not accepted.
         """
         version = None if to is None else self._version(to)
         with self._working(create=not dry_run) as work:
             return work.rehearse_up(version) if dry_run else work.up(version, tx=tx)
 
     def down(self, name: str, *, dry_run: bool = False) -> "Result":
-        """Undo an applied migration by its ``_rollback`` companion. It is pending afterwards.
+        """Undo an applied migration with its ``_rollback`` companion. The migration is pending afterwards.
 
         Args:
-            name: Its name, with or without ``.sql``, its version, or its slug.
+            name: The file's name, with or without ``.sql``, the version, or the slug.
             dry_run: As in `up`.
 
         Raises:
-            MigrationError: It is not applied, cannot be undone, or has no companion; and as in `up`.
+            MigrationError: The migration is not applied, is irreversible, or has no companion; and as in `up`.
         """
         with self._working() as work:
             return work.rehearse_down(name) if dry_run else work.down(name)
@@ -192,10 +193,10 @@ class DatabaseMigrator:
     # What is
 
     def migrations(self) -> list[Migration]:
-        """The migrations of the folder, in order.
+        """Return the migrations of the folder, in order.
 
         Raises:
-            MigrationFileError: A file cannot be taken as it is.
+            MigrationFileError: A file's name, encoding or directive is not accepted.
         """
         return self._scan(must_exist=self._directory != DEFAULT_DIRECTORY)
 
@@ -207,7 +208,7 @@ class DatabaseMigrator:
         return scan(self._directory, self._url.dialect)
 
     def status(self) -> list[Entry]:
-        """Every migration and how it stands: those of the folder in order, then those whose file is gone."""
+        """Return every migration with its state: first the files in order, then applied migrations without a file."""
         with self._opened() as (_, history):
             migrations, records = self._matched(history)
         entries = [_entry(each.name, records.get(each.name), each) for each in migrations]
@@ -216,12 +217,12 @@ class DatabaseMigrator:
         return entries + [_entry(each.name, each, None) for each in sorted(gone, key=lambda each: each.name)]
 
     def history(self) -> list[dict[str, Any]]:
-        """Everything that was ever done, oldest first: the lines of the log."""
+        """Return every line of the log, oldest first."""
         with self._opened() as (_, history):
             return history.log()
 
     def dump(self) -> str:
-        """What is in the database now, as text: a line for each object, in the same order however it was made."""
+        """Return the schema of the database as text: a line for each object, in an order that depends on names only."""
         from kbstore.migrator.catalog import dump
         from kbstore.migrator.run.context import live_catalog
 
@@ -229,10 +230,11 @@ class DatabaseMigrator:
             return dump(live_catalog(engine))
 
     def verify(self) -> "list[tuple[str, Problem | None]]":
-        """Run the verify scripts of what is applied, without effect.
+        """Run the verify scripts of applied migrations, without effect.
 
         Returns:
-            Each migration that has one, or whose file changed, and what is wrong with it or None.
+            A pair for each migration with a verify script, and for each changed or missing file: the name, and the
+            problem or `None`.
         """
         from kbstore.migrator import doctor as inspection
 
@@ -241,7 +243,7 @@ class DatabaseMigrator:
             return list(inspection.verify(engine, migrations, records, self._limits))
 
     def doctor(self) -> "list[Problem]":
-        """Everything that is wrong between files, history and database, the gravest first; empty where all is well."""
+        """Return every problem between files, history and database, the most serious first."""
         from kbstore.migrator import doctor as inspection
 
         with self._opened() as (engine, history):
@@ -249,12 +251,13 @@ class DatabaseMigrator:
             return list(inspection.doctor(engine, history, migrations, records))
 
     def lint(self) -> "list[Finding]":
-        """What rules find in the folder's migrations, in order; nothing is run, and no database is needed.
+        """Return the findings of the lint rules in the folder's migrations, in order; no database is needed.
 
-        On PostgreSQL the findings of squawk stand among them where it is installed.
+        On PostgreSQL the findings of squawk are included if squawk is installed.
 
         Raises:
-            MigrationFileError: A file cannot be split; also a rollback, before the day on which it is needed.
+            MigrationFileError: A file cannot be split into statements. Rollbacks are split too, to find an error before
+                a rollback is needed.
         """
         from kbstore.migrator.lint import lint, squawk
         from kbstore.migrator.plan import lint_subject, prepare, prepare_rollback
@@ -277,12 +280,13 @@ class DatabaseMigrator:
         """Settle a migration that is half done, changed or gone.
 
         Args:
-            name: Its name, version or slug.
-            action: Go on after its last statement that is done; take it for applied as its file and the database are
-                now; or take it for not applied.
+            name: The file's name, the version, or the slug.
+            action: "retry" continues after the last finished statement; "mark-applied" records the migration as
+                applied, with file and database as they are now; "mark-pending" records it as not applied.
 
         Raises:
-            NeedsRepair: What was done is not what the file begins with now, so it cannot go on.
+            NeedsRepair: The file no longer begins with the statements that were run, or an INVALID index is left:
+                `retry` is not possible.
             MigrationError: The action does not fit; and as `up`.
         """
         from kbstore.migrator import repair
@@ -301,14 +305,14 @@ class DatabaseMigrator:
             return repair.retry(work.runner(), work.engine, migration, record)
 
     def baseline(self, version: str | int | None = None, *, tool: str | None = None) -> "list[Result]":
-        """Begin the history of a database that has its schema already; nothing is run.
+        """Begin the history of a database that already has a schema; run nothing.
 
         Args:
-            version: Every migration up to this one is taken for applied.
-            tool: "dbmate" or "golang-migrate": what their table says is taken over, and the table is renamed.
+            version: Record every migration up to this version as applied.
+            tool: "dbmate" or "golang-migrate": record the versions in the table of that tool, and rename the table.
 
         Raises:
-            MigrationError: There is a history already, or neither or both are given; and as `up`.
+            MigrationError: A history exists already, or neither or both arguments are given; and as `up`.
         """
         if (version is None) == (tool is None):
             raise MigrationError("a baseline takes a version, or the tool whose table says it", hint="give one of them")
@@ -345,7 +349,7 @@ class DatabaseMigrator:
             )
 
     def _matched(self, history: History) -> tuple[list[Migration], dict[str, Record]]:
-        """The folder and the history; read again if another runner applied what was written in between."""
+        """Return folder and history; read the folder again if another runner applied a new file in between."""
         migrations, records = self.migrations(), history.load()
         from kbstore.migrator.plan import changes
 

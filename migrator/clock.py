@@ -1,4 +1,4 @@
-"""The only place of migrator that asks for the time, and that waits, so that tests can give their own."""
+"""The only place in migrator that reads the time or waits, so that tests can replace the clock."""
 
 import time
 from datetime import UTC, datetime
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where a migrator gets the time from, and how it waits."""
+    """A source of the time, and a way to wait."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the present, in UTC."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -21,7 +21,7 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the present, in UTC."""
         return datetime.fromtimestamp(time.time(), UTC)
 
     def sleep(self, seconds: float) -> None:
@@ -30,13 +30,13 @@ class SystemClock:
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339, UTC, microseconds: as times are shown and as SQLite keeps them."""
+    """Return a time as RFC 3339 in UTC with microseconds: the form of output, and of times in SQLite."""
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def elapsed_ms(since: float) -> int:
-    """Whole milliseconds since a reading of `stopwatch`."""
+    """Return the whole milliseconds since a reading of `stopwatch`."""
     return round((stopwatch() - since) * 1000)
 
 

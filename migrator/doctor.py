@@ -1,4 +1,4 @@
-"""What is wrong between files, history and database: `verify` asks the scripts, `doctor` asks the catalog."""
+"""Find differences between files, history and database: `verify` runs scripts, `doctor` reads the catalog."""
 
 import json
 import re
@@ -19,14 +19,14 @@ Kind = Literal["half-done", "changed", "drift", "invalid-index", "orphans", "unr
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be.
+    """A difference between files, history and database.
 
     Attributes:
         kind: "half-done"; "changed" (a file), "drift" (an object of the database), "invalid-index", "orphans" (rows
-            without the row that their foreign key means), "unrecorded" (the catalog was not recorded), "verify".
+            whose foreign key has no row in the parent table), "unrecorded" (the catalog was not recorded), "verify".
         subject: The migration or object.
-        message: What is so, one sentence.
-        hint: What to do about it.
+        message: The problem, in one sentence.
+        hint: The next step.
     """
 
     kind: Kind
@@ -35,7 +35,7 @@ class Problem:
     hint: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields."""
+        """Return the fields as a dictionary."""
         return dict(self.__dict__)
 
 
@@ -45,7 +45,8 @@ def verify(
     """Run the verify script of every applied migration in a transaction that is rolled back.
 
     Yields:
-        Each migration that has one, and what is wrong with it or None; before these what `changes` finds.
+        First each changed or missing file (`changes`). Then each migration with a verify script, with the problem or
+        `None`.
     """
     for name, message in changes(migrations, records):
         yield name, Problem("changed", name, message, f"bring the file back; or migrator repair {name} --mark-applied")
@@ -71,7 +72,7 @@ def verify(
 def doctor(
     engine: Engine, history: History, migrations: Sequence[Migration], records: Mapping[str, Record]
 ) -> Iterator[Problem]:
-    """Everything that is wrong, the gravest first."""
+    """Yield every problem, the most serious first."""
     for record in records.values():
         if record.state in HALF_DONE:
             hint = f"migrator repair {record.name} --retry | --mark-applied | --mark-pending"
@@ -121,7 +122,7 @@ def _drift(
 
 
 def _last_to_name(name: str, migrations: Sequence[Migration], records: Mapping[str, Record]) -> str | None:
-    """The applied migration that speaks last of an object: ``table``, ``schema.table`` or ``table.column``."""
+    """Return the last applied migration that names an object: ``table``, ``schema.table`` or ``table.column``."""
     parts = [re.escape(part) for part in re.findall(r"\w+", name) if part.lower() not in ("public", "check", "unique")]
     for count in range(len(parts), 0, -1):
         words = [re.compile(rf"(?i)(?<!\w){part}(?!\w)") for part in parts[:count]]

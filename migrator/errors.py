@@ -1,18 +1,17 @@
-"""Every error of a migration has one root, and a hint of what to do.
+"""The errors of migrator: a common root, a class for each reaction of a caller, and a hint.
 
-There is one class for each different reaction of a caller: mend the files (`MigrationFileError`, `SplitError`,
-`OrderError`, `LintError`), look at what changed (`ChangedError`), wait (`LockTimeout`), decide what is true
-(`NeedsRepair`), mend the SQL (`StatementFailed`).
+The reactions: fix the files (`MigrationFileError`, `SplitError`, `OrderError`, `LintError`), look at the change
+(`ChangedError`), wait (`LockTimeout`), decide the true state (`NeedsRepair`), fix the SQL (`StatementFailed`).
 """
 
 from collections.abc import Sequence
 
 
 class MigrationError(Exception):
-    """Root of every error raised by migrator.
+    """The base class of every error raised by migrator.
 
     Attributes:
-        hint: What the reader can do about it, one sentence or a command, or None.
+        hint: The next step for the reader, a sentence or a command, or `None`.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -21,11 +20,11 @@ class MigrationError(Exception):
 
 
 class MigrationFileError(MigrationError):
-    """A migration's file cannot be taken as it is: its name, its encoding, a directive, what it needs.
+    """A migration's file is not accepted: the name, the encoding, a directive, or a companion without a migration.
 
     Attributes:
-        file: The file's name, or "" where there is none.
-        line: 1-based line in the file, or None where the whole file is meant.
+        file: The file's name, or "" without a file.
+        line: The 1-based line in the file, or `None` for the whole file.
     """
 
     def __init__(self, message: str, *, file: str = "", line: int | None = None, hint: str | None = None) -> None:
@@ -40,18 +39,18 @@ class SplitError(MigrationFileError):
 
 
 class OrderError(MigrationError):
-    """A file comes before one that is applied already, or what it requires is not applied."""
+    """A file comes before an applied file, or a required migration is not applied."""
 
 
 class ConnectionFailed(MigrationError):
-    """The database cannot be reached, or refuses who asks. Nothing was run."""
+    """The database cannot be reached, or refuses the user. Nothing was run."""
 
 
 class ChangedError(MigrationError):
-    """What was applied is not what lies in the files, or in the database, now.
+    """A file, or the database, differs from the state in the history.
 
     Attributes:
-        problems: One sentence for each difference.
+        problems: A sentence for each difference.
     """
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str | None = None) -> None:
@@ -60,18 +59,22 @@ class ChangedError(MigrationError):
 
 
 class LockTimeout(MigrationError):
-    """Another runner, or another session of the database, held a lock for too long. Nothing of this migration stays."""
+    """Another runner, or another session of the database, held a lock for too long.
+
+    Nothing of a migration in a transaction stays. Of a migration run statement by statement, the finished statements
+    stay; the message says so.
+    """
 
 
 class NeedsRepair(MigrationError):
-    """A migration is half done, and only a person can say what is true. Nothing was run."""
+    """A migration is half done, and only a person can decide the true state. Nothing was run."""
 
 
 class LintError(MigrationError):
-    """A rule finds fault with a file that was to be run.
+    """A lint rule reports an error in a file that was to be run.
 
     Attributes:
-        problems: One line for each finding: file, line, rule, reason.
+        problems: A line for each finding: file, line, rule, reason.
     """
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str | None = None) -> None:
@@ -84,12 +87,12 @@ class StatementFailed(MigrationError):
 
     Attributes:
         migration: The file that was run.
-        line: 1-based line of the statement in it.
-        statement: Which statement, counted from 1; 0 where the transaction as a whole failed.
-        statements: How many there are.
+        line: The 1-based line of the statement in the file.
+        statement: The number of the statement, counted from 1; 0 if the transaction as a whole failed.
+        statements: The number of statements in the file.
         sql: The statement's text.
-        database_message: What the database said.
-        outcome: What is in the database now, one sentence.
+        database_message: The message of the database.
+        outcome: The present content of the database, one sentence.
     """
 
     def __init__(

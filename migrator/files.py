@@ -1,8 +1,9 @@
-"""Migration files: their names, the directives in their heads, their checksums.
+"""Migration files: names, directives in the head of a file, checksums.
 
-A migration is named ``VERSION_slug.sql``. Beside it may stand ``VERSION_slug_rollback.sql``, which undoes it,
-``VERSION_slug_verify.sql``, which tells whether it took effect, and for each of the three a text of its own for one
-dialect, as ``VERSION_slug.postgresql.sql``. ``R_slug.sql`` is repeatable: it is run again whenever it changes.
+A migration is named ``VERSION_slug.sql``. Companions have the same name with a suffix: ``VERSION_slug_rollback.sql``
+undoes the migration, ``VERSION_slug_verify.sql`` checks its effect. Each of the three files can have a separate text
+for one dialect, such as ``VERSION_slug.postgresql.sql``. ``R_slug.sql`` is repeatable: the file runs again after each
+change of the file.
 """
 
 import hashlib
@@ -23,13 +24,13 @@ NAME = re.compile(
 CHECKSUM = "sha256"
 BUILTIN = "builtin:"
 
-_READS = {  # a dialect's own files, the nearest first
+_READS = {  # the file suffixes that each dialect reads, the preferred suffix first
     "sqlite": ("sqlite",),
     "postgresql": ("postgresql",),
     "mysql": ("mysql",),
     "mariadb": ("mariadb", "mysql"),
 }
-# Patterns that most files never meet are compiled when one does.
+# Most files need none of these patterns, so each pattern is compiled on first use.
 _DIRECTIVE = r"[ \t]*--[ \t]*migrator:[ \t]*(.*)"
 _DURATION = r"(\d+)(ms|s|min)?"
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
@@ -37,15 +38,15 @@ _TRAILING = r"(?m)[ \t]+$"
 
 
 class Directives(NamedTuple):
-    """What the head comment of a file asks for.
+    """The directives in the head comment of a file.
 
     Attributes:
-        transaction: Whether the file is run in one transaction where the database can do that.
-        lock_timeout_s: Seconds that a statement may wait for a lock, or None for the default.
-        statement_timeout_s: Seconds that a statement may take, or None for the default.
-        requires: Names or versions of migrations that must be applied before.
-        irreversible: Nothing undoes it; `down` refuses.
-        allow: Rules of lint that are not to be heard.
+        transaction: Whether the file runs in one transaction, if the database can roll back DDL.
+        lock_timeout_s: Seconds that a statement may wait for a lock, or `None` for the default.
+        statement_timeout_s: Seconds that a statement may take, or `None` for the default.
+        requires: Names or versions of migrations to be applied first.
+        irreversible: The migration cannot be undone; `down` refuses it.
+        allow: The lint rules to ignore.
     """
 
     transaction: bool = True
@@ -60,13 +61,13 @@ PLAIN = Directives()
 
 
 class Script(NamedTuple):
-    """One file as it is run.
+    """The text of one file, as it is run.
 
     Attributes:
-        file: The file's name, with its dialect where it has one.
-        text: Its text, without a byte order mark, with ``\n`` at line ends.
-        checksum: ``sha256:`` and the digest of the text without trailing blanks, so that a checkout with other line
-            ends has the same.
+        file: The file's name, including a dialect.
+        text: The text without a byte order mark; every line end is a line feed.
+        checksum: ``sha256:`` and the digest of the text without trailing blanks. A checkout with other line ends has
+            the same checksum.
     """
 
     file: str
@@ -76,13 +77,13 @@ class Script(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """A migration and where its companions are.
+    """A migration and the paths of the companions.
 
     Attributes:
-        name: ``VERSION_slug.sql``, whatever the dialect: what the history knows it by.
-        version: Its number; None for a repeatable one.
-        rollback: The path of the file that undoes it, if there is one.
-        verify: The path of the file that tells whether it took effect, if there is one.
+        name: ``VERSION_slug.sql`` for every dialect: the name in the history.
+        version: The version as a number; `None` for a repeatable migration.
+        rollback: The path of the rollback file, or `None`.
+        verify: The path of the verify file, or `None`.
     """
 
     name: str
@@ -94,12 +95,12 @@ class Migration(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """Whether it is run again when it changes."""
+        """Whether the migration runs again after a change of the file."""
         return self.version is None
 
 
 def open_directory(directory: str | Path) -> Path:
-    """The folder that a ``--dir`` means; ``builtin:NAME`` is a set that comes with migrator.
+    """Return the folder that ``--dir`` names; ``builtin:NAME`` is a set of samples in migrator.
 
     Raises:
         MigrationError: There is no such set.
@@ -113,15 +114,15 @@ def open_directory(directory: str | Path) -> Path:
 
 
 def scan(directory: str | Path, dialect: str) -> list[Migration]:
-    """The migrations of a folder in the order in which they are run: by version, then the repeatable ones by slug.
+    """Return the migrations of a folder in the order of runs: by version, then the repeatable migrations by slug.
 
     Args:
-        directory: The folder, or ``builtin:NAME``. One that does not exist holds none.
+        directory: The folder, or ``builtin:NAME``. A folder that does not exist counts as empty.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
 
     Raises:
         MigrationFileError: A file's name, encoding or directive is not understood, two migrations have one version, a
-            companion has no migration, or there is no text for this dialect.
+            companion has no migration, or a migration has no text for this dialect.
     """
     folder = open_directory(directory)
     chosen: dict[tuple[str, str, str], dict[str, str]] = {}
@@ -151,12 +152,12 @@ def scan(directory: str | Path, dialect: str) -> list[Migration]:
 
 
 def read_script(path: str) -> Script:
-    """One file, with its directives and its checksum.
+    """Read one file, with directives and checksum.
 
     Raises:
-        MigrationFileError: It cannot be read, is not UTF-8, or a directive is not understood.
+        MigrationFileError: The file cannot be read, is not UTF-8, or has an unknown directive.
     """
-    # Plain strings, since pathlib's objects would be half of the time that looking at hundreds of files takes.
+    # Plain strings: with pathlib's objects, reading hundreds of files takes twice the time.
     name = path.rpartition(os.sep)[2]
     try:
         with open(path, "rb") as file:  # noqa: PTH123
@@ -174,7 +175,7 @@ def read_script(path: str) -> Script:
 
 
 def checksum(text: str) -> str:
-    """``sha256:`` and the digest of a text, in which trailing blanks and line ends do not count."""
+    """Return ``sha256:`` and the digest of a text; trailing blanks and the kind of line ends do not count."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     if " \n" in plain or "\t\n" in plain or plain[-1:] in (" ", "\t"):
         plain = re.sub(_TRAILING, "", plain)
@@ -182,10 +183,10 @@ def checksum(text: str) -> str:
 
 
 def parse_version(text: str) -> int:
-    """The number of a version as people write it: ``003``, ``20250127_120000``, or a migration's whole name.
+    """Return the number of a version as people write it: ``003``, ``20250127_120000``, or a migration's whole name.
 
     Raises:
-        MigrationError: It is none.
+        MigrationError: The text is not a version.
     """
     match = re.match(r"(\d{8}_\d{6}|\d{1,14})(?:_[A-Za-z].*)?$", text)
     if match is None:
@@ -194,10 +195,10 @@ def parse_version(text: str) -> int:
 
 
 def find(migrations: Iterable[Migration], text: str) -> Migration:
-    """The migration that a person means by its name, with or without ``.sql``, its version, or its slug.
+    """Return the migration with this name (with or without ``.sql``), version or slug.
 
     Raises:
-        MigrationError: There is none, or more than one.
+        MigrationError: No migration, or more than one, fits.
     """
     known = list(migrations)
     for test in (
@@ -214,16 +215,16 @@ def find(migrations: Iterable[Migration], text: str) -> Migration:
 
 
 def new_name(name: str, directory: str | Path, now: datetime) -> str:
-    """The file name of a new migration.
+    """Return the file name of a new migration.
 
     Args:
-        name: What it is about, in words or as a slug; ending in ``_rollback`` or ``_verify`` it becomes the companion
-            of the newest migration whose slug is the rest.
-        directory: Where the others are.
-        now: Its version, to the second; seconds are added where that is taken.
+        name: The subject, in words or as a slug. A name ending in ``_rollback`` or ``_verify`` makes a companion of the
+            newest migration whose slug is the rest of the name.
+        directory: The folder of the migrations.
+        now: The version, to the second. If the version is taken, seconds are added.
 
     Raises:
-        MigrationError: No slug can be made of the name, a companion has no migration, or exists already.
+        MigrationError: The name cannot be made a slug, a companion has no migration, or the companion exists already.
     """
     slug = re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip().removesuffix(".sql")).strip("_-")
     stem = re.fullmatch(r"(.*?)(?:_(rollback|verify))?", slug)
@@ -247,7 +248,7 @@ def new_name(name: str, directory: str | Path, now: datetime) -> str:
 
 
 def _named(folder: Path) -> Sequence[re.Match[str]]:
-    """The name of each SQL file of a folder, taken apart, by name."""
+    """Return the parsed names of the SQL files of a folder, sorted."""
     try:
         names = sorted(name for name in os.listdir(folder) if name[-4:].lower() == ".sql")  # noqa: PTH208
     except FileNotFoundError:
@@ -287,7 +288,7 @@ def _join(version: str, slug: str, part: str) -> str:
 
 
 def _directives(text: str, file: str) -> Directives:
-    """Read the directives of the head: of the lines before the first that is neither blank nor a ``--`` comment."""
+    """Read the directives in the head: the lines before the first line that is neither blank nor a ``--`` comment."""
     fields: dict[str, Any] = {}
     head = True
     for number, line in enumerate(text.split("\n"), 1):

@@ -1,22 +1,22 @@
-"""The history of a database: one row for each migration, and a log to which lines are only ever added.
+"""The history of a database: one row for each migration, and an append-only log.
 
-States of a row, and who may change them:
+States of a row, and the states that may follow:
 
 ==================  ============================================================  ===============================
 state               meaning                                                       next
 ==================  ============================================================  ===============================
 (no row)            pending                                                       applied, running, baseline
-running             statement by statement, `statements_done` of them are done    applied, failed
+running             running statement by statement; `statements_done` are done    applied, failed
 failed              as running, and the next statement was refused                running (repair --retry)
 applied             done                                                          rolled_back, reverting
-baseline            taken for done when migrator was introduced; never run here   rolled_back, reverting
-reverting           its rollback is run statement by statement                    rolled_back, revert_failed
+baseline            recorded as applied by `baseline`; never run here             rolled_back, reverting
+reverting           the rollback is running statement by statement                rolled_back, revert_failed
 revert_failed       as reverting, and the next statement was refused              reverting (repair --retry)
 rolled_back         pending again                                                 applied, running
 ==================  ============================================================  ===============================
 
-Where a database rolls back DDL, a row is written first in the transaction of its migration: its key keeps a second
-runner out even where locks fail, and none of running, failed, reverting, revert_failed is ever seen.
+A migration in one transaction writes the row first in this transaction. The row's key then stops a second runner even
+if locks fail, and no reader ever sees running, failed, reverting or revert_failed.
 """
 
 import hashlib
@@ -69,15 +69,15 @@ _FOREIGN = {("version",): "dbmate", ("version", "dirty"): "golang-migrate"}
 
 
 class Record(NamedTuple):
-    """A row of the history; its fields are the columns.
+    """A row of the history; the fields are the columns.
 
     Attributes:
-        version: The number in the name, or None for a repeatable migration.
-        checksum: Of the file that was run.
-        applied_at: When its state was reached, RFC 3339 in UTC.
-        statements_done: How many statements of the file (of its rollback, while reverting) are done.
-        statement_hashes: Hashes of those, in order, separated by blanks.
-        schema_hash: Hash of the catalog after it, or None where it was not taken.
+        version: The number in the name, or `None` for a repeatable migration.
+        checksum: The checksum of the file that was run.
+        applied_at: The time when the migration reached the state, RFC 3339 in UTC.
+        statements_done: The number of finished statements of the file (while reverting, of the rollback).
+        statement_hashes: The hashes of the finished statements, in order, separated by blanks.
+        schema_hash: The hash of the catalog after the migration, or `None` if the catalog was not recorded.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Record(NamedTuple):
 
 
 class Taken(MigrationError):
-    """Another runner was here first; read the history again."""
+    """Another runner changed the history first; the caller must read the history again."""
 
     def __init__(self) -> None:
         super().__init__("another runner changed the history at this moment", hint="the same command again")
@@ -105,9 +105,9 @@ class History:
     """The history in one database.
 
     Args:
-        engine: Opened.
-        clock: Tells when things were done.
-        who: Who does them.
+        engine: An opened engine.
+        clock: Gives the times to record.
+        who: The user to record.
     """
 
     def __init__(self, engine: Engine, clock: Clock, who: str) -> None:
@@ -117,10 +117,10 @@ class History:
         self._table, self._log, self._catalog = map(engine.table, OWN_TABLES)
 
     def exists(self) -> bool:
-        """Whether there is a history.
+        """Return whether the history exists.
 
         Raises:
-            MigrationError: There is a table of its name that another tool laid out.
+            MigrationError: Another tool made a table with the same name.
         """
         columns = self._engine.columns(TABLE)
         if not columns:
@@ -137,15 +137,17 @@ class History:
         )
 
     def foreign_tool(self) -> str | None:
-        """The other tool that laid out the table, if it is one that is known."""
+        """Return the name of the other tool that made the table, or `None` if the columns are not known."""
         return _FOREIGN.get(tuple(self._engine.columns(TABLE)))
 
     def foreign_versions(self) -> tuple[list[int], bool]:
-        """The versions in another tool's table; and whether it lists each (dbmate) or only the newest (golang-migrate).
+        """Return the versions in another tool's table, and whether all versions are listed.
+
+        dbmate lists each version. golang-migrate lists only the newest version.
 
         Raises:
-            NeedsRepair: It says that a migration was left half done.
-            MigrationError: It holds something that is no version.
+            NeedsRepair: According to the table, a migration is half done.
+            MigrationError: The table contains a value that is not a version.
         """
         if self.foreign_tool() == "golang-migrate":
             rows = self._engine.query(f"SELECT version, dirty FROM {self._table}")  # noqa: S608 - a quoted name
@@ -162,14 +164,14 @@ class History:
             raise MigrationError(f"the table {TABLE} holds what is no version: {fault}") from fault
 
     def set_foreign_aside(self) -> str:
-        """Rename another tool's table; returns the new name."""
+        """Rename another tool's table; return the new name."""
         name = f"{TABLE}_{(self.foreign_tool() or 'other').replace('-', '_')}"
         new = name if self._engine.dialect != "mysql" else self._engine.table(name)
         self._engine.change(f"ALTER TABLE {self._table} RENAME TO {new}")
         return name
 
     def create(self) -> None:
-        """Make the tables where they are not there, in a transaction; several runners may do so at once."""
+        """Create missing tables, in a transaction. Several runners may do so at the same time."""
         for attempt in range(_ATTEMPTS):
             try:
                 if self.exists():
@@ -180,12 +182,12 @@ class History:
                 return
             except DatabaseFault as fault:
                 self._engine.rollback()
-                # PostgreSQL's IF NOT EXISTS can lose a race against itself; then the tables are there.
+                # PostgreSQL's IF NOT EXISTS fails if another session makes the table at the same time.
                 if attempt == _ATTEMPTS - 1 or fault.kind not in ("taken", "lock"):
                     raise
 
     def create_within(self) -> None:
-        """The same in the transaction that lasts."""
+        """Create missing tables inside the present transaction."""
         if self.exists():
             return
         text, moment, end = self._engine.text_type, self._engine.time_type, self._engine.table_options
@@ -214,7 +216,7 @@ class History:
             self._engine.change(sql)
 
     def load(self) -> dict[str, Record]:
-        """All rows by name; empty where there is no history. One query."""
+        """Return all rows by name; empty without a history. Cost: two queries."""
         if not self.exists():
             return {}
         rows = self._engine.query(f"SELECT {', '.join(COLUMNS)} FROM {self._table}")  # noqa: S608
@@ -222,17 +224,17 @@ class History:
         return {row[0]: Record(*(*row[:at], _time(row[at]), *row[at + 1 :])) for row in rows}
 
     def log(self) -> list[dict[str, Any]]:
-        """All lines of the log, oldest first."""
+        """Return all lines of the log, oldest first."""
         if not self.exists():
             return []
         rows = self._engine.query(f"SELECT {', '.join(LOG_COLUMNS)} FROM {self._log} ORDER BY id")  # noqa: S608
         return [{**dict(zip(LOG_COLUMNS, row, strict=True)), "at": _time(row[1])} for row in rows]
 
     def put(self, migration: Migration, state: str, before: Record | None, *, checksum: str | None = None) -> None:
-        """Write the row of a migration as it is now begun: insert it, or move it on from the state that was read.
+        """Write the row of a migration at the start of a run: insert the row, or change the row that was read.
 
         Raises:
-            Taken: Another runner wrote it meanwhile.
+            Taken: Another runner wrote the row in the meantime.
         """
         checksum = checksum or migration.script.checksum
         now = self._engine.time_value(format_time(self._clock.now()))
@@ -280,7 +282,7 @@ class History:
         self._engine.change(f"UPDATE {self._table} SET {sets} WHERE name = ?", (*fields.values(), name))  # noqa: S608
 
     def remove(self, name: str) -> None:
-        """Make a migration pending, as if it had never been here; the log keeps what was."""
+        """Delete the row of a migration, which is pending then; the log keeps its lines."""
         self._engine.change(f"DELETE FROM {self._table} WHERE name = ?", (name,))  # noqa: S608
 
     def add_line(
@@ -302,7 +304,7 @@ class History:
         )
 
     def record_catalog(self, name: str, schema_hash: str, catalog: str) -> None:
-        """Keep the catalog as it is after a migration, in place of the one before."""
+        """Store the catalog after a migration, in place of the catalog stored before."""
         self._engine.change(f"DELETE FROM {self._catalog}")  # noqa: S608
         self._engine.change(
             f"INSERT INTO {self._catalog} (name, schema_hash, catalog) VALUES (?, ?, ?)",  # noqa: S608
@@ -310,7 +312,7 @@ class History:
         )
 
     def recorded_catalog(self) -> tuple[str, str, str] | None:
-        """The migration after which the catalog was kept last, its hash, and the catalog as JSON; None where never."""
+        """Return the stored catalog, or `None`: the last migration before it, the hash, and the catalog as JSON."""
         if not self._engine.columns(CATALOG):
             return None
         rows = self._engine.query(f"SELECT name, schema_hash, catalog FROM {self._catalog}")  # noqa: S608
@@ -318,22 +320,22 @@ class History:
 
 
 def newest_of(records: Mapping[str, Record]) -> Record | None:
-    """The row that was written last. Without a `schema_hash` the catalog was not recorded after it."""
+    """Return the row written last. Without a `schema_hash`, the catalog was not recorded after this migration."""
     return max(records.values(), key=lambda each: (each.applied_at, each.schema_hash is not None), default=None)
 
 
 def hash_of(statement: str) -> str:
-    """What a journal keeps of a statement: 16 characters of its SHA-256."""
+    """Return the hash of a statement for the journal: 16 characters of a SHA-256."""
     return hashlib.sha256(statement.encode()).hexdigest()[:16]
 
 
 def hashes_of(statements: Sequence[str]) -> str:
-    """The same for several, as the history keeps them."""
+    """Return the hashes of several statements in the form of the history: separated by blanks."""
     return " ".join(map(hash_of, statements))
 
 
 def default_who() -> str:
-    """``user@host``."""
+    """Return ``user@host``."""
     import getpass
 
     try:

@@ -1,4 +1,4 @@
-"""Up and down on one opened database: plan, save, run, and plan anew where another runner was first."""
+"""Up and down on one opened database: plan, save, run, and plan again if another runner was first."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from kbstore.migrator.run.runner import Runner
 from kbstore.migrator.settings import Settings
 
 ALL_SNAPSHOTS_UP_TO = 20
-"""In a run of more migrations than this the catalog is recorded after the last one only."""
+"""In a run of more migrations than this, the catalog is recorded only after the last migration."""
 
 
 @dataclass
 class Work:
-    """What `up`, `down` and `repair` need while the lock is held.
+    """The parts that `up`, `down` and `repair` need while the lock is held.
 
     Attributes:
         scan: Reads the folder again.
-        progress: Is told each result as it comes.
-        notice: Is told, in a sentence, what a person should know beside the results.
+        progress: Called with each result as soon as the result is known.
+        notice: Called with each sentence that a person should read besides the results.
     """
 
     engine: Engine
@@ -43,7 +43,7 @@ class Work:
     _began: bool = False
 
     def up(self, to: int | None, *, tx: str) -> list[Result]:
-        """Run what is pending; see `DatabaseMigrator.up`."""
+        """Run pending migrations as `DatabaseMigrator.up` describes."""
         results: list[Result] = []
         while True:
             records, plan = self._plan(to)
@@ -59,7 +59,7 @@ class Work:
             return results
 
     def down(self, name: str) -> Result:
-        """Undo a migration; see `DatabaseMigrator.down`."""
+        """Undo a migration as `DatabaseMigrator.down` describes."""
         while True:
             records = self.settled_records()
             item, record = self._rollback_of(name, records)
@@ -72,7 +72,7 @@ class Work:
             return result
 
     def rehearse_up(self, to: int | None) -> list[Result]:
-        """What `up` would do."""
+        """Execute `up` without effect, as far as the database can."""
         records, plan = self._plan(to)
         results = self._rehearse(plan.items, records, UP) if plan.items else []
         for result in results:
@@ -80,26 +80,26 @@ class Work:
         return results
 
     def rehearse_down(self, name: str) -> Result:
-        """What `down` would do."""
+        """Execute `down` without effect, as far as the database can."""
         records = self.settled_records()
         item, _ = self._rollback_of(name, records)
         return self._rehearse([item], records, DOWN)[0]
 
     def settled_records(self) -> dict[str, Record]:
-        """The history; where a migration seems half done, after whoever may be at work on it has ended."""
+        """Return the rows; if a migration seems half done, wait first for a runner that may still work on it."""
         self.engine.changed_by_others()
         records = self.history.load()
         if any(record.state in HALF_DONE for record in records.values()):
             with self.engine.journal_lock(self.settings.wait_s, self.clock):
                 records = self.history.load()
         if changes(self.migrations, records):
-            # Another runner may have applied what was written since the folder was read.
+            # Another runner may have applied a file that was written after the folder was read.
             self.migrations = self.scan()
             self._prepared.clear()
         return records
 
     def runner(self) -> Runner:
-        """What runs one."""
+        """Return a runner for single migrations, with the limits of the settings."""
         chosen = self.settings
         limits = Limits(chosen.lock_timeout_s, chosen.statement_timeout_s)
         context = Context(self.engine, self.history, self.clock, limits, chosen.retries, chosen.wait_s)
@@ -131,7 +131,7 @@ class Work:
         yield from runner.run_each(plan.items, records, recorded)
 
     def _before_change(self, records: Mapping[str, Record]) -> None:
-        """Save the database, make the history, and note what somebody else changed since it was recorded; once."""
+        """Save the database, create the history, and report changes made outside of migrator; only once."""
         if self._began:
             return
         self._began = True
@@ -143,7 +143,7 @@ class Work:
         self.history.create()
         newest = newest_of(records)
         if newest is None or newest.schema_hash is None:
-            return  # what was recorded is older than the last migration
+            return  # the recorded catalog is older than the last migration
         for message in _drift(self.engine, self.history):
             self.notice(f"changed by another hand since the last migration: {message}")
             self.history.add_line("", "drift", detail=message)
@@ -164,7 +164,7 @@ class Work:
         return [Result(each.migration, "executed on a copy", "executed", each.duration_ms) for each in done]
 
     def _rollback_of(self, name: str, records: Mapping[str, Record]) -> tuple[Prepared, Record]:
-        """The rollback to run, and the row that it changes; with every reason not to."""
+        """Return the rollback to run and the row to change; raise an error for every reason against running it."""
         migrations = self.migrations
         if half := next((each for each in records.values() if each.state in HALF_DONE), None):
             raise NeedsRepair(
@@ -200,7 +200,7 @@ class Work:
 
 
 def _drift(engine: Engine, history: History) -> list[str]:
-    """What somebody else changed in the database since its catalog was recorded; nothing where it never was."""
+    """Describe the changes made outside of migrator since the last recorded catalog; empty without such a catalog."""
     import json
 
     from kbstore.migrator.catalog import compare

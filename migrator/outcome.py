@@ -1,4 +1,4 @@
-"""What can come of a migration, and the states that it goes through on the way."""
+"""The result of a migration, and the states of a run."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from kbstore.migrator.engines.contract import DatabaseFault
 
 
 class Direction(NamedTuple):
-    """The states that a run in one direction goes through, and what people call it."""
+    """The states of a run in one direction, and the words for people."""
 
     doing: str
     failed: str
@@ -21,11 +21,12 @@ DOWN = Direction("reverting", "revert_failed", "rolled_back", "rolled back", "mi
 
 
 class Result(NamedTuple):
-    """What came of one migration.
+    """The result of a migration.
 
     Attributes:
-        state: "applied", "rolled_back", "baseline"; of a dry run "executed" (and undone) or "not_executed".
-        duration_ms: Of its statements and their commit; 0 where nothing was run.
+        state: "applied", "rolled_back", "baseline" or "pending"; for a dry run "executed" (and undone) or
+            "not_executed".
+        duration_ms: Milliseconds for statements and commit; 0 if nothing was run.
     """
 
     migration: str
@@ -34,15 +35,15 @@ class Result(NamedTuple):
     duration_ms: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields."""
+        """Return the fields as a dictionary."""
         return self._asdict()
 
 
 def check_answer(rows: Sequence[Sequence[Any]]) -> None:
-    """What a verify script's query has to give: anything but one single value that is NULL, false or 0.
+    """Check the rows of a query in a verify script: a single value of NULL, false or 0 fails.
 
     Raises:
-        DatabaseFault: It gave that.
+        DatabaseFault: The query gave such a value.
     """
     if len(rows) == 1 and len(rows[0]) == 1 and not rows[0][0]:
         raise DatabaseFault(f"the check gave {'NULL' if rows[0][0] is None else rows[0][0]}")

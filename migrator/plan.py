@@ -1,7 +1,7 @@
-"""What there is to do, and every reason not to do it: looked at before anything runs.
+"""The plan of a run: the migrations to run, and every reason not to run, checked before anything runs.
 
-In this order: half-done migrations, applied files that changed or are gone, order, requirements, text that cannot be
-split, lint. All findings of one kind are told at once.
+Order of the checks: half-done migrations, changed or missing files, order, requirements, splitting, lint. Changed
+files, order and lint report all findings together; the other checks report the first finding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ _ANOTHER_TOOLS = ("-- migrate:up", "-- +goose Up", "-- +migrate Up")
 
 
 class Prepared(NamedTuple):
-    """A migration, or its rollback, taken apart into what is sent.
+    """A migration, or a rollback, split into the statements to send.
 
     Attributes:
-        script: The file that is run.
-        verify: The file that tells whether it took effect, if there is one.
+        script: The file to run.
+        verify: The verify file, or `None`.
     """
 
     migration: Migration
@@ -47,21 +47,21 @@ class Prepared(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What would be run, in this order, and what a person should know."""
+    """The migrations to run, in order, and warnings for a person."""
 
     items: Sequence[Prepared]
     warnings: Sequence[str] = ()
 
 
 def is_pending(migration: Migration, record: Record | None) -> bool:
-    """Whether a migration is still to be run: it never was, was rolled back, or is repeatable and changed."""
+    """Return whether a migration is still to be run: never run, rolled back, or repeatable and changed."""
     if record is None or record.state == "rolled_back":
         return True
     return migration.repeatable and record.state in DONE and record.checksum != migration.script.checksum
 
 
 def check_history(migrations: Sequence[Migration], records: Mapping[str, Record]) -> None:
-    """Look whether what was applied is what lies in the files.
+    """Check that the applied migrations and the files agree.
 
     Raises:
         NeedsRepair: A migration is half done.
@@ -83,7 +83,7 @@ def check_history(migrations: Sequence[Migration], records: Mapping[str, Record]
 
 
 def half_done(record: Record) -> str:
-    """What is known about a migration that is half done."""
+    """Describe a half-done migration in one sentence."""
     done = f"{record.statements_done} statements are done"
     if record.state == "running":
         return f"{record.name} was begun and not ended: {done}, and the next one may have taken effect"
@@ -95,7 +95,7 @@ def half_done(record: Record) -> str:
 
 
 def changes(migrations: Sequence[Migration], records: Mapping[str, Record]) -> list[tuple[str, str]]:
-    """The name of each applied migration whose file changed or is gone, and a sentence about it."""
+    """Return each applied migration whose file changed or is gone: its name, and a sentence about the change."""
     known = {migration.name: migration for migration in migrations}
     problems = []
     for record in sorted(records.values(), key=lambda each: (each.version is None, each.version or 0, each.name)):
@@ -119,23 +119,23 @@ def make_plan(
     lint: bool = True,
     prepared: dict[str, Prepared] | None = None,
 ) -> Plan:
-    """Everything that `up` would run.
+    """Return the plan of an `up`.
 
     Args:
-        migrations: As `scan` gives them.
-        records: As the history has them.
-        dialect: The engine's.
-        to: The last version to run; None for all, the repeatable ones too.
-        out_of_order: What to do about a file whose version is below one that is applied: "error", "warn" or "allow".
-        lint: Whether a fault that a rule finds is an error.
-        prepared: Where to keep what was taken apart, and to find it again.
+        migrations: The result of `scan`.
+        records: The rows of the history by name.
+        dialect: The engine's dialect.
+        to: The last version to run; `None` for all, including repeatable migrations.
+        out_of_order: The reaction to a file with a version below an applied version: "error", "warn" or "allow".
+        lint: Whether to run the lint rules, and to refuse files with errors.
+        prepared: A cache of prepared migrations by name, read and filled here.
 
     Raises:
-        NeedsRepair: See `check_history`.
-        ChangedError: See `check_history`.
-        OrderError: A version is below one that is applied, or what a file requires is neither applied nor before it.
+        NeedsRepair: As `check_history`.
+        ChangedError: As `check_history`.
+        OrderError: A version is below an applied version, or a required migration is neither applied nor run earlier.
         MigrationFileError: A text cannot be split.
-        LintError: A rule finds fault.
+        LintError: A lint rule reports an error.
     """
     check_history(migrations, records)
     pending = [each for each in migrations if is_pending(each, records.get(each.name))]
@@ -157,10 +157,11 @@ def make_plan(
 
 
 def prepare(migration: Migration, dialect: str) -> Prepared:
-    """A migration ready to be run.
+    """Prepare a migration for a run.
 
     Raises:
-        MigrationFileError: Its text cannot be split.
+        MigrationFileError: The text cannot be split, has no statement, or holds both directions as other tools write
+            them.
     """
     from kbstore.migrator.sql.statements import split
 
@@ -183,10 +184,10 @@ def prepare(migration: Migration, dialect: str) -> Prepared:
 
 
 def prepare_rollback(migration: Migration, path: str, dialect: str) -> Prepared:
-    """The rollback of a migration ready to be run.
+    """Prepare the rollback of a migration for a run.
 
     Raises:
-        MigrationFileError: Its text cannot be split.
+        MigrationFileError: The text cannot be split.
     """
     from kbstore.migrator.sql.statements import split
 
@@ -195,10 +196,10 @@ def prepare_rollback(migration: Migration, path: str, dialect: str) -> Prepared:
 
 
 def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
-    """Warnings that the rules give for these migrations.
+    """Return the warnings of the lint rules for these migrations.
 
     Raises:
-        LintError: A finding that is more than a warning.
+        LintError: A finding is an error.
     """
     from kbstore.migrator.lint import lint
 
@@ -214,7 +215,7 @@ def check_lint(items: Sequence[Prepared], dialect: str) -> list[str]:
 
 
 def lint_subject(migration: Migration, dialect: str, statements: "Sequence[Statement] | None" = None) -> "Subject":
-    """What the rules have to know of a migration; its statements where it is split already."""
+    """Return the input of the lint rules for a migration; `statements` if the text is split already."""
     from kbstore.migrator.lint import Subject
 
     directives = migration.script.directives

@@ -1,6 +1,6 @@
-"""What a person decides about the history: go on with it, take it for done, take it for not done, or begin one.
+"""Decisions of a person about the history: continue, mark as applied, mark as pending, or begin a history.
 
-Nothing here runs SQL of a migration but `retry`; each decision is a line in the log.
+Only `retry` runs SQL of a migration. Each decision is a line in the log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from kbstore.migrator.run.runner import Runner
 
 
 def retry(runner: Runner, engine: Engine, migration: Migration, record: Record | None) -> Result:
-    """Go on with a half-done migration, or a half-done rollback, after its last statement that is done.
+    """Continue a half-done migration, or a half-done rollback, after the last finished statement.
 
     Raises:
-        MigrationError: It is not half done; and as `Runner.resume`.
+        MigrationError: The migration is not half done; and as `Runner.resume`.
     """
     if record is None or record.state not in HALF_DONE:
         raise MigrationError(
@@ -30,7 +30,7 @@ def retry(runner: Runner, engine: Engine, migration: Migration, record: Record |
 
 
 def mark_applied(engine: Engine, history: History, migration: Migration, record: Record | None) -> Result:
-    """Take a migration for applied as its file is now, and the database for right as it is."""
+    """Record a migration as applied, with the file and the database as they are now."""
     statements = prepare(migration, engine.dialect).statements
     engine.begin(Limits())
     try:
@@ -50,7 +50,7 @@ def mark_applied(engine: Engine, history: History, migration: Migration, record:
 
 
 def mark_pending(engine: Engine, history: History, record: Record) -> Result:
-    """Take a migration for not applied: nothing of it is in the database."""
+    """Record a migration as not applied: nothing of it is in the database."""
     engine.begin(Limits())
     try:
         history.remove(record.name)
@@ -70,13 +70,13 @@ def baseline(
     *,
     set_aside: bool = False,
 ) -> list[Result]:
-    """Begin a history in a database that has its schema already: these migrations are taken for applied.
+    """Begin a history in a database with an existing schema: record the chosen migrations as applied.
 
     Args:
-        set_aside: Whether another tool's table is in the way, and renamed.
+        set_aside: Whether to rename another tool's table, which has the name of the history.
 
     Raises:
-        MigrationError: There is a history, or nothing was chosen.
+        MigrationError: A history exists already, or nothing was chosen.
     """
     if done := [record.name for record in records.values() if record.state in DONE]:
         raise MigrationError(
@@ -101,11 +101,11 @@ def baseline(
 
 
 def foreign_choice(history: History, tool: str, migrations: Sequence[Migration]) -> list[Migration]:
-    """The migrations that another tool's table says are applied.
+    """Return the migrations that are applied according to another tool's table.
 
     Raises:
-        MigrationError: The table is not that tool's, or is empty.
-        ChangedError: It names a version that has no file here.
+        MigrationError: The table was made by another tool, or is empty.
+        ChangedError: The table names a version without a file here.
     """
     if history.foreign_tool() != tool:
         raise MigrationError(f"there is no table schema_migrations as {tool} lays it out", hint="migrator status")
@@ -126,7 +126,7 @@ def foreign_choice(history: History, tool: str, migrations: Sequence[Migration])
 def which(
     name: str, migrations: Sequence[Migration], records: Mapping[str, Record]
 ) -> tuple[Migration | None, Record | None]:
-    """The migration and the row that a person means; one whose file is gone has a row only.
+    """Return the migration and the row with this name. If the file is gone, there is only a row.
 
     Raises:
         MigrationError: There is neither.

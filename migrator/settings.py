@@ -1,4 +1,4 @@
-"""How a migrator works, where a user may choose."""
+"""Settings of a migrator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices, with what is right for most.
+    """Choices of the user, with defaults that fit most databases.
 
     Attributes:
-        lock_timeout_s: Seconds that a statement may wait for a lock before the whole transaction is begun anew; 0 is
-            without limit, and lets every later query of the application queue up behind the migration.
-        statement_timeout_s: Seconds that a statement may take; 0 is without limit.
-        retries: How often a transaction is begun anew.
+        lock_timeout_s: Seconds that a statement may wait for a lock; then the whole transaction begins again. 0 means
+            no limit: later queries of the application then queue up behind the waiting migration.
+        statement_timeout_s: Seconds that a statement may take; 0 means no limit.
+        retries: How often a transaction begins again.
         wait_s: Seconds to wait for another runner.
-        out_of_order: What to do about a file whose version is below one that is applied.
-        backup: Whether to save the database first; None means a SQLite file yes, a PostgreSQL database no.
-        backup_folder: Where to; None means beside a SQLite file, else the current folder.
-        lint: Whether a fault that a rule finds stops the run.
+        out_of_order: The reaction to a file with a version below an applied version.
+        backup: Whether to save the database first. `None` means: a SQLite file yes, another database no.
+        backup_folder: The folder of the backup. `None` means: beside a SQLite file, else the current folder.
+        lint: Whether an error of a lint rule stops the run.
     """
 
     lock_timeout_s: float = 5.0

@@ -1,4 +1,4 @@
-"""Database URLs as SQLAlchemy writes them, taken apart without a library and shown without their passwords."""
+"""Database URLs as in SQLAlchemy, parsed without a library and shown without passwords."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _DRIVERS = {
     "mariadb": {"", "pymysql", "mysqldb", "mysqlconnector", "aiomysql", "asyncmy", "mariadbconnector"},
 }
 _SECRET_OPTIONS = {"password", "passwd", "sslpassword"}
-# CREATE ROLE ... PASSWORD '...' and IDENTIFIED BY '...', as they would stand in a statement that is shown.
+# CREATE ROLE ... PASSWORD '...' and IDENTIFIED BY '...', in a statement that is printed.
 _SECRET_SQL = (
     r"(?i)(\bpassword\s*(?:\(|=|:=)?\s*|\bidentified\s+by\s+(?:password\s+)?|://[^:@/\s']+:)('[^']*'|[^\s'@]+(?=@))"
 )
@@ -24,12 +24,12 @@ _SECRET_SQL = (
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """Where a database is and who asks.
+    """The address of a database, and the user.
 
     Attributes:
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
-        database: The database's name; for SQLite its file.
-        options: What stood after the question mark, for the driver.
+        database: The database's name; for SQLite the file.
+        options: The driver's options, written after the question mark.
     """
 
     dialect: str
@@ -50,7 +50,7 @@ class DatabaseUrl:
         return f"{self.dialect}://{user}{self.host}{port}/{self.database}"
 
     def redact(self, text: str) -> str:
-        """`text` with this URL's passwords, and those in SQL, replaced by three stars."""
+        """Replace this URL's passwords, and passwords in SQL, by three stars."""
         secrets = {self.password, *(value for key, value in self.options.items() if key.lower() in _SECRET_OPTIONS)}
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "***")
@@ -58,16 +58,16 @@ class DatabaseUrl:
 
 
 def redact_sql(text: str) -> str:
-    """`text` with each password that SQL gives in quotes, or a URL in it, replaced by three stars."""
+    """Replace each password in SQL (in quotes, or in a URL) by three stars."""
     return re.sub(_SECRET_SQL, r"\1'***'", text)
 
 
 def parse_url(text: str) -> DatabaseUrl:
-    """Take a URL apart; a text without a scheme is the path of a SQLite file.
+    """Parse a URL; a text without a scheme is the path of a SQLite file.
 
     Raises:
-        MigrationError: It names no database that migrator works on. The message does not repeat the text, which may
-            hold a password.
+        MigrationError: The URL does not name a database of a known kind. The message does not repeat the text, since
+            the text may contain a password.
     """
     scheme, separator, rest = text.partition("://")
     if not separator:

@@ -1,1 +1,1 @@
-"""Differences between two versions by entry, and the forms in which people and programs read them."""
+"""Differences between two versions by entry, and the forms for people and programs."""

@@ -1,14 +1,15 @@
-"""Finds the container whose children people count as entries, where none is configured.
+"""Find the container whose children people count as entries, if no container is configured.
 
-An entry is an object or an array. So a container of texts or numbers is no collection, however many it holds, and
-neither is one of which only few items are containers. Of the others the largest is taken that holds *records*: items
-that have a member name in common, as articles have their title; then, where there is none, the largest of all.
+An entry is an object or an array. So a container of texts or numbers is not a collection, at any size, and neither is a
+container with only few containers among its items. Of the other containers, the largest container of *records* is
+chosen. Records are items with a member name in common, as articles have a title. Without such a container, the largest
+container is chosen.
 
-Both sides of a comparison are looked at together: what was emptied or begun by a change is as large as on the side that
-has more of it, and the choice is the same in both directions.
+Both sides of a comparison are examined together. A container emptied or filled by a change counts with the size of its
+larger side, and the choice is the same in both directions.
 
-Cost: bounded, whatever the size of the document. Counts stand in the references of the tree; of a container that holds
-many items only the first few are looked at.
+Cost: bounded, for a document of any size. Counts are in the references of the tree, and of a container with many items
+only the first few items are examined.
 """
 
 from collections import Counter, deque
@@ -24,28 +25,29 @@ from kbstore.tree.reader import Source, find, find_element, leaf_refs, opened
 
 _Stored = bytes | Ref
 _Sides = tuple[_Stored, ...]
-"""What stands at one place: a value, or the different ones of both sides."""
+"""The value at a place, or the two different values of both sides."""
 
 _SMALL = 64
-"""A container with more items is not entered: its items are entries, or nothing that counts."""
+"""A container with more items is not entered: its items are entries, or irrelevant."""
 _SAMPLE = 16
 _RECORDS = 8
 _DEEPEST = 3
 _WIDEST = 8
 _LOOKS = 32
-"""So many containers are looked at, at most so deep, and of one container's children at most the so many largest."""
+"""The search examines at most `_LOOKS` containers, `_DEEPEST` levels, and the `_WIDEST` largest children of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one place holds.
+    """Facts about the container at a place.
 
     Attributes:
-        count: Items, on the side that has more.
-        entries: More than half of the items are containers.
-        records: They are, and have a plain member in common (or are too many to be anything else).
-        objects: No item is anything but an object.
-        children: Containers among the items, by token, that may be collections themselves.
+        count: Items, on the side with more items.
+        entries: Whether more than half of the items are containers.
+        records: Whether `entries` is true, and the items have a plain member in common (or are too many to be anything
+            but records).
+        objects: Whether all items are objects.
+        children: The containers among the items, by token, that may be collections.
     """
 
     count: int
@@ -56,11 +58,11 @@ class _Look:
 
 
 def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | None:
-    """Tokens of the pointer to the collection; None where no container is one.
+    """Return the tokens of the pointer to the collection; `None` if no container qualifies.
 
     Args:
-        roots: The states to look at together: one, or both sides of a comparison, in any order.
-        source: Where nodes come from.
+        roots: The states to examine together: one state, or both sides of a comparison, in any order.
+        source: Loads nodes.
     """
     looks: dict[tuple[str, ...], _Look] = {}
     beginning = _distinct([opened(root, source) for root in roots])
@@ -72,19 +74,19 @@ def find_collection(roots: Sequence[Ref], source: Source) -> tuple[str, ...] | N
             largest = sorted(look.children.items(), key=lambda child: (-_most(child[1]), child[0]))
             pending.extend(((*path, token), child) for token, child in largest[:_WIDEST])
     records = [path for path, look in looks.items() if look.records]
-    if records:  # of equally large ones the first that was met, which is not deeper than the others
+    if records:  # of several largest containers `max` takes the first found, and no other is higher up in the tree
         return max(records, key=lambda path: looks[path].count)
     found = [path for path, look in looks.items() if look.entries and not _is_inside_one(path, looks)]
     return max(found, key=lambda path: (looks[path].count, len(path)), default=None)
 
 
 def entry_names(roots: Sequence[Ref], collection: tuple[str, ...], source: Source) -> Names | None:
-    """Find the members that identify the elements of a collection that is an array; None for any other.
+    """Return the members that identify the elements of a collection; `None` if the collection is not an array.
 
     Args:
-        roots: One state, or both sides of a comparison: two members together are only found by comparing.
+        roots: One state, or both sides of a comparison. A pair of members is only found by comparing.
         collection: Tokens of the pointer to the collection.
-        source: Where nodes come from.
+        source: Loads nodes.
     """
     arrays = [array for root in roots if (array := find(root, collection, source)) is not None and _is_array(array)]
     names = find_names(*[sample for array in arrays if (sample := _elements(array, source, _SAMPLE))])
@@ -94,7 +96,7 @@ def entry_names(roots: Sequence[Ref], collection: tuple[str, ...], source: Sourc
 
 
 def _is_inside_one(path: tuple[str, ...], looks: dict[tuple[str, ...], _Look]) -> bool:
-    """Whether a place lies inside of what looks like an entry."""
+    """Return whether a place is inside of a probable entry."""
     return any(looks[path[:end]].entries and looks[path[:end]].objects for end in range(1, len(path)))
 
 
@@ -106,7 +108,7 @@ def _look(sides: _Sides, source: Source, *, inside: bool) -> _Look:
         return look
     items = _items(sides, source, whole=True)
     look = _judge(count, items, source)
-    # What has texts of its own is likely to be an entry, and its lists are its own: steps, links, notes.
+    # A container with texts is likely to be an entry. Its lists are then parts of the entry: steps, links, notes.
     is_entry = inside and not all(_is_container(value) for item in items.values() for value in item)
     for token, item in items.items():
         if _most(item) and (not is_entry or all(map(_is_object, item))):
@@ -122,9 +124,9 @@ def _judge(count: int, items: dict[str, _Sides], source: Source) -> _Look:
 
 
 def _have_names_in_common(items: dict[str, _Sides], source: Source) -> bool:
-    """Whether three of four objects have a plain member of one name; one object alone has it with nobody.
+    """Return whether three of four objects have a plain member with the same name; always False for a single object.
 
-    Collections that stand side by side may well have names in common ("1", "2", "3"), but those of entries.
+    Only plain members count: collections side by side may well contain the same names ("1", "2", "3"), but for entries.
     """
     objects = [item for item in items.values() if any(map(_is_object, item))][:_RECORDS]
     names = Counter(
@@ -134,7 +136,7 @@ def _have_names_in_common(items: dict[str, _Sides], source: Source) -> bool:
 
 
 def _items(sides: _Sides, source: Source, *, whole: bool) -> dict[str, _Sides]:
-    """Items by token, of both sides together: all of them, or only the first of a container that is a node."""
+    """Return the items of both sides by token: all items, or only the first items of a container stored as a node."""
     found: dict[str, _Sides] = {}
     for container in sides:
         if not _is_array(container):
@@ -179,12 +181,12 @@ def _leaves(container: Ref, source: Source, *, whole: bool) -> Iterator[Leaf]:
 
 
 def _names(value: _Stored, source: Source) -> list[str]:
-    """Names of an object's members that are plain values; of a long one those in its first leaf."""
+    """Return the names of an object's plain members; for a long object, only from the first leaf."""
     return [name for name, member in _members(value, source, whole=False) if not _is_container(member)]
 
 
 def _elements(array: _Stored, source: Source, most: int) -> list[JSON]:
-    """The first elements of an array, each with its short members only."""
+    """Return the first elements of an array, each with short members only."""
     if isinstance(array, Ref):
         return [_short(find_element(array, at, source), source) for at in range(min(array.count, most))]
     return list(decode(array))
@@ -203,7 +205,7 @@ def _short(value: _Stored, source: Source) -> JSON:
 
 
 def _distinct(sides: Sequence[_Stored]) -> _Sides:
-    """What both sides hold in common only once, so that it is looked at once."""
+    """Return the sides without duplicates, so that an equal value is examined once."""
     if len(sides) == 2:
         old, new = sides
         same = old.address == new.address if isinstance(old, Ref) and isinstance(new, Ref) else old == new
@@ -228,7 +230,7 @@ def _most(sides: _Sides) -> int:
 
 
 def _count(value: _Stored) -> int:
-    """Items of a container; 0 for what is none."""
+    """Return the number of items of a container; 0 for other values."""
     if isinstance(value, Ref):
         return value.count if value.kind in (OBJECT, ARRAY) else 0
     if value[:1] in (b"{", b"["):

@@ -1,4 +1,4 @@
-"""The difference between two versions: patch, inverse, what was added, removed and modified by entry, in every form."""
+"""The difference between two versions: patch, inverse, and added, removed and modified entries, in every form."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,20 +13,21 @@ from kbstore.jsondoc.pointer import format_pointer
 
 
 class Diff:
-    """What changed from an old state to a new one.
+    """The changes from an old state to a new state.
 
     Args:
         hunks: The differing members and array regions.
-        collection: Where the entries are: the tokens of the pointer to their container.
-        old_name: What to call the old side.
-        new_name: What to call the new side.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
-        read_entry: Gives an entry that the hunks do not hold whole, before and after: see `sides`.
-        read_element: Gives the old elements above a pointer that was asked for: see `kbstore.jsondoc.guarded_patch`.
-        read_elements: Gives the first elements of an old array of which the hunks have regions: likewise.
-        base: Id of the version that is the old side, ``v0`` for the empty beginning; None if it is not a version.
-        read_turned: Gives the pointers of the objects whose members are in another order, for sides that are equal.
-        place: The pointer that was asked for and its address, as tokens; the hunks are at or below that pointer.
+        collection: Tokens of the pointer to the container of the entries.
+        old_name: The name of the old side.
+        new_name: The name of the new side.
+        identities: Members that identify the elements of an array, by the array's pointer; for other arrays the members
+            are detected.
+        read_entry: Returns a whole entry before and after, if the hunks hold only parts, as `sides` does.
+        read_element: Returns old elements above the requested pointer, for `guarded_patch`.
+        read_elements: Returns the first elements of an old array with changed regions, for `guarded_patch`.
+        base: Id of the version on the old side, ``v0`` for the empty beginning; `None` for another value.
+        read_turned: Returns the pointers of objects with another order of members, if the sides are equal otherwise.
+        place: The requested pointer and its address, as tokens; the hunks are at or below this pointer.
 
     Attributes:
         hunks: As given.
@@ -68,21 +69,21 @@ class Diff:
 
     @cached_property
     def patch(self) -> list[dict[str, Any]]:
-        """RFC 6902 operations that turn the old side into exactly the new one."""
+        """RFC 6902 operations that turn the old side exactly into the new side."""
         return patch_of(self.hunks, self._identities)
 
     @cached_property
     def guarded_patch(self) -> list[dict[str, Any]]:
-        """The same with tests of what it removes and replaces, so that another version refuses it."""
+        """The patch with tests of all removed and replaced values, so that a version with other values is refused."""
         return guarded_patch(self.hunks, self._identities, self._read_element, self._read_elements)
 
     @cached_property
     def inverse(self) -> list[dict[str, Any]]:
-        """RFC 6902 operations that turn the new side back into exactly the old one."""
+        """RFC 6902 operations that turn the new side exactly back into the old side."""
         return patch_of(inverse(self.hunks), self._identities)
 
     def changes(self) -> list[Change]:
-        """Every changed value, one by one, for people."""
+        """Return every changed value, one by one, for people."""
         found = changes(self.hunks, self._identities)
         if self._place[0] == self._place[1]:
             return found
@@ -91,90 +92,90 @@ class Diff:
 
     @cached_property
     def turned(self) -> list[str]:
-        """Pointers of the objects whose members are in another order, if that is all that differs between two versions.
+        """Pointers of the objects with another order of members, if two versions differ only in order.
 
-        Costs both documents, but only if the versions differ in order alone.
+        Costs reading both documents, but only if the versions differ in order alone.
         """
         return self._read_turned() if self._read_turned is not None and not self.hunks else []
 
     @property
     def is_part(self) -> bool:
-        """Whether the pointer that was asked for lies inside of one entry: the rest of it may differ as well."""
+        """Whether the requested pointer is inside of an entry: other parts of the entry may then differ as well."""
         return len(self._place[0]) > len(self.collection) + 1
 
     def sides(self, entry: str) -> tuple[Any, Any] | None:
-        """Return a whole entry before and after, `MISSING` if it is not there.
+        """Return a whole entry before and after; `MISSING` for a side without the entry.
 
         Args:
-            entry: Its id, as in `added`, `removed`, `modified` and `moved`.
+            entry: The entry's id, as in `added`, `removed`, `modified` and `moved`.
 
         Returns:
-            None if the diff cannot read it, such as an element of an array that has no id and did not change.
+            `None` if the diff cannot read the entry, for example an unchanged array element without an id.
         """
         if (known := self._entries.sides.get(entry)) is not None:
             return known
         return self._read_entry(entry) if self._read_entry is not None else None
 
     def text(self, *, color: bool = False, width: int = 80) -> str:
-        """For a person at a terminal: by entry, old and new value of each path, changed words marked.
+        """Return the diff for a terminal: by entry, old and new value of each path, changed words marked.
 
         Args:
-            color: True for SGR colours; else changed words are marked as ``[-old-]`` and ``{+new+}``.
+            color: True for SGR colours; otherwise changed words are marked as ``[-old-]`` and ``{+new+}``.
             width: Columns that lines may use.
         """
         return render.terminal(self, color, width)
 
     def unified(self) -> str:
-        """As ``diff -u`` tells of the printed JSON of each changed entry; what `patch` and other tools read."""
+        """Return a ``diff -u`` of the printed JSON of each changed entry, for `patch` and other tools."""
         return render.unified(self)
 
     def json(self) -> dict[str, Any]:
-        """As plain JSON values, stable for programs; ``kbstore diff --json`` prints them."""
+        """Return the diff as plain JSON values, stable for programs; ``kbstore diff --json`` prints these values."""
         return render.as_json(self)
 
     def markdown(self) -> str:
-        """For tickets, reviews and chat, in GitHub's flavour; nothing in it becomes markup that was text."""
+        """Return GitHub-flavoured Markdown, for tickets, reviews and chat; no text of the entries becomes markup."""
         return render.markdown(self)
 
     def html(self, title: str = "") -> str:
-        """A page that stands alone: no script, nothing loaded.
+        """Return an HTML page that needs no other file: no script, nothing loaded.
 
         Args:
-            title: Its heading; by default the names of both sides.
+            title: The heading; by default the names of both sides.
         """
         return render.html(self, title)
 
     def stat(self, width: int = 80) -> str:
-        """How much changed in each entry, in figures; `width` is the columns that lines may use."""
+        """Return figures for each entry, as `git diff --stat` does; `width` is the columns that lines may use."""
         return render.stat(self, width)
 
     def names(self) -> str:
-        """Pointers of the changed entries, and of what changed outside of them, one a line."""
+        """Return the pointers of changed entries, and of changes outside of entries, one per line."""
         return render.names(self)
 
     @property
     def added(self) -> list[str]:
-        """Ids of the entries that only the new side has."""
+        """Ids of the entries only on the new side."""
         return self._entries.added
 
     @property
     def removed(self) -> list[str]:
-        """Ids of the entries that only the old side has."""
+        """Ids of the entries only on the old side."""
         return self._entries.removed
 
     @property
     def modified(self) -> list[str]:
-        """Ids of the entries that both sides have, with different content."""
+        """Ids of the entries on both sides with different content."""
         return self._entries.modified
 
     @property
     def moved(self) -> list[str]:
-        """Ids of the elements of a collection that is an array which are elsewhere among the others."""
+        """Ids of the entries with another place among the others, in a collection that is an array."""
         return self._entries.moved
 
     @property
     def reordered(self) -> int:
-        """How many entries of an array are before or behind another one than they were; 0 if none was moved."""
+        """The number of array entries that changed order with another entry; 0 without moves."""
         return self._entries.reordered
 
     @cached_property
@@ -183,7 +184,7 @@ class Diff:
         depth = len(self.collection)
         if self._place[0] == self._place[1] or len(self._place[0]) <= depth:
             return found
-        # What was asked for is one entry or lies in one, which is called by its key.
+        # The requested place is an entry or a part of an entry; the entry is named by its key.
         at, token = (tokens[depth] for tokens in self._place)
         added, removed, modified = ([short_token(token, at)] if ids else [] for ids in found[:3])
         sides = {short_token(token, at): found.sides[at]} if at in found.sides else {}

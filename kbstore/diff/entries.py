@@ -1,4 +1,4 @@
-"""Which entries of a collection a difference adds, removes, modifies and moves."""
+"""Find the added, removed, modified and moved entries of a collection."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ class Entries(NamedTuple):
     """The entries that differ, by name.
 
     Attributes:
-        added: Those that only the new side has.
-        removed: Those that only the old side has.
-        modified: Those that both sides have, with different content.
-        moved: Elements of an array that are elsewhere among the others, modified or not.
-        reordered: How many entries are before or behind another one than they were.
-        sides: Entries that the differences hold whole, before and after; `MISSING` where one is not there.
+        added: Entries only on the new side.
+        removed: Entries only on the old side.
+        modified: Entries on both sides with different content.
+        moved: Elements of an array with another place among the others, modified or not.
+        reordered: The number of entries that changed order with another entry.
+        sides: Entries with whole content in the differences, before and after; `MISSING` for a side without the entry.
     """
 
     added: list[str]
@@ -32,19 +32,20 @@ class Entries(NamedTuple):
 
 
 def entry_name(names: Names | None, key: Key | None, at: int) -> str:
-    """Return what an element is called: by its key, or by its place if it has none."""
+    """Return the name of an element: the key, or the index of an element without a key."""
     if names is None or key is None:
         return str(at)
     return str(key[0]) if len(key) == 1 else element_token(names, key)
 
 
 def entries_of(hunks: Sequence[Difference], collection: tuple[str, ...], identities: Identities) -> Entries:
-    """Tell which entries differ.
+    """Return the entries that differ.
 
     Args:
-        hunks: What differs.
+        hunks: The differences.
         collection: Tokens of the pointer to the container of the entries.
-        identities: Members that identify the elements of an array, by its pointer; those of other arrays are found.
+        identities: Members identifying the elements of an array, by the array's pointer; for other arrays the members
+            are detected.
     """
     names = identities.get(format_pointer(collection))
     depth = len(collection)
@@ -72,7 +73,7 @@ def entries_of(hunks: Sequence[Difference], collection: tuple[str, ...], identit
 
 
 def _containers(old: Any, new: Any, names: Names | None) -> Entries:
-    """The entries of a collection that is known whole; what is not a container has no entries."""
+    """Compare two collections known whole; a value of another kind has no entries."""
     if isinstance(old, list) and isinstance(new, list):
         return _elements([Splice((), 0, old, 0, new)], names, whole=True)
     before, after = _named(old, names), _named(new, names)
@@ -100,7 +101,7 @@ def _elements(splices: Sequence[Splice], names: Names | None, *, whole: bool = F
         at = element.at if element.kind == "removed" else element.to
         name = entry_name(matched.names, element.key, at)
         by_kind[element.kind].append(name)
-        if element.kind != "removed" or name not in sides:  # elements without a key are called by the newer side
+        if element.kind != "removed" or name not in sides:  # for elements without a key, the newer side's place counts
             sides[name] = element.old, element.new
         if element.kind == "moved" and differs(element.old, element.new):
             by_kind["modified"].append(name)
@@ -108,7 +109,7 @@ def _elements(splices: Sequence[Splice], names: Names | None, *, whole: bool = F
 
 
 def _reordered(splices: Sequence[Splice], elements: Sequence[Element]) -> int:
-    """Count the entries of which another one changed sides: those moved, and those that they passed."""
+    """Count the entries in another order: the moved entries, and the entries passed by a moved entry."""
     moved = [element for element in elements if element.kind == "moved"]
     if not moved:
         return 0
@@ -128,7 +129,7 @@ def _reordered(splices: Sequence[Splice], elements: Sequence[Element]) -> int:
 
 
 def _left(splices: Sequence[Splice], taken: set[int], *, old: bool) -> Iterator[int]:
-    """Indexes of a side's elements in the regions and between them, without these."""
+    """Return the indexes of a side's elements in and between the regions, without the indexes in `taken`."""
     ends: list[tuple[int, int]] = []
     for splice in splices:
         start, side = (splice.old_start, splice.old) if old else (splice.new_start, splice.new)

@@ -1,4 +1,4 @@
-"""Reads whole entries on both sides of a difference, for renderings that show more than what changed."""
+"""Read whole entries on both sides of a difference, for forms that show more than the changes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,17 +20,17 @@ def sides_reader(
     locator: Locator,
     source: Source,
 ) -> Sides:
-    """Return a function from an entry's id to the entry before and after, `MISSING` if it is not there.
+    """Return a function from an entry's id to the entry before and after; `MISSING` for a side without the entry.
 
     Args:
-        roots: The old state and the new one; None for one without a document.
+        roots: The old state and the new state; `None` for a version without a document.
         collection: Tokens of the pointer to the container of the entries.
-        names: The members that identify its elements, if it is an array that has any.
+        names: The members that identify the elements, if the collection is an array with such members.
         locator: Finds elements by identity.
-        source: Where nodes come from.
+        source: Loads nodes.
 
     Returns:
-        The function. It gives None for elements of an array that cannot be told apart by an id.
+        The function. It returns `None` for array elements without an id.
     """
 
     def read(entry: str) -> tuple[Any, Any] | None:
@@ -56,7 +56,7 @@ def sides_reader(
 def read_both(
     roots: tuple[Ref | None, Ref | None], paths: tuple[tuple[str, ...], tuple[str, ...]], source: Source
 ) -> tuple[Any, Any]:
-    """Return the values at a pointer on each side; `MISSING` if there is nothing."""
+    """Return the values at a pointer on each side; `MISSING` for a side without a value."""
     stored = [None if root is None else find(root, path, source) for root, path in zip(roots, paths, strict=True)]
     old, new = [MISSING if value is None else materialise(value, source) for value in stored]
     return old, new

@@ -1,1 +1,1 @@
-"""Tools for every package: errors, clock, escaping, forks, trust. Nothing of kbstore is imported here."""
+"""Tools for every package: errors, clock, escaping, forks, trust. Modules of `kit` import only modules of `kit`."""

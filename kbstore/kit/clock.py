@@ -1,4 +1,4 @@
-"""The only place that asks for the time or for randomness, so that tests can give their own."""
+"""The only place that reads the time or makes random names, so that tests can replace both."""
 
 import secrets
 import time
@@ -9,19 +9,19 @@ from typing import Protocol
 from kbstore.kit.errors import KBStoreError
 
 MOST_AHEAD = timedelta(hours=24)
-"""A clock may be wrong by so much; what is dated later is not taken in from elsewhere, and noted where it is."""
+"""The largest accepted error of a clock. Later dates from elsewhere are refused; in this store they cause a note."""
 _AWARE = "give a datetime with a time zone, as datetime(2025, 1, 27, 12, tzinfo=UTC)"
 
 
 class Clock(Protocol):
-    """Where a store gets the time and random names from."""
+    """A source of times and random names for a store."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the present, in UTC."""
         ...
 
     def token(self) -> str:
-        """A new random name: 16 characters of ``[0-9a-f]``."""
+        """Return a new random name: 16 characters of ``[0-9a-f]``."""
         ...
 
 
@@ -29,23 +29,23 @@ class SystemClock:
     """The machine's clock and random source."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the present, in UTC."""
         return datetime.fromtimestamp(time.time(), UTC)
 
     def token(self) -> str:
-        """A new random name: 16 characters of ``[0-9a-f]``."""
+        """Return a new random name: 16 characters of ``[0-9a-f]``."""
         return secrets.token_hex(8)
 
 
 def check_moment(moment: object, name: str) -> None:
-    """Refuse what names no moment: a time without an offset is another one on every machine.
+    """Refuse a value that is not a moment: a time without an offset differs from machine to machine.
 
     Args:
-        moment: What a caller gave.
-        name: The argument that it was given as.
+        moment: The value from a caller.
+        name: The name of the argument.
 
     Raises:
-        KBStoreError: It is no datetime, or one without a time zone.
+        KBStoreError: The value is not a datetime, or has no time zone.
     """
     if not isinstance(moment, datetime):
         raise KBStoreError(f"{name} is a {type(moment).__name__}, not a datetime", hint=_AWARE)
@@ -54,16 +54,16 @@ def check_moment(moment: object, name: str) -> None:
 
 
 def monotonic() -> float:
-    """Seconds since some moment, for deadlines; never goes back, and is never written down."""
+    """Return seconds for deadlines. The clock never goes back; its values have no meaning outside of this process."""
     return time.monotonic()
 
 
 LONGEST_S = 60.0
-"""How long anything is tried that others keep winning."""
+"""Time limit for repeated attempts against competing writers."""
 
 
 def attempts(most: int) -> Iterator[int]:
-    """Counts tries: at most so many, and no further one once `LONGEST_S` are over."""
+    """Yield the numbers of attempts, at most `most`, and no further attempt after `LONGEST_S`."""
     begun = monotonic()
     for number in range(most):
         if number and monotonic() - begun > LONGEST_S:
@@ -76,21 +76,21 @@ _LONGEST_PAUSE_S = 1.0
 
 
 def pause(attempt: int) -> None:
-    """Wait before what failed for the `attempt`-th time is tried again: at random, so that rivals do not meet again."""
+    """Wait a random time before repeating a failed attempt, so that competing writers do not collide again."""
     longest = min(_SHORTEST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
     time.sleep(longest * secrets.randbelow(1000) / 1000)
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339, UTC, microseconds: what events carry."""
+    """Return a time as RFC 3339 in UTC with microseconds: the form in events."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
-    """The moment that an RFC 3339 or ISO 8601 text names; without an offset it is UTC, a bare date is 00:00.
+    """Return the moment of an RFC 3339 or ISO 8601 text; without an offset in UTC, a bare date at 00:00.
 
     Raises:
-        ValueError: It names none.
+        ValueError: The text is not a moment.
     """
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

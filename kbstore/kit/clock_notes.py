@@ -1,7 +1,7 @@
-"""Notes about the clock by which a version was dated: a wrong one is best seen by whoever commits.
+"""Notes about a wrong clock of a new version: the author of the commit can best notice and fix the clock.
 
-The version lands all the same. Its `time` is never before that of its parent, so one clock that is ahead dates all
-later versions, too; what their own clocks said is kept as `authored`.
+The version lands anyway. Its `time` is never before the time of its parent, so one fast clock also moves the times of
+all later versions; `authored` keeps the time of the later version's own clock.
 """
 
 from datetime import datetime, timedelta
@@ -10,17 +10,17 @@ from typing import NamedTuple
 from kbstore.kit.clock import format_time, parse_time
 
 _BEHIND = timedelta(seconds=1)
-"""Less says nothing: clocks of several machines differ by so much."""
+"""A smaller difference is normal between the clocks of several machines."""
 _AHEAD = timedelta(days=30)
 _OFF = timedelta(minutes=1)
 
 
 class Dated(NamedTuple):
-    """When this process made an event.
+    """The time when this process made an event.
 
     Attributes:
-        now: What this machine's clock said.
-        parent: The time of the version before it; None for the first.
+        now: The time of this machine's clock.
+        parent: The time of the version before; `None` for the first version.
     """
 
     now: datetime
@@ -28,11 +28,11 @@ class Dated(NamedTuple):
 
 
 def clock_notes(dated: Dated, server: datetime | None) -> tuple[str, ...]:
-    """Return what is remarkable about the clock that dated an event, a sentence each.
+    """Return notes about an unusual clock of an event, a sentence each.
 
     Args:
-        dated: When it was made.
-        server: What the clock of the server says that keeps the store; None if there is no server, or if it is silent.
+        dated: The time of the event.
+        server: The time of the server that keeps the store; `None` without a server, or if the server gives no time.
     """
     now, notes = dated.now, []
     parent = parse_time(dated.parent) if dated.parent is not None else now

@@ -1,16 +1,16 @@
-"""Every error that a user of the store can meet has one root, and a hint of what to do.
+"""The errors that a user of the store can meet: a common root, and a hint.
 
-There is one class for each different reaction of a caller, not one for each cause: retry with the same write id
+There is a class for each different reaction of a caller, not for each cause: retry with the same write id
 (`OutcomeUnknown`), read and rebase (`SlotTaken`), choose another place (`StoreNotFound`, `StoreExists`), repair
 (`CorruptStore`), upgrade (`UnsupportedFormat`), free space or wait (`StoreUnavailable`).
 """
 
 
 class KBStoreError(Exception):
-    """Root of every error raised by kbstore and its backends.
+    """The base class of every error raised by kbstore and its backends.
 
     Attributes:
-        hint: The one next step for the reader, or None.
+        hint: The next step for the reader, or `None`.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -19,7 +19,7 @@ class KBStoreError(Exception):
 
 
 class BackendError(KBStoreError):
-    """Bytes could not be read or written as asked."""
+    """Bytes could not be read or written as requested."""
 
 
 class StoreNotFound(BackendError):
@@ -27,15 +27,15 @@ class StoreNotFound(BackendError):
 
 
 class StoreExists(BackendError):
-    """A new store cannot be made here, since something is here already."""
+    """A new store cannot be made here, since the location is not empty."""
 
 
 class UnsupportedFormat(BackendError):
-    """The store was written by a version of kbstore that this one cannot read."""
+    """The store was written by another version of kbstore, in a format that this version cannot read."""
 
 
 class ReadOnlyStore(BackendError):
-    """Something was to be written to a store that was opened for reading, or lies on read-only media."""
+    """A write was refused: the store was opened for reading, or is on read-only media."""
 
 
 class StoreUnavailable(BackendError):
@@ -46,22 +46,23 @@ class StoreUnavailable(BackendError):
 
 
 class DiskFull(StoreUnavailable):
-    """There is no room to write. What is stored can be read meanwhile, by opening it read-only."""
+    """The disk has no room for the write. Opening the store read-only still works."""
 
 
 class CorruptStore(BackendError):
-    """Stored bytes are not what was written. The message names the record, chunk or file."""
+    """Stored bytes differ from the bytes that were written. The message names the record, chunk or file."""
 
 
 class SlotTaken(BackendError):
-    """Another writer won this slot. Read what it wrote, then rebase or report a conflict."""
+    """Another writer won this slot. Read the winner's record, then rebase or report a conflict."""
 
 
 class OutcomeUnknown(BackendError):
-    """A write may or may not have become durable, and asking again gave no answer.
+    """A write may or may not have become durable, and a second request gave no answer.
 
     Attributes:
-        write_id: Repeat the commit with this id: it returns the version if it landed, and never lands it twice.
+        write_id: Repeat the commit with this id. If the first write landed, the repeated commit returns its version and
+            does not land again.
     """
 
     def __init__(self, message: str, *, write_id: str, hint: str | None = None) -> None:

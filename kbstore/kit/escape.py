@@ -1,16 +1,16 @@
-"""User text made harmless: nothing in a knowledge base can steer a terminal, a page or a Markdown reader.
+"""Escape user text, so that a knowledge base cannot control a terminal, a page or a Markdown reader.
 
-A knowledge base is written by many hands, some of them hostile. What reaches a terminal raw may move the cursor, set
-the window's title, or (bidirectional overrides, CVE-2021-42574) show a text that is not the one stored. So every
-character that has no shape of its own is shown by its code instead: `\\x1b`, `\\u202e`. A backslash stays as it is,
-since Windows paths are frequent and doubled ones hard to read; where the exact text matters, the JSON form has it.
+Many people write a knowledge base, some of them hostile. Raw text on a terminal may move the cursor, set the window's
+title, or show a text that differs from the stored text (bidirectional overrides, CVE-2021-42574). So every character
+without a visible shape is printed as its code: `\\x1b`, `\\u202e`. A backslash is not doubled, since Windows paths are
+frequent and doubled backslashes are hard to read. For the exact text, use the JSON form.
 """
 
 import re
 
-# Ranges by hand, since asking unicodedata for all 1.1 million characters costs every start 100 ms. The tests compare
-# them with unicodedata: all of Cc, Cf, Cs, Zl, Zp, the blanks that look like no or another blank, the non-characters,
-# and letters and marks that are drawn as nothing (fillers, variation selectors).
+# Ranges are written here, since computing them from unicodedata for 1.1 million characters takes 100 ms at every start.
+# The tests compare the ranges with unicodedata: all of Cc, Cf, Cs, Zl, Zp, invisible or unusual blanks,
+# non-characters, and letters and marks without a shape (fillers, variation selectors).
 _UNSEEN = (
     "\x00-\x1f\x7f-\x9f"
     "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
@@ -21,8 +21,8 @@ _UNSEEN = (
     "\U000e0000-\U000e0fff"
     + "".join(chr(plane * 0x10000 + 0xFFFE) + chr(plane * 0x10000 + 0xFFFF) for plane in range(1, 17))
 )
-# An emoji selector after a symbol is how people type a warning sign; there it hides nothing. Nor do the joiners after
-# the letters that join or stack (Arabic, the scripts of India and their neighbours) and within an emoji.
+# People type an emoji selector after a symbol, such as a warning sign: nothing is hidden there. Joiners after letters
+# that join or stack (Arabic, the scripts of India and their neighbours) and within an emoji hide nothing either.
 _SYMBOL = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 _JOINING = "\u0600-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff\U0001e900-\U0001e95f"
 _HIDDEN = re.compile(
@@ -38,25 +38,25 @@ _MARKDOWN_START = re.compile(r"^(\s*)(#|[-+=>:]|\d+(?=[.)]))")
 
 
 def visible(text: str) -> str:
-    r"""`text` with every control, format, bidirectional and otherwise unseen character written as its code.
+    r"""Return `text` with every control, format, bidirectional or otherwise invisible character written as a code.
 
-    The joiners U+200C and U+200D are text in the scripts that use them and in emoji; elsewhere they hide.
+    The joiners U+200C and U+200D are kept in emoji and in scripts with joiners; elsewhere joiners are escaped.
 
     Args:
         text: Any string, lone surrogates included.
 
     Returns:
-        One line: line ends and tabs become `\n`, `\r` and `\t`. Text without such characters is returned as it is.
-        Linear in its length.
+        A line: line ends and tabs become `\n`, `\r` and `\t`. Text without such characters is returned unchanged.
+        Cost: linear in the length.
     """
     return text if _is_plain(text) else _HIDDEN.sub(_code, text)
 
 
 def visible_json(text: str) -> str:
-    r"""The same for printed JSON: codes are JSON's own `\u` escapes, so that the text stays JSON of the same value.
+    r"""Escape printed JSON with JSON's own `\u` escapes, so that the text stays JSON with the same value.
 
     Args:
-        text: One line of JSON text, without its line end.
+        text: A line of JSON text, without the line end.
     """
     return text if _is_plain(text) else _HIDDEN.sub(_json_code, text)
 
@@ -67,19 +67,19 @@ def _is_plain(text: str) -> bool:
 
 
 def html(text: str) -> str:
-    """`text` fit for HTML content and for quoted attributes, unseen characters shown by their codes."""
+    """Return `text` for HTML content and quoted attributes, with invisible characters written as codes."""
     text = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace('"', "&quot;").replace("'", "&#39;")
 
 
 def markdown(text: str) -> str:
-    """`text` fit to stand inside a line of Markdown: no emphasis, link, code, table, mention or HTML comes out of it.
+    """Return `text` for use inside a line of Markdown, without emphasis, links, code, tables, mentions or HTML.
 
     Args:
         text: Any string.
 
     Returns:
-        One line that renders as `visible(text)`.
+        A line that renders as `visible(text)`.
     """
     text = visible(text).replace("&", "&amp;")
     text = _MARKDOWN.sub(r"\\\g<0>", text)
@@ -89,11 +89,11 @@ def markdown(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """`text` as a Markdown code span, whatever backticks it has."""
+    """Return `text` as a Markdown code span, with any number of backticks in the text."""
     text = visible(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
-    # A blank at each end is taken off again by the reader, unless the text is nothing but blanks.
+    # A Markdown reader removes a blank at each end, unless the text consists of blanks only.
     pad = " " if "`" in (text[:1], text[-1:]) or (text.startswith(" ") and text.endswith(" ") and text.strip()) else ""
     return f"{fence}{pad}{text}{pad}{fence}" if text else "(empty)"
 
@@ -118,7 +118,7 @@ def _json_code(match: re.Match[str]) -> str:
 
 def _unlink(match: re.Match[str]) -> str:
     found = match.group()
-    # A character reference is read as the character itself, but after links have been looked for.
+    # A Markdown reader finds links first, and reads character references later: so this makes no link.
     return {"://": "&#58;//", "@": "&#64;"}.get(found) or f"&#{ord(found[0])};{found[1:]}"
 
 

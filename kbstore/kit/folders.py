@@ -1,7 +1,7 @@
-"""Folders: locks on them, and temporary ones, of which none is left in the end.
+"""Locks on folders, and temporary folders that do not outlive their use.
 
-Whoever makes a temporary folder holds a shared lock on it. If another process gets that lock alone, the maker was
-killed, and the folder is removed: by the next that makes one, or by `gc`.
+The maker of a temporary folder holds a shared lock on the folder. If another process gets the exclusive lock, the maker
+was killed. The folder is then removed by the next maker of a temporary folder, or by `gc`.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ _PREFIX = ".kbstore-copy-"
 _LEFT = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
 _TRIES = 6000
 _PAUSE_S = 0.005
-"""Who removes what was left, or writes the knowledge base's file there, has the lock for less than all tries."""
+"""Pause between two tries. All tries together take longer than any holder needs to clean up or to write the file."""
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that only its owner may look into, which is removed in the end with all that is in it.
+    """Make a folder that only its owner can read; remove the folder with its content at the end of the block.
 
-    Removed by this process only: a child of a fork, which may end meanwhile, lets it be.
+    Only this process removes the folder: a child of a fork, which may end earlier, does not.
 
     Raises:
         OSError: There is no folder for temporary files, or no room in it.
@@ -62,13 +62,13 @@ def remove_left_folders() -> None:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, *, alone: bool) -> Iterator[bool | None]:
-    """Lock a folder, and tell whether that worked; None if there are no such locks here.
+    """Lock a folder; yield whether the lock was taken, or `None` if the system has no such locks.
 
-    It is not a lock of SQLite's, and no file of a store is opened. It ends with the process and its forks.
+    The lock is not a SQLite lock, and no file of a store is opened. The lock ends with the process and its forks.
 
     Args:
         folder: The folder.
-        alone: Lock everybody else out, if nobody has the lock now; else wait, and share it.
+        alone: True for an exclusive lock, without waiting; False for a shared lock, with waiting.
     """
     try:
         import fcntl
@@ -89,7 +89,7 @@ def folder_lock(folder: Path, *, alone: bool) -> Iterator[bool | None]:
             except BlockingIOError:
                 continue
             except OSError:
-                had = None  # a file system without such locks: nobody gets them here
+                had = None  # the file system has no such locks
                 break
         yield had
     finally:

@@ -1,14 +1,14 @@
-"""Forks: what a child must not take along from its parent, and how both go on.
+"""Forks: objects that a child process must not inherit, and how parent and child continue.
 
-Two kinds of object do not survive a fork as they are:
+Two kinds of object do not survive a fork unchanged:
 
-*Locks and threads.* A lock that another thread held is held for ever in the child, and what it guarded may be half
-changed. Such an object starts afresh in the child (`tell_of_forks`).
+*Locks and threads.* A lock held by another thread stays locked in the child for ever, and the protected data may be
+half changed. Such an object starts afresh in the child (`tell_of_forks`).
 
-*SQLite connections.* SQLite remembers in the process which locks it has on a file, and a child inherits that memory
-without the locks: its own connections then believe to be protected and are not, and acknowledged commits are lost
+*SQLite connections.* SQLite keeps a list of its locks on a file in the process. A child inherits the list without the
+locks: the child's own connections then work without protection, and acknowledged commits are lost
 (https://www.sqlite.org/howtocorrupt.html, section 2.6). So a connection is closed before the fork and opened again at
-its next use, in both processes (`close_before_forks`). A connection that is in use for longer than `WAIT_S` cannot be
+the next use, in both processes (`close_before_forks`). A connection that is in use for longer than `WAIT_S` cannot be
 closed; the child then refuses to use it.
 """
 
@@ -23,7 +23,7 @@ from weakref import ref
 _T = TypeVar("_T")
 
 WAIT_S = 1.0
-"""How long a fork waits, at most, for the calls of other threads to end."""
+"""The longest time in seconds that a fork waits for the end of calls in other threads."""
 
 _FIRST_SWEEP = 32
 
@@ -32,31 +32,32 @@ class Forked(Protocol):
     """An object that starts afresh in a child."""
 
     def after_fork(self) -> None:
-        """Start afresh. Called in the child, which has one thread yet; it must not wait for anything."""
+        """Start afresh. Called in the child, which has only one thread so far; must not wait for anything."""
         ...
 
 
 class Parting(Protocol):
-    """An object that lets go of something before a fork, under its own lock."""
+    """An object that releases a resource before a fork, under its own lock."""
 
     @property
     def lock(self) -> threading.RLock:
-        """The lock under which the object is used."""
+        """The lock for every use of the object."""
         ...
 
     def before_fork(self) -> bool:
-        """Let go. Called in the parent with the lock held; False if this thread itself is in the middle of a use."""
+        """Release the resource; return False if this thread is using it. Called in the parent, with the lock held."""
         ...
 
     def after_fork(self, *, parted: bool) -> None:
-        """Start afresh. Called in the child; `parted` is False if the object could not let go before the fork."""
+        """Start afresh. Called in the child; `parted` is False if the object could not release before the fork."""
         ...
 
 
 class Registry(Generic[_T]):
-    """Objects that are in use, without keeping them so.
+    """A list of objects in use, with weak references only.
 
-    Unlike a WeakSet it has no callback, in which a signal's exception would be lost, and it is copied in one step.
+    A WeakSet has a callback, and an exception of a signal in the callback would be lost. This list has no callback, and
+    is copied in one step.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class Registry(Generic[_T]):
         self._adding = threading.RLock()
 
     def add(self, one: _T) -> None:
-        """Note an object, and forget those that are gone."""
+        """Add an object, and remove dead objects."""
         with self._adding:
             if len(self._references) >= self._most:
                 self._references = [known for known in self._references if known() is not None]
@@ -73,20 +74,20 @@ class Registry(Generic[_T]):
             self._references.append(ref(one))
 
     def after_fork(self) -> None:
-        """Take a lock that no thread of the parent holds."""
+        """Replace the lock, since a thread of the parent may have held the old lock."""
         self._adding = threading.RLock()
 
     def alive(self) -> list[_T]:
-        """Return the objects that are still in use."""
+        """Return the objects still in use."""
         return [one for reference in self._references if (one := reference()) is not None]
 
 
 class _Fork(threading.local):
-    """A fork that is under way in this thread: several threads may fork at once.
+    """A fork in progress in this thread: several threads may fork at once.
 
     Attributes:
-        held: Objects whose lock is held, or was to be.
-        kept: Ids of those that could not let go.
+        held: Objects whose lock is held, or was requested.
+        kept: Ids of the objects that could not release.
     """
 
     def __init__(self) -> None:
@@ -122,9 +123,10 @@ def was_forked() -> bool:
 
 
 def leak(value: object) -> None:
-    """Keep a value for as long as the process lives, also while the interpreter ends.
+    """Keep a value for the lifetime of the process, including the end of the interpreter.
 
-    For connections that a child inherited: closing one would write the parent's half-done work into the file.
+    For connections inherited by a child: closing such a connection would write the parent's half-done work into the
+    file.
     """
     import ctypes  # only a child of an unlucky fork needs it
 
@@ -137,7 +139,7 @@ def _before_fork() -> None:
     _fork.kept.clear()
     for one in _parting.alive():
         parted = False
-        # Noted before the lock is taken: a signal's exception in between must not leave it locked.
+        # The object is listed before its lock is taken, so that an exception from a signal cannot leave it locked.
         _fork.held.append(one)
         with suppress(Exception):
             if one.lock.acquire(timeout=max(0.0, end - time.monotonic())):
@@ -148,7 +150,7 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     for one in _fork.held:
-        with suppress(RuntimeError):  # the lock was not had in time
+        with suppress(RuntimeError):  # the lock was not taken in time
             one.lock.release()
     _fork.held.clear()
     _fork.kept.clear()
@@ -167,18 +169,18 @@ def _after_fork_in_child() -> None:
         other.after_fork()
 
 
-if hasattr(os, "register_at_fork"):  # elsewhere nobody forks
+if hasattr(os, "register_at_fork"):  # other systems have no fork
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class Guard:
-    """A lock that its thread may take again, and that is free in a child: ``with guard.lock(): ...``.
+    """A reentrant lock that is free in a child process: ``with guard.lock(): ...``.
 
-    The lock itself is the interpreter's own. A class in Python with ``__enter__`` and ``__exit__`` has moments in
-    which a signal's exception leaves the lock taken; the interpreter's has none.
+    The lock itself is an `RLock` of the interpreter. In a Python class with ``__enter__`` and ``__exit__``, an
+    exception of a signal can leave the lock taken; in the interpreter's lock it cannot.
 
     Args:
-        renew: Called by the first who takes the lock in a child, before anything else is done under it.
+        renew: Called by the first user of the lock in a child, before any other work under the lock.
     """
 
     def __init__(self, renew: Callable[[], None]) -> None:
@@ -188,12 +190,12 @@ class Guard:
         tell_of_forks(self)
 
     def after_fork(self) -> None:
-        """See `Forked`."""
+        """Take a new lock, and call `renew` at the next use."""
         self._lock = threading.RLock()
         self._stale = True
 
     def lock(self) -> threading.RLock:
-        """Return the lock, fit for use in this process."""
+        """Return the lock, ready for use in this process."""
         if self._stale:
             with self._lock:
                 if self._stale:

@@ -1,7 +1,8 @@
-"""Text by grapheme clusters: what a reader takes for one character is never cut, and counted as it is drawn.
+"""Text by grapheme clusters: a cut never splits a cluster, and widths are widths on the screen.
 
-wcwidth knows clusters and widths. It is loaded only for texts in which they are not plain: letters of Latin, Greek,
-Cyrillic and Armenian, and the usual signs, are one cluster and one column each.
+A reader sees a cluster as one character. wcwidth knows clusters and widths. wcwidth is loaded only for texts that are
+not plain. In a plain text (letters of Latin, Greek, Cyrillic and Armenian, and the usual signs) each character is one
+cluster and one column.
 """
 
 import re
@@ -14,18 +15,18 @@ _WINDOW = 64
 
 
 def is_plain(text: str) -> bool:
-    """Whether each character of a text is a cluster of its own and takes one column."""
+    """Return whether each character of a text is a cluster of its own and takes one column."""
     return text.isascii() or _NOT_PLAIN.search(text) is None
 
 
 def cluster_start(text: str, at: int) -> int:
-    """Return the last place up to `at` where a cut parts no cluster."""
+    """Return the last place up to `at` where a cut splits no cluster."""
     if not 0 < at < len(text) or _NOT_PLAIN.match(text, at) is None:
         return at
     from wcwidth import grapheme_boundary_before
 
-    # A window is enough to know a boundary, and keeps the cost flat; but flags are pairs of letters, counted from the
-    # first one.
+    # A window is enough to find a boundary, and keeps the cost constant. But flags are pairs of letters, so a window
+    # must begin at the first letter of a row of flags.
     start = max(0, at - _WINDOW)
     while start and _FLAG_LETTER.match(text, start):
         start -= 1
@@ -42,7 +43,7 @@ def first_cluster(text: str) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many columns a terminal uses for a text without controls."""
+    """Return how many columns a terminal uses for a text without control characters."""
     if is_plain(text):
         return len(text)
     from wcwidth import wcswidth
@@ -52,7 +53,7 @@ def cells(text: str) -> int:
 
 
 def fitting(text: str, columns: int) -> str:
-    """Return as much of the beginning of a text as fits into so many columns."""
+    """Return the longest beginning of a text for this many columns."""
     if is_plain(text):
         return text[: max(columns, 0)]
     from wcwidth import iter_graphemes
@@ -67,7 +68,7 @@ def fitting(text: str, columns: int) -> str:
 
 
 def ending(text: str, columns: int) -> str:
-    """Return as much of the end of a text as fits into so many columns."""
+    """Return the longest end of a text for this many columns."""
     shown = text[cluster_start(text, max(0, len(text) - columns)) :]
     while cells(shown) > columns:
         shown = shown[len(first_cluster(shown)) :]

@@ -1,13 +1,13 @@
-"""Which hosts are this machine: what is sent to them needs no encryption on the way."""
+"""Names and addresses of this machine: a connection to this machine needs no encryption."""
 
 INSECURE = "KBSTORE_INSECURE_ENDPOINTS"
-"""The environment variable that names hosts, with commas in between, to speak to without TLS; ``*`` is all."""
+"""The environment variable with names of hosts, separated by commas, that are used without TLS; ``*`` means all."""
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host's name or address is this machine's own: ``localhost``, 127.0.0.0/8 or ::1.
+    """Return whether a host's name or address is this machine: ``localhost``, 127.0.0.0/8 or ::1.
 
-    No name is looked up, since whoever answers could say anything.
+    No name is resolved, since the resolver's answer cannot be trusted.
     """
     if host.lower().rstrip(".") == "localhost":
         return True

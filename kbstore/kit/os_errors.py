@@ -1,4 +1,4 @@
-"""What to do about an error of the operating system: one sentence for each kind of cause."""
+"""Advice for errors of the operating system: one sentence for each kind of cause."""
 
 import errno
 import os
@@ -16,20 +16,20 @@ _ADVICE = {
     errno.EIO: "check the disk, then try again",
 }
 _ROOM_BYTES = 1 << 20
-"""A disk with less room than this is taken to be full."""
+"""A disk with less room than this counts as full."""
 
 
 def advice(error: OSError) -> str | None:
-    """Return what to do about an error; None if its own text says all there is to say."""
+    """Return advice for an error; `None` if the error's own text is enough."""
     return _ADVICE.get(error.errno) if error.errno is not None else None
 
 
 def cannot_open(path: str | os.PathLike[str], *suffixes: str) -> OSError | None:
-    """Find out why another library cannot open a file; None if it is not a matter of descriptors or of the name.
+    """Return the reason why another library cannot open a file; `None` if descriptors and name are not the reason.
 
     Args:
         path: The file.
-        suffixes: What is put behind its name for files beside it.
+        suffixes: Suffixes of the names of files beside the file.
     """
     try:
         for suffix in ("", *suffixes):
@@ -44,9 +44,9 @@ def cannot_open(path: str | os.PathLike[str], *suffixes: str) -> OSError | None:
 
 
 def size_limit(path: str | os.PathLike[str]) -> int | None:
-    """Return how large a file this process may make, in bytes, if that and not the disk keeps it from writing.
+    """Return the limit of a file's size for this process, in bytes, if this limit and not the disk stops a write.
 
-    That is so if the disk has room, and a file in the folder is about as large as allowed.
+    The limit stops a write if the disk has room, and a file in the folder is about as large as allowed.
     """
     try:
         import resource

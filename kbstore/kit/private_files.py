@@ -1,4 +1,4 @@
-"""Folders and files that nobody but their owner may read, whatever the process's umask is."""
+"""Folders and files that only their owner can read, for every umask of the process."""
 
 import os
 import tempfile
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder with mode 0700, and those above it as usual; one that is there stays as it is.
+    """Make a folder with mode 0700, and missing parents with the usual mode. An existing folder stays unchanged.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -21,18 +21,18 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(file: Path) -> None:
-    """Make an empty file with mode 0600; one that is there stays as it is, and is not opened.
+    """Make an empty file with mode 0600. An existing file stays unchanged, and is not opened.
 
-    SQLite gives what it keeps beside a file the file's mode. The file gets its name when it is closed: if it were a
-    database that somebody opened meanwhile, closing it here would drop SQLite's locks on it.
+    SQLite gives the files beside a database the mode of the database. The file gets its name after it is closed: if
+    another thread opened the file as a database in between, closing the file here would drop SQLite's locks.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be made.
     """
     try:
         handle, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as fault:
-        fault.filename = str(file)  # the draft's random name would make every message another one
+        fault.filename = str(file)  # the user knows this file, and not the draft's random name
         raise
     os.fchmod(handle, 0o600)
     os.close(handle)

@@ -1,10 +1,10 @@
-"""Whose configuration is obeyed: the user's own, and what the user trusts in so many words.
+"""Trust in configurations: the user's own configuration, and places explicitly trusted by the user.
 
-A folder is found upward of the current one, so it may be anybody's: in /tmp, on a share, in an archive. What it says
-would choose the server that gets the user's credentials, and the commands that run. So a configuration is obeyed if it
-and its folders belong to the user (or to root), and nobody else could have put it there. All else needs the user's
-word: ``kbstore trust DIR`` or ``KBSTORE_TRUST``. Only command lines ask; a program that names a place by itself has
-made up its mind.
+A project is found in the current folder or above, so the project may come from anybody: in /tmp, on a share, in an
+archive. Such a configuration could choose the server for the user's credentials, and the commands to run. So a
+configuration is used if the file and its folders belong to the user (or to root), and no other user could have written
+the file. Everything else needs ``kbstore trust DIR`` or ``KBSTORE_TRUST``. Only command lines ask for trust; a program
+that names a place has decided already.
 """
 
 import errno
@@ -23,48 +23,48 @@ from kbstore.kit.errors import BackendError
 from kbstore.kit.private_files import make_private_folder
 
 VARIABLE = "KBSTORE_TRUST"
-"""The environment variable with folders that are trusted, as PATH has folders."""
+"""The environment variable with trusted folders, separated as in PATH."""
 
 FILE = Path("kbstore", "trust.toml")
-"""Below XDG_CONFIG_HOME, or ~/.config."""
+"""The file below XDG_CONFIG_HOME, or ~/.config."""
 
 OWN_VARIABLES = "HEALTH_"
-"""How the environment variables begin that any configuration may use."""
+"""The prefix of the environment variables that any configuration may use."""
 
 _PROJECT = ".kbstore"
 _LINKS = 40  # as many as the system follows
 
 LARGEST_BYTES = 1 << 20
-"""Most that a configuration may have."""
+"""The largest size of a configuration."""
 
 _CHOOSING = {"endpoint", "profile", "cache", "ca"}
-"""Options of a URL that choose who gets the user's credentials, or where this machine is written."""
+"""Options of a URL that choose the receiver of the user's credentials, or files to write on this machine."""
 
 
 class Untrusted(BackendError):
-    """A configuration that was found is not the user's own, so nothing of it was done."""
+    """A configuration was found, but is not the user's own, so nothing in it was used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What the user trusts.
+    """The places trusted by the user.
 
     Attributes:
-        folders: These and all that is below them; absolute, without links.
-        urls: Stores of projects, as the projects write them.
+        folders: Trusted folders, with everything below; absolute, without links.
+        urls: Stores of projects, as written in the projects.
     """
 
     folders: frozenset[str] = frozenset()
     urls: frozenset[str] = frozenset()
 
     def covers(self, place: Path) -> bool:
-        """Return whether a place is in a folder that is trusted."""
+        """Return whether a place is in a trusted folder."""
         real = os.path.realpath(place)
         return any(os.path.commonpath([folder, real]) == folder for folder in self.folders)
 
 
 def load(environ: Mapping[str, str]) -> Trust:
-    """Read what the user trusts, from the file and the environment.
+    """Read the trusted places from the file and the environment.
 
     Raises:
         Untrusted: The file cannot be read, or is not the user's own.
@@ -75,11 +75,11 @@ def load(environ: Mapping[str, str]) -> Trust:
 
 
 def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> str:
-    """Add a folder or a URL to what is trusted, or take it away; returns it as it is kept.
+    """Add or remove a trusted folder or URL; return the place in the stored form.
 
     Raises:
-        Untrusted: It is not a folder or the URL of a store on S3, the file cannot be written, or what is to be taken
-            away is not kept there, or is below a folder that is trusted.
+        Untrusted: The place is not a folder, nor the URL of a store on S3, or the file cannot be written. Or the place
+            to remove is not stored; perhaps a parent folder is trusted.
     """
     file = _file(environ)
     if file is None:
@@ -116,7 +116,7 @@ def change(environ: Mapping[str, str], place: str, *, remove: bool = False) -> s
 
 
 def covering(environ: Mapping[str, str], place: str) -> str:
-    """Return the folder by which a folder, or a URL's own entry by which a URL, is trusted; empty if it is not."""
+    """Return the trusted folder that covers a folder, or the URL if the URL is trusted; empty if not trusted."""
     known = load(environ)
     if "://" in place:
         return place if place in known.urls else ""
@@ -125,25 +125,25 @@ def covering(environ: Mapping[str, str], place: str) -> str:
 
 
 def _how_to_end(folder: str, kept: set[str]) -> str:
-    """Say how a folder is trusted no longer."""
+    """Return the command or step for ending the trust in a folder."""
     return f"kbstore trust --remove {shlex.quote(folder)}" if folder in kept else f"take it out of {VARIABLE}"
 
 
 def _array(name: str, values: set[str]) -> str:
-    """TOML of a list; its strings have the escapes of JSON."""
+    """Return a list in TOML; the strings have the escapes of JSON."""
     lines = [f"    {json.dumps(each, ensure_ascii=False)},\n" for each in sorted(values)]
     return f"{name} = [\n{''.join(lines)}]\n"
 
 
 def refuse_foreign(file: Path, environ: Mapping[str, str]) -> None:
-    """Refuse a configuration that was found, unless it is the user's own or trusted.
+    """Refuse a found configuration, unless the configuration is the user's own or trusted.
 
     Args:
         file: The configuration, or a folder.
         environ: The environment.
 
     Raises:
-        Untrusted: It is somebody else's, or could be.
+        Untrusted: The configuration belongs to another user, or another user could have written it.
     """
     folder = file.parent
     for place in (*_steps(file), *(_steps(folder) if folder.name == _PROJECT else ())):
@@ -163,10 +163,10 @@ def _command(place: str | Path) -> str:
 
 
 def refuse_foreign_target(file: Path, root: Path, environ: Mapping[str, str]) -> None:
-    """Refuse a project's file that a link leads out of the project's folder, unless the folder is trusted.
+    """Refuse a project's file if a link leads out of the project's folder, unless the folder is trusted.
 
     Raises:
-        Untrusted: It would be written elsewhere.
+        Untrusted: The file would be written elsewhere.
     """
     real, folder = os.path.realpath(file), os.path.realpath(root)
     if os.path.commonpath([real, folder]) != folder and not load(environ).covers(root):
@@ -177,15 +177,15 @@ def refuse_foreign_target(file: Path, root: Path, environ: Mapping[str, str]) ->
 
 
 def refuse_foreign_url(url: str, file: Path, environ: Mapping[str, str]) -> None:
-    """Refuse the URL of a project's store that chooses a server or a folder, unless the user trusts it.
+    """Refuse a project's store URL that chooses a server or a folder, unless the user trusts the URL.
 
     Raises:
-        Untrusted: It does, and nobody said so on this machine.
+        Untrusted: The URL makes such a choice, and is not trusted on this machine.
     """
     try:
         chosen = _CHOOSING.intersection(name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True))
     except ValueError:
-        return  # no store's URL, as opening it says
+        return  # not the URL of a store: opening the store reports the error
     if not chosen:
         return
     trust = load(environ)
@@ -197,21 +197,21 @@ def refuse_foreign_url(url: str, file: Path, environ: Mapping[str, str]) -> None
 
 
 def trust_url(url: str, environ: Mapping[str, str]) -> None:
-    """Trust the URL of a store that the user has named, if it needs that and can be kept."""
+    """Trust a store's URL named by the user, if the URL needs trust and the trust can be stored."""
     try:
         refuse_foreign_url(url, Path(os.sep), environ)
     except Untrusted:
-        with suppress(Untrusted):  # the project then asks for it
+        with suppress(Untrusted):  # then commands of the project ask the user later
             change(environ, url)
 
 
 def fills_in(name: str, file: Path, environ: Mapping[str, str]) -> bool:
-    """Return whether a configuration that was found may use an environment variable."""
+    """Return whether a found configuration may use an environment variable."""
     return name.startswith(OWN_VARIABLES) or load(environ).covers(file)
 
 
 def _steps(file: Path) -> list[Path]:
-    """A file in its real folder; if it is a link, also what that leads to, link by link."""
+    """Return a file in the real folder; for a link, also the target, link by link."""
     steps: list[Path] = []
     place = file
     while len(steps) < _LINKS:
@@ -225,7 +225,10 @@ def _steps(file: Path) -> list[Path]:
 
 
 def _foreign(real: Path) -> str:
-    """Why a configuration (or a link to it), whose folders are no links, may be somebody else's; empty if it cannot."""
+    """Return the reason why a configuration, or a link to it, may come from another user; empty if it cannot.
+
+    The folders of `real` must not be links.
+    """
     if not hasattr(os, "geteuid"):
         return ""
     user = os.geteuid()
@@ -235,7 +238,7 @@ def _foreign(real: Path) -> str:
             found = place.lstat()
         except OSError as fault:
             return f"{place} cannot be looked at ({fault.strerror})"
-        # In a folder like /tmp, whose sticky bit is set, nobody can move what is another's.
+        # In a folder like /tmp, with the sticky bit set, no user can move another user's files.
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
         if found.st_mode & stat.S_IWOTH and not sticky and not stat.S_ISLNK(found.st_mode):
             return f"everybody may write {place}"
@@ -245,15 +248,15 @@ def _foreign(real: Path) -> str:
 
 
 def _is_shared_place(place: Path, file: Path) -> bool:
-    """Whether this is a folder like /tmp, in which each file has its own owner."""
+    """Return whether this is a folder like /tmp, with files of many owners."""
     return place != file and bool(place.stat().st_mode & stat.S_ISVTX)
 
 
 def read_small(file: Path, most_bytes: int = LARGEST_BYTES) -> bytes:
-    """Read a configuration whole, if it is of a size that one may have.
+    """Read a whole configuration, if the size is acceptable.
 
     Raises:
-        OSError: It is too large, is not a file, or cannot be read.
+        OSError: The file is too large, is not a regular file, or cannot be read.
     """
     with _regular(file) as source:
         return _small(source, most_bytes)
@@ -267,7 +270,7 @@ def _small(source: IO[bytes], most_bytes: int = LARGEST_BYTES) -> bytes:
 
 
 def _regular(file: Path) -> IO[bytes]:
-    """Open a file that may be anybody's: a pipe in its place would be waited for, and a device may do anything."""
+    """Open a regular file of unknown origin; refuse a pipe, which could block for ever, and a device."""
     if stat.S_ISREG(file.stat().st_mode):
         handle = os.open(file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
         source = os.fdopen(handle, "rb")

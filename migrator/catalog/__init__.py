@@ -1,4 +1,4 @@
-"""What is in a database now, as plain data that can be kept, hashed, printed and compared."""
+"""The schema of a live database, as plain data to keep, hash, print and compare."""
 
 from kbstore.migrator.catalog.compare import Difference, compare
 from kbstore.migrator.catalog.snapshot import Snapshot, dump, schema_hash, take_snapshot

@@ -1,4 +1,4 @@
-"""Tell two snapshots apart in words that name each object."""
+"""Describe the differences between two snapshots, with the name of each object."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from kbstore.migrator.catalog.snapshot import Snapshot
 
 
 class Difference(NamedTuple):
-    """One object that is not as it was expected.
+    """An object that differs from the expected schema.
 
     Attributes:
         kind: "table", "column", "index", ...
-        name: As in the snapshot.
+        name: The name in the snapshot.
         change: "missing", "added" or "changed".
-        message: All of it as a sentence without its full stop.
+        message: The difference as a sentence without a full stop.
     """
 
     kind: str
@@ -24,10 +24,9 @@ class Difference(NamedTuple):
 
 
 def compare(expected: Snapshot, live: Snapshot) -> list[Difference]:
-    """What must be said about `live` for someone who knows `expected`; nothing where they are equal.
+    """Return the differences of `live` from `expected`; empty if both are equal.
 
-    What belongs to a table that is missing, or was added, is not named beside it. Tables come first, then the other
-    kinds by name.
+    Parts of a missing or added table are not listed beside the table. Tables come first, then the other kinds by name.
     """
     return [
         *_of_kind("table", expected, live),
@@ -54,7 +53,7 @@ def _of_kind(kind: str, expected: Snapshot, live: Snapshot) -> Iterator[Differen
 
 
 def _has_table(attributes: Attributes, snapshot: Snapshot) -> bool:
-    """Whether the table of an object is there too, or it has none."""
+    """Return whether an object belongs to no table, or to a table in the snapshot."""
     table = attributes.get("table")
     tables = [*snapshot.get("table", ()), *snapshot.get("view", ()), *snapshot.get("foreign table", ())]
     return table is None or table in tables
@@ -72,7 +71,7 @@ def _gone(kind: str) -> str:
 
 
 def _change(before: Attributes, after: Attributes) -> str:
-    """What became of an object's attributes."""
+    """Describe the changes in an object's attributes."""
     if before.get("valid") and after.get("valid") is False:
         return "is INVALID"
     parts = []

@@ -1,4 +1,4 @@
-"""One object of a schema, as each database's reader gives it, and what a reader needs of a connection."""
+"""Objects of a schema, as the readers of the databases return objects, and the connection used by a reader."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -6,16 +6,17 @@ from typing import Any, NamedTuple, Protocol
 from kbstore.migrator.sql.lexer import Kind, lex
 
 Attributes = dict[str, Any]
-"""What is known of an object: names to texts, booleans, or lists of texts. It survives JSON unchanged."""
+"""The attributes of an object: names to texts, booleans, or lists of texts. Attributes survive JSON unchanged."""
 
 
 class Item(NamedTuple):
     """An object of a schema.
 
     Attributes:
-        kind: "table", "column", "constraint", "index", "view", "trigger", "function", "sequence", ... as people say it.
-        name: Its name; a column's and a constraint's with its table before it.
-        attributes: What is known of it. "table" names the table to which it belongs.
+        kind: "table", "column", "constraint", "index", "view", "trigger", "function", "sequence", ... in the words of
+            people.
+        name: The object's name; for a column or constraint, with the table's name in front.
+        attributes: The known attributes. "table" names the table of the object.
     """
 
     kind: str
@@ -24,30 +25,30 @@ class Item(NamedTuple):
 
 
 class Cursor(Protocol):
-    """The part of PEP 249's cursor that is used here."""
+    """The part of PEP 249's cursor that the readers use."""
 
     def execute(self, operation: str, *parameters: Any) -> object:
         """Run a query."""
 
     def fetchall(self) -> Sequence[Any]:
-        """All rows, each a sequence."""
+        """Return all rows, each a sequence."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free the resources of the cursor."""
 
 
 class Connection(Protocol):
-    """The part of PEP 249's connection that is used here. Rows are tuples."""
+    """The part of PEP 249's connection that the readers use. Rows are tuples."""
 
     def cursor(self) -> Any:
-        """A new cursor."""
+        """Return a new cursor."""
 
 
 Reader = Callable[[Connection], Iterator[Item]]
 
 
 def rows(connection: Connection, query: str, *parameters: Sequence[Any]) -> list[Sequence[Any]]:
-    """All rows of a query; at most one sequence of parameters, in the driver's style."""
+    """Return all rows of a query. Takes at most one sequence of parameters, in the driver's style."""
     cursor: Cursor = connection.cursor()
     try:
         cursor.execute(query, *parameters)
@@ -57,7 +58,7 @@ def rows(connection: Connection, query: str, *parameters: Sequence[Any]) -> list
 
 
 def normal_sql(sql: str, dialect: str) -> str:
-    """SQL on one line, without comments and needless quotes, so that its layout makes no difference."""
+    """Return SQL on one line, without comments and needless quotes, so that the layout makes no difference."""
     shown, tight = "", True
     for token in lex(sql, dialect):
         text = sql[token.start : token.end]

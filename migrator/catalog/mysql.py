@@ -1,4 +1,4 @@
-"""MariaDB's and MySQL's schema, from `information_schema` for the database in use."""
+"""Reader of a MariaDB or MySQL schema, from `information_schema`, for the database in use."""
 
 from collections.abc import Iterator
 
@@ -50,7 +50,7 @@ FROM information_schema.EVENTS WHERE EVENT_{_HERE}"""  # noqa: S608
 
 
 def read(connection: Connection) -> Iterator[Item]:
-    """Every object of the database in use."""
+    """Yield every object of the database in use."""
     ((database, version),) = rows(connection, "SELECT DATABASE(), VERSION()")
     for name, kind, engine, collation in rows(connection, _TABLES):
         if kind == "SEQUENCE":
@@ -58,7 +58,7 @@ def read(connection: Connection) -> Iterator[Item]:
         else:
             yield Item("table", name, {"engine": engine, "collation": collation})
     for table, column, kind, nullable, default, extra, generated in rows(connection, _COLUMNS):
-        # MariaDB says 'NULL' for no default, and MySQL says nothing.
+        # Without a default, MariaDB gives 'NULL' and MySQL gives nothing.
         default = None if default == "NULL" else default
         about = {"table": table, "type": kind, "nullable": nullable == "YES", "default": default}
         more = {"extra": extra, "generated": generated}
@@ -69,7 +69,7 @@ def read(connection: Connection) -> Iterator[Item]:
     for table, name, clause in rows(connection, checks):
         yield Item("constraint", f"{table}.{name}", {"table": table, "definition": f"CHECK ({clause})"})
     for name, definition in rows(connection, _VIEWS):
-        # The server writes the database before every name; another database with the same schema is no difference.
+        # The server writes the database before every name. Databases with the same schema must compare as equal.
         yield Item("view", name, {"definition": (definition or "").replace(f"`{database}`.", "")})
     for name, table, timing, event, action in rows(connection, _TRIGGERS):
         yield Item("trigger", name, {"table": table, "definition": f"{timing} {event} {action}"})

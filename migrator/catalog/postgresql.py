@@ -1,7 +1,7 @@
-"""PostgreSQL's schema, from its system catalogs in one query (PostgreSQL 11 and later).
+"""Reader of a PostgreSQL schema, from the system catalogs in one query (PostgreSQL 11 and later).
 
-Objects of extensions are left out, and so are indexes that only serve a constraint. Names are those in the schema
-`public`, or have their schema before them.
+Objects of extensions are left out, and so are indexes that only serve a constraint. A name outside of the schema
+`public` begins with its schema.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from kbstore.migrator.catalog.items import Connection, Item, rows
 
-# Every branch gives kind, name, attributes as JSON.
+# Each SELECT of the UNION gives kind, name, and attributes as JSON.
 _QUERY = """
 WITH space AS (
     SELECT oid, CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END AS prefix
@@ -107,10 +107,10 @@ SELECT 'extension', extname, json_build_object('version', extversion)::text FROM
 
 
 def read(connection: Connection) -> Iterator[Item]:
-    """Every object outside of the system's own schemas.
+    """Yield every object outside of the system's schemas.
 
-    The server leaves out of definitions the schemas that `search_path` names; so it names none while they are read.
-    An error in between ends the transaction, and the setting with it.
+    The server omits a schema from definitions if `search_path` names the schema. So `search_path` is empty of user
+    schemas during the query. An error during the query ends the transaction, and with the transaction the setting.
     """
     ((path,),) = rows(connection, "SELECT current_setting('search_path')")
     rows(connection, "SELECT set_config('search_path', 'pg_catalog', false)")

@@ -9,7 +9,7 @@ from kbstore.migrator.catalog.items import Attributes, Connection, Reader
 from kbstore.migrator.sql.lexer import canonical_dialect
 
 Snapshot = dict[str, dict[str, Attributes]]
-"""Kind of object to name to attributes, all sorted; it survives JSON unchanged. An empty database is `{}`."""
+"""Kind of object to name to attributes, all sorted. JSON keeps a snapshot unchanged. An empty database is `{}`."""
 
 _READERS: dict[str, Reader] = {"sqlite": sqlite.read, "postgresql": postgresql.read, "mysql": mysql.read}
 _UNUSUAL = (("nullable", True, "not null"), ("valid", True, "INVALID"), ("enabled", True, "disabled"))
@@ -17,16 +17,17 @@ _OF_TABLES = ("column", "constraint", "foreign key", "index", "trigger", "policy
 
 
 def take_snapshot(connection: Connection, dialect: str, *, exclude: Collection[str] = ()) -> Snapshot:
-    """What is in the database now.
+    """Return the present schema of a database.
 
     Args:
-        connection: An open DB-API connection with plain rows; what it reads is what its transaction sees.
+        connection: An open DB-API connection with plain rows. The snapshot shows the schema as seen by the connection's
+            transaction.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
-        exclude: Tables that do not count in any schema, with all that belongs to them: the migrator's own.
+        exclude: Tables to leave out in any schema, with all their parts: the migrator's own tables.
 
     Returns:
-        Tables, columns, constraints, indexes and so on by kind and name. Grants, comments and rows are not in it.
-        Cost: one query on PostgreSQL, some on the others; about 1 ms for 50 objects.
+        Tables, columns, constraints, indexes and so on by kind and name. Grants, comments and rows are not included.
+        Cost: one query on PostgreSQL, several on the others; about 1 ms for 50 objects.
     """
     kinds: Snapshot = {}
     for kind, name, attributes in _READERS[canonical_dialect(dialect)](connection):
@@ -38,13 +39,13 @@ def take_snapshot(connection: Connection, dialect: str, *, exclude: Collection[s
 
 
 def schema_hash(snapshot: Snapshot) -> str:
-    """`sha256:` and a digest that is the same if and only if `dump` and `compare` find no difference."""
+    """Return `sha256:` and a digest; digests are equal if and only if `dump` and `compare` find no difference."""
     text = json.dumps(snapshot, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def dump(snapshot: Snapshot) -> str:
-    """The snapshot as text for people and for `diff`: a line for each object, under its table where it has one."""
+    """Return the snapshot as text for people and `diff`: a line for each object, parts of a table below the table."""
     lines = []
     tables = snapshot.get("table", {})
     for table, attributes in tables.items():
@@ -62,7 +63,7 @@ def dump(snapshot: Snapshot) -> str:
 
 
 def _line(kind: str, name: str, attributes: Attributes) -> str:
-    """One object in words; what is as usual is not said."""
+    """Describe an object on one line; usual attributes are omitted."""
     about = {key: value for key, value in attributes.items() if key != "table"}
     definition = " ".join(str(about.pop("definition", "")).split())
     words = [definition] if definition.upper().startswith("CREATE ") else [kind, name, definition]

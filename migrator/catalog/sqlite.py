@@ -1,6 +1,6 @@
-"""SQLite's schema, from `sqlite_master` and the pragmas' table-valued functions (SQLite 3.26 and later).
+"""Reader of a SQLite schema, from `sqlite_master` and table-valued pragma functions (SQLite 3.26 and later).
 
-CHECK constraints stand nowhere but in the text of CREATE TABLE, and are read from there.
+CHECK constraints appear only in the text of CREATE TABLE, and are read from this text.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ ORDER BY t.name, f.id, f.seq"""  # noqa: S608
 
 
 def read(connection: Connection) -> Iterator[Item]:
-    """Every object of the main schema."""
+    """Yield every object of the main schema."""
     for table, sql in rows(connection, _TABLES):
         yield Item("table", table, _table(sql or ""))
         for check in _checks(sql or ""):
@@ -52,7 +52,7 @@ def read(connection: Connection) -> Iterator[Item]:
 
 
 def _foreign_keys(connection: Connection) -> Iterator[Item]:
-    """Foreign keys have no names here; what they say names them."""
+    """Yield the foreign keys. SQLite gives foreign keys no names, so the columns serve as a name."""
     keys: dict[tuple[str, int], list[tuple[str, str, str | None, str, str]]] = {}
     for table, number, column, other, to, on_update, on_delete in rows(connection, _FOREIGN_KEYS):
         keys.setdefault((table, number), []).append((column, other, to, on_update, on_delete))
@@ -65,7 +65,7 @@ def _foreign_keys(connection: Connection) -> Iterator[Item]:
 
 
 def _table(sql: str) -> dict[str, object]:
-    """What only the text of CREATE TABLE tells: the options after the columns, or the module of a virtual table."""
+    """Return the attributes found only in CREATE TABLE: table options, or the definition of a virtual table."""
     if sql.rstrip().endswith(")") and not sql.upper().startswith("CREATE VIRTUAL"):
         return {}
     tokens = list(lex(sql, "sqlite"))
@@ -78,7 +78,7 @@ def _table(sql: str) -> dict[str, object]:
 
 
 def _checks(sql: str) -> list[str]:
-    """The CHECK constraints of a CREATE TABLE, sorted; two that say the same count once."""
+    """Return the CHECK constraints of a CREATE TABLE, sorted, without duplicates."""
     if "CHECK" not in sql.upper():
         return []
     tokens = list(lex(sql, "sqlite"))
@@ -92,7 +92,7 @@ def _checks(sql: str) -> list[str]:
 
 
 def _closing(tokens: list[Token], at: int) -> int:
-    """Where the parenthesis that opens at a token is closed, as an offset in the text."""
+    """Return the offset after the parenthesis that closes the parenthesis at a token."""
     depth = 0
     for token in tokens[at:]:
         depth += {Kind.OPEN: 1, Kind.CLOSE: -1}.get(token.kind, 0)

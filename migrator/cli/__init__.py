@@ -1,4 +1,4 @@
-"""The command line: a thin skin over `DatabaseMigrator`, and the only part that looks at environment and terminal."""
+"""The command line: a thin layer over `DatabaseMigrator`, and the only part that reads environment and terminal."""
 
 import gc
 import os
@@ -14,15 +14,15 @@ _INTERRUPTED = 130
 def main() -> NoReturn:
     """Run the command line of this process.
 
-    Ctrl-C while the modules are being loaded ends the process without a word: nothing was begun.
+    Ctrl-C during the import of the modules ends the process without a message: nothing was begun.
     """
     waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if waits:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    gc.disable()  # a command is short, and leaves no cycles worth looking for; looking is a tenth of its time
+    gc.disable()  # a command is short and leaves few cycles; looking for cycles would take a tenth of its time
     from kbstore.migrator.cli.main import run
 
-    globals()["main"] = main  # the module of that name took the place of this function when it was loaded
+    globals()["main"] = main  # the import has set this name to the module `main`: set the function again
     if waits:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run())

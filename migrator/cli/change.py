@@ -1,4 +1,4 @@
-"""Commands that make and run migrations: new, up, down."""
+"""Commands that create and run migrations: new, up, down."""
 
 import sys
 from collections.abc import Callable
@@ -23,13 +23,13 @@ from kbstore.migrator.outcome import Result
 
 @command("new")
 @click.argument("name")
-@click.option("--stdin", "from_stdin", is_flag=True, help="Take the SQL from stdin.")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the SQL from stdin.")
 @as_json_option
 @click.pass_obj
 def new_command(session: Session, name: str, from_stdin: bool, as_json: bool) -> None:
-    """Make the file of a new migration, and print its name.
+    """Create the file of a new migration, and print its name.
 
-    A NAME that ends in _rollback or _verify makes the companion of the newest migration whose name is the rest.
+    A NAME that ends in _rollback or _verify creates a companion of the newest migration with the rest of the name.
 
     \b
     Example:
@@ -48,10 +48,15 @@ def new_command(session: Session, name: str, from_stdin: bool, as_json: bool) ->
 
 
 @command("up")
-@click.option("--to", metavar="VERSION", help="Run up to this one; by default all.")
-@click.option("--dry-run", is_flag=True, help="Execute without effect, where the database can do that.")
-@click.option("--tx", type=click.Choice(["each", "all"]), default="each", help="One transaction for each, or for all.")
-@click.option("--no-lint", is_flag=True, help="Run also what a rule of lint finds fault with.")
+@click.option("--to", metavar="VERSION", help="Run migrations up to this version; by default all.")
+@click.option("--dry-run", is_flag=True, help="Execute without effect. MariaDB and MySQL only print the SQL.")
+@click.option(
+    "--tx",
+    type=click.Choice(["each", "all"]),
+    default="each",
+    help="Use a transaction for each migration (default), or one for all.",
+)
+@click.option("--no-lint", is_flag=True, help="Run migrations even if lint reports errors.")
 @out_of_order_option
 @backup_options
 @run_options
@@ -60,10 +65,10 @@ def new_command(session: Session, name: str, from_stdin: bool, as_json: bool) ->
 def up_command(
     session: Session, to: str | None, dry_run: bool, tx: Literal["each", "all"], no_lint: bool, as_json: bool
 ) -> None:
-    """Run what is pending, in order.
+    """Run pending migrations, in order.
 
-    Everything is looked at first: order, changed files, text that cannot be split, lint. A failure says what is in
-    the database now, and what to do.
+    Before anything runs, the command checks order, changed files, SQL that cannot be split, and lint. After a failure,
+    the message says what is in the database now, and what to do.
 
     \b
     Example:
@@ -82,14 +87,16 @@ def up_command(
 
 @command("down")
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Execute without effect, where the database can do that.")
+@click.option("--dry-run", is_flag=True, help="Execute without effect. MariaDB and MySQL only print the SQL.")
 @out_of_order_option
 @backup_options
 @run_options
 @as_json_option
 @click.pass_obj
 def down_command(session: Session, name: str, dry_run: bool, as_json: bool) -> None:
-    """Undo an applied migration by its _rollback companion. It is pending afterwards.
+    """Undo an applied migration with its _rollback companion.
+
+    Afterwards the migration is pending. NAME is the file's name, the version, or the name without the version.
 
     \b
     Example:

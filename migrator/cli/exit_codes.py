@@ -1,16 +1,16 @@
-"""Errors become exit codes, and lines on stderr, in this one place.
+"""The only place that turns errors into exit codes, and into lines on stderr.
 
 ====  ============================================================================================
 code  meaning
 ====  ============================================================================================
-0     done (also where whoever read the output had enough of it and closed the pipe)
+0     done (also if the reader of the output closed the pipe early)
 1     an error: the message says what is in the database now
 2     the command line was not understood
 3     migrations are pending; only with ``status --check``
-4     an applied file changed or is gone, or the database is not as the migrations left it
-5     a lock was not to be had in time: another runner, or another session of the database
+4     an applied file changed or is gone, or the database differs from the result of the migrations
+5     a lock was not free in time: another runner, or another session of the database, holds it
 6     a migration is half done; ``repair`` settles it
-7     lint found fault
+7     lint found errors (with ``lint --strict``, also warnings)
 130   interrupted
 ====  ============================================================================================
 """
@@ -37,7 +37,7 @@ _CODES = ((ChangedError, CHANGED), (LockTimeout, LOCKED), (NeedsRepair, REPAIR),
 
 
 def code_of(fault: BaseException) -> int:
-    """The exit code that tells a script what happened."""
+    """Return the exit code for an error."""
     if isinstance(fault, click.UsageError):
         return USAGE
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
@@ -46,14 +46,14 @@ def code_of(fault: BaseException) -> int:
 
 
 def report(fault: BaseException) -> int:
-    """Say on stderr what happened and what can be done about it; returns the exit code."""
+    """Print an error and its hint on stderr; return the exit code."""
     for line in _lines(fault):
         sys.stderr.write(line + "\n")
     return code_of(fault)
 
 
 def visible(text: str) -> str:
-    """`text` with every character that could steer a terminal shown by its code; line ends and tabs stay."""
+    """Escape each unprintable character, since such characters could control a terminal; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

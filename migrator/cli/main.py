@@ -1,4 +1,4 @@
-"""Runs one command: finds it, runs it, and turns whatever happens into an exit code."""
+"""Find one command, run it, and turn the result into an exit code."""
 
 import os
 import sys
@@ -28,14 +28,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The commands, each loaded when it is asked for."""
+    """The group of commands; a command's module is loaded on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """In reading order."""
+        """Return the names of the commands in reading order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of this name, or None."""
+        """Return the command with this name, or `None`."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(
@@ -46,7 +46,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is none of this one."""
+        """Resolve a command as click does; for an unknown name, suggest the nearest name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as fault:
@@ -63,7 +63,7 @@ class Commands(click.Group):
 @shared_options
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    """SQL migrations that cannot be half-recorded.
+    """Run SQL migrations that cannot be half-recorded.
 
     \b
     Example:
@@ -76,13 +76,13 @@ def commands(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (by default this process's); returns its exit code."""
+    """Run one command line (by default this process's); return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     code = exit_codes.DONE
     try:
-        # Not `commands.main()`, which ends with 1 where whoever reads the output has enough of it.
+        # Not `commands.main()`: it exits with 1 if the reader of the output closes the pipe.
         with commands.make_context("migrator", list(sys.argv[1:] if arguments is None else arguments)) as context:
             commands.invoke(context)
     except click.exceptions.NoArgsIsHelpError as bare:
@@ -104,6 +104,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _quietly(code: int) -> int:
-    """Whoever read had enough: nothing more may be written, not even by Python on its way out."""
+    """Redirect stdout to nowhere, since the reader closed the pipe and Python flushes at exit; return the code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code

@@ -1,4 +1,4 @@
-"""Options that several commands share, what they come to, and how output is printed."""
+"""Options that several commands share, the migrator made from the options, and printing."""
 
 import os
 import re
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kbstore.migrator.outcome import Result
 
 SCHEMA_VERSION = 1
-"""Stands in every JSON object that is printed; raised when a member goes or changes its meaning."""
+"""A member of every printed JSON object; raised when another member is removed or changes its meaning."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DURATION = r"(\d+(?:\.\d+)?)(ms|s|min|)"
@@ -28,17 +28,17 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0}
 
 @dataclass
 class Session:
-    """What was said before and after the command's name."""
+    """The options given before and after the command's name."""
 
     db: str | None = None
     directory: str | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def migrator(self, *, progress: "Callable[[Result], None]" = lambda _: None) -> DatabaseMigrator:
-        """The migrator that the options and the environment mean.
+        """Return the migrator that options and environment describe.
 
         Raises:
-            Untrusted: Nobody named the folder of the migrations, and it is somebody else's.
+            Untrusted: The folder of the migrations is the default folder, and belongs to another user.
         """
         named = self.directory or os.environ.get("MIGRATOR_DIR")
         if named is None and os.path.isdir(DEFAULT_DIRECTORY):  # noqa: PTH112
@@ -63,12 +63,12 @@ def say(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Print on stderr, beside the output proper."""
+    """Print on stderr, apart from the output proper."""
     sys.stderr.write(visible(text) + "\n")
 
 
 def say_json(fields: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line, with its `schema_version`."""
+    """Print a JSON object on one line, with a `schema_version`."""
     import json
 
     sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION, **fields}, default=str) + "\n")
@@ -80,7 +80,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Return the duration in seconds."""
         match = re.fullmatch(_DURATION, str(value))
         if match is None:
             self.fail(f"{value!r} is no duration; write it as 5s, 500ms or 2min", param, ctx)
@@ -112,14 +112,14 @@ def shared_options(command: _F) -> _F:
             metavar="DIR",
             expose_value=False,
             callback=_set("directory"),
-            help="The folder of the migrations, or builtin:NAME (or set MIGRATOR_DIR; ./migrations).",
+            help="The folder of the migrations, or builtin:NAME (or set MIGRATOR_DIR; default ./migrations).",
         ),
         click.option(
             "--db",
             metavar="URL",
             expose_value=False,
             callback=_set("db"),
-            help=f"The database, as SQLAlchemy writes it (or set MIGRATOR_DB_URL; {DEFAULT_URL}).",
+            help=f"The database's URL, as in SQLAlchemy (or set MIGRATOR_DB_URL; default {DEFAULT_URL}).",
         ),
     ):
         command = option(command)
@@ -127,11 +127,11 @@ def shared_options(command: _F) -> _F:
 
 
 def run_options(command: _F) -> _F:
-    """Add the options of the commands that change the database."""
+    """Add the options of commands that run SQL."""
     for name, setting, help_text in (
-        ("--statement-timeout", "statement_timeout_s", "How long a statement may take; 0 is without limit."),
-        ("--lock-timeout", "lock_timeout_s", "How long a statement may wait for a lock; 5s."),
-        ("--wait", "wait_s", "How long to wait for another runner; 60s."),
+        ("--statement-timeout", "statement_timeout_s", "Time that a statement may take; 0 means no limit (default)."),
+        ("--lock-timeout", "lock_timeout_s", "Time that a statement may wait for a lock (default 5s)."),
+        ("--wait", "wait_s", "Time to wait for another runner (default 60s)."),
     ):
         option = click.option(
             name, type=Seconds(), metavar="TIME", expose_value=False, callback=_choose(setting), help=help_text
@@ -141,21 +141,21 @@ def run_options(command: _F) -> _F:
 
 
 def backup_options(command: _F) -> _F:
-    """Add the options about saving the database first."""
+    """Add the options for saving the database first."""
     folder = click.option(
         "--backup-dir",
         metavar="DIR",
         expose_value=False,
         callback=_choose("backup_folder"),
         type=click.Path(file_okay=False, path_type=Path),
-        help="Where to save it.",
+        help="Folder of the backup.",
     )
     wanted = click.option(
         "--backup/--no-backup",
         default=None,
         expose_value=False,
         callback=_choose("backup"),
-        help="Save the database first: a SQLite file is, PostgreSQL (by pg_dump) only if asked.",
+        help="Save the database first. Default: SQLite yes, PostgreSQL (with pg_dump) no.",
     )
     return wanted(folder(command))
 
@@ -165,9 +165,9 @@ out_of_order_option = click.option(
     type=click.Choice(["error", "warn", "allow"]),
     expose_value=False,
     callback=_choose("out_of_order"),
-    help="What to do about a file that comes before one that is applied.",
+    help="Reaction to a file with a version below an applied version (default error).",
 )
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, an object on each line.")
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

@@ -1,4 +1,4 @@
-"""Commands that only look: status, verify, doctor, lint, dump, history."""
+"""Commands that only read: status, verify, doctor, lint, dump, history."""
 
 from dataclasses import asdict
 
@@ -11,11 +11,13 @@ from kbstore.migrator.history import HALF_DONE
 
 
 @command("status")
-@click.option("--check", is_flag=True, help="Exit with 3 where something is pending, 4 changed, 6 half done.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 3 if a migration is pending, 4 if changed or gone, 6 if half done."
+)
 @as_json_option
 @click.pass_context
 def status_command(ctx: click.Context, check: bool, as_json: bool) -> None:
-    """Tell how each migration stands.
+    """List each migration with its state.
 
     \b
     Example:
@@ -57,7 +59,9 @@ def _code(states: set[str]) -> int:
 @as_json_option
 @click.pass_context
 def verify_command(ctx: click.Context, as_json: bool) -> None:
-    """Run the _verify scripts of what is applied, without effect, and compare the files with what was applied.
+    """Run the _verify scripts of applied migrations, without effect.
+
+    Files that changed after they were applied are reported too. Exits with 4 if there is a problem.
 
     \b
     Example:
@@ -80,7 +84,10 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
 @as_json_option
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
-    """Compare the database with what the migrations left, and name every object that differs.
+    """Find differences between the database and its migrations.
+
+    Every object that was added, changed or removed outside of migrations is listed. Exits with 4 if there is a problem,
+    6 if a migration is half done.
 
     \b
     Example:
@@ -103,11 +110,13 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command("lint")
-@click.option("--strict", is_flag=True, help="Exit with 7 for warnings too.")
+@click.option("--strict", is_flag=True, help="Exit with 7 also for warnings.")
 @as_json_option
 @click.pass_context
 def lint_command(ctx: click.Context, strict: bool, as_json: bool) -> None:
-    """Tell what may go wrong with the migrations of the folder; nothing is run. Exits with 7 where there is an error.
+    """Report risks in the migrations of the folder; run nothing.
+
+    Exits with 7 if there is an error.
 
     \b
     Example:
@@ -130,7 +139,9 @@ def lint_command(ctx: click.Context, strict: bool, as_json: bool) -> None:
 @command("dump")
 @click.pass_obj
 def dump_command(session: Session) -> None:
-    """Print what is in the database now: a line for each object, fit for diff.
+    """Print the schema of the database: a line for each object.
+
+    Two dumps can be compared with diff.
 
     \b
     Example:
@@ -143,7 +154,7 @@ def dump_command(session: Session) -> None:
 @as_json_option
 @click.pass_obj
 def history_command(session: Session, as_json: bool) -> None:
-    """Print everything that was ever done here, oldest first; failures and decisions too.
+    """Print every run, failure and decision, oldest first.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Commands by which a person decides what is true: repair, baseline."""
+"""Commands that record a person's decision: repair, baseline."""
 
 from typing import Literal
 
@@ -10,21 +10,21 @@ from kbstore.migrator.outcome import Result
 
 @command("repair")
 @click.argument("name")
-@click.option("--retry", "action", flag_value="retry", help="Go on after its last statement that is done.")
+@click.option("--retry", "action", flag_value="retry", help="Continue after the last finished statement.")
 @click.option(
-    "--mark-applied", "action", flag_value="mark-applied", help="Take it for applied as file and database are now."
+    "--mark-applied", "action", flag_value="mark-applied", help="Record as applied: file and database are right."
 )
-@click.option("--mark-pending", "action", flag_value="mark-pending", help="Take it for not applied.")
+@click.option("--mark-pending", "action", flag_value="mark-pending", help="Record as not applied.")
 @run_options
 @as_json_option
 @click.pass_obj
 def repair_command(
     session: Session, name: str, action: Literal["retry", "mark-applied", "mark-pending"] | None, as_json: bool
 ) -> None:
-    """Settle a migration that is half done, or whose file changed or is gone.
+    """Settle a migration that is half done, changed or gone.
 
-    --retry goes on only if the file still begins with the statements that were run. The other two run nothing: look
-    at the database first (migrator doctor).
+    --retry continues only if the file still begins with the statements that were run. The other two options run no SQL:
+    look at the database first (migrator doctor).
 
     \b
     Example:
@@ -42,16 +42,16 @@ def repair_command(
     "--from",
     "tool",
     type=click.Choice(["dbmate", "golang-migrate"]),
-    help="Take over what this tool's table says, and rename it.",
+    help="Record the versions in the table of this tool, and rename the table.",
 )
 @as_json_option
 @click.pass_obj
 def baseline_command(
     session: Session, version: str | None, tool: Literal["dbmate", "golang-migrate"] | None, as_json: bool
 ) -> None:
-    """Begin the history of a database that has its schema already. Nothing is run.
+    """Begin the history of a database that already has a schema.
 
-    Every migration up to VERSION is taken for applied.
+    Every migration up to VERSION is recorded as applied. Nothing is run.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""One engine for each kind of database, chosen by the URL; its driver is imported when it is opened."""
+"""Engines: one class for each kind of database. Opening an engine imports the driver."""
 
 from kbstore.migrator.engines.contract import DatabaseFault, Engine, Limits
 from kbstore.migrator.urls import DatabaseUrl
@@ -7,7 +7,7 @@ __all__ = ["DatabaseFault", "Engine", "Limits", "make_engine"]
 
 
 def make_engine(url: DatabaseUrl) -> Engine:
-    """The engine for this URL, not yet opened."""
+    """Return the engine for this URL, not yet opened."""
     if url.dialect == "sqlite":
         from kbstore.migrator.engines.sqlite import SQLiteEngine
 

@@ -1,12 +1,13 @@
-"""What the state machine asks of a database, and what it may rely on.
+"""The contract between the state machine and a database.
 
-1. `begin` ... `commit` is one transaction. Where `transactional` holds, it covers DDL too: after `rollback`, or after
-   the process died, nothing of it is there. Outside of it each statement stands for itself.
-2. `run` sends a migration's statement as it is: nothing in it is taken for a parameter. `query` and `change` are for
-   migrator's own SQL, whose parameters stand as ``?`` in every dialect.
-3. `lock` is freed by the server when the process dies. Where a database has no lock of that kind (SQLite), `begin`
-   takes the write lock, and `changed_by_others` tells whether what was read before it still holds.
-4. Whatever the driver raises comes out as `DatabaseFault`, with no password in it.
+1. `begin` ... `commit` is one transaction. If `transactional` is true, the transaction covers DDL too: after
+   `rollback`, or after a crash of the process, nothing of the transaction is left. Outside of a transaction each
+   statement commits by itself.
+2. `run` sends a migration's statement unchanged: no part is read as a parameter. `query` and `change` are for
+   migrator's own SQL, with ``?`` for parameters in every dialect.
+3. The server frees `lock` when the process dies. If a database has no such lock (SQLite), `begin` takes the write lock,
+   and `changed_by_others` reports whether earlier reads are out of date.
+4. Every error of the driver is raised as `DatabaseFault`, without passwords.
 """
 
 from abc import ABC, abstractmethod
@@ -24,12 +25,12 @@ Row = tuple[Any, ...]
 
 
 class DatabaseFault(MigrationError):
-    """The database refused something.
+    """The database refused a statement or a connection.
 
     Attributes:
-        kind: "lock" where the same may succeed later, "lost" where the connection is gone, "taken" where a key is
-            there already, else "sql".
-        position: Offset in characters of the fault in the statement that was run, or 0.
+        kind: "lock" if a later attempt may succeed, "lost" if the connection is gone, "taken" if a key exists already,
+            else "sql".
+        position: The offset of the error in the statement, in characters, or 0.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class DatabaseFault(MigrationError):
 
 
 class Limits(NamedTuple):
-    """How long a statement may wait for a lock, and how long it may take, in seconds; 0 is without limit."""
+    """How long a statement may wait for a lock, and how long a statement may take, in seconds; 0 means no limit."""
 
     lock_timeout_s: float = 5.0
     statement_timeout_s: float = 0.0
@@ -51,19 +52,19 @@ class Engine(ABC):
     """A connection to one database."""
 
     dialect: ClassVar[str]
-    """What the splitter and the catalogue call it: "sqlite", "postgresql" or "mysql"."""
+    """The dialect's name for splitter and catalog: "sqlite", "postgresql" or "mysql"."""
     transactional: ClassVar[bool]
     """Whether DDL can be rolled back."""
     rehearsal: ClassVar[Literal["transaction", "copy", "none"]]
     """How a dry run is executed: in a transaction that is rolled back, on a copy, or not at all."""
     groups_commits: ClassVar[bool] = False
-    """Whether several migrations may be committed at once: writers exclude each other anyway, and a commit is dear."""
+    """Whether several migrations may share a commit: commits are slow, and writers exclude each other anyway."""
     time_type: ClassVar[str]
-    """The type of a column that holds a moment."""
+    """The type of a column for a moment."""
     text_type: ClassVar[str] = "TEXT"
-    """The type of a column that holds a text of any length."""
+    """The type of a column for a text of any length."""
     table_options: ClassVar[str] = ""
-    """What follows the closing parenthesis of CREATE TABLE."""
+    """The options after the closing parenthesis of CREATE TABLE."""
 
     def __init__(self, url: DatabaseUrl) -> None:
         self.url = url
@@ -81,48 +82,48 @@ class Engine(ABC):
         """Connect.
 
         Args:
-            create: Whether a SQLite file that does not exist is made; else such a database is an empty one.
+            create: Whether to create a missing SQLite file; otherwise a missing file is read as an empty database.
 
         Raises:
             ConnectionFailed: The database cannot be reached.
         """
 
     def warning(self) -> str:
-        """Return what a person should know of the connection, or an empty text; it is open."""
+        """Return a warning for people about the open connection, or an empty text."""
         return ""
 
     @abstractmethod
     def close(self) -> None:
-        """Disconnect; whatever was begun is rolled back. More than once does no harm."""
+        """Disconnect; an open transaction is rolled back. Closing twice does no harm."""
 
     @abstractmethod
     def beside(self) -> "Engine":
-        """An opened engine of its own connection to the same database."""
+        """Return an opened engine with a second connection to the same database."""
 
     @abstractmethod
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Rows of migrator's own SQL."""
+        """Run a query of migrator's own SQL; return the rows."""
 
     @abstractmethod
     def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run migrator's own SQL; returns how many rows it touched."""
+        """Run migrator's own SQL; return the number of changed rows."""
 
     @abstractmethod
     def run(self, text: str, data: str | None = None) -> list[Row]:
-        """Run one statement of a migration, as it is.
+        """Run one statement of a migration, unchanged.
 
         Args:
             text: The statement.
-            data: Rows that follow a COPY ... FROM STDIN.
+            data: The rows that follow a COPY ... FROM STDIN.
 
         Returns:
-            Its rows, if it has any.
+            The statement's rows, if any.
         """
 
     def batch(self) -> AbstractContextManager[None]:
-        """Send what is done inside together, where that saves journeys to the server.
+        """Send the statements inside the block together, if this saves round trips to the server.
 
-        Answers are not known before its end: `query` may not be used inside, nor what `change` returns.
+        Answers arrive at the end of the block: do not call `query` inside, and do not use the result of `change`.
         """
         return nullcontext()
 
@@ -131,113 +132,117 @@ class Engine(ABC):
         """Begin a transaction.
 
         Args:
-            limits: For its statements.
-            durable: Whether its commit waits for the disk. One that does not is still whole or not there, and it is
-                durable as soon as a later one is; databases that cannot tell the two apart always wait.
+            limits: The limits of the transaction's statements.
+            durable: Whether the commit waits for the disk. Without the wait, a crash still leaves the transaction whole
+                or not at all, and the next durable commit makes the transaction durable too. A database without this
+                choice always waits.
         """
 
     @abstractmethod
     def commit(self) -> None:
-        """Make everything since `begin` durable."""
+        """Make all changes since `begin` durable."""
 
     @abstractmethod
     def rollback(self) -> None:
-        """Undo everything since `begin`. Does nothing where the connection is gone: the server undoes it then."""
+        """Undo all changes since `begin`. Does nothing on a lost connection, since the server then rolls back."""
 
     @abstractmethod
     def in_transaction(self) -> bool:
-        """Whether the transaction that was begun still lasts."""
+        """Return whether the transaction is still open."""
 
     @abstractmethod
     def set_limits(self, limits: Limits) -> None:
-        """Set the limits for what is left of the transaction, or, where there is none, for the session."""
+        """Set the limits for the rest of the transaction; outside of a transaction, for the session."""
 
     @property
     @abstractmethod
     def connection(self) -> Any:
-        """The driver's connection (DB-API), for those who only read."""
+        """The driver's connection (DB-API), for readers."""
 
     @abstractmethod
     def faults(self) -> AbstractContextManager[None]:
-        """What the driver raises inside comes out as `DatabaseFault`."""
+        """Raise errors of the driver inside the block as `DatabaseFault`."""
 
     @abstractmethod
     def table(self, name: str) -> str:
-        """One of migrator's own tables, quoted and with its schema, so that no setting of a migration hides it."""
+        """Return the name of one of migrator's own tables, quoted and with its schema.
+
+        With the schema, no setting of a migration hides the table.
+        """
 
     @abstractmethod
     def columns(self, name: str) -> list[str]:
-        """The columns of one of migrator's own tables; empty where there is no such table."""
+        """Return the columns of one of migrator's own tables; empty if the table does not exist."""
 
     def time_value(self, moment: str) -> str:
-        """A moment as this database takes it, from RFC 3339 in UTC."""
+        """Return a moment in the form of this database, from RFC 3339 in UTC."""
         return moment
 
     def lock(self, wait_s: float, clock: Clock) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Keep every other runner out, while it lasts.
+        """Keep every other runner out during the block.
 
         Raises:
-            LockTimeout: Another one held it for longer than `wait_s`.
+            LockTimeout: Another runner held the lock for longer than `wait_s`.
         """
         return nullcontext()
 
     def journal_lock(self, wait_s: float, clock: Clock) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Keep every other runner out while statements stand for themselves, where `lock` does not do that."""
+        """Keep every other runner out while statements commit one by one, if `lock` of the database does not do so."""
         return nullcontext()
 
     def verify_scope(self) -> AbstractContextManager[None]:
-        """Whatever is done inside is undone, where the database can do that within a transaction."""
+        """Undo all changes made inside the block, if the database can do so within a transaction."""
         return nullcontext()
 
     def changed_by_others(self) -> bool:
-        """Whether another connection may have written since this was asked last."""
+        """Return whether another connection may have written since the last call."""
         return False
 
     def before_commit(self) -> None:  # noqa: B027
-        """Look whether the transaction left the database sound.
+        """Check that the transaction leaves the database consistent.
 
         Raises:
-            DatabaseFault: It did not.
+            DatabaseFault: The database would not be consistent.
         """
 
     def sets_session(self, text: str) -> bool:  # noqa: ARG002
-        """Whether a file may change this session in a way that outlives its transaction."""
+        """Return whether a file may change the session beyond the end of the transaction."""
         return True
 
     def settle(self, text: str) -> None:  # noqa: B027
-        """Take back what the file that was run set in this session and that would bend migrator's own SQL."""
+        """Undo settings made by the file in this session that would affect migrator's own SQL."""
 
     def reset(self, text: str) -> None:  # noqa: B027
-        """Take back everything that the file that was run set in this session."""
+        """Undo all settings made by the file in this session."""
 
     def broken_indexes(self) -> list[str]:
-        """Indexes that are there, but that the database does not use since making them failed."""
+        """Return the indexes that the database does not use, since building them failed."""
         return []
 
     def orphans(self) -> list[tuple[str, str, int]]:
-        """Tables with rows that lack the row their foreign key means, where the database lets that happen.
+        """Return tables with rows whose foreign key has no row in the parent table, if the database allows such rows.
 
         Returns:
-            The table, the table that it means, and how many rows.
+            The table, the parent table, and the number of such rows.
         """
         return []
 
     def copy(self, folder: Path) -> "Engine":
-        """An opened engine on a copy of the database, in this folder; only where `rehearsal` is "copy"."""
+        """Return an opened engine on a copy of the database, in this folder; only if `rehearsal` is "copy"."""
         raise MigrationError(f"a {self.dialect} database is not rehearsed on a copy of it, and {folder} stays empty")
 
     def backup(self, folder: Path | None, stamp: str) -> Path | None:  # noqa: ARG002
         """Save the database in a new file.
 
         Args:
-            folder: Where; None for beside the database.
+            folder: The folder of the file; `None` for the engine's default folder.
             stamp: A part of the file's name.
 
         Returns:
-            The file, or None where there is nothing to save.
+            The file, or `None` if there is nothing to save.
 
         Raises:
-            MigrationError: It cannot be saved.
+            MigrationError: The database cannot be saved.
         """
         raise MigrationError(
             f"migrator makes no backup of {self.url.dialect}",

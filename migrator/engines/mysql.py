@@ -1,7 +1,7 @@
-"""MariaDB and MySQL by PyMySQL: DDL commits itself and what was before it, so a migration is a journal of statements.
+"""MariaDB and MySQL with PyMySQL. DDL commits all changes so far, so a migration is a journal of statements.
 
-GET_LOCK on a connection of its own keeps other runners out. Its names are the server's, not the database's, so the
-lock is named after the database.
+GET_LOCK on a separate connection keeps other runners out. Lock names belong to the whole server, so the name of the
+lock contains the name of the database.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _TLS_HINT = "name the authority's certificate with ?ssl_ca=FILE, or say ?tls=off
 
 
 class MySQLEngine(Engine):
-    """A connection in autocommit, whose transactions cover rows only."""
+    """A connection in autocommit; its transactions cover rows only."""
 
     dialect = "mysql"
     transactional = False
@@ -53,25 +53,25 @@ class MySQLEngine(Engine):
             self._connection.close()
 
     def beside(self) -> "MySQLEngine":
-        """A second connection."""
+        """Return an engine with a second connection."""
         other = MySQLEngine(self.url)
         other.open()
-        other.set_limits(Limits())  # it may meet what this one has locked, and waits a day for that otherwise
+        other.set_limits(Limits())  # by default it would wait up to a day for rows locked by this connection
         return other
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Rows of migrator's own SQL."""
+        """Run a query of migrator's own SQL; return the rows."""
         with self.faults(), self._connection.cursor() as cursor:
             cursor.execute(*_composed(sql, parameters))
             return list(cursor.fetchall())
 
     def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run migrator's own SQL; rows that were found count, also where they did not change."""
+        """Run migrator's own SQL; return the number of rows found, including rows that keep their values."""
         with self.faults(), self._connection.cursor() as cursor:
             return int(cursor.execute(*_composed(sql, parameters)))
 
     def run(self, text: str, data: str | None = None) -> list[Row]:
-        """Run one statement as it is; a CALL may give several results, of which the first counts."""
+        """Run one statement unchanged. A CALL may give several results; the first is returned."""
         if data is not None:
             raise MigrationError("the data of COPY can be sent to PostgreSQL alone")
         with self.faults(), self._connection.cursor() as cursor:
@@ -82,31 +82,31 @@ class MySQLEngine(Engine):
             return rows
 
     def begin(self, limits: Limits, *, durable: bool = True) -> None:  # noqa: ARG002
-        """Begin a transaction of rows; DDL ends it."""
+        """Begin a transaction of rows; DDL ends the transaction."""
         self.set_limits(limits)
         with self.faults():
             self._connection.begin()
         self._in_transaction = True
 
     def commit(self) -> None:
-        """COMMIT."""
+        """Commit the transaction."""
         with self.faults():
             self._connection.commit()
         self._in_transaction = False
 
     def rollback(self) -> None:
-        """ROLLBACK, where the connection lives."""
+        """Roll back, if the connection is open."""
         self._in_transaction = False
         if self._connection.open:
             with self.faults():
                 self._connection.rollback()
 
     def in_transaction(self) -> bool:
-        """Whether a transaction was begun and not ended by us."""
+        """Return whether this engine began a transaction and has not ended it. Statements may have ended it."""
         return self._in_transaction
 
     def set_limits(self, limits: Limits) -> None:
-        """Whole seconds, since the server knows no less; at least one."""
+        """Set the session's limits. The lock timeout is in whole seconds and at least 1, as the server requires."""
         lock_s = max(1, round(limits.lock_timeout_s)) if limits.lock_timeout_s else 31_536_000
         self.change(f"SET SESSION lock_wait_timeout = {lock_s:d}, innodb_lock_wait_timeout = {lock_s:d}")
         if "MariaDB" in self._connection.server_version:
@@ -115,11 +115,11 @@ class MySQLEngine(Engine):
             self.change(f"SET SESSION max_execution_time = {round(limits.statement_timeout_s * 1000):d}")
 
     def table(self, name: str) -> str:
-        """In the URL's database, whatever the file has chosen by USE."""
+        """Return the name with the URL's database in front, since a file may have chosen another database with USE."""
         return "`{}`.`{}`".format(self.url.database.replace("`", "``"), name)
 
     def columns(self, name: str) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         sql = (
             "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
             " ORDER BY ordinal_position"
@@ -127,12 +127,12 @@ class MySQLEngine(Engine):
         return [str(row[0]).lower() for row in self.query(sql, (self.url.database, name))]
 
     def time_value(self, moment: str) -> str:
-        """DATETIME takes no offset; it is always UTC here."""
+        """Return a moment without an offset, since DATETIME takes none. Moments are always UTC here."""
         return moment.replace("T", " ").removesuffix("Z")
 
     @contextmanager
     def lock(self, wait_s: float, clock: Clock) -> Iterator[None]:
-        """GET_LOCK, polled on a connection of its own; the server frees it when that ends."""
+        """Poll GET_LOCK on a separate connection; the server frees the lock at the end of this connection."""
         name = f"migrator.{self.url.database}"
         if len(name) > _LOCK_NAME_LIMIT:
             name = "migrator." + hashlib.sha256(name.encode()).hexdigest()[:40]
@@ -156,13 +156,13 @@ class MySQLEngine(Engine):
             holder.close()
 
     def settle(self, text: str) -> None:
-        """Back to the URL's database."""
+        """Return to the URL's database."""
         if "use" in text.lower():
             with self.faults():
                 self._connection.select_db(self.url.database)
 
     def reset(self, text: str) -> None:
-        """A new connection, since the server has no statement that takes all settings back."""
+        """Connect again, since the server has no statement to undo all settings."""
         if "set" in text.lower() or "temporary" in text.lower() or "use" in text.lower():
             self.close()
             self.open()
@@ -213,7 +213,7 @@ class MySQLEngine(Engine):
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """What the driver raises inside comes out as `DatabaseFault`."""
+        """Raise errors of the driver inside the block as `DatabaseFault`."""
         import pymysql
 
         try:
@@ -233,13 +233,13 @@ class MySQLEngine(Engine):
 
 
 def _tls(url: DatabaseUrl) -> dict[str, Any]:
-    """What the driver is told of TLS.
+    """Return the driver's options for TLS.
 
-    A server that is not on this machine must prove by its certificate that it is the one of the URL, and so must each
-    for which an authority is named. Only such a server is ever sent the password itself.
+    A server on another host must prove by a certificate that it is the server of the URL. The same holds for every
+    server if the URL names certificates or has ``tls=verify``. Only such a server ever receives the password itself.
 
     Raises:
-        MigrationError: The options are at odds, or a file cannot be read.
+        MigrationError: The options contradict each other, or a file cannot be read.
     """
     import ssl
 
@@ -253,7 +253,7 @@ def _tls(url: DatabaseUrl) -> dict[str, Any]:
     if mode == "off":
         return {"ssl_disabled": True, "auth_plugin_map": _NOTHING_IN_CLEAR}
     if not (mode or authority or certificate) and local:
-        return {"auth_plugin_map": _NOTHING_IN_CLEAR}  # TLS where the server has it, whoever it is
+        return {"auth_plugin_map": _NOTHING_IN_CLEAR}  # TLS if the server offers TLS, without proof of identity
     try:
         context = ssl.create_default_context(cafile=authority or None)
         if certificate:
@@ -265,13 +265,13 @@ def _tls(url: DatabaseUrl) -> dict[str, Any]:
 
 
 class _Refused:
-    """Answers a server that asks for the password itself, in the place of the driver."""
+    """An authentication plug-in that refuses to send the password in clear text."""
 
     def __init__(self, connection: Any) -> None:
         pass
 
     def authenticate(self, _: Any) -> Any:
-        """Give nothing away."""
+        """Raise an error instead of sending the password."""
         import pymysql
 
         raise pymysql.err.OperationalError(2059, f"{_CLEAR}, and it has not proved who it is by a certificate")

@@ -1,8 +1,9 @@
-"""PostgreSQL by psycopg 3: DDL in transactions, and an advisory lock on a connection of its own.
+"""PostgreSQL with psycopg 3: DDL in transactions, and an advisory lock on a separate connection.
 
-The lock's connection is in autocommit and idle: one that waited inside of a transaction would hold a snapshot, for
-which CREATE INDEX CONCURRENTLY of the runner that has the lock would wait for ever. A pool that deals out sessions by
-transaction (pgbouncer) may break the lock; the history's key, taken first in each migration's transaction, still holds.
+The lock's connection is idle and in autocommit. Waiting inside a transaction would hold a snapshot, and CREATE INDEX
+CONCURRENTLY of the runner with the lock would wait for this snapshot for ever. A pool that assigns sessions by
+transaction (pgbouncer) may break the lock. The history's key, written first in each migration's transaction, still
+keeps other runners out.
 """
 
 import os
@@ -22,7 +23,7 @@ from kbstore.migrator.errors import ConnectionFailed, LockTimeout, MigrationErro
 from kbstore.migrator.urls import DatabaseUrl
 
 _LOCK_CLASS = 0x6D696772  # "migr"
-_FRESH = (  # DISCARD ALL in parts, since as a whole it must stand alone
+_FRESH = (  # the parts of DISCARD ALL, since DISCARD ALL cannot be sent together with other statements
     "CLOSE ALL",
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
@@ -35,9 +36,9 @@ _FRESH = (  # DISCARD ALL in parts, since as a whole it must stand alone
 _POLL_S = 0.05
 _SLOWEST_POLL_S = 1.0
 _CONNECT_TIMEOUT_S = 10
-_CHECKS_CLIENTS = 140000  # from this version on a server can notice in a long statement that its client has died
+_CHECKS_CLIENTS = 140000  # since this version a server can notice the death of a client during a long statement
 _CHECK_CLIENT_MS = 1000
-# What may leave something in the session; a file of plain DDL cannot. ("SET" also begins ON DELETE SET NULL: no harm.)
+# Words of statements that may change the session; plain DDL cannot. (ON DELETE SET NULL matches too: no harm.)
 _WEARS = re.compile(
     r"(?i)\b(set|reset|set_config|role|authorization|temp|temporary|prepare|listen|declare|load|do|call|select|execute"
     r"|insert|update|delete|merge|copy|refresh|values|nextval|discard)\b"
@@ -48,11 +49,11 @@ _TAKEN = {
     "23505",
     "42P07",
     "42710",
-}  # unique_violation, duplicate table or object: what racing CREATE TABLE IF NOT EXISTS give
+}  # unique_violation, duplicate table or object: the errors of concurrent CREATE TABLE IF NOT EXISTS
 
 
 class PostgreSQLEngine(Engine):
-    """A connection in autocommit, whose transactions are begun and ended by SQL."""
+    """A connection in autocommit; transactions begin and end by SQL."""
 
     dialect = "postgresql"
     transactional = True
@@ -62,12 +63,12 @@ class PostgreSQLEngine(Engine):
     def __init__(self, url: DatabaseUrl) -> None:
         super().__init__(url)
         self._connection: Any = None
-        self._cursor: Any = None  # one for all: making them is dear, and nothing is read twice
+        self._cursor: Any = None  # one cursor for all statements: a new cursor costs time, and each result is read once
         self._schema = ""
         self._worn = False
 
     def open(self, *, create: bool = False) -> None:  # noqa: ARG002
-        """Connect, and learn the schema of the history: where it is on the search_path, else the first one there."""
+        """Connect, and find the schema of the history: on the search_path, else the first schema there."""
         self._join(self._connect())
         schema, existing = self.query(
             "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
@@ -81,7 +82,7 @@ class PostgreSQLEngine(Engine):
         self._schema = existing or schema
 
     def warning(self) -> str:
-        """Say so if the server has not proved who it is, and is not on this machine."""
+        """Return a warning if the server is on another host and has not proved its identity."""
         info = self._connection.info
         chosen = {option.keyword: option.val for option in self._connection.pgconn.info}
         if info.host.startswith("/") or is_local(info.hostaddr or info.host):
@@ -99,24 +100,24 @@ class PostgreSQLEngine(Engine):
             self._connection.close()
 
     def beside(self) -> "PostgreSQLEngine":
-        """A second connection."""
+        """Return an engine with a second connection."""
         other = PostgreSQLEngine(self.url)
         other._join(other._connect())
         other._schema = self._schema
         return other
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Rows of migrator's own SQL."""
+        """Run a query of migrator's own SQL; return the rows."""
         with self.faults():
             return list(self._execute(sql, parameters).fetchall())
 
     def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run migrator's own SQL."""
+        """Run migrator's own SQL; return the number of changed rows."""
         with self.faults():
             return int(self._execute(sql, parameters).rowcount)
 
     def run(self, text: str, data: str | None = None) -> list[Row]:
-        """Run one statement as it is: without parameters psycopg looks at nothing in it."""
+        """Run one statement unchanged: without parameters, psycopg does not look into the text."""
         with self.faults():
             if data is not None:
                 with self._cursor.copy(text.encode()) as copy:
@@ -127,39 +128,39 @@ class PostgreSQLEngine(Engine):
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Pipeline mode: one journey for all."""
+        """Use pipeline mode: one round trip for all statements."""
         with self.faults(), self._connection.pipeline():
             yield
 
     def begin(self, limits: Limits, *, durable: bool = True) -> None:
-        """BEGIN with limits that end with the transaction; what the file before set in this session goes first."""
+        """Begin a transaction with limits. Settings left in the session by the file before are undone first."""
         settings = self._settings("SET LOCAL", limits)
         if not durable:
             settings.append("SET LOCAL synchronous_commit = off")
         self._send([*(_FRESH if self._worn else ()), "BEGIN", *settings])
 
     def commit(self) -> None:
-        """COMMIT; a transaction that an error had ended says ROLLBACK instead, which is a fault here."""
+        """Commit. After an error in the transaction the server rolls back instead; this raises `DatabaseFault`."""
         with self.faults():
             answer = self._cursor.execute(b"COMMIT").statusmessage
-            # In a pipeline there is no answer yet, and an error before is raised at its end.
+            # In a pipeline there is no answer yet; an earlier error is raised at the end of the pipeline.
             if answer not in ("COMMIT", None):
                 raise DatabaseFault("the transaction was ended by an error before")
         self._worn = False
 
     def rollback(self) -> None:
-        """ROLLBACK, where there is a transaction on a living connection."""
+        """Roll back, if a transaction is open on a living connection."""
         if self._connection.closed or self._connection.info.transaction_status == 0:
             return
         with self.faults():
             self._connection.execute(b"ROLLBACK")
 
     def in_transaction(self) -> bool:
-        """Whether the transaction still lasts."""
+        """Return whether the transaction is still open."""
         return bool(self._connection.info.transaction_status == 2)  # INTRANS
 
     def set_limits(self, limits: Limits) -> None:
-        """Limits of the transaction, or of a session that is as new where there is none."""
+        """Set the limits of the transaction; outside of a transaction, reset the session and set its limits."""
         if self.in_transaction():
             self._send(self._settings("SET LOCAL", limits))
             return
@@ -167,11 +168,11 @@ class PostgreSQLEngine(Engine):
         self._worn = False
 
     def table(self, name: str) -> str:
-        """In the history's schema, whatever the search_path says."""
+        """Return the name with the history's schema in front, independent of the search_path."""
         return '"{}"."{}"'.format(self._schema.replace('"', '""'), name)
 
     def columns(self, name: str) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         sql = (
             "SELECT attname::text FROM pg_catalog.pg_attribute"
             " WHERE attrelid = pg_catalog.to_regclass(?) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
@@ -180,7 +181,7 @@ class PostgreSQLEngine(Engine):
 
     @contextmanager
     def lock(self, wait_s: float, clock: Clock) -> Iterator[None]:
-        """pg_advisory_lock, polled on an idle connection of its own; the server frees it when that ends."""
+        """Poll pg_advisory_lock on a separate idle connection; the end of this connection frees the lock."""
         holder = self.beside()
         if holder._connection.info.server_version >= _CHECKS_CLIENTS:
             holder.change("SET idle_session_timeout = 0")
@@ -202,7 +203,7 @@ class PostgreSQLEngine(Engine):
 
     @contextmanager
     def verify_scope(self) -> Iterator[None]:
-        """A savepoint, rolled back."""
+        """Use a savepoint, and roll back to it at the end of the block."""
         if not self.in_transaction():
             yield
             return
@@ -213,17 +214,21 @@ class PostgreSQLEngine(Engine):
             self._connection.execute(b"ROLLBACK TO migrator_verify; RELEASE migrator_verify")
 
     def settle(self, text: str) -> None:
-        """Back to the session's own role, search_path and other settings, which our SQL and the catalogue's need."""
+        """Return to the session's own role, search_path and settings, as needed by the SQL of history and catalog."""
         if _SETS_SESSION.search(text):
             with self.faults():
                 self._connection.execute(b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL")
 
     def reset(self, text: str) -> None:
-        """What DISCARD ALL does, together with the next `begin`; it has to be done again where that is rolled back."""
+        """Mark the session as changed, if the file may have changed the session.
+
+        The next `begin` then does what DISCARD ALL does. A rollback undoes the reset too, so the mark stays until a
+        commit.
+        """
         self._worn = self._worn or _WEARS.search(text) is not None
 
     def broken_indexes(self) -> list[str]:
-        """Those that a failed CREATE INDEX CONCURRENTLY left; not one that another session is making now."""
+        """Return invalid indexes of failed CREATE INDEX CONCURRENTLY, but not indexes that a session is building."""
         sql = (
             "SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index i WHERE NOT i.indisvalid AND NOT EXISTS"
             " (SELECT 1 FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) ORDER BY 1"
@@ -231,7 +236,7 @@ class PostgreSQLEngine(Engine):
         return [row[0] for row in self.query(sql)]
 
     def backup(self, folder: Path | None, stamp: str) -> Path | None:
-        """pg_dump in its custom format to ``DATABASE.STAMP.dump``; the password goes by the environment."""
+        """Save to ``DATABASE.STAMP.dump`` with pg_dump in the custom format; the environment passes the password."""
         from psycopg.conninfo import make_conninfo
 
         if shutil.which("pg_dump") is None:
@@ -269,7 +274,7 @@ class PostgreSQLEngine(Engine):
         return settings
 
     def _send(self, statements: Sequence[str]) -> None:
-        """Run statements without answers, in one journey."""
+        """Run statements without answers, in one round trip."""
         with self.faults():
             self._cursor.execute("; ".join(statements).encode())
 
@@ -292,7 +297,7 @@ class PostgreSQLEngine(Engine):
         parameters: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT_S, "fallback_application_name": "migrator"}
         parameters |= {"client_encoding": "UTF8"} | self._parameters()
         try:
-            # Statements prepared behind our back would not survive DISCARD ALL, nor pgbouncer.
+            # No prepared statements: DISCARD ALL removes them without psycopg's knowledge, and pgbouncer loses them.
             return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
         except psycopg.Error as fault:
             message = self.url.redact(str(fault).strip())
@@ -312,7 +317,7 @@ class PostgreSQLEngine(Engine):
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """What the driver raises inside comes out as `DatabaseFault`."""
+        """Raise errors of the driver inside the block as `DatabaseFault`."""
         import psycopg
 
         try:
@@ -337,7 +342,7 @@ class PostgreSQLEngine(Engine):
 
 
 def _who(engine: PostgreSQLEngine, key: tuple[int, int]) -> str:
-    """Who has the lock, as far as this user may see it."""
+    """Return a description of the lock's holder, as far as this user may see."""
     rows = engine.query(
         "SELECT a.pid, a.usename, a.client_addr::text FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a"
         " ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = ?"

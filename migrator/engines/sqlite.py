@@ -1,9 +1,9 @@
-"""SQLite: BEGIN IMMEDIATE is the lock, and foreign keys are looked at before the commit instead of at each statement.
+"""SQLite: BEGIN IMMEDIATE is the lock, and foreign keys are checked before the commit instead of at each statement.
 
-With enforcement on, ``DROP TABLE parent`` deletes the rows of its children where they cascade: rebuilding a table, the
-only way to change most things in SQLite, would lose them. So it is switched off before BEGIN, since inside it the
-pragma does nothing (https://www.sqlite.org/lang_altertable.html, section 7), and the commit is refused where more rows
-are left without a parent than there were.
+With enforcement on, ``DROP TABLE parent`` deletes the child rows of cascading keys. Most changes of a table in SQLite
+rebuild the table, and would lose these rows. So enforcement is switched off before BEGIN, since the pragma does nothing
+inside a transaction (https://www.sqlite.org/lang_altertable.html, section 7). The commit is refused if the transaction
+leaves more rows without a parent than before.
 """
 
 import os
@@ -29,7 +29,7 @@ _STEPS_BETWEEN_CHECKS = 10_000
 
 
 class SQLiteEngine(Engine):
-    """A database file."""
+    """A connection to a database file."""
 
     dialect = "sqlite"
     transactional = True
@@ -45,12 +45,12 @@ class SQLiteEngine(Engine):
         tell_of_forks(self)
 
     def after_fork(self) -> None:
-        """Give up a connection that a child inherited: closing it there would undo what the parent is doing."""
+        """Give up a connection inherited by a child process: closing it there would undo the parent's work."""
         leak(self._connection)
         self._connection = None
 
     def open(self, *, create: bool = False) -> None:
-        """Connect; a file that is not there is made, or taken for an empty database."""
+        """Connect. A missing file is created, or read as an empty database."""
         there = self.path.exists()
         try:
             target = str(self.path) if there or create else ":memory:"
@@ -69,23 +69,23 @@ class SQLiteEngine(Engine):
             self._connection = None
 
     def beside(self) -> "SQLiteEngine":
-        """A second connection to the file."""
+        """Return an engine with a second connection to the file."""
         other = SQLiteEngine(self.url)
         other.open(create=True)
         return other
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Rows of migrator's own SQL."""
+        """Run a query of migrator's own SQL; return the rows."""
         with _faults():
             return self._open.execute(sql, parameters).fetchall()
 
     def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run migrator's own SQL."""
+        """Run migrator's own SQL; return the number of changed rows."""
         with _faults():
             return self._open.execute(sql, parameters).rowcount
 
     def run(self, text: str, data: str | None = None) -> list[Row]:
-        """Run one statement as it is."""
+        """Run one statement unchanged."""
         if data is not None:
             raise MigrationError("the data of COPY can be sent to PostgreSQL alone")
         with _faults():
@@ -99,22 +99,22 @@ class SQLiteEngine(Engine):
             self._open.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """COMMIT; where a reader is in the way longer than lock_timeout, the transaction still lasts."""
+        """Commit. If a reader blocks the commit for longer than lock_timeout, the transaction stays open."""
         with _faults():
             self._open.execute("COMMIT")
 
     def rollback(self) -> None:
-        """ROLLBACK, where SQLite has not done so itself."""
+        """Roll back, if SQLite has not rolled back by itself."""
         if self._connection is not None and self._connection.in_transaction:
             with _faults():
                 self._connection.execute("ROLLBACK")
 
     def in_transaction(self) -> bool:
-        """Whether the transaction still lasts."""
+        """Return whether the transaction is still open."""
         return self._open.in_transaction
 
     def set_limits(self, limits: Limits) -> None:
-        """busy_timeout, and a deadline that is looked at as SQLite works."""
+        """Set busy_timeout, and a deadline that SQLite checks during statements."""
         milliseconds = round(limits.lock_timeout_s * 1000) if limits.lock_timeout_s else 2**31 - 1
         with _faults():
             self._open.execute(f"PRAGMA busy_timeout = {milliseconds:d}")
@@ -125,18 +125,18 @@ class SQLiteEngine(Engine):
             self._open.set_progress_handler(None, 0)
 
     def table(self, name: str) -> str:
-        """In the main database, whatever is attached."""
+        """Return the name with the main database in front, independent of attached databases."""
         return f'main."{name}"'
 
     def columns(self, name: str) -> list[str]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         return [row[0] for row in self.query("SELECT name FROM pragma_table_info(?, 'main')", (name,))]
 
     @contextmanager
     def journal_lock(self, wait_s: float, clock: Clock) -> Iterator[None]:
-        """The write lock of an empty database beside this one, since this one's is needed by the statements.
+        """Take the write lock of an empty database beside this database, in the file ``FILE.migrator-lock``.
 
-        The file stays: a lock on a file that is removed keeps nobody out.
+        The statements need this database's own lock. The lock file stays: a lock on a removed file keeps no runner out.
         """
         file = self.path.with_name(self.path.name + ".migrator-lock")
         connection = sqlite3.connect(file, isolation_level=None, timeout=0, check_same_thread=False)
@@ -161,7 +161,7 @@ class SQLiteEngine(Engine):
 
     @contextmanager
     def verify_scope(self) -> Iterator[None]:
-        """A savepoint, rolled back."""
+        """Use a savepoint, and roll back to it at the end of the block."""
         if not self._open.in_transaction:
             yield
             return
@@ -173,12 +173,12 @@ class SQLiteEngine(Engine):
             self._open.execute("RELEASE migrator_verify")
 
     def changed_by_others(self) -> bool:
-        """Whether another connection committed since this was asked last."""
+        """Return whether another connection committed since the last call."""
         before, self._data_version = self._data_version, self.query("PRAGMA data_version")[0][0]
         return before != self._data_version
 
     def before_commit(self) -> None:
-        """Refuse a transaction that leaves more rows without a parent than there were."""
+        """Refuse a transaction that leaves more rows without a parent than before."""
         after = _orphans(self._open)
         if not after:
             return
@@ -196,22 +196,22 @@ class SQLiteEngine(Engine):
             )
 
     def orphans(self) -> list[tuple[str, str, int]]:
-        """What PRAGMA foreign_key_check finds."""
+        """Return the rows found by PRAGMA foreign_key_check, counted by table and parent."""
         return [(table, parent, rows) for (table, parent), rows in _orphans(self._open).items() if parent is not None]
 
     def sets_session(self, text: str) -> bool:
-        """Whether it speaks of a pragma, of attaching a database or of something temporary."""
+        """Return whether the text contains a pragma, attaches a database or makes a temporary object."""
         return re.search(_SETS_SESSION, text) is not None
 
     def reset(self, text: str) -> None:
-        """Begin anew, where the file may have changed the session."""
+        """Connect again, if the file may have changed the session."""
         if self.sets_session(text):
             self.close()
             self.open(create=True)
-            self._data_version = 0  # what others did between the two connections is not known
+            self._data_version = 0  # writes of others between the two connections are not known
 
     def copy(self, folder: Path) -> "SQLiteEngine":
-        """A copy by SQLite's backup, which is consistent also while others write."""
+        """Copy with SQLite's backup; the copy is consistent even if other connections write."""
         copy = SQLiteEngine(DatabaseUrl("sqlite", str(folder / self.path.name)))
         copy.open(create=True)
         with _faults():
@@ -219,7 +219,7 @@ class SQLiteEngine(Engine):
         return copy
 
     def backup(self, folder: Path | None, stamp: str) -> Path | None:
-        """Copy to ``FILE.STAMP.bak``; only the newest `KEPT_BACKUPS` stay. None for an empty database."""
+        """Copy to ``FILE.STAMP.bak``; keep only the newest `KEPT_BACKUPS`. Return `None` for an empty database."""
         if not self.query("SELECT 1 FROM main.sqlite_master LIMIT 1"):
             return None
         folder = folder or self.path.parent
@@ -244,7 +244,7 @@ class SQLiteEngine(Engine):
         return self._open
 
     def faults(self) -> AbstractContextManager[None]:
-        """What the driver raises inside comes out as `DatabaseFault`."""
+        """Raise errors of the driver inside the block as `DatabaseFault`."""
         return _faults()
 
     @property
@@ -270,7 +270,7 @@ def _is_busy(fault: sqlite3.Error) -> bool:
 
 
 def _orphans(connection: sqlite3.Connection) -> Counter[tuple[str, str | None]]:
-    """How many rows of each table have no row in each parent; a key that cannot be checked counts as one."""
+    """Count the rows of each table without a row in each parent; a key that cannot be checked counts as one."""
     try:
         return Counter((row[0], row[2]) for row in connection.execute("PRAGMA main.foreign_key_check"))
     except sqlite3.OperationalError as fault:
@@ -278,7 +278,7 @@ def _orphans(connection: sqlite3.Connection) -> Counter[tuple[str, str | None]]:
 
 
 def _new_file(folder: Path, stem: str) -> Path:
-    """Make an empty file of a name that nobody has."""
+    """Create an empty file with an unused name."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1000):
         path = folder / (f"{stem}.bak" if number == 1 else f"{stem}_{number:03d}.bak")

@@ -1,4 +1,4 @@
-"""Rules that find what goes wrong with a migration before anything runs."""
+"""Lint rules: find risks in a migration before anything runs."""
 
 from kbstore.migrator.lint.check import Subject, is_known_rule, lint
 from kbstore.migrator.lint.registry import RULES, Finding, Rule

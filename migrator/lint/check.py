@@ -1,4 +1,4 @@
-"""Run the rules over a file."""
+"""Run the lint rules over a file."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from kbstore.migrator.sql.statements import Statement
 
 @dataclass(frozen=True)
 class Subject:
-    """A file that is to be looked at, and what its head and its neighbours say.
+    """A file to check, with the facts from the head of the file and from companions.
 
     Attributes:
-        file: Its name, for messages.
-        sql: Its text.
+        file: The file's name, for messages.
+        sql: The text.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
-        transaction: False where its head says `transaction=off`.
-        reversible: Whether a rollback stands beside it, or its head says `irreversible`.
-        allow: The rules that its head allows.
-        statements: What `split` made of it, to be spared another reading.
+        transaction: False if the head has `transaction=off`.
+        reversible: Whether a rollback exists, or the head has `irreversible`.
+        allow: The rules that the head allows.
+        statements: The result of `split`, to avoid splitting again.
     """
 
     file: str
@@ -35,12 +35,12 @@ class Subject:
 
 
 def is_known_rule(name: str) -> bool:
-    """Whether `allow=` may hold this: a rule of our own, or `squawk/` and any name."""
+    """Return whether `allow=` may contain this name: a rule of migrator, or `squawk/` and any name."""
     return name in RULES or name.startswith(SQUAWK)
 
 
 def lint(subject: Subject) -> list[Finding]:
-    """What our own rules find, by line. Cost: one more reading of the text.
+    """Return the findings of migrator's own rules, by line. Cost: reading the text once more.
 
     Raises:
         SplitError: The text cannot be split.

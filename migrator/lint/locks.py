@@ -1,4 +1,4 @@
-"""Rules about what stops a running program: locks, rewrites, and names that change under it."""
+"""Rules about statements that stop a running program: locks, rewrites of tables, and renamed objects."""
 
 from collections.abc import Iterator
 
@@ -163,7 +163,7 @@ def _exclusive_rebuild(script: Script) -> Iterator[tuple[Reading, str]]:
 
 
 def _added_columns(script: Script) -> Iterator[tuple[Reading, list[str]]]:
-    """Clauses that add a column to a table that was there before."""
+    """Yield the clauses for adding a column to an existing table."""
     others = "CONSTRAINT|INDEX|KEY|PRIMARY|UNIQUE|FOREIGN|CHECK|EXCLUDE|FULLTEXT|SPATIAL|PARTITION|GENERATED"
     for each in script.on_old_tables:
         for clause in each.clauses:
@@ -172,7 +172,7 @@ def _added_columns(script: Script) -> Iterator[tuple[Reading, list[str]]]:
 
 
 def _added_constraints(script: Script) -> Iterator[tuple[Reading, list[str]]]:
-    """Clauses that add a constraint to a table that was there before."""
+    """Yield the clauses for adding a constraint to an existing table."""
     for each in script.on_old_tables:
         for clause in each.clauses:
             if starts(clause, "ADD", "CONSTRAINT|FOREIGN|CHECK|UNIQUE|PRIMARY|EXCLUDE"):
@@ -180,6 +180,6 @@ def _added_constraints(script: Script) -> Iterator[tuple[Reading, list[str]]]:
 
 
 def _column(clause: list[str]) -> str:
-    """The name of the column that a clause adds."""
+    """Return the name of the column added by a clause."""
     names = [word for word in clause[1:5] if word not in ("COLUMN", "IF", "NOT", "EXISTS")]
     return names[0].strip('"`[]').lower() if names else ""

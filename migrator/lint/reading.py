@@ -1,4 +1,4 @@
-"""A file as rules read it: statements as words, with what stands in parentheses folded away."""
+"""A file as lint rules read it: statements as lists of words, with the content of parentheses left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class Reading:
     """One statement.
 
     Attributes:
-        text: As it is sent.
-        line: The 1-based line of its first word.
-        all: Every token; words in upper case, quoted texts as they are.
-        flat: The same, with `()` in place of each outermost pair of parentheses and its inside, and without a WITH
-            before the verb.
+        text: The statement as it is sent.
+        line: The 1-based line of the first word.
+        all: Every token; words in upper case, quoted texts unchanged.
+        flat: The tokens, with `()` in place of each outermost pair of parentheses with content, and without a WITH
+            clause before the verb.
     """
 
     def __init__(self, text: str, line: int, dialect: str) -> None:
@@ -43,16 +43,16 @@ class Reading:
             self.flat = self.flat[next((at for at, word in enumerate(self.flat) if word in _VERBS), 0) :]
 
     def begins(self, *words: str) -> bool:
-        """Whether these are its first words; `A|B` stands for either, `?A` for one that may be missing."""
+        """Return whether the statement begins with these words; `A|B` matches either word, `?A` an optional word."""
         return _skip(self.flat, words) is not None
 
     def has(self, *words: str) -> bool:
-        """Whether these words stand in it one after the other, outside of parentheses."""
+        """Return whether the statement has these words in sequence, outside of parentheses."""
         return contains(self.flat, *words)
 
     @cached_property
     def clauses(self) -> list[list[str]]:
-        """ALTER TABLE's actions: what stands between commas, after the table's name; empty for other statements."""
+        """The actions of ALTER TABLE: tokens after the table's name, split at commas; empty for other statements."""
         if not self.begins("ALTER", "TABLE"):
             return []
         found: list[list[str]] = [[]]
@@ -65,13 +65,13 @@ class Reading:
 
     @cached_property
     def target(self) -> str:
-        """The table that CREATE TABLE, ALTER TABLE, DROP TABLE, UPDATE, DELETE or CREATE INDEX is about."""
+        """The table in CREATE, ALTER or DROP TABLE, TRUNCATE, INSERT, UPDATE, DELETE or CREATE INDEX; else ""."""
         start = self._target_start
         return plain_name(self.flat[start : self._after_target]) if start is not None else ""
 
     @cached_property
     def _target_start(self) -> int | None:
-        """Where the table's name begins in `flat`."""
+        """The index in `flat` of the first token of the table's name."""
         for head in _HEADS:
             at = _skip(self.flat, head)
             if at is not None:
@@ -82,7 +82,7 @@ class Reading:
 
     @property
     def _after_target(self) -> int:
-        """Where what follows the table's name begins in `flat`."""
+        """The index in `flat` of the first token after the table's name."""
         at = self._target_start
         if at is None:
             return len(self.flat)
@@ -105,12 +105,12 @@ _HEADS = (
 
 @dataclass(frozen=True)
 class Script:
-    """A file with what a rule has to know of its surroundings.
+    """A file, with the facts that a rule needs.
 
     Attributes:
         dialect: One of `kbstore.migrator.sql.lexer.DIALECTS`.
-        transaction: Whether it is run in one transaction: the database can, and the file does not say otherwise.
-        reversible: Whether a rollback stands beside it, or the file says that there cannot be one.
+        transaction: Whether the file runs in one transaction: the database supports this, and the file does not refuse.
+        reversible: Whether a rollback exists, or the file declares that a rollback is impossible.
     """
 
     statements: Sequence[Reading]
@@ -120,7 +120,7 @@ class Script:
 
     @cached_property
     def on_old_tables(self) -> Sequence[Reading]:
-        """Statements about a table that the file has not made itself: one that is read already, and not empty."""
+        """The statements about tables not created earlier in this file: such a table may have rows and readers."""
         made, old = set(), []
         for each in self.statements:
             if each.begins(*_HEADS[0][:6]):
@@ -131,17 +131,17 @@ class Script:
 
     @cached_property
     def rebuilt(self) -> frozenset[str]:
-        """Tables that another one takes the place of, as SQLite needs it to change a table."""
+        """The tables replaced by a renamed table: in SQLite, the way to change a table."""
         moves = (clause for each in self.statements for clause in each.clauses)
         return frozenset(plain_name(clause) for clause in moves if starts(clause, "RENAME", "TO"))
 
 
 def read(sql: str, dialect: str, name: str) -> list[Reading]:
-    """The statements of a text.
+    """Return the statements of a text.
 
     Raises:
-        SplitError: As `kbstore.migrator.sql.statements.split`, but not for transaction control, for which there is a
-        rule.
+        SplitError: As `kbstore.migrator.sql.statements.split`. Transaction control raises no error here, since a rule
+            reports it.
     """
     return [
         Reading(sql[piece.start : piece.end], line_at(sql, piece.start), dialect)
@@ -150,23 +150,23 @@ def read(sql: str, dialect: str, name: str) -> list[Reading]:
 
 
 def contains(tokens: Sequence[str], *words: str) -> bool:
-    """Whether these words stand in a list of tokens one after the other."""
+    """Return whether a list of tokens has these words in sequence."""
     size = len(words)
     return any(tuple(tokens[at : at + size]) == words for at in range(len(tokens) - size + 1))
 
 
 def starts(tokens: Sequence[str], *words: str) -> bool:
-    """As `Reading.begins`, for any list of tokens."""
+    """Return whether a list of tokens begins with these words, as `Reading.begins`."""
     return _skip(tokens, words) is not None
 
 
 def plain_name(tokens: Sequence[str]) -> str:
-    """The last part of a name as the database reads it, in lower case and without quotes."""
+    """Return the last part of a name, in lower case and without quotes, as the database compares names."""
     return tokens[-1].strip('"`[]').lower() if tokens else ""
 
 
 def _skip(tokens: Sequence[str], words: Sequence[str]) -> int | None:
-    """Where the tokens go on after these words; None where they do not begin with them."""
+    """Return the index after these words at the start of the tokens; `None` if the tokens begin with other words."""
     at = 0
     for word in words:
         choices = word.removeprefix("?").split("|")

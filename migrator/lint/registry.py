@@ -1,4 +1,4 @@
-"""What a rule is, what it finds, and where rules are kept."""
+"""Lint rules, findings, and the registry of rules."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from kbstore.migrator.sql.lexer import DIALECTS
 
 Level = Literal["error", "warning"]
 Check = Callable[[Script], Iterator[tuple[Reading, str]]]
-"""Gives each statement that it finds fault with, and what it found, as "DROP COLUMN old"."""
+"""Yields each faulty statement with a description, such as "DROP COLUMN old"."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that goes wrong.
+    """A lint rule.
 
     Attributes:
-        name: What a file allows it by: `-- migrator: allow=NAME`.
-        level: "error" stops `up`; "warning" is told.
-        dialects: Where it can go wrong.
-        reason: Why it does, one clause.
-        instead: What to do.
-        check: Finds it.
+        name: The rule's name, as in `-- migrator: allow=NAME`.
+        level: "error" stops `up`; "warning" is only reported.
+        dialects: The dialects that the rule applies to.
+        reason: The reason for the rule, one clause.
+        instead: A better way.
+        check: Yields the faulty statements of a file.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Rule:
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One place with which a rule finds fault.
+    """A place that a lint rule reports.
 
     Attributes:
         file: The file's name.
         line: The 1-based line of the statement.
-        rule: The rule's name; those of squawk begin with "squawk/".
+        rule: The rule's name; rules of squawk begin with "squawk/".
         level: "error" or "warning".
-        message: What was found, and why it matters.
-        instead: What to do.
+        message: The finding, and the reason.
+        instead: A better way.
     """
 
     file: str
@@ -58,7 +58,7 @@ class Finding:
 
 
 RULES: dict[str, Rule] = {}
-"""Every rule of our own by its name, in the order of the documentation."""
+"""Every rule of migrator by name, in the order of the documentation."""
 
 
 def rule(

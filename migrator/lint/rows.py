@@ -1,4 +1,4 @@
-"""Rules about rows that are lost or changed by mistake."""
+"""Rules about rows lost or changed by mistake."""
 
 from collections.abc import Iterator
 
@@ -156,13 +156,13 @@ def _password_in_file(script: Script) -> Iterator[tuple[Reading, str]]:
 
 
 def _drops_column(clause: list[str]) -> bool:
-    """Whether a clause of ALTER TABLE drops a column; the word COLUMN may be left out."""
+    """Return whether a clause of ALTER TABLE drops a column; the word COLUMN is optional."""
     others = "CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|EXPRESSION|IDENTITY|NOT|SYSTEM"
     return starts(clause, "DROP") and len(clause) > 1 and not starts(clause, "DROP", others)
 
 
 def _destroys(each: Reading) -> str:
-    """What rows a statement destroys, in words; "" where it destroys none."""
+    """Describe the rows or columns that a statement destroys; "" if nothing is destroyed."""
     if each.begins("DROP", "TABLE"):
         return f"DROP TABLE {each.target}"
     if each.begins("TRUNCATE"):

@@ -1,6 +1,7 @@
-"""Findings of squawk, a linter for PostgreSQL, beside our own where it is installed.
+"""Findings of squawk, a linter for PostgreSQL, in addition to migrator's own rules, if squawk is installed.
 
-What both find is told once, by our rule. Rules of squawk that ask for what the migrator does itself are left out.
+If both find the same fault, only migrator's rule reports the fault. A rule of squawk is left out if the rule demands a
+precaution already taken by migrator.
 """
 
 import json
@@ -46,22 +47,22 @@ _DONE_BY_MIGRATOR = (
 
 
 def squawk_command() -> str | None:
-    """Where squawk is: beside the running Python, or on the PATH; None where it is not installed."""
+    """Return the path of squawk: beside the running Python, or on the PATH; `None` if squawk is not installed."""
     beside = Path(sys.executable).with_name("squawk")
     return str(beside) if beside.is_file() else shutil.which("squawk")
 
 
 def squawk(file: str, sql: str, *, transaction: bool = True, allow: Collection[str] = ()) -> list[Finding]:
-    """What squawk finds in a file for PostgreSQL and our rules do not; nothing where it is not installed.
+    """Return squawk's findings for a PostgreSQL file, without findings of migrator's own rules; empty without squawk.
 
     Args:
         file: The file's name, for messages.
-        sql: Its text.
-        transaction: False where its head says `transaction=off`.
-        allow: The rules that its head allows, among them `squawk/NAME`.
+        sql: The text.
+        transaction: False if the head has `transaction=off`.
+        allow: The rules that the head allows, among them `squawk/NAME`.
 
     Raises:
-        MigrationError: squawk is installed and does not answer as it should.
+        MigrationError: squawk is installed, but the answer cannot be used.
     """
     command = squawk_command()
     if command is None:

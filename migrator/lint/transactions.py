@@ -1,4 +1,4 @@
-"""Rules about what is in the database after a run that was cut off."""
+"""Rules about the state of the database after an interrupted run."""
 
 from collections.abc import Iterator
 

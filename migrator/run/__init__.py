@@ -1,1 +1,1 @@
-"""Run migrations so that the history never says more or less than the database."""
+"""Run migrations so that history and database always agree."""

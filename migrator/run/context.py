@@ -1,4 +1,4 @@
-"""What a running migration needs beside its statements: the database, its history, and how to tell of a failure."""
+"""The context of a running migration: the database, the history, and reports of failures."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _SLOWEST_PAUSE_S = 8.0
 
 @dataclass
 class Place:
-    """Where in a file the run is: for the report, should it end there."""
+    """The place in a file that the run has reached, for the report of a failure."""
 
     script: Script
     statements: Sequence[Statement] = ()
     number: int = 0
 
     def enter(self, script: Script, statements: Sequence[Statement]) -> None:
-        """Begin a script; outside of its statements none are given."""
+        """Begin a script; pass no statements for work outside of statements."""
         self.script, self.statements, self.number = script, statements, 0
 
 
 @dataclass
 class Context:
-    """One database on which migrations are run; the lock is held and the history is there.
+    """A database to run migrations on. The lock is held and the history exists.
 
     Attributes:
-        limits: For files that name none of their own.
-        retries: How often a transaction (a statement, in a journal) is begun again where a lock was not to be had.
-        wait_s: How long to wait for another runner where there is a choice.
-        rehearsing: Whether this is a copy, of which nothing will stay.
-        done_before: The names of what this run has done.
+        limits: The limits for files without limits in the head.
+        retries: How often a transaction (in a journal: a statement) begins again after a lock timeout.
+        wait_s: Seconds to wait for another runner.
+        rehearsing: Whether the database is a copy for a dry run.
+        done_before: The names of the migrations finished in this run.
     """
 
     engine: Engine
@@ -60,7 +60,7 @@ class Context:
     done_before: list[str] = field(default_factory=list)
 
     def attempts(self) -> Iterator[bool]:
-        """Whether each attempt is the last; between two of them it pauses, longer each time."""
+        """Yield for each attempt whether it is the last; pause between attempts, longer each time."""
         pause = _FIRST_PAUSE_S
         for _ in range(self.retries):
             yield False
@@ -69,7 +69,7 @@ class Context:
         yield True
 
     def limits_of(self, item: Prepared) -> Limits:
-        """Those of the file where it names its own, else those of the run."""
+        """Return the limits of the file, if the head has limits, else the limits of the run."""
         wanted = item.script.directives
         lock, statement = wanted.lock_timeout_s, wanted.statement_timeout_s
         return Limits(
@@ -78,12 +78,12 @@ class Context:
         )
 
     def undo(self) -> None:
-        """Roll back; a connection that fails at that is rolled back by the server, and the first fault counts."""
+        """Roll back. Ignore an error: the server then rolls back, and the error before the rollback matters more."""
         with suppress(DatabaseFault):
             self.engine.rollback()
 
     def verify(self, item: Prepared, place: Place) -> None:
-        """Run the verify script; whatever it does is undone."""
+        """Run the verify script; undo all changes made by the script."""
         if item.verify is None:
             return
         place.enter(item.verify, item.verify_statements)
@@ -93,7 +93,7 @@ class Context:
                 check_answer(self.engine.run(statement.text, statement.data))
 
     def finish(self, item: Prepared, direction: Direction, duration_ms: int, *, snapshot: bool) -> None:
-        """Record that all is done: the catalog, the row, the log."""
+        """Record the end of a run: the catalog, the row, the log."""
         name = item.migration.name
         fields: dict[str, Any] = {"duration_ms": duration_ms, "statements_done": len(item.statements)}
         fields["statement_hashes"] = hashes_of([statement.text for statement in item.statements])
@@ -112,7 +112,7 @@ class Context:
     def failure(
         self, item: Prepared, place: Place, fault: DatabaseFault, outcome: str, direction: Direction
     ) -> StatementFailed:
-        """The error that tells where the run ended, why, and what is in the database now."""
+        """Return the error for a failed run: the place, the reason, and the present content of the database."""
         statement = place.statements[place.number - 1] if place.number and place.statements else None
         line, sql = (1, "") if statement is None else (statement.line, statement.text)
         return StatementFailed(
@@ -131,7 +131,7 @@ class Context:
         self.beside(lambda history: history.add_line(item.migration.name, "failed", detail=message))
 
     def beside(self, write: Callable[[History], object]) -> None:
-        """Write to the history by a second connection; a failure here matters less than what is about to be raised."""
+        """Write to the history over a second connection; ignore a failure, since a more important error follows."""
         with suppress(MigrationError):
             other = self.engine.beside()
             try:
@@ -140,7 +140,7 @@ class Context:
                 other.close()
 
     def stays(self) -> str:
-        """What is said of the migrations that this run has done before."""
+        """Return the part of a message about the migrations finished earlier in this run."""
         count = len(self.done_before)
         return (
             f"; the {count} before it in this run stay" if count > 1 else "; the one before it stays" if count else ""
@@ -148,7 +148,7 @@ class Context:
 
 
 def live_catalog(engine: Engine) -> Snapshot:
-    """What is in the database now, without migrator's own tables."""
+    """Return the present schema of the database, without migrator's own tables."""
     from kbstore.migrator.catalog import take_snapshot
 
     with engine.faults():
@@ -156,7 +156,7 @@ def live_catalog(engine: Engine) -> Snapshot:
 
 
 def record_catalog(engine: Engine, history: History, name: str) -> str:
-    """Keep the catalog as it is after a migration; returns its hash."""
+    """Record the catalog as the catalog after a migration; return the hash."""
     import json
 
     from kbstore.migrator.catalog import schema_hash
@@ -168,7 +168,7 @@ def record_catalog(engine: Engine, history: History, name: str) -> str:
 
 
 def checksum_of(item: Prepared, before: Record | None, direction: Direction) -> str:
-    """The row's checksum is that of the migration's own file, also while its rollback is run."""
+    """Return the checksum for the row: the checksum of the migration's own file, also during a rollback."""
     if direction is DOWN and before is not None:
         return before.checksum
     return item.migration.script.checksum

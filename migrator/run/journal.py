@@ -1,7 +1,7 @@
-"""Statement by statement: what cannot be one transaction keeps a journal of what is done, by the hashes of statements.
+"""The journal: run a file statement by statement, and record the hash of each finished statement.
 
-A statement that only changes rows commits together with its entry. For any other there is a moment between the two,
-which is why a run that does not come to its end stays `running`, and needs a person.
+A statement that only changes rows commits together with the record in the history. Any other statement commits a moment
+before the record. So an interrupted run stays `running`, and a person must decide.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _ROWS_ONLY = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"})
 def run_journal(
     context: Context, item: Prepared, before: Record | None, direction: Direction, *, snapshot: bool
 ) -> Result:
-    """Run a file from its first statement on.
+    """Run a file from the first statement.
 
     Raises:
-        StatementFailed: The database refused a statement; the message says what is there now.
-        LockTimeout: A lock was not to be had, also after all retries.
+        StatementFailed: The database refused a statement; the message says what is in the database now.
+        LockTimeout: A lock was not free in time, even after all retries.
         Taken: Another runner was first.
     """
     with context.engine.journal_lock(context.wait_s, context.clock):
@@ -40,10 +40,10 @@ def run_journal(
 
 
 def resume_journal(context: Context, item: Prepared, record: Record, direction: Direction) -> Result:
-    """Go on with a journal after its last statement that is done.
+    """Continue a journal after the last finished statement.
 
     Raises:
-        NeedsRepair: What was done is not what the file begins with now.
+        NeedsRepair: The file no longer begins with the finished statements, or an INVALID index is left.
     """
     done = record.statements_done
     if hashes_of([statement.text for statement in item.statements[:done]]) != record.statement_hashes:
@@ -98,7 +98,7 @@ def _run(context: Context, item: Prepared, direction: Direction, done: int, *, s
 
 
 def _statement(context: Context, item: Prepared, statement: Statement, journal: Mapping[str, Any]) -> None:
-    """Run one statement and write it in the journal; together, where it only changes rows."""
+    """Run one statement and record it in the history; in one transaction, if the statement only changes rows."""
     for last in context.attempts():
         try:
             if statement.words[:1] and statement.words[0] in _ROWS_ONLY:
@@ -117,7 +117,8 @@ def _statement(context: Context, item: Prepared, statement: Statement, journal: 
     try:
         context.history.update(item.migration.name, **journal)
     except DatabaseFault:
-        # The statement took effect, so its entry must; perhaps it only took this session's right to write it.
+        # The statement took effect, so the history must say so. Perhaps the statement changed the rights of this
+        # session: write over a new connection.
         with context.engine.beside() as other:
             History(other, context.clock, context.history.who).update(item.migration.name, **journal)
 
@@ -125,7 +126,7 @@ def _statement(context: Context, item: Prepared, statement: Statement, journal: 
 def _failure(
     context: Context, item: Prepared, direction: Direction, place: Place, fault: DatabaseFault, done: int
 ) -> MigrationError:
-    """Record that the journal ended in a failure; a lost connection is recorded by another one."""
+    """Record the failure of a journal over a second connection, and return the error to raise."""
     name, total = item.migration.name, len(item.statements)
     there = f"statements 1 to {done} of {total}" if done else "none of its statements"
     outcome = f"{there} of {item.script.file}{context.stays()}"

@@ -1,7 +1,7 @@
-"""Runs migrations so that the history never says more or less than what is in the database.
+"""Run migrations so that history and database always agree.
 
-Where DDL can be rolled back a migration is one transaction (`kbstore.migrator.run.transaction`); where it cannot, or
-with ``transaction=off``, it is a journal of statements (`kbstore.migrator.run.journal`).
+If DDL can be rolled back, a migration is one transaction (`kbstore.migrator.run.transaction`). Otherwise, or with
+``transaction=off``, a migration is a journal of statements (`kbstore.migrator.run.journal`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from kbstore.migrator.plan import Prepared
 
 _MOMENT_S = 0.1
-"""A run of several migrations waits for the disk this often."""
+"""Seconds between two waits for the disk, in a run of several migrations."""
 
 
 class Runner:
-    """Runs migrations on one database.
+    """A runner of migrations on one database.
 
     Args:
-        context: The lock is held, and but for a rehearsal the history is there.
+        context: A context with the lock held and, except for a rehearsal, an existing history.
     """
 
     def __init__(self, context: Context) -> None:
@@ -43,18 +43,18 @@ class Runner:
         snapshot: bool = True,
         durable: bool = True,
     ) -> Result:
-        """Run one migration or rollback to its end, and record it.
+        """Run one migration or rollback to the end, and record the result.
 
         Args:
-            item: What to run.
-            before: Its row, as it was read.
+            item: The migration or rollback to run.
+            before: The row of the migration, as read before.
             direction: `UP` or `DOWN`.
-            snapshot: Whether to record the catalog after it.
-            durable: Whether to wait for the disk; where False, the caller reports nothing before another one did.
+            snapshot: Whether to record the catalog afterwards.
+            durable: Whether to wait for the disk. If False, the caller reports no result before a later durable commit.
 
         Raises:
-            StatementFailed: The database refused a statement; the message says what is there now.
-            LockTimeout: A lock was not to be had, also after all retries.
+            StatementFailed: The database refused a statement; the message says what is in the database now.
+            LockTimeout: A lock was not free in time, even after all retries.
             Taken: Another runner was first, or changed the history.
         """
         if self.context.engine.transactional and item.transaction:
@@ -68,15 +68,15 @@ class Runner:
     def run_each(
         self, items: Sequence[Prepared], records: Mapping[str, Record], recorded: Collection[str]
     ) -> Iterator[Result]:
-        """Run migrations forward one after the other, and give each result once it is durable.
+        """Run migrations forward one after the other, and yield each result once the result is durable.
 
-        Where a commit waits for the disk and locks the database whole (SQLite), those that fit into a moment are
-        committed together. Should one of these fail, all are undone and run again each by itself.
+        If a commit waits for the disk and locks the whole database (SQLite), several short migrations share a commit.
+        If one of them fails, all are undone and run again separately.
 
         Args:
-            items: What to run.
-            records: Rows by name, as they were read.
-            recorded: The names after which the catalog is recorded.
+            items: The migrations to run.
+            records: Rows by name, as read before.
+            recorded: The names of the migrations after which the catalog is recorded.
         """
         number = 0
         waiting: list[Result] = []
@@ -90,8 +90,8 @@ class Runner:
             if not done:
                 item = items[number]
                 name = item.migration.name
-                # A commit that waits for the disk makes those before it durable, and so does the one that logs a
-                # failure; until then they are not reported.
+                # Only a commit that waits for the disk (the commit of a failure's log line does so too) makes the
+                # commits before it durable. Until then the earlier results are not reported.
                 durable = number == len(items) - 1 or stopwatch() - waited > _MOMENT_S
                 try:
                     done = [self.run(item, records.get(name), UP, snapshot=name in recorded, durable=durable)]
@@ -112,7 +112,7 @@ class Runner:
         """Run several migrations in one transaction.
 
         Raises:
-            MigrationError: One of them may not run in a transaction, or the database has none for DDL.
+            MigrationError: A migration may not run in a transaction, or the database cannot roll back DDL.
         """
         self._refuse_journals(items)
         if not items:
@@ -123,10 +123,10 @@ class Runner:
         return results
 
     def resume(self, item: Prepared, record: Record, direction: Direction) -> Result:
-        """Go on with a journal after its last statement that is done.
+        """Continue a journal after the last finished statement.
 
         Raises:
-            NeedsRepair: What was done is not what the file begins with now.
+            NeedsRepair: The file no longer begins with the finished statements, or an INVALID index is left.
             StatementFailed: As `run`.
         """
         result = resume_journal(self.context, item, record, direction)

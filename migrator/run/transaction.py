@@ -1,7 +1,7 @@
-"""One transaction: the row of the history first, the statements, the verify script, the catalog, the log, COMMIT.
+"""Run a migration in one transaction: history row, statements, verify script, catalog, log line, COMMIT.
 
-The row's key keeps other runners out, also where locks fail. A failure is logged by a second connection, since the
-rollback takes the row with it.
+The row comes first: its key keeps other runners out even if locks fail. A failure is logged over a second connection,
+since the rollback removes the row.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def run_transaction(
     snapshot: bool,
     durable: bool,
 ) -> Result:
-    """Run one file in its own transaction.
+    """Run one file in a transaction.
 
     Raises:
-        StatementFailed: The database refused a statement; nothing of the file is there.
-        LockTimeout: A lock was not to be had, also after all retries.
+        StatementFailed: The database refused a statement; nothing of the file is in the database.
+        LockTimeout: A lock was not free in time, even after all retries.
         Taken: Another runner was first, or changed the history.
     """
     return _patiently(
@@ -46,14 +46,18 @@ def run_transaction(
 
 
 def run_together(context: Context, items: Sequence[Prepared], records: Mapping[str, Record]) -> list[Result]:
-    """Run several files in one transaction; raises as `run_transaction`."""
+    """Run several files in one transaction; raise errors as `run_transaction`."""
     return _patiently(context, items[0], lambda: _run_all(context, items, records))
 
 
 def run_group(
     context: Context, items: Sequence[Prepared], records: Mapping[str, Record], recorded: Collection[str]
 ) -> list[Result]:
-    """Run the first of these in one transaction; none of them where one failed, or is not to be grouped."""
+    """Run the first files in one transaction, until a file may not share the commit or the time is up.
+
+    Return the results; an empty list if a file failed (all are undone then), or if the first file may not share a
+    commit.
+    """
     results: list[Result] = []
     began = stopwatch()
     try:
@@ -82,7 +86,7 @@ def run_group(
 
 
 def may_be_grouped(context: Context, item: Prepared) -> bool:
-    """Whether a file may be committed together with others."""
+    """Return whether a file may share a commit with other files."""
     wanted = item.script.directives
     own_limits = wanted.lock_timeout_s is not None or wanted.statement_timeout_s is not None
     return wanted.transaction and not own_limits and not context.engine.sets_session(item.script.text)
@@ -93,7 +97,8 @@ def rehearse(
 ) -> list[Result]:
     """Run migrations in one transaction that is rolled back.
 
-    From the first one on that may not run in a transaction nothing is executed, since what follows may need it.
+    The first file that may not run in a transaction, and all files after it, are not executed, since later files may
+    depend on earlier files.
     """
     results: list[Result] = []
     context.engine.begin(context.limits)
@@ -121,7 +126,7 @@ def rehearse(
 
 
 def _patiently(context: Context, item: Prepared, work: Callable[[], _T]) -> _T:
-    """Begin again, after a pause that grows, where a lock was not to be had."""
+    """Call `work` again after each lock timeout, with pauses of growing length."""
     for number, last in enumerate(context.attempts(), 1):
         try:
             return work()
@@ -201,7 +206,7 @@ def _run_all(context: Context, items: Sequence[Prepared], records: Mapping[str, 
 def _do(
     context: Context, item: Prepared, before: Record | None, direction: Direction, place: Place, *, snapshot: bool
 ) -> None:
-    """Everything between BEGIN and COMMIT."""
+    """Run all work between BEGIN and COMMIT."""
     place.enter(item.script, ())
     _claim(context, item, before, direction)
     started = stopwatch()
@@ -210,12 +215,12 @@ def _do(
 
 
 def _claim(context: Context, item: Prepared, before: Record | None, direction: Direction) -> None:
-    """Write the row first: its key keeps another runner out."""
+    """Write the row first: its key keeps other runners out."""
     context.history.put(item.migration, direction.done, before, checksum=checksum_of(item, before, direction))
 
 
 def _execute(context: Context, item: Prepared, place: Place) -> None:
-    """The statements, and the looks at what they left."""
+    """Run the statements and the verify script, and check the result."""
     place.enter(item.script, item.statements)
     for number, statement in enumerate(item.statements, 1):
         place.number = number
@@ -230,7 +235,7 @@ def _execute(context: Context, item: Prepared, place: Place) -> None:
 
 @contextmanager
 def _committing(context: Context, expected: Mapping[str, str]) -> Iterator[None]:
-    """Where the connection is lost over the COMMIT inside, ask by another one whether it took effect."""
+    """If the connection is lost during the COMMIT inside, check over a second connection if the commit took effect."""
     try:
         yield
     except DatabaseFault as fault:

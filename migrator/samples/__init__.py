@@ -7,10 +7,10 @@ from kbstore.migrator.errors import MigrationError
 
 
 def sample_folder(name: str = "troubleshooting") -> Path:
-    """The folder of one set: its `.sql` files, as they lie in any folder of migrations.
+    """Return the folder of one set; the `.sql` files are like the files of any folder of migrations.
 
     Raises:
-        MigrationError: There is no such set; the hint lists those that there are.
+        MigrationError: There is no such set; the hint lists the sets.
     """
     here = Path(str(files(__name__)))
     names = sorted(entry.name for entry in here.iterdir() if entry.is_dir() and not entry.name.startswith("_"))

@@ -1,1 +1,1 @@
-"""Split SQL into statements, exactly enough for each dialect."""
+"""Split SQL into statements, by the rules of each dialect."""

@@ -1,11 +1,11 @@
-"""SQL as tokens: just exact enough to tell code from quotes and comments in each dialect.
+"""SQL as tokens: just enough to separate code from quotes and comments in each dialect.
 
-Three dialects share one machine and differ in tables: which quotes there are and how each closes, what begins a
-comment, whether comments nest. Sources: PostgreSQL's `psqlscan.l`, SQLite's `complete.c`, MySQL's `client/mysql.cc`.
-Settings of the server that change what a quote means are not followed: `standard_conforming_strings` is on, and
-`sql_mode` is without NO_BACKSLASH_ESCAPES.
+The three dialects share one lexer and differ in tables: the kinds of quotes and their ends, the start of a comment,
+nesting of comments. Sources: PostgreSQL's `psqlscan.l`, SQLite's `complete.c`, MySQL's `client/mysql.cc`. The lexer
+ignores server settings that change the meaning of a quote: it assumes `standard_conforming_strings` on, and `sql_mode`
+without NO_BACKSLASH_ESCAPES.
 
-Cost: linear in the text on any input, a microsecond or two a token.
+Cost: linear in the text on any input, one or two microseconds per token.
 """
 
 import re
@@ -18,11 +18,11 @@ from kbstore.migrator.errors import MigrationError, SplitError
 
 
 class Kind(Enum):
-    """What a token is, as far as the end of a statement depends on it. Spaces and comments are no tokens."""
+    """The kind of a token, as needed to find the end of a statement. Spaces and comments are not tokens."""
 
     WORD = "word"
     QUOTED = "quoted"
-    SEMICOLON = "semicolon"  # or what MySQL's DELIMITER put in its place
+    SEMICOLON = "semicolon"  # or the mark set by MySQL's DELIMITER
     OPEN = "open"
     CLOSE = "close"
     EXECUTED = "executed"  # the two ends of MySQL's /*! ... */, whose inside is code
@@ -42,18 +42,18 @@ DIALECTS = ("sqlite", "postgresql", "mysql")
 _ALSO_KNOWN_AS = {"mariadb": "mysql", "postgres": "postgresql"}
 
 _SPACE = r" \t\n\r\f\v"
-# Letters are those of ASCII, "_", and all beyond ASCII; said by what is left out, since such a set compiles fast.
+# Letters are ASCII letters, "_" and all characters beyond ASCII. Sets of the other characters compile faster.
 _LETTER = r"[^\x00-@\[-^`{-\x7f]"
 _LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`{-\x7f]"
 _WORD_PART = r"[^\x00-\x23%-/:-@\[-^`{-\x7f]"  # also a $
 _WORD = rf"{_LETTER}{_WORD_PART}*+"
 _PLAIN = r"(?:[\x00-\x08\x0e-\x1f!%&+,:<=>?@\]^{|}~\x7f]|/(?!\*)|-(?!-)|\*(?!/))"
-"""A character that begins nothing but an operator, in every dialect."""
+"""A character that can only be an operator, in every dialect."""
 
 _DOUBLED = {quote: re.compile(f"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}") for quote in "'\"`"}
 _DOUBLED["["] = re.compile(r"[^\]]*+\]")
 _ESCAPED = {q: re.compile(rf"[^{q}\\]*+(?:(?:{q}{q}|\\.)[^{q}\\]*+)*+{q}", re.DOTALL) for q in "'\""}
-# A quote on a later line goes on with the string before it, under the same rules for escapes.
+# In PostgreSQL, a quote on a later line continues the string before it, with the same rules for escapes.
 _CONTINUED = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[{_SPACE}]|--[^\n\r]*+[\n\r])*+'")
 _LONGEST_DELIMITER = 15
 _NESTING = re.compile(r"/\*|\*/")
@@ -64,13 +64,13 @@ _FIRST = {
         |(?P<semicolon>;)|(?P<open>\()|(?P<close>\))|(?P<command>\\)|(?P<other>[0-9]++(?:{_WORD})?|{_PLAIN}++|.)""",
     "sqlite": rf"""(?P<space>[{_SPACE}]++)|(?P<comment>--[^\n]*+)|(?P<block>/\*)|(?P<quote>['"`\[])|(?P<word>{_WORD})
         |(?P<semicolon>;)|(?P<open>\()|(?P<close>\))|(?P<command>\.)|(?P<other>[0-9]++(?:{_WORD})?|{_PLAIN}++|.)""",
-    # A delimiter ends statements wherever it stands, also at the end of a word: END$$.
+    # A delimiter ends a statement at any place, even at the end of a word: END$$.
     "mysql": rf"""(?P<semicolon>DELIMITER)|(?P<space>[{_SPACE}]++)|(?P<executed>/\*M?![0-9]*+)|(?P<block>/\*)
         |(?P<comment>\#[^\n]*+|--(?=[\x00-\x20]|\Z)[^\n]*+)|(?P<leave>\*/)|(?P<escaped>['"])|(?P<quote>`)
         |(?P<command>\\|(?i:delimiter)(?=[ \t]))|(?P<word>(?:(?!DELIMITER){_WORD_PART})++)|(?P<open>\()|(?P<close>\))
         |(?P<other>(?:(?!DELIMITER){_PLAIN})++|.)""",
 }
-"""What begins at a place, as the name of the group that matches there."""
+"""The pattern for the start of a token; the name of the matching group gives the kind."""
 
 
 @lru_cache(maxsize=64)
@@ -82,7 +82,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 
 def canonical_dialect(name: str) -> str:
-    """One of `DIALECTS`, for a name of it in any case; "mariadb" is read as "mysql", "postgres" as "postgresql".
+    """Return the name in `DIALECTS` for a name in any case; "mariadb" is read as "mysql", "postgres" as "postgresql".
 
     Raises:
         MigrationError: There is no such dialect here.
@@ -94,20 +94,20 @@ def canonical_dialect(name: str) -> str:
 
 
 def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[Token]:
-    """The tokens of a text from `start` on, in order.
+    """Yield the tokens of a text from `start` on, in order.
 
     Args:
         sql: The text.
-        dialect: One of `DIALECTS`.
-        start: Where to begin; a place where a statement may begin.
+        dialect: A name in `DIALECTS`.
+        start: The offset to begin at; a statement must be able to begin there.
         name: The file's name, for messages.
 
     Raises:
-        SplitError: A quote or a comment is never closed, or a DELIMITER cannot be one.
+        SplitError: A quote or a comment is never closed, or a DELIMITER is not valid.
     """
     first = _first(dialect)
-    executed: int | None = None  # where the /*! began that lasts
-    fresh = True  # nothing of the statement was met yet
+    executed: int | None = None  # the offset of the open /*!, if any
+    fresh = True  # no token of the statement was found yet
     at = start
     while at < len(sql):
         found = first.match(sql, at)
@@ -118,7 +118,7 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
             at = end
             continue
         if group == "semicolon" and fresh and executed is None:
-            at = end  # an empty statement, and in a body nothing new
+            at = end  # an empty statement
             continue
         if group == "block":
             at = _end_of_comment(sql, at, dialect == "postgresql", name)
@@ -148,12 +148,12 @@ def lex(sql: str, dialect: str, *, start: int = 0, name: str = "") -> Iterator[T
 
 
 def line_at(sql: str, offset: int) -> int:
-    """The 1-based line of a place in a text."""
+    """Return the 1-based line of an offset in a text."""
     return sql.count("\n", 0, offset) + 1
 
 
 def _end_of_quote(sql: str, opening: re.Match[str], name: str, *, escaped: bool | None = None) -> int:
-    """Where the quoted text that `opening` begins has ended."""
+    """Return the offset after the quoted text that `opening` begins."""
     if opening.lastgroup == "dollar":
         tag = opening.group()
         closing = sql.find(tag, opening.end())
@@ -170,7 +170,7 @@ def _end_of_quote(sql: str, opening: re.Match[str], name: str, *, escaped: bool 
 
 
 def _end_of_comment(sql: str, at: int, nests: bool, name: str) -> int:
-    """Where the comment that begins at `at` has ended."""
+    """Return the offset after the comment that begins at `at`."""
     if not nests:
         end = sql.find("*/", at + 2)
         if end >= 0:
@@ -184,7 +184,7 @@ def _end_of_comment(sql: str, at: int, nests: bool, name: str) -> int:
 
 
 def _read_delimiter(sql: str, at: int, name: str) -> tuple[str, int]:
-    """What a DELIMITER line sets, and where the line ends."""
+    """Return the mark set by a DELIMITER line, and the offset of the line's end."""
     end = sql.find("\n", at)
     end = len(sql) if end < 0 else end
     words = sql[at:end].split()

@@ -1,9 +1,9 @@
-"""Where statements end: one small machine a dialect, fed with tokens.
+"""Find the ends of statements: one small state machine for each dialect, fed with tokens.
 
-- PostgreSQL, as psql does it: at a semicolon outside of parentheses and of a function's BEGIN ATOMIC body. The rows
-  after COPY ... FROM STDIN belong to that statement.
-- SQLite, as `sqlite3_complete` does it: at a semicolon, but in CREATE TRIGGER at the one after END.
-- MySQL, as its client does it: at what DELIMITER has set last.
+- PostgreSQL, as psql: at a semicolon outside of parentheses and outside of a function's BEGIN ATOMIC body. The rows
+  after COPY ... FROM STDIN belong to the COPY statement.
+- SQLite, as `sqlite3_complete`: at a semicolon; in CREATE TRIGGER, at the semicolon after END.
+- MySQL, as the MySQL client: at the mark last set by DELIMITER.
 """
 
 import re
@@ -17,13 +17,13 @@ _WORDS_KEPT = 8
 
 
 class Piece(NamedTuple):
-    """One statement's place, without the comments and the mark around it.
+    """The place of a statement, without surrounding comments and without the end mark.
 
     Attributes:
-        start: Offset of its first token.
-        end: Offset behind its last one.
-        words: Its first words, upper-cased, at most eight, up to the first token that is no word.
-        data: The rows after COPY ... FROM STDIN, up to the end mark; None for every other statement.
+        start: The offset of the first token.
+        end: The offset after the last token.
+        words: The first words, in upper case, at most eight, up to the first token of another kind.
+        data: The rows after COPY ... FROM STDIN, up to the end mark; `None` for every other statement.
     """
 
     start: int
@@ -33,26 +33,26 @@ class Piece(NamedTuple):
 
 
 class _Machine(Protocol):
-    """What a dialect knows of the statement that is being read."""
+    """The state of a statement being read, in one dialect."""
 
     has_rows: bool
-    """Rows follow this statement in the text."""
+    """Whether rows follow this statement in the text."""
 
     def ends(self, token: Token, word: str) -> bool:
-        """Take the next token that is code; `word` is a word's text, upper-cased. Whether the statement ends here."""
+        """Take the next token; return whether the statement ends here. `word` is the text of a word, in upper case."""
 
     def open_part(self) -> tuple[int, str, str] | None:
-        """At the end of the text, or where the statement ends: what is still open, from where, and what to do."""
+        """Return the part still open at the end of the text or statement: offset, name, and hint; or `None`."""
 
 
 class _PostgreSQL:
-    """psql's counts of parentheses and of BEGIN ... END in CREATE FUNCTION and CREATE PROCEDURE."""
+    """psql's counts of parentheses, and of BEGIN ... END in CREATE FUNCTION and CREATE PROCEDURE."""
 
     def __init__(self) -> None:
         self.has_rows = False
         self._parentheses: list[int] = []
         self._bodies: list[int] = []
-        self._head = ""  # the first four words' initials, as psql keeps them
+        self._head = ""  # the initials of the first four words, as in psql
         self._words = 0
         self._is_copy = False
         self._previous = ""
@@ -92,7 +92,7 @@ class _PostgreSQL:
 
 
 class _SQLite:
-    """The states of `sqlite3_complete` (complete.c), by their names there."""
+    """The states of `sqlite3_complete`, with the names used in complete.c."""
 
     has_rows = False
     # state: {token: next state}, where "" is any other token
@@ -128,7 +128,7 @@ class _SQLite:
 
 
 class _MySQL:
-    """Nothing but the delimiter counts; a routine's body that it cuts is told from a whole one."""
+    """Only the delimiter ends a statement; a routine's body cut off by a delimiter is detected."""
 
     has_rows = False
     _ROUTINES = ("PROCEDURE", "FUNCTION", "TRIGGER", "EVENT")
@@ -170,15 +170,16 @@ _MACHINES: dict[str, Callable[[], _Machine]] = {"postgresql": _PostgreSQL, "sqli
 
 
 def pieces(sql: str, dialect: str, *, name: str = "") -> Iterator[Piece]:
-    """The statements of a text, in order; empty ones are left out.
+    """Yield the statements of a text, in order; empty statements are left out.
 
     Args:
         sql: The text.
-        dialect: One of `kbstore.migrator.sql.lexer.DIALECTS`.
+        dialect: A name in `kbstore.migrator.sql.lexer.DIALECTS`.
         name: The file's name, for messages.
 
     Raises:
-        SplitError: Something is opened and never closed, or there is an order to a shell.
+        SplitError: A quote, comment, parenthesis or body is never closed, or the text has a command of a database
+            shell.
     """
     at = 0
     while at < len(sql):
@@ -199,10 +200,10 @@ def pieces(sql: str, dialect: str, *, name: str = "") -> Iterator[Piece]:
 
 
 class _Reader:
-    """Gathers tokens into pieces.
+    """A reader that collects tokens into pieces.
 
     Attributes:
-        resume: Where the text goes on after a piece with rows.
+        resume: The offset after a piece with rows.
     """
 
     def __init__(self, sql: str, dialect: str, name: str) -> None:
@@ -220,7 +221,7 @@ class _Reader:
         self._in_head = True
 
     def take(self, token: Token) -> Piece | None:
-        """The piece that this token ends, if it ends one."""
+        """Return the piece that this token ends, or `None`."""
         kind = token.kind
         if kind is Kind.COMMAND:
             self._refuse_command(token)
@@ -241,7 +242,7 @@ class _Reader:
         return None
 
     def finish(self, at: int) -> Piece | None:
-        """What was gathered, which ends at the mark behind `at`, or at the end of the text."""
+        """Return the collected piece, which ends at the mark before `at` or at the end of the text; `None` if empty."""
         start, end, words, machine = self._start, self._end, tuple(self._words), self._machine
         self._begin()
         if start is None:
@@ -253,7 +254,7 @@ class _Reader:
         return Piece(start, end, words, data)
 
     def _rows(self, at: int) -> str:
-        """The rows of COPY ... FROM STDIN behind the semicolon that ends at `at`."""
+        """Return the rows of COPY ... FROM STDIN after the semicolon that ends at `at`."""
         rest = re.compile(r"[ \t\r]*+(?:--[^\n]*+)?\n").match(self._sql, at)
         mark = re.compile(r"^\\\.\r?$", re.MULTILINE).search(self._sql, rest.end()) if rest else None
         if rest is None or mark is None:

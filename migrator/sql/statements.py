@@ -1,7 +1,8 @@
-"""Split a file's SQL into the statements that are sent one by one.
+"""Split a file's SQL into statements, to be sent one by one.
 
-A migration's transaction belongs to the migrator, which writes its history in it; so a statement that would begin or
-end one is refused here, before anything runs. Inside of functions and DO blocks the server refuses it itself.
+The transaction of a migration belongs to migrator, since the history is written in the same transaction. So a statement
+that begins or ends a transaction is refused here, before anything runs. Inside of functions and DO blocks the server
+refuses such a statement.
 """
 
 import re
@@ -17,7 +18,7 @@ _CONTROL_PAIRS = frozenset(
 )
 
 
-# Settings under which the text would have to be read by other rules than those of `kbstore.migrator.sql.lexer`.
+# Settings that need other rules than the rules of `kbstore.migrator.sql.lexer`.
 _OTHER_QUOTES = re.compile(
     r"(?i)\bstandard_conforming_strings\b[\s=']*(?:to\b[\s']*)?(?:off|false|no|0)\b|\b(?:NO_BACKSLASH_ESCAPES|ANSI_QUOTES)\b"
 )
@@ -27,10 +28,10 @@ class Statement(NamedTuple):
     """One statement of a file.
 
     Attributes:
-        text: What is sent: from its first word to its last token, with neither the comments nor the semicolon around.
-        line: The 1-based line of its first word.
-        words: Its first words, upper-cased, at most eight, up to the first token that is no word.
-        data: The rows after PostgreSQL's COPY ... FROM STDIN, for the driver's copy; None for every other statement.
+        text: The text to send, from the first word to the last token, without surrounding comments and semicolon.
+        line: The 1-based line of the first word.
+        words: The first words, in upper case, at most eight, up to the first token of another kind.
+        data: The rows after PostgreSQL's COPY ... FROM STDIN, for the driver's copy; `None` for every other statement.
     """
 
     text: str
@@ -40,14 +41,14 @@ class Statement(NamedTuple):
 
 
 def split_statements(sql: str, dialect: str) -> list[str]:
-    """The texts of a file's statements, in order.
+    """Return the texts of a file's statements, in order.
 
     Args:
         sql: The file's text.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
 
     Raises:
-        SplitError: As `split`; and for rows after COPY ... FROM STDIN, which a list of texts would lose.
+        SplitError: As `split`; and for rows after COPY ... FROM STDIN, since a list of texts would lose the rows.
     """
     statements = split(sql, dialect)
     for statement in statements:
@@ -58,17 +59,17 @@ def split_statements(sql: str, dialect: str) -> list[str]:
 
 
 def split(sql: str, dialect: str, *, name: str = "") -> list[Statement]:
-    """A file's statements, in order; empty ones are left out. Cost: linear in the text, some microseconds a token.
+    """Return a file's statements, in order, without empty statements. Cost: linear, some microseconds per token.
 
     Args:
-        sql: The file's text; a byte order mark at its head is skipped.
+        sql: The file's text; a byte order mark at the start is skipped.
         dialect: "sqlite", "postgresql", "mysql" or "mariadb".
         name: The file's name, for messages.
 
     Raises:
-        SplitError: A quote, comment, parenthesis or body is never closed, the text holds an order to a shell
-            (`\\copy`, `.mode`), a NUL, a statement that begins or ends a transaction, or a setting that changes how
-            quotes are read.
+        SplitError: A quote, comment, parenthesis or body is never closed; or the text contains a command of a database
+            shell (`\\copy`, `.mode`), a NUL, a statement that begins or ends a transaction, or a setting that changes
+            the meaning of quotes.
     """
     dialect = canonical_dialect(dialect)
     if "\0" in sql:
@@ -90,7 +91,7 @@ def split(sql: str, dialect: str, *, name: str = "") -> list[Statement]:
 
 
 def is_transaction_control(words: tuple[str, ...], dialect: str) -> bool:
-    """Whether a statement with these first words begins, ends or divides a transaction."""
+    """Return whether a statement with these first words begins, ends or divides a transaction."""
     if dialect == "mysql" and words[:2] == ("BEGIN", "NOT"):
         return False  # MariaDB's compound statement
     return bool(words) and (words[0] in _CONTROL or words[:2] in _CONTROL_PAIRS)

@@ -1,6 +1,6 @@
 """A diff for people and programs: terminal, unified text, JSON, Markdown, HTML, statistics, names.
 
-A form is loaded when it is first used: a command that only needs `escape` stays short.
+The module of a form is loaded on first use, so that a command that only needs `escape` stays short.
 """
 
 from importlib import import_module

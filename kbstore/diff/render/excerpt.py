@@ -1,16 +1,16 @@
-"""Long texts on one line: the beginning of one, or of two the place at which they differ."""
+"""Long texts on one line: the beginning of a text, or the first difference of two texts."""
 
 from kbstore.diff.render.layout import ELLIPSIS
 from kbstore.diff.render.words import common_length
 from kbstore.kit.graphemes import cells, cluster_start, ending, fitting
 
 MARKS = (">>", "<<")
-"""What stands around the place at which two cut texts differ."""
+"""The marks around the difference of two shortened texts."""
 _LEAST_AFTER = 12
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a harmless text; of a longer one than fits into so many columns the beginning, and its length."""
+    """Return a harmless text, shortened to a number of columns: the beginning of a longer text, and its length."""
     if cells(text) <= columns:
         return text
     length = f"{ELLIPSIS} ({len(text):,} characters)"
@@ -18,12 +18,12 @@ def cut(text: str, columns: int) -> str:
 
 
 def cut_pair(one: str, other: str, columns: int) -> tuple[str, str]:
-    """Return two harmless texts; of those that do not fit the first place at which they differ, marked.
+    """Return two harmless texts; a longer text is shortened to the first difference, between marks.
 
     Args:
-        one: A text.
-        other: The text to compare it with.
-        columns: Columns for each.
+        one: The first text.
+        other: The second text.
+        columns: Columns for each text.
     """
     start = common_length(one, other)
     start = min(cluster_start(one, start), cluster_start(other, start))
@@ -32,7 +32,7 @@ def cut_pair(one: str, other: str, columns: int) -> tuple[str, str]:
 
 
 def _around(text: str, start: int, end: int, columns: int) -> str:
-    """The stretch of a text from `start` to `end` between marks, with as much around it as fits."""
+    """Return the part of a text from `start` to `end` between marks, with as much text around it as fits."""
     if cells(text) <= columns or (start == 0 and end == len(text)):
         return cut(text, columns)
     before = ending(text[:start], columns // 3)

@@ -1,4 +1,4 @@
-"""A diff as one HTML page that stands alone: no script, nothing loaded, readable in light, dark, print and by voice."""
+"""A diff as one HTML page that needs no other file, for screen (light and dark), print and screen readers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -37,21 +37,21 @@ del mark{background:var(--del-mark);text-decoration:line-through}ins mark{backgr
 .skip{padding-left:1.6rem;font-size:.85rem}
 @media print{body{max-width:none}section{break-inside:avoid}}
 """
-# A container that fits into so many columns stands on one line.
+# A container that fits into this many columns is printed on one line.
 _COLUMNS = 90
 _KINDS = {"added": "added", "removed": "removed", "modified": "changed", "moved": "moved"}
 
 
 def html(diff: Differences, title: str = "") -> str:
-    """The diff as a standalone page.
+    """Return the diff as a standalone page.
 
     Args:
-        diff: What changed.
+        diff: The changes.
         title: Heading of the page; by default the names of both versions.
 
     Returns:
-        A whole HTML document. Its content security policy allows nothing but its own style sheet, so that even a
-        fault in the escaping could not load or run anything.
+        A whole HTML document. Its content security policy allows only its own style sheet, so that even after a mistake
+        in the escaping the page could not load or run anything.
     """
     parts = groups(diff)
     heading = escape.html(title or f"{diff.old_name} \u2192 {diff.new_name}")
@@ -83,7 +83,7 @@ def html(diff: Differences, title: str = "") -> str:
 
 
 def _contents(parts: Sequence[Group]) -> Iterator[str]:
-    """Links to the entries, where there are enough of them to lose one's way."""
+    """Yield links to the entries, if there are four or more entries."""
     if len(parts) < 4:
         return
     yield '<nav aria-label="Changed entries"><ul>'
@@ -129,7 +129,7 @@ def _change(part: Group, change: Change) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    """A value of any kind: text as text, a container as an outline, the rest as JSON."""
+    """Return a value of any kind: a text as text, a container as an outline, other values as JSON."""
     if isinstance(value, str) and value:
         return f'<span class="text" dir="auto">{_text(value)}</span>'
     if isinstance(value, dict | list) and value:
@@ -139,7 +139,7 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Text whose line ends are kept, since the page shows them."""
+    """Return escaped text with line ends, since the page shows line ends."""
     return "\n".join(escape.html(line) for line in text.split("\n"))
 
 

@@ -6,21 +6,21 @@ from kbstore.diff.render.source import Differences
 from kbstore.jsondoc.make_patch import Change
 
 SCHEMA_VERSION = 1
-"""Raised when a member goes or changes its meaning; new members may come without."""
+"""Raised when a member is removed or changes its meaning; new members do not raise the number."""
 
 
 def as_json(diff: Differences) -> dict[str, Any]:
-    """The diff as plain JSON values.
+    """Return the diff as plain JSON values.
 
     Args:
-        diff: What changed.
+        diff: The changes.
 
     Returns:
         `schema_version`; `from` and `to` (names of the versions); `collection` (pointer tokens); `added`, `removed`,
         `modified`, `moved` (entry ids); `changes` (`pointer`, `kind`, `old` unless added, `new` unless removed, and
-        `address`, the pointer by identity, if it is another one); `base` (id of the old side's version) and `patch`
-        (RFC 6902, from one side to the other), which `kbstore apply` reads; `order_changed` (pointers of the
-        objects whose members are in another order) if that is all that differs. Values are those of the store, not
+        `address`, the pointer by identity, if different from `pointer`); `base` (id of the old side's version) and
+        `patch` (RFC 6902, from the old side to the new side), as `kbstore apply` reads; `order_changed` (pointers of
+        the objects with another order of members) if only the order differs. Values are the values of the store, not
         escaped.
     """
     return {

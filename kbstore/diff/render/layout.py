@@ -1,4 +1,4 @@
-"""Text on a grid: how wide it is, where to break it, and which unchanged parts of it a reader can do without."""
+"""Text on a grid: width, line breaks, and omission of unchanged text."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,18 +9,18 @@ from kbstore.kit.escape import visible
 from kbstore.kit.graphemes import cells, cluster_start, first_cluster, fitting
 
 ELLIPSIS = "\u2026"
-# Characters of what stayed that are kept on each side of a change, and ends of a very long exchange.
+# Unchanged characters kept on each side of a change, and the length up to which a change is printed whole.
 _CONTEXT = 36
 _LONGEST = 600
 _PIECE = re.compile(r"\S+|\s+")
 
 
 class Piece(NamedTuple):
-    """A bit of a line, already harmless.
+    """A part of a line, already harmless.
 
     Attributes:
-        text: What to print.
-        marked: Whether it is part of a change.
+        text: The text to print.
+        marked: Whether the text is part of a change.
     """
 
     text: str
@@ -28,12 +28,12 @@ class Piece(NamedTuple):
 
 
 def clip(text: str, width: int) -> str:
-    """The text, cut with an ellipsis where it is wider than `width` columns."""
+    """Return the text, cut with an ellipsis if the text is wider than `width` columns."""
     return text if cells(text) <= width else fitting(text, width - 1).rstrip() + ELLIPSIS
 
 
 def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
-    """Break a line at blanks into lines of at most `width` columns; a word wider than that is cut.
+    """Break a line at blanks into lines of at most `width` columns; a wider word is cut.
 
     Returns:
         At least one line. Blanks at a break are dropped.
@@ -62,7 +62,7 @@ def wrap(pieces: Iterable[Piece], width: int) -> list[list[Piece]]:
 
 
 def _words(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Words and runs of blanks; a word may be partly marked, and is not broken there."""
+    """Yield words and runs of blanks. A word may be partly marked, and is not broken at the mark."""
     word: list[Piece] = []
     for piece in pieces:
         for match in _PIECE.finditer(piece.text):
@@ -88,17 +88,17 @@ def _strip_end(line: list[Piece]) -> None:
     text, marked = line[-1].text.rstrip(), line[-1].marked
     if text:
         line[-1] = Piece(text, marked)
-    elif not marked:  # a blank that came or went is shown, also at a break
+    elif not marked:  # a changed blank is shown even at a break
         line.pop()
 
 
 def side(spans: Sequence[Span], *, new: bool, width: int) -> list[Piece]:
-    """One side of a compared string, harmless; unchanged stretches are elided where the whole would not fit.
+    """Return one side of a compared string, harmless; long unchanged parts are omitted if the whole does not fit.
 
     Args:
-        spans: From `word_diff`.
-        new: True for the new side, False for the old one.
-        width: Columns within which nothing is elided.
+        spans: The result of `word_diff`.
+        new: True for the new side, False for the old side.
+        width: Columns within which nothing is omitted.
     """
     whole = [Piece(visible(span.new if new else span.old), not span.same) for span in spans]
     if sum(cells(piece.text) for piece in whole) <= width:
@@ -116,7 +116,7 @@ def side(spans: Sequence[Span], *, new: bool, width: int) -> list[Piece]:
 
 
 def _elide(text: str, before: int, after: int) -> str:
-    """Keep about that many characters of the start and of the end, whole words."""
+    """Keep about `before` characters of the start and `after` characters of the end, in whole words."""
     if len(text) <= before + after + 12:
         return text
     start = text[: cluster_start(text, before)]
@@ -129,7 +129,7 @@ def _elide(text: str, before: int, after: int) -> str:
 
 
 def _shorten(text: str, longest: int) -> str:
-    """A long exchange by its two ends and its length."""
+    """Return a long change as beginning, number of omitted characters, and end."""
     if len(text) <= longest:
         return text
     left = text[: cluster_start(text, longest // 2)]

@@ -1,4 +1,4 @@
-"""Which lines of a text changed, with their neighbours: what `diff -u` and multi-line strings are made of."""
+"""Changed lines of a text with context, for `diff -u` and for multi-line strings."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,13 +7,13 @@ from kbstore.jsondoc.lcs import align
 
 
 class Region(NamedTuple):
-    """Lines that were exchanged; line numbers count from 0.
+    """A range of replaced lines; line numbers count from 0.
 
     Attributes:
-        old_start: First line of the old text.
-        old_end: Line after the last one.
-        new_start: First line of the new text.
-        new_end: Line after the last one.
+        old_start: First line in the old text.
+        old_end: Line after the last line.
+        new_start: First line in the new text.
+        new_end: Line after the last line.
     """
 
     old_start: int
@@ -23,7 +23,7 @@ class Region(NamedTuple):
 
 
 def regions(old: Sequence[str], new: Sequence[str]) -> list[Region]:
-    """Where two texts differ, in order. Near-linear, as `align` is."""
+    """Return the regions that differ between two texts, in order. Cost: near-linear, as `align`."""
     found: list[Region] = []
     left = right = 0
     for start, other, length in [*align(old, new), (len(old), len(new), 0)]:
@@ -34,7 +34,7 @@ def regions(old: Sequence[str], new: Sequence[str]) -> list[Region]:
 
 
 def hunks(old: Sequence[str], new: Sequence[str], context: int) -> list[list[Region]]:
-    """The regions, gathered where less than two contexts of lines lie between them."""
+    """Return the regions in groups; regions with at most two contexts of lines in between share a group."""
     gathered: list[list[Region]] = []
     for region in regions(old, new):
         if gathered and region.old_start - gathered[-1][-1].old_end <= 2 * context:

@@ -15,20 +15,20 @@ from kbstore.kit import escape
 from kbstore.kit.escape import markdown_code
 
 _KINDS = {"added": "Added", "removed": "Removed", "modified": "Modified", "moved": "Moved"}
-# Below this a value stands in its line; above, in a block of its own.
+# A value up to this length is printed in the line; a longer value is printed in a block.
 _INLINE = 120
 _BACKTICKS = re.compile("`{3,}")
 
 
 def markdown(diff: Differences) -> str:
-    """The diff as Markdown.
+    """Return the diff as Markdown.
 
     Args:
-        diff: What changed.
+        diff: The changes.
 
     Returns:
-        A heading and a list for each entry; changed words as `<del>` and `<ins>`, texts of several lines and whole
-        entries as code blocks. All text is escaped: nothing in it becomes markup, a link or a mention.
+        A heading and a list for each entry; changed words as `<del>` and `<ins>`, multi-line texts and whole entries as
+        code blocks. All text is escaped: no text becomes markup, a link or a mention.
     """
     parts = groups(diff)
     lines = [f"## {markdown_code(diff.old_name)} \u2192 {markdown_code(diff.new_name)}", "", summary(diff, parts), ""]
@@ -104,7 +104,7 @@ def _linewise(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 
 def _fenced(lines: Sequence[str], language: str, indent: str) -> list[str]:
-    """A code block whose fence is longer than any run of backticks inside."""
+    """Return a code block with a fence longer than any run of backticks inside."""
     longest = max((len(run) for line in lines for run in _BACKTICKS.findall(line)), default=2)
     fence = "`" * (longest + 1)
     return [f"{indent}{fence}{language}", *(f"{indent}{line}" for line in lines), f"{indent}{fence}"]

@@ -1,4 +1,4 @@
-"""A JSON value as an outline: indented names and values, one thing a line, for reading rather than parsing."""
+"""A JSON value as an outline for reading: indented names and values, one per line."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ class Line(NamedTuple):
     """A line of an outline.
 
     Attributes:
-        depth: How far it is indented, in columns.
-        text: What it says, harmless.
+        depth: The indentation in columns.
+        text: The content, harmless.
     """
 
     depth: int
@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
 
 def inline(value: Any) -> str:
-    """A value on one line as JSON, harmless; long strings are cut and their length told."""
+    """Return a value as JSON on one line, harmless; a long string is cut, and its length is added."""
     if isinstance(value, str):
         if len(value) > _LONGEST:
             return f"{_quoted(value[: cluster_start(value, _LONGEST)])}\u2026 ({len(value):,} characters)"
@@ -42,11 +42,11 @@ def _quoted(text: str) -> str:
 
 
 def outline(value: Any, width: int) -> Iterator[Line]:
-    """The outline of a value, lazily, line by line.
+    """Yield the outline of a value, line by line.
 
     Args:
         value: Any JSON value.
-        width: Columns that a container may use to stand on one line.
+        width: Columns for a container on one line.
     """
     yield from _outline(value, 0, "", width)
 
@@ -79,13 +79,13 @@ def _outline(value: Any, depth: int, prefix: str, width: int) -> Iterator[Line]:
 
 
 def _ordered(value: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Members as they come, but first what tells a reader what this is: a store gives members by alphabet."""
+    """Return the members with id, key, name and title first, since a store gives members in alphabetical order."""
     heads = [(name, value[name]) for name in _HEADS if name in value]
     return heads + [member for member in value.items() if member[0] not in _HEADS] if heads else list(value.items())
 
 
 def _short(value: dict[str, Any] | list[Any], width: int) -> bool:
-    """Whether a container reads well on one line: few plain values, or nothing at all."""
+    """Return whether a container reads well on one line: few plain values, or empty."""
     items = value.values() if isinstance(value, dict) else value
     if len(value) > 20 or any(isinstance(item, dict | list) and item for item in items):
         return False

@@ -1,4 +1,4 @@
-"""What all renderings read: a diff as they see it, and its changes grouped by entry."""
+"""The input of all renderings: the diff, and its changes grouped by entry."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ _TITLES = ("title", "name", "label", "subject", "summary", "question")
 
 
 class Differences(Protocol):
-    """What a rendering needs of a diff; `kbstore.diff.diff.Diff` is one."""
+    """The parts of a diff that a rendering needs; `kbstore.diff.diff.Diff` has these parts."""
 
     @property
     def old_name(self) -> str:
-        """What to call the old side."""
+        """The name of the old side."""
 
     @property
     def new_name(self) -> str:
-        """What to call the new side."""
+        """The name of the new side."""
 
     @property
     def collection(self) -> tuple[str, ...]:
@@ -31,53 +31,53 @@ class Differences(Protocol):
 
     @property
     def added(self) -> Sequence[str]:
-        """Ids of the entries that only the new side has."""
+        """Ids of the entries only on the new side."""
 
     @property
     def removed(self) -> Sequence[str]:
-        """Ids of the entries that only the old side has."""
+        """Ids of the entries only on the old side."""
 
     @property
     def modified(self) -> Sequence[str]:
-        """Ids of the entries that both sides have, with different content."""
+        """Ids of the entries on both sides with different content."""
 
     @property
     def moved(self) -> Sequence[str]:
-        """Ids of the elements that are elsewhere among the others."""
+        """Ids of the elements with another place among the others."""
 
     @property
     def reordered(self) -> int:
-        """How many entries are before or behind another one than they were."""
+        """The number of entries that changed order with another entry."""
 
     @property
     def turned(self) -> Sequence[str]:
-        """Pointers of the objects whose members are in another order, if nothing else differs."""
+        """Pointers of the objects with another order of members, if nothing else differs."""
 
     @property
     def base(self) -> str | None:
-        """Id of the version that is the old side; None if it is not a version."""
+        """Id of the version on the old side; `None` if the old side is not a version."""
 
     @property
     def patch(self) -> Sequence[dict[str, Any]]:
-        """RFC 6902 operations from the old side to the new one."""
+        """RFC 6902 operations from the old side to the new side."""
 
     @property
     def guarded_patch(self) -> Sequence[dict[str, Any]]:
-        """The same with tests of what it removes and replaces."""
+        """The patch with tests of all removed and replaced values."""
 
     @property
     def is_part(self) -> bool:
-        """Whether the changes are those of one part of an entry."""
+        """Whether the changes are in one part of an entry."""
 
     def changes(self) -> Sequence[Change]:
-        """Every changed value, one by one."""
+        """Return every changed value, one by one."""
 
     def sides(self, entry: str) -> tuple[Any, Any] | None:
-        """An entry before and after, `MISSING` where it is not there; None where the diff cannot read it."""
+        """Return an entry before and after, `MISSING` for a side without the entry; `None` if it cannot be read."""
 
 
 def turned_lines(diff: Differences) -> list[str]:
-    """Say where the order of members changed, if that is all that differs; a line for each object, the first ones."""
+    """Return a line for each object with another order of members, if nothing else differs; at most 20, and a count."""
     told = [
         f"the order of members changed at {visible(pointer) or 'the top'}" for pointer in diff.turned[:_SHOWN_TURNED]
     ]
@@ -87,15 +87,15 @@ def turned_lines(diff: Differences) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What changed in one entry, or outside of all entries.
+    """The changes in one entry, or outside of all entries.
 
     Attributes:
-        entry: The entry's id; None for what lies outside of the collection.
-        path: Tokens of the entry's pointer; empty for what lies outside.
-        address: The entry's pointer by identity; empty for what lies outside.
-        kind: ``added``, ``removed`` or ``modified``.
-        changes: Its changed values. An entry that came or went as a whole is one change.
-        old: The entry before; `MISSING` where there was none or it is not known.
+        entry: The entry's id; `None` for changes outside of the collection.
+        path: Tokens of the entry's pointer; empty for changes outside.
+        address: The entry's pointer by identity; empty for changes outside.
+        kind: ``added``, ``removed``, ``modified`` or ``moved``.
+        changes: The changed values. An entry added or removed as a whole is one change.
+        old: The entry before; `MISSING` if there was no entry, or the entry is not known.
         new: The entry after; likewise.
     """
 
@@ -109,21 +109,21 @@ class Group:
 
     @property
     def pointer(self) -> str:
-        """Pointer of the entry; the empty one for what lies outside."""
+        """The entry's pointer; the empty pointer for changes outside."""
         return format_pointer(self.path)
 
     @property
     def title(self) -> str | None:
-        """What the entry calls itself, in its newer form; None where it has no title."""
+        """The entry's title, by preference from the new side; `None` without a title."""
         return title_of(self.new if self.new is not MISSING else self.old)
 
     def relative(self, change: Change) -> str:
-        """Where a change lies: its address below the entry; empty for the entry itself."""
+        """Return the address of a change below the entry; empty for the entry itself."""
         return change.address[len(self.address) :]
 
 
 def title_of(value: object) -> str | None:
-    """The title-like member of an entry."""
+    """Return the first member of an entry that serves as a title: title, name, label, subject, summary or question."""
     if isinstance(value, dict):
         for name in _TITLES:
             if isinstance(title := value.get(name), str) and title:
@@ -132,7 +132,7 @@ def title_of(value: object) -> str | None:
 
 
 def entry_counts(diff: Differences) -> str:
-    """How many entries were added, removed and modified, and that they were moved; empty if none was touched."""
+    """Return how many entries were added, removed, modified and moved, in words; empty if no entry changed."""
     counts = [
         (len(diff.added), "added"),
         (len(diff.removed), "removed"),
@@ -146,7 +146,7 @@ def entry_counts(diff: Differences) -> str:
 
 
 def is_outside(diff: Differences) -> bool:
-    """Return whether anything changed outside of all entries."""
+    """Return whether there is a change outside of all entries."""
     depth = len(diff.collection)
     parts = (part for change in diff.changes() for part in _spread(change, diff.collection))
     paths = (parse_pointer(part.pointer) for part in parts)
@@ -154,10 +154,10 @@ def is_outside(diff: Differences) -> bool:
 
 
 def groups(diff: Differences) -> list[Group]:
-    """The changes by entry: first what lies outside of all entries, then the entries in the order of the changes.
+    """Return the changes by entry: first changes outside of all entries, then entries in the order of the changes.
 
     Args:
-        diff: What changed. `sides` is asked once for each modified entry.
+        diff: The changes. Each modified entry costs one call of `sides`.
     """
     outside: list[Change] = []
     inside: dict[tuple[str, bool], tuple[tuple[str, ...], list[Change]]] = {}
@@ -169,7 +169,7 @@ def groups(diff: Differences) -> list[Group]:
                 outside.append(part)
                 continue
             entry = "/".join(part.address.split("/")[: depth + 2])
-            # The index of an element that is gone may be that of another one by now.
+            # Another element may have the index of a removed element by now.
             gone = part.kind == "removed" and part.address == entry
             inside.setdefault((entry, gone), (path[: depth + 1], []))[1].append(part)
     found = [Group(None, (), "", "modified", outside)] if outside else []
@@ -188,7 +188,7 @@ def _group(diff: Differences, address: str, path: tuple[str, ...], changes: list
 
 
 def _spread(change: Change, collection: tuple[str, ...]) -> Iterator[Change]:
-    """A change of something that holds the collection, taken apart into its entries and what stands beside them."""
+    """Split a change of a container above the collection into changes of entries and of members beside them."""
     path = parse_pointer(change.pointer)
     value = change.new if change.kind == "added" else change.old
     wide = change.kind in ("added", "removed") and path == collection[: len(path)]

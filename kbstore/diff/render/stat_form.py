@@ -1,4 +1,4 @@
-"""A diff in figures: how much changed in each entry, as `git diff --stat` tells it, and names alone."""
+"""A diff in figures: the number of changes in each entry, as in `git diff --stat`, and names alone."""
 
 from collections import Counter
 
@@ -12,17 +12,15 @@ _LONGEST_BAR = 30
 
 
 def stat(diff: Differences, width: int = 80) -> str:
-    """A line for each changed entry: its name, how many paths changed, and a bar; then the sums.
-
-    An entry's name is its address.
+    """Return a line for each changed entry: address, number of changed paths, and a bar; then the sums.
 
     Args:
-        diff: What changed.
+        diff: The changes.
         width: Columns that lines may use.
 
     Returns:
-        Lines, each ended; empty where nothing changed. The bar has a `+`, `-`, `~` or `>` for each path that was
-        added, removed, modified or moved, scaled where the longest would not fit.
+        Lines, each with a line end; empty if nothing changed. The bar has a `+`, `-`, `~` or `>` for each added,
+        removed, modified or moved path, scaled if the longest bar would not fit.
     """
     parts = groups(diff)
     if not parts:
@@ -44,7 +42,7 @@ def stat(diff: Differences, width: int = 80) -> str:
 
 
 def names(diff: Differences) -> str:
-    """The addresses of the changed entries, and of what changed outside of them, one a line."""
+    """Return the addresses of the changed entries, and of the changes outside of entries, one per line."""
     found = []
     for part in groups(diff):
         found += [part.address] if part.entry is not None else [change.address for change in part.changes]
@@ -56,7 +54,7 @@ def _name(part: Group) -> str:
 
 
 def _bar(counts: Counter[str], longest: int, width: int) -> str:
-    """Signs in proportion; what there is of a kind shows as one sign at least."""
+    """Return a bar with signs in proportion; each kind of change has at least one sign."""
     if longest <= width:
         return "".join(sign * counts[kind] for kind, sign in _SIGNS.items())
     return "".join(

@@ -1,4 +1,4 @@
-"""A diff for a person at a terminal: by entry, old and new value of each path, changed words marked."""
+"""A diff for a terminal: by entry, old and new value of each path, changed words marked."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -16,9 +16,9 @@ from kbstore.kit.graphemes import cells
 
 _RED, _GREEN, _YELLOW, _DIM, _BOLD = "31", "32", "33", "2", "1"
 _SIGNS = {"added": ("+", _GREEN), "removed": ("-", _RED), "modified": ("~", _YELLOW), "moved": (">", _YELLOW)}
-# Both values on the path's own line: dates, numbers, severities. Longer texts are set below each other.
+# Short values (dates, numbers, severities) are printed on the line of the path. Longer texts are printed below.
 _BRIEF = 28
-# Beyond these, entries and values that came or went as a whole are told of rather than shown.
+# Limits: beyond them, added and removed entries are only listed, and values are cut.
 _WHOLE_ENTRIES = 12
 _VALUE_LINES = 60
 _NARROWEST = 40
@@ -26,16 +26,16 @@ _POINTER_LINES = 3
 
 
 def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
-    """The diff for a terminal.
+    """Return the diff for a terminal.
 
     Args:
-        diff: What changed.
-        color: True for SGR colours; else changed words are marked as `[-old-]` and `{+new+}`.
+        diff: The changes.
+        color: True for SGR colours; otherwise changed words are marked as `[-old-]` and `{+new+}`.
         width: Columns of the terminal; less than 40 count as 40.
 
     Returns:
-        Lines, each ended; empty if nothing changed. No character of the knowledge base reaches the terminal
-        unless it is drawn as itself (`kbstore.kit.escape`).
+        Lines, each with a line end; empty if nothing changed. A character of the knowledge base without a visible shape
+        is printed as an escape (`kbstore.kit.escape`).
     """
     paper = _Paper(color, max(width, _NARROWEST))
     parts = groups(diff)
@@ -53,7 +53,7 @@ def terminal(diff: Differences, color: bool = False, width: int = 80) -> str:
 
 
 def summary(diff: Differences, parts: Sequence[Group]) -> str:
-    """How many entries and paths changed, on one line."""
+    """Return how many entries and paths changed, on one line."""
     if not parts:
         return "; ".join(turned_lines(diff)) or "nothing changed"
     entries = entry_counts(diff) or "no entry touched"
@@ -62,18 +62,18 @@ def summary(diff: Differences, parts: Sequence[Group]) -> str:
 
 
 class _Paper:
-    """Lines of one width, with or without colour."""
+    """A writer of lines with one width, with or without colour."""
 
     def __init__(self, color: bool, width: int) -> None:
         self.color = color
         self.width = width
 
     def paint(self, text: str, *codes: str) -> str:
-        """`text` in a colour; as it is where colours are off."""
+        """Return `text` in a colour; unchanged if colours are off."""
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self.color and codes and text else text
 
     def entry(self, part: Group) -> Iterator[str]:
-        """An entry's heading and all its changes."""
+        """Yield an entry's heading and all its changes."""
         yield from self.entry_line(part)
         if part.kind == "modified":
             for change in part.changes:
@@ -83,7 +83,7 @@ class _Paper:
             yield from self.block(part.new if part.kind == "added" else part.old, sign, code, 4)
 
     def entry_line(self, part: Group) -> list[str]:
-        """An entry by its sign, id and title."""
+        """Return an entry's heading: sign, id and title."""
         sign, code = _SIGNS[part.kind]
         if part.entry is None:
             return [self.paint("~ outside of the entries", _BOLD, code)]
@@ -96,7 +96,7 @@ class _Paper:
         return [f"{head}  {title}" if title else head]
 
     def change(self, part: Group, change: Change) -> Iterator[str]:
-        """One changed path."""
+        """Yield the lines of one changed path."""
         head = f"    {cut(visible(part.relative(change) or '(itself)'), _POINTER_LINES * self.width)}"
         used = cells(head)
         sign, code = _SIGNS[change.kind]
@@ -108,7 +108,7 @@ class _Paper:
             yield f"{head}  {self.paint('moved', code)}" + f": {clip(visible(title), room)}"
         else:
             value = change.new if change.kind == "added" else change.old
-            # An element that has a title needs no more than its outline; a plain value stands on the path's line.
+            # A container is printed as an outline; a plain value is printed on the line of the path.
             text = inline(value) if not isinstance(value, dict | list) or not value else ""
             if text and used + 4 + cells(text) <= self.width:
                 yield f"{head}  {self.paint(f'{sign} {text}', code)}"
@@ -117,7 +117,7 @@ class _Paper:
                 yield from self.block(value, sign, code, 6)
 
     def modified(self, head: str, used: int, old: Any, new: Any) -> Iterator[str]:
-        """Old and new value: on one line where both are brief, else below each other."""
+        """Yield old and new value: on one line if both are short, otherwise below each other."""
         texts = isinstance(old, str) and isinstance(new, str)
         before, after = inline(old), inline(new)
         fits = used + cells(before) + cells(after) + 6 <= self.width
@@ -135,7 +135,7 @@ class _Paper:
             yield from self.block(new, "+", _GREEN, 6)
 
     def marked(self, spans: Sequence[Span], indent: int, *, quoted: bool = False) -> Iterator[str]:
-        """A compared string, or one line of it: its old form, then its new one, changed words marked."""
+        """Yield a compared string, or a line of a string: old form, then new form, changed words marked."""
         width = self.width - indent - 2
         for sign, code, new in (("-", _RED, False), ("+", _GREEN, True)):
             alone = not any(span.same for span in spans)
@@ -156,13 +156,13 @@ class _Paper:
                 )
 
     def brackets(self, pieces: Sequence[Piece], sign: str, alone: bool) -> Sequence[Piece]:
-        """Changed words in brackets, where there is no colour to tell them by."""
+        """Put changed words in brackets, if there is no colour."""
         if self.color or alone:
             return pieces
         return [Piece(f"[-{p.text}-]" if sign == "-" else f"{{+{p.text}+}}", True) if p.marked else p for p in pieces]
 
     def linewise(self, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-        """A text of several lines: the changed ones between their neighbours."""
+        """Yield the changed lines of a multi-line text, with the lines around each change."""
         for number, gathered in enumerate(hunks(old, new, 1)):
             first, last = gathered[0], gathered[-1]
             start = max(first.old_start - 1, 0)
@@ -181,23 +181,23 @@ class _Paper:
             yield from self.context(old[place : last.old_end + 1])
 
     def context(self, lines: Sequence[str]) -> Iterator[str]:
-        """Unchanged lines."""
+        """Yield unchanged lines."""
         for line in lines:
             yield self.paint(f"        {clip(visible(line), self.width - 8)}", _DIM).rstrip()
 
     def plain(self, lines: Sequence[str], sign: str, code: str) -> Iterator[str]:
-        """Lines that came or went as a whole."""
+        """Yield lines that were added or removed as a whole."""
         for line in lines:
             for number, row in enumerate(wrap([Piece(visible(line))], self.width - 8)):
                 text = "".join(piece.text for piece in row)
                 yield "      " + self.paint(f"{sign if number == 0 else ' '} {text}".rstrip(), code)
 
     def block(self, value: Any, sign: str, code: str, indent: int) -> Iterator[str]:
-        """A whole value as an outline; its end is told of where it is long."""
+        """Yield a whole value as an outline; of a long value, the beginning and the number of further lines."""
         width = self.width - indent - 2
         rows = outline(value, width)
         for line in islice(rows, _VALUE_LINES):
-            # What is wrapped hangs below the text, not below the name or dash in front of it.
+            # Continued lines are indented more than the first line, to separate the value from names and dashes.
             hang = line.depth + (2 if width - line.depth > _NARROWEST // 2 else 0)
             depth = min(line.depth, width // 2)
             wrapped = wrap([Piece(line.text)], max(width - min(hang, width // 2), 8))
@@ -210,5 +210,5 @@ class _Paper:
 
 
 def _lines(old: Any, new: Any) -> bool:
-    """Whether both are texts, and one has several lines."""
+    """Return whether both values are texts, and at least one has several lines."""
     return isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new)

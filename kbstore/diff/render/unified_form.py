@@ -1,4 +1,4 @@
-"""A diff as unified text: what `diff -u` says of the pretty-printed JSON of each changed entry."""
+"""A diff as unified text: `diff -u` of the pretty-printed JSON of each changed entry."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,17 @@ _CONTEXT = 3
 
 
 def unified(diff: Differences) -> str:
-    r"""The diff as unified text.
+    r"""Return the diff as unified text.
 
     Args:
-        diff: What changed.
+        diff: The changes.
 
     Returns:
-        For each changed entry (and each changed value outside of them, or of the part that was asked for) a `---` and
-        a `+++` line with its address, and the hunks of its JSON, indented by two, members sorted. An element that is
-        elsewhere in its array has a line that begins with `#`, which other tools skip. Characters that are not drawn
-        are `\u` escapes. Each line is ended; empty if nothing changed.
+        For each changed entry, a `---` line and a `+++` line with the address, and the hunks of the entry's JSON,
+        indented by two, members sorted. A changed value outside of entries, or in the requested part of an entry, has
+        the same lines by itself. A moved array element has a line beginning with `#`, skipped by other tools.
+        Characters without a visible shape are `\u` escapes. Each line has a line end; the text is empty if nothing
+        changed.
     """
     lines: list[str] = []
     for part in groups(diff):
@@ -78,7 +79,7 @@ def _hunk(old: Sequence[str], new: Sequence[str], gathered: Sequence[Region]) ->
 
 
 def _span(start: int, end: int) -> str:
-    """Lines `start` to `end` as POSIX diff writes them: counted from 1, and an empty stretch by the line before."""
+    """Return lines `start` to `end` as in POSIX diff: counted from 1; an empty range is named by the line before it."""
     length = end - start
     if length == 1:
         return str(start + 1)
@@ -86,7 +87,7 @@ def _span(start: int, end: int) -> str:
 
 
 def printed(value: Any) -> list[str]:
-    """The lines of a value as JSON, indented by two, members sorted, harmless; none for `MISSING`."""
+    """Return the lines of a value as JSON, indented by two, members sorted, harmless; empty for `MISSING`."""
     if value is MISSING:
         return []
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Which words of a string changed: the marks inside a line that save a reader from comparing it by eye."""
+"""Changed words of a string: marks inside a line, so that the reader need not compare the line by eye."""
 
 import re
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from kbstore.kit.graphemes import cluster_start, is_plain
 _WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+|\s+|[^\w\s]")
 _IN_WORD = re.compile(rf"[^\W{_WIDE}]")
-# Less in common than this, and marks would speckle two unrelated sentences.
+# With a smaller common part, the texts are unrelated, and marks on single words would confuse the reader.
 _COMMON = 0.3
 
 
 class Span(NamedTuple):
-    """A stretch of text that stayed, or one that was exchanged.
+    """An unchanged part of a text, or a replaced part.
 
     Attributes:
-        same: Whether it stayed; `old` and `new` are then equal.
-        old: What the old string has here; empty where something was put in.
-        new: What the new string has here; empty where something was taken out.
+        same: Whether the part is unchanged; `old` and `new` are then equal.
+        old: The part in the old string; empty for an insertion.
+        new: The part in the new string; empty for a deletion.
     """
 
     same: bool
@@ -29,17 +29,17 @@ class Span(NamedTuple):
 
 
 def word_diff(old: str, new: str) -> list[Span]:
-    """The changed words between two strings.
+    """Return the changed words between two strings.
 
-    Cost is near-linear, as that of `align` is: 100 KB take some hundredths of a second.
+    Cost: near-linear, as `align`: 100 KB take some hundredths of a second.
 
     Args:
         old: The text before.
         new: The text after.
 
     Returns:
-        Spans in order. The olds joined are `old`, the news joined are `new`. One exchange alone where the texts
-        have too little in common for marks to help.
+        Spans in order. All `old` parts together are `old`, all `new` parts together are `new`. If the texts have too
+        little in common for marks to help, the result is a single replacement.
     """
     if old == new:
         return [Span(True, old, new)] if old else []
@@ -54,9 +54,9 @@ def word_diff(old: str, new: str) -> list[Span]:
 
 
 def _equal_ends(old: str, new: str) -> tuple[int, int]:
-    """Lengths of the common start and of the common end, both cut back to where a word begins or ends.
+    """Return the lengths of the common start and of the common end, both reduced to a word boundary.
 
-    No word ends inside a grapheme cluster.
+    A boundary is never inside a grapheme cluster.
     """
     start = common_length(old, new)
     while start > 0 and (_joined(old, start) or _joined(new, start)):
@@ -69,7 +69,7 @@ def _equal_ends(old: str, new: str) -> tuple[int, int]:
 
 
 def common_length(old: str, new: str) -> int:
-    """Length of the common start, by halving: string comparison is far faster than a loop over characters."""
+    """Return the length of the common start, by halving: comparing strings is faster than a loop over characters."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -81,7 +81,7 @@ def common_length(old: str, new: str) -> int:
 
 
 def _joined(text: str, cut: int) -> bool:
-    """Whether a cut there would part a word or a run of blanks."""
+    """Return whether a cut at this place would split a word, a run of blanks or a cluster."""
     if not 0 < cut < len(text):
         return False
     if cluster_start(text, cut) != cut:
@@ -91,14 +91,14 @@ def _joined(text: str, cut: int) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """The text in words, blanks and signs, cut only between grapheme clusters."""
+    """Return the text in words, blanks and signs, cut only between grapheme clusters."""
     found = _WORD.findall(text)
     if is_plain(text):
         return found
     words: list[str] = []
     at = 0
     for piece in found:
-        # A mark above a letter is a sign to `re`: what it belongs to, and the word that goes on behind it, are joined.
+        # `re` takes an accent above a letter for a sign: join the accent to the letter, and to the rest of the word.
         if words and (cluster_start(text, at) != at or (_IN_WORD.match(words[-1]) and _IN_WORD.match(piece))):
             words[-1] += piece
         else:
@@ -120,7 +120,7 @@ def _match(old: str, new: str) -> list[Span]:
 
 
 def _tidy(spans: list[Span]) -> list[Span]:
-    """Join neighbours of one kind, and swallow blanks and lone signs that stand between two exchanges."""
+    """Join neighbours of one kind, and add blanks and lone signs between two replacements to the replacement."""
     joined: list[Span] = []
     for index, span in enumerate(spans):
         if not span.old and not span.new:
