@@ -74,7 +74,7 @@ _GUARDS = (
     (
         "body_packs",
         "DELETE",
-        "OLD.first < ifnull((SELECT first FROM body_packs WHERE id>OLD.id ORDER BY id LIMIT 1), OLD.id)",
+        "OLD.first < ifnull((SELECT first FROM body_packs WHERE id>OLD.id ORDER BY id LIMIT 1), OLD.id+1)",
     ),
     ("packs", "UPDATE", "1"),
     ("packs", "INSERT", "EXISTS(SELECT 1 FROM packs WHERE id=NEW.id)"),

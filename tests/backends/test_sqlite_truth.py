@@ -64,6 +64,15 @@ def test_no_statement_changes_truth(store: Path, attack: str, recursive: int) ->
     backend.close()
 
 
+def test_the_last_pack_of_bodies_stays_even_if_it_holds_one_body(store: Path) -> None:
+    """A pack leaves only while a longer one spans its bodies; no pack is longer than the last one."""
+    connection = sqlite3.connect(store, isolation_level=None)
+    connection.execute("INSERT INTO body_packs SELECT max(id)+1, max(id)+1, NULL, x'00', x'00' FROM body_packs")
+    with pytest.raises(sqlite3.IntegrityError, match="kept for ever"):
+        connection.execute("DELETE FROM body_packs WHERE id=(SELECT max(id) FROM body_packs)")
+    connection.close()
+
+
 def test_writes_are_durable_and_take_turns(store: Path) -> None:
     """A store is open in WAL mode with full syncs, also after a reopening, and every write takes the lock at once."""
     for _ in range(2):
