@@ -11,7 +11,7 @@ from benchmarks.row import Row, amount
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 from kbstore.backends import open_backend
-from kbstore.backends.counting import CountingBackend
+from tests.doubles.counting import CountingBackend
 
 _MOST_COMMITS = 100
 _PAIRS = 8

@@ -9,7 +9,7 @@ from benchmarks.row import Row
 from benchmarks.scale import LABELS, Scale
 from kbstore import Store
 from kbstore.backends import open_backend
-from kbstore.backends.counting import CountingBackend
+from tests.doubles.counting import CountingBackend
 
 _SAMPLE = 200
 

@@ -6,9 +6,9 @@ import pytest
 
 from kbstore.backends import create_backend, memory, open_backend
 from kbstore.backends.base import Backend, Record
-from kbstore.backends.counting import CountingBackend
 from tests.backends.samples import chunks, fill
 from tests.backends.suite import ContractSuite
+from tests.doubles.counting import CountingBackend
 
 NAME = "memory://counted"
 

@@ -7,9 +7,9 @@ import pytest
 
 from kbstore.backends import create_backend, memory, open_backend
 from kbstore.backends.base import Backend, Record
-from kbstore.backends.faults import FaultyBackend, Rates
 from kbstore.kit.errors import OutcomeUnknown, SlotTaken, StoreUnavailable
 from tests.backends.suite import ContractSuite
+from tests.doubles.faults import FaultyBackend, Rates
 
 NAME = "memory://faulty"
 

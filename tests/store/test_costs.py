@@ -11,7 +11,7 @@ import pytest
 
 from kbstore import Change, Store, make_patch
 from kbstore.backends import create_backend, open_backend
-from kbstore.backends.counting import CountingBackend
+from tests.doubles.counting import CountingBackend
 from tests.store.support import Ticks, articles, eager_snapshots, exact, replacing
 
 SIZES = (100, 1_000, 10_000)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from kbstore import Change, CorruptStore, PatchError, Store, apply_patch
 from kbstore.backends import open_backend
-from kbstore.backends.counting import CountingBackend
 from kbstore.history.index.orders import BLOCK_EVENTS
 from kbstore.jsondoc.canonical import encode
 from kbstore.jsondoc.patch import resolve
@@ -20,6 +19,7 @@ from kbstore.order.make_rules import settled
 from kbstore.order.rules import NO_RULES, Rules
 from kbstore.sync.jsonl import export_all, import_lines
 from kbstore.sync.remote import clone_into
+from tests.doubles.counting import CountingBackend
 from tests.store.support import Ticks, replacing
 
 _names = itertools.count()

@@ -8,12 +8,12 @@ import pytest
 import kbstore
 from kbstore import Change, PatchError, Store
 from kbstore.backends import open_backend
-from kbstore.backends.counting import CountingBackend
 from kbstore.history.event import decode_body
 from kbstore.history.refs import Refs, decode_ref
 from kbstore.history.snapshots import COMPLETE, worth_keeping
 from kbstore.tree.node_store import Nodes
 from tests.backends.test_damage import open_raw
+from tests.doubles.counting import CountingBackend
 from tests.store.support import Ticks, articles, eager_snapshots, exact, replacing
 from tests.store.test_corruption import kbstore_triggers, row_digest
 

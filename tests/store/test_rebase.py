@@ -19,8 +19,8 @@ from kbstore import (
     apply_patch,
 )
 from kbstore.backends import create_backend
-from kbstore.backends.faults import FaultyBackend, Rates
 from kbstore.jsondoc.canonical import MISSING
+from tests.doubles.faults import FaultyBackend, Rates
 from tests.store.support import Interrupted, Ticks, articles, exact, replacing
 
 SAME = [{"op": "test", "path": "/s", "value": "s"}]

@@ -4,10 +4,10 @@ from typing import Any
 
 from kbstore import Store
 from kbstore.backends import create_backend
-from kbstore.backends.counting import CountingBackend
 from kbstore.tree.node_store import Nodes
 from kbstore.tree.prefetch import load_ahead
 from kbstore.tree.reader import find, materialise
+from tests.doubles.counting import CountingBackend
 
 
 def test_the_way_to_each_pointer_is_loaded_level_by_level() -> None:

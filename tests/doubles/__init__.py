@@ -1,0 +1,1 @@
+"""Backends that count or fail on purpose, for tests and benchmarks."""
