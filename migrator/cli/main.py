@@ -75,6 +75,18 @@ def commands(ctx: click.Context) -> None:
     ctx.ensure_object(Session)
 
 
+@click.command(
+    "migrate",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def migrate(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Apply SQL migrations, and report their state."""
+    ctx.exit(run(arguments))
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default this process's); return the exit code."""
     for stream in (sys.stdout, sys.stderr):

@@ -205,6 +205,28 @@ def test_the_defaults_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (tmp_path / "migrator.db").exists()
 
 
+def test_it_is_a_command_of_kbstore(on: Callable[..., Answer], capsys: pytest.CaptureFixture[str]) -> None:
+    """`kbstore migrate` is found by its entry point, passes on all options, and keeps output and exit codes."""
+    from kbstore.cli.main import run as run_kbstore
+
+    for arguments in (
+        ["status", "--check"],
+        ["up", "--dry-run"],
+        ["up", "--help"],
+        ["up"],
+        ["status", "--check"],
+        ["no"],
+    ):
+        capsys.readouterr()
+        code = run_kbstore(["migrate", *arguments])
+        through = capsys.readouterr()
+        if arguments != ["up"]:
+            alone = on(*arguments)
+            assert (code, through.out, through.err) == (alone.code, alone.out, alone.err)
+    assert run_kbstore(["--help"]) == 0
+    assert re.search(r"^  migrate ", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_new_takes_sql_from_stdin(tmp_path: Path) -> None:
     """Its text is the file's."""
     code = "from kbstore.migrator.cli import main; main()"
