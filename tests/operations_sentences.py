@@ -5,7 +5,7 @@ that a new sentence cannot pass for one.
 """
 
 _BESIDE = "tests/backends/test_sqlite_beside.py::test_"
-_COPY = "tests/files/test_workingcopy.py::test_"
+_COPY = "tests/worktree/test_working_copy.py::test_"
 _CLI = "tests/cli/test_"
 _FORKS = "tests/store/test_forks.py::test_"
 _HERE = "tests/test_operations.py::test_"

@@ -16,8 +16,8 @@ from kbstore.tree.editor import Draft
 from kbstore.tree.node_store import Nodes
 from kbstore.tree.reader import materialise
 from tests.conftest import fuzzed
-from tests.json.test_patch import _strange_to_jsonpatch, places
-from tests.json.values import NAMES, VALUES, exactly
+from tests.jsondoc.test_patch import _strange_to_jsonpatch, places
+from tests.jsondoc.values import NAMES, VALUES, exactly
 from tests.tree.test_history_independence import nodes, root_of
 
 LONG_TEXTS = st.builds(lambda letter, count: letter * count, st.sampled_from("xyä"), st.integers(1, 2100))

@@ -19,7 +19,7 @@ from kbstore.jsondoc.canonical import dumps, loads
 from kbstore.jsondoc.decimals import is_exact
 from kbstore.jsondoc.pointer import format_pointer, parse_pointer
 from tests.conftest import LETTERS, fuzzed
-from tests.json.values import NAMES, VALUES, exactly
+from tests.jsondoc.values import NAMES, VALUES, exactly
 from tests.store.support import Ticks
 
 FRAGMENTS = st.sampled_from(

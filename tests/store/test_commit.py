@@ -25,7 +25,7 @@ from kbstore import (
     StoreNotFound,
     StoreUnavailable,
 )
-from tests.json.values import VALUES, exactly
+from tests.jsondoc.values import VALUES, exactly
 from tests.store.support import START, Ticks, articles, replacing
 
 

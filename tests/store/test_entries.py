@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kbstore import Store, apply_patch
 from kbstore.diff.collection import find_collection
 from kbstore.tree.builder import root_of
-from tests.json.values import VALUES, exactly
+from tests.jsondoc.values import VALUES, exactly
 from tests.store.support import articles
 
 

@@ -26,7 +26,7 @@ from kbstore import Change, ConflictError, PatchError, PointerError, RevisionErr
 from kbstore.backends import memory
 from kbstore.sync.jsonl import export_all, export_events, import_lines
 from tests.conftest import LONG
-from tests.json.values import VALUES, exactly
+from tests.jsondoc.values import VALUES, exactly
 from tests.store.support import Ticks, articles, eager_snapshots
 
 TOP = [f"k{n}" for n in range(6)]

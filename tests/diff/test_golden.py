@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.render.cases import GOLDEN, NEW, OLD, diff_of, forms
+from tests.diff.cases import GOLDEN, NEW, OLD, diff_of, forms
 
 
 @pytest.mark.parametrize("name", sorted(forms(diff_of(OLD, NEW))))
 def test_form_is_as_recorded(name: str) -> None:
-    """A form changes only on purpose: `python -m tests.render.cases` records it anew."""
+    """A form changes only on purpose: `python -m tests.diff.cases` records it anew."""
     assert forms(diff_of(OLD, NEW))[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 

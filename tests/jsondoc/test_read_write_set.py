@@ -10,7 +10,7 @@ from kbstore.errors import PatchError, PointerError
 from kbstore.jsondoc.canonical import clone
 from kbstore.jsondoc.patch import apply_patch, parse_patch, resolve
 from kbstore.jsondoc.read_write_set import MAX_COLLISIONS, Footprint, collisions
-from tests.json.values import exactly
+from tests.jsondoc.values import exactly
 
 DOCUMENT: Any = {"a": {"b": 1, "c": {"d": 2}}, "list": [[1], {"x": 1}, 3], "0": {"1": 5}}
 

@@ -12,7 +12,7 @@ from kbstore.jsondoc.lcs import align
 from kbstore.jsondoc.make_patch import patch_of
 from kbstore.jsondoc.merge import merge
 from kbstore.jsondoc.patch import apply_patch
-from tests.json.values import exactly
+from tests.jsondoc.values import exactly
 
 VALUES = st.sampled_from(["a", "b", None, True])
 ELEMENTS = st.builds(lambda key, value: {"id": key, "v": value}, st.integers(0, 9), VALUES)

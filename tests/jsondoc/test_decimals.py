@@ -12,7 +12,7 @@ from kbstore.errors import InvalidJSON
 from kbstore.jsondoc.canonical import loads
 from kbstore.jsondoc.decimals import inexact_literals, is_exact
 from kbstore.jsondoc.diagnose.text import locate_inexact
-from tests.json.values import TEXT
+from tests.jsondoc.values import TEXT
 
 EXACT = [
     *["0.1", "1.10", "-0.0", "0.0e5", "1e23", "5e-324", "1e-07", "0.30000000000000004", "9007199254740992.0"],

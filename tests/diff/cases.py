@@ -1,6 +1,6 @@
 """The two small knowledge bases whose difference the golden files show, in every form.
 
-`python -m tests.render.cases` writes the golden files anew; read their diff before you commit it.
+`python -m tests.diff.cases` writes the golden files anew; read their diff before you commit it.
 """
 
 import copy

@@ -10,7 +10,7 @@ from kbstore.errors import PointerError
 from kbstore.jsondoc.canonical import clone
 from kbstore.jsondoc.partial import with_places
 from kbstore.jsondoc.pointer import format_pointer
-from tests.json.values import NAMES, SCALARS, exactly
+from tests.jsondoc.values import NAMES, SCALARS, exactly
 
 LOGIN, MAIL, VPN = {"id": "login", "n": 1}, {"id": "mail", "n": 1}, {"id": "vpn", "n": 1}
 LIST, VIEW, NEW = ({"slug": slug, "t": slug, "of": slug, "by": slug, "n": 1} for slug in ("list", "view", "new"))

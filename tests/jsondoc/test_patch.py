@@ -26,7 +26,7 @@ from kbstore.jsondoc.patch import (
 )
 from kbstore.jsondoc.pointer import MAX_DEPTH, format_pointer, parse_pointer
 from tests.conftest import LETTERS
-from tests.json.values import CONTAINERS, NAMES, VALUES, exactly, nested
+from tests.jsondoc.values import CONTAINERS, NAMES, VALUES, exactly, nested
 
 
 def places(value: Any, path: tuple[str, ...] = ()) -> list[str]:

@@ -15,7 +15,7 @@ from kbstore.jsondoc.canonical import clone, dumps
 from kbstore.jsondoc.make_patch import MISSING, Change, Hunk, Splice, changes, id_key, inverse, make_patch, patch_of
 from kbstore.jsondoc.match import pair_elements
 from kbstore.jsondoc.patch import apply_patch
-from tests.json.values import CONTAINERS, NAMES, VALUES, exactly, nested
+from tests.jsondoc.values import CONTAINERS, NAMES, VALUES, exactly, nested
 
 TEXT = "a text of some length " * 5
 IDS = st.sampled_from(["s1", "s2", "s3", "s4", 1, 2, True])

@@ -12,8 +12,8 @@ from kbstore.jsondoc.make_patch import Hunk, patch_of
 from kbstore.jsondoc.patch import apply_patch
 from kbstore.store import Store
 from kbstore.worktree.patch_file import read_patch
-from tests.json.test_valuediff import IDS, SIDES
-from tests.json.values import exactly
+from tests.jsondoc.test_make_patch import IDS, SIDES
+from tests.jsondoc.values import exactly
 
 ROWS = st.lists(st.tuples(IDS, st.integers(0, 1)), max_size=5, unique_by=lambda row: repr(row[0]))
 

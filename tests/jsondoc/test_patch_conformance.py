@@ -8,7 +8,7 @@ import pytest
 
 from kbstore.errors import PatchError
 from kbstore.jsondoc.patch import apply_patch
-from tests.json.values import exactly
+from tests.jsondoc.values import exactly
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "json-patch"
 CASES = [

@@ -34,7 +34,7 @@ from kbstore.jsondoc.canonical import (
     parse,
     same,
 )
-from tests.json.values import CONTAINERS, SCALARS, VALUES, exactly, nested
+from tests.jsondoc.values import CONTAINERS, SCALARS, VALUES, exactly, nested
 
 
 class Colour(enum.IntEnum):

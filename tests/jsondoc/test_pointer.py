@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kbstore.errors import PointerError
 from kbstore.jsondoc.pointer import MAX_DEPTH, array_index, escape_token, format_pointer, parse_pointer, shorten
 from tests.conftest import LETTERS
-from tests.json.values import NAMES
+from tests.jsondoc.values import NAMES
 
 
 @given(st.lists(NAMES, max_size=6))

@@ -15,7 +15,7 @@ from kbstore.tree.editor import Draft
 from kbstore.tree.node import Node, Ref
 from kbstore.tree.weight import Weights, depth_of
 from tests.conftest import LETTERS
-from tests.json.values import VALUES
+from tests.jsondoc.values import VALUES
 
 _TRICKY = st.text(alphabet='[]{}"\\,:a', max_size=12)
 _NESTED = st.recursive(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kbstore.diff import render
 from kbstore.kit import escape
 from tests.conftest import LETTERS
-from tests.render.cases import diff_of
+from tests.diff.cases import diff_of
 
 NASTY = [
     "\x1b[2J", "\x1b]0;owned\x07", "\x9b31m", "\x00", "\r", "\n", "\t", "\x7f", "\x85", "\u202e", "\u2066", "\u200b",

@@ -12,8 +12,8 @@ from kbstore.diff import render
 from kbstore.diff.render.layout import Piece, cells, clip, wrap
 from kbstore.diff.render.unified_form import printed
 from kbstore.jsondoc.canonical import MISSING, encode
-from tests.render.cases import NEW, OLD, diff_of
-from tests.render.test_hostile import article, document
+from tests.diff.cases import NEW, OLD, diff_of
+from tests.diff.test_hostile import article, document
 
 HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
