@@ -2,8 +2,8 @@
 
 A backend keeps bytes and knows nothing of JSON, events or knowledge bases. Truth has two shapes:
 
-*Logs.* A log has a name of 1 to 16 characters of ``[0-9a-z]`` and densely numbered *slots*: 1, 2, 3, ... Exactly a
-single writer creates a slot, at once and for ever. A slot holds one or more *records*. Records are numbered densely too
+*Logs.* A log has a name of 1 to 16 characters of ``[0-9a-z]`` and densely numbered *slots*: 1, 2, 3, ... Exactly
+one writer creates a slot, at once and for ever. A slot holds one or more *records*. Records are numbered densely too
 (1, 2, 3, ...), across all slots of the log. A record is a small header and a body of any size; reading headers reads no
 bodies.
 
@@ -127,9 +127,9 @@ class Collection:
         packed_chunks: Number of chunks of truth repacked.
         size_before_bytes: Size of the whole store before.
         size_after_bytes: Size after; None in a plan.
-        removed: Names of the objects that go, now or once nobody can be reading them; only if objects have names.
-        kept: Names of the objects that were to go, and that the server refuses to remove.
-        kept_because: Why, of the first of them; else empty.
+        removed: Names of the objects to remove, now or when no reader can need the objects; only if objects have names.
+        kept: Names of the objects that the server refuses to remove.
+        kept_because: The reason for the first of these objects; else empty.
     """
 
     dropped_snapshots: int
@@ -230,8 +230,8 @@ class Backend(Protocol):
 
         Args:
             log: The log's name.
-            fresh: False accepts the knowledge of this handle, if not clearly outdated. That includes a slot for which
-                the handle just raised `SlotTaken`.
+            fresh: False accepts the knowledge of this handle, if not clearly outdated. The handle also knows a slot for
+                which it just raised `SlotTaken`.
         """
         ...
 
@@ -244,9 +244,9 @@ class Backend(Protocol):
         ...
 
     def recalled(self) -> "Backend":
-        """Return a handle whose logs reach as far as caches hold records whose slots are gone, to save what is left.
+        """Return a handle that also reads records from caches after the records' slots are lost, to save the records.
 
-        It only reads, and is to be closed before this one. Where no cache holds records it is this handle itself.
+        The handle only reads; close it before this handle. If no cache holds records, this handle itself is returned.
         """
         ...
 
@@ -273,15 +273,14 @@ class Backend(Protocol):
         Args:
             log: The log's name.
             write_id: The id given to `append`.
-            after: The write can only be in a later slot than this, and the knowledge of this handle (see `tail`) is
-                enough.
+            after: The write can only be in a later slot, and the knowledge of this handle (see `tail`) is enough.
         """
         ...
 
     def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:
         """Yield the wanted chunks that exist, in any order, and as *gifts* the neighbours in the same packs.
 
-        A reader that walks a whole state keeps the gifts and asks for little; a reader of a single value drops them.
+        A reader of a whole state keeps the gifts and asks for little; a reader of a single value drops the gifts.
 
         Args:
             addresses: Addresses of the wanted chunks.

@@ -175,7 +175,7 @@ class MemoryBackend:
             self._store.logs[log] = found
             self._store.truth.update((chunk.address, chunk.data) for chunk in chunks)
 
-    def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - what is known is always fresh
+    def tail(self, log: str, *, fresh: bool = True) -> Tail:  # noqa: ARG002 - memory is always fresh
         """Return the newest slot and record number."""
         found = self._log(log)
         with self._store.lock:
@@ -193,7 +193,7 @@ class MemoryBackend:
             return sorted(self._store.logs)
 
     def recalled(self) -> Self:
-        """Return this handle: no cache holds records; see `Backend.recalled`."""
+        """Return this handle, since no cache holds records (`Backend.recalled`)."""
         return self
 
     def read(
@@ -220,7 +220,7 @@ class MemoryBackend:
             slots = self._log(log).slots[after or 0 :]
             return next(((a, b) for found, a, b in slots if found == write_id), None)
 
-    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:  # noqa: ARG002 - all is near
+    def get_chunks(self, addresses: Iterable[bytes], *, in_order: bool = False) -> Iterator[Found]:  # noqa: ARG002 - every read is quick
         """Yield the wanted chunks, last first, and a few gifts."""
         self._check_open()
         asked = list(dict.fromkeys(map(check_address, addresses)))

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 _BASES = 10
-"""A document that does not remember its base may have been made for so many versions before the one that landed."""
+"""How many versions before the landed version may be the base of a document that does not remember its base."""
 
 
 class Store(Reader):
@@ -207,17 +207,18 @@ class Store(Reader):
             message: The reason for the change.
             author: The author; the store's default author if empty.
             tags: Labels.
-            base: The version that the change was made from. By default it is that of the document that was checked
-                out. For another document it is the newest version that this thread has seen on this store object (by
-                `head`, `checkout`, `get` or a commit), before the first that at which it was opened. A patch is applied
-                to the newest version as it is when it lands: give the base if its pointers were read from a version.
-            rebase: Carry the change over to a newer head where nothing collides; False refuses a newer head.
-            write_id: Identifies this commit; repeating it returns the version if it landed, and never lands it twice.
-                With another change it is refused.
-            allow_empty: Make a version also where nothing changes.
-            authored: When it was written, if that is not now.
-            meta: Free, for integrations.
-            keep_order_changes: Make a version also if only the order of members changes. (Together with other changes
+            base: The version that the change was made from. A checked-out document remembers its version as the
+                default. For another document, the default is the newest version that this thread has seen on this
+                store object (by `head`, `checkout`, `get` or a commit; at first the head at opening). A patch is
+                applied to the newest version at the moment of landing: give the base if the pointers in the patch
+                were read from a version.
+            rebase: Carry the change over to a newer head if nothing collides; False refuses a newer head.
+            write_id: Identifies this commit. If the commit has landed, a repeated call returns the version and commits
+                nothing. The same id with another change is refused.
+            allow_empty: Make a version even if nothing changes.
+            authored: The time of writing, if not now.
+            meta: Any JSON, for integrations.
+            keep_order_changes: Make a version even if only the order of members changes. (Together with other changes,
                 the order is always kept.)
 
         Returns:
@@ -227,7 +228,7 @@ class Store(Reader):
             ConflictError: The change collides with a change committed since `base`.
             PatchError: The patch does not apply.
             InvalidJSON: The document is not JSON.
-            OutcomeUnknown: It may or may not have landed; repeat it with the error's `write_id`.
+            OutcomeUnknown: The commit may or may not have landed; repeat the call with the error's `write_id`.
             KBStoreError: The write id landed with another change.
         """
         change = Change(document, patch, message, author, tags, authored, meta, allow_empty, keep_order_changes)
@@ -317,7 +318,7 @@ class Store(Reader):
         self._begin()
         waiting = list(members)
         while waiting:
-            # Of several members with one id the first is tried; the others then find its result.
+            # Of several members with the same id, the first is tried; the others then find the result.
             turn = {member.write_id: member for member in reversed(waiting)}
             chosen = [member for member in waiting if turn[member.write_id] is member]
             waiting = [member for member in waiting if turn[member.write_id] is not member]
@@ -342,7 +343,7 @@ class Store(Reader):
             except (KBStoreError, TypeError, ValueError) as fault:
                 member.fault = fault
                 continue
-            member.sought, member.write_id = True, OwnId(member.write_id)  # where all of this begins anew
+            member.sought, member.write_id = True, OwnId(member.write_id)  # in case the group is tried again
             ready.append(member)
         if ready:
             self._writer.commit_group(ready)
@@ -375,7 +376,7 @@ class Store(Reader):
 
     def _find_write(self, write_id: str) -> tuple[int, int] | None:
         check_write_id(write_id)
-        self._begin()  # read the head first, so that a write that lands from now on comes after it
+        self._begin()  # read the head first, so that a write that lands from now on comes after the head
         return self._backend.find_write(self._line.log, write_id)
 
     def _landed(self, numbers: tuple[int, int], wanted: int) -> list[Version]:
@@ -384,10 +385,10 @@ class Store(Reader):
     def _refuse_another(
         self, write_id: str, numbers: tuple[int, int], given: Sequence[Change], base: "str | int | Version | None"
     ) -> None:
-        """Refuse changes whose write id landed with others: they are made again, and have to lead to the same content.
+        """Refuse changes if the write id landed with other changes: made again, they must lead to the same content.
 
         Raises:
-            KBStoreError: The id is that of another change; the message names its version.
+            KBStoreError: The id belongs to another change; the message names the version of that change.
         """
         if isinstance(write_id, OwnId):
             return
@@ -402,19 +403,19 @@ class Store(Reader):
                 return
             newest = known or self._seen.newest()
             if newest.seq > before and tree.address.hex() == self._line.entry(newest.seq).event.state:
-                return  # made of a version that has the change already, it changes nothing
+                return  # the base has the change already, so nothing changes
         try:
             for start in self._possible_bases(given, base, before):
                 if self._writer.leads_to(self._proposals(given, start), start, before, made.event.state):
                     return
         except CorruptStore:
-            return  # with what is damaged nothing can be compared, and it has landed
+            return  # the write has landed, and damaged versions cannot be compared
         refuse_reuse(self._version(made), write_id)
 
     def _possible_bases(
         self, given: Sequence[Change], base: "str | int | Version | None", before: int
     ) -> Iterator[Base]:
-        """What changes may have been based on that landed behind version `before`; what is remembered may be newer."""
+        """Return the possible bases of changes that landed after version `before`; a remembered base may be newer."""
         documents = [change.document for change in given if change.has_document]
         named = self._start(given, base, rebase=True) if base is not None else None
         if named is None:
@@ -557,7 +558,7 @@ class Store(Reader):
         with self._lock:
             self._refuse_read_only()
             event = decode_ref(header, 0)
-            if event.seq > self._refs.known().slot:  # an event that is known already may name a branch renamed since
+            if event.seq > self._refs.known().slot:  # a known event may name a branch that was renamed since
                 self._check_target(event)
             return self._refs.graft(header, self._clock.token())
 
@@ -636,7 +637,8 @@ class Store(Reader):
             KBStoreError: `change` returned another value. An error raised by `change` ends the attempts and is passed
                 on.
         """
-        own = OwnId(write_id) if write_id is not None else None  # what landed is no part of what the function gets
+        # Not compared with a landed change: the function may get a document that has this change already.
+        own = OwnId(write_id) if write_id is not None else None
         for attempt in range(1, attempts + 1):
             document = self._newest_document()
             found = change(document)
@@ -895,15 +897,15 @@ class Store(Reader):
         old: str | None = None,
         value: tuple[str, ...] | None = None,
     ) -> RefEvent | None:
-        """The change that landed with this id.
+        """Return the change of a name that landed with this id; None if no such change landed.
 
         Args:
-            kind: Its kind.
-            name: The name that it changed.
+            kind: The kind of the change.
+            name: The changed name.
             write_id: The id.
-            at: The version that it gave the name to; None if it took the name away, or gave it no version.
-            old: The name before, if it renamed a branch.
-            value: The value that it set.
+            at: The version that got the name; None if the change removed the name, or names no version.
+            old: The name before, if a branch was renamed.
+            value: The new value of a setting.
 
         Raises:
             KBStoreError: The id belongs to a different change, so the id was given twice.
@@ -923,12 +925,12 @@ class Store(Reader):
         return landed
 
     def _was_there(self, revision: "str | int | Version | None", landed: RefEvent) -> bool:
-        """Whether a revision is another version than a name was given to, and no newer one, as a head would be."""
+        """Return whether a revision names another version than `landed`; newer ones, such as a head, do not count."""
         if revision is None:
             return False
         try:
             _, entry = self._resolve(revision)
-        except RevisionError:  # it may have been the name of a branch that is gone
+        except RevisionError:  # perhaps the name of a removed branch
             return False
         return entry is None or (entry.id != landed.target and entry.event.seq <= landed.version)
 

@@ -1,4 +1,7 @@
-"""The user's guide in Spanish does what it says: its snippets are run as printed, in order, at the times it names."""
+"""The user's guide does what it says: its snippets are run as printed, in order, at the times that it names.
+
+The Spanish guide is run; the English guide has the same code.
+"""
 
 import io
 import json
@@ -21,8 +24,10 @@ from tests.store.support import Ticks
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "guia.es.md"
+ENGLISH = ROOT / "docs" / "guide.md"
 EXAMPLE = ROOT / "examples" / "troubleshooting"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"(?:^|\s+)(?:#|--) .*$", re.MULTILINE)
 FILE = "data/integrations/support_troubleshooting_kb.json"
 
 
@@ -143,6 +148,39 @@ def test_the_guide_of_the_user_runs_but_for_its_import_path(
     versioner = names["versioner"]
     assert json.loads(Path(FILE).read_text(encoding="utf-8")) == versioner.store.checkout("v_previous_stable")
     versioner.close()
+
+
+def code(guide: Path) -> list[tuple[str, str]]:
+    """All blocks of a guide, as language and text; source code without its comments."""
+    told = BLOCK.findall(guide.read_text(encoding="utf-8"))
+    return [(language, text if language == "text" else COMMENT.sub("", text)) for language, text in told]
+
+
+def test_the_english_guide_has_the_same_code() -> None:
+    """Both guides show the same blocks in the same order; only comments are translated."""
+    assert code(ENGLISH) == code(GUIDE)
+
+
+def test_both_guides_have_the_same_sections_and_link_to_each_other() -> None:
+    """A reader can change the language on the first lines and find the same section."""
+    levels = []
+    for guide, other in ((GUIDE, ENGLISH), (ENGLISH, GUIDE)):
+        text = guide.read_text(encoding="utf-8")
+        assert f"]({other.name})" in text.partition("\n\n")[2].partition("\n\n")[0]
+        levels.append(re.findall(r"^(#+) ", BLOCK.sub("", text), re.MULTILINE))
+    assert levels[0] == levels[1]
+
+
+def test_the_guide_has_all_code_of_the_users_own_guide(shared: Path) -> None:
+    """Each line of its snippets is in our guide; only the import paths differ."""
+    ours = GUIDE.read_text(encoding="utf-8")
+    for language, text in BLOCK.findall((shared / "guide.es.md").read_text(encoding="utf-8")):
+        for line in COMMENT.sub("", text).splitlines() if language != "text" else ():
+            path = re.match(r"from (?:data|scripts)\S+ import (\w+)$", line)
+            wanted = f"import {path[1]}\n" if path else line.strip()
+            assert wanted in ours, line
+    for name in ("kbstore.migrator import DatabaseMigrator", "kbstore.health import TroubleshootingHealthCheck"):
+        assert f"from {name}\n" in ours
 
 
 def test_an_injected_clock_gives_the_names_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

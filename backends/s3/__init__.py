@@ -51,7 +51,7 @@ _FIRST_LOG = "main"
 """The log for which a store is nearly always opened: the hint is read along with the marker."""
 
 
-def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Backend":  # noqa: ARG001 - for what is a file
+def create(location: str, mode: int = 0o666, *, insecure: bool = False) -> "S3Backend":  # noqa: ARG001 - the mode is for files
     """Make and open an empty store (`backends.create_backend`)."""
     options = replace(parse_location(location), insecure=insecure)
     chance = SystemChance()
@@ -186,7 +186,7 @@ class S3Backend:
         for job in (*jobs[:1], *waiting):
             try:
                 job()
-            except BackendError:  # the caller asks again, and gets the error then
+            except BackendError:  # the real read will raise the error
                 continue
 
     # ---- logs --------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class S3Backend:
         return sorted(logs_below(self.client, kinds))
 
     def recalled(self) -> "S3Backend":
-        """Return a handle whose logs reach as far as caches hold what they have lost; see `Backend.recalled`."""
+        """Return a handle that also reads the records of lost slots from caches (`Backend.recalled`)."""
         self._check_open()
         found = S3Backend(self._options, read_only=True, chance=self._chance, client=self.client, store=self._store)
         found._recalling = True
@@ -377,7 +377,7 @@ class S3Backend:
         return gc.size_bytes(self.client)
 
     def settle(self) -> None:
-        """Wait for the packs and hints that are being made."""
+        """Wait until all packs and hints in progress are written."""
         for keeper in list(self._keepers.values()):
             keeper.settle()
 
@@ -392,7 +392,7 @@ class S3Backend:
                 self._keeper(log.name).close()
         if self._cache is not None:
             self._cache.close()
-        if not self._recalling:  # else the client is that of the handle which gave this one
+        if not self._recalling:  # a recalled handle uses the client of the handle that made it
             self.client.close()
         for log in logs:
             if log.chain.lost:  # an acknowledged commit is gone, and this is the last moment to report the loss
@@ -471,7 +471,7 @@ class S3Backend:
             there = self.client.get(key, 0, FIRST_BYTES)
         except CorruptStore:
             there = None
-        except BackendError:  # the commit landed; the next one is read back
+        except BackendError:  # the commit landed; the next commit is read back
             return
         self._confirmed = True
         if there is None or there.size != len(data) or there.data != data[:FIRST_BYTES]:

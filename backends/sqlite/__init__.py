@@ -119,7 +119,7 @@ class SQLiteBackend:
         return self._logs.names()
 
     def recalled(self) -> Self:
-        """Return this handle: no cache holds records; see `Backend.recalled`."""
+        """Return this handle, since no cache holds records (`Backend.recalled`)."""
         return self
 
     def read(

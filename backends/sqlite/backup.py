@@ -27,7 +27,7 @@ from kbstore.kit.os_errors import advice
 
 _LOG_IN_USE = 128
 _PATIENCE_S = 1.0
-"""How long `restore` waits for others to close the store."""
+"""How long `restore` waits until other programs have closed the store."""
 
 
 def backup(location: str, target: Path, check: Callable[[str], None] | None = None) -> Path:
@@ -44,7 +44,7 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
     Raises:
         StoreExists: The target exists.
         StoreUnavailable: The target cannot be written.
-        CorruptStore: The store has a trigger that kbstore did not make, or the like, and so would the copy.
+        CorruptStore: The store, and so the copy, has a trigger or other code that kbstore did not make.
     """
     path = store_file.path_of(location)
     target = store_file.path_of(str(target))
@@ -60,16 +60,16 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
 
 
 def restore(location: str, source: Path, kept: str, check: Callable[[str], None] | None = None) -> Path | None:
-    """Replace a store by a copy of a backup; the replaced file is kept beside the store.
+    """Replace a store with a copy of a backup; the replaced file is kept beside the store.
 
     Args:
         location: The store; it may be missing or damaged.
-        source: The backup, which stays as it is; in a folder, ``kb.db``.
-        kept: What is put behind the name of the file that is replaced.
-        check: Called with the finished copy before it takes the store's place; if it raises, nothing is changed.
+        source: The backup, which stays unchanged; in a folder, ``kb.db``.
+        kept: A suffix for the name of the replaced file.
+        check: Called with the finished copy before the store is replaced; if the call raises, nothing is changed.
 
     Returns:
-        The replaced file under the new name, or a log without a file; None if there was neither.
+        The replaced file under the new name, or a log without a file; None if neither existed.
 
     Raises:
         StoreUnavailable: Another process, or another handle of this process, has the store open; nothing was changed.
@@ -118,7 +118,7 @@ def _backup_reader(source: Path) -> ReadOnlyConnection:
 
 @contextlib.contextmanager
 def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> Iterator[Path]:
-    """Give a copy of a store beside the target; the copy is removed at the end unless it got another name.
+    """Give a copy of a store beside the target; a copy without another name is removed at the end.
 
     Args:
         reader: The store to copy, closed at the end.
@@ -148,7 +148,7 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
 
 @contextlib.contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Keep everybody else out of a store, with the log written back; skip a store that SQLite cannot read.
+    """Keep all others out of a store, with the log written back; for a store that SQLite cannot read, lock the log.
 
     Raises:
         StoreUnavailable: Another process or handle has the store open.
@@ -191,7 +191,7 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Return whether the log beside a file belongs to another file: SQLite would write such a log over the file."""
+    """Return whether the log beside a file belongs to another file; SQLite would write such a log over the file."""
     log = store_file.log_of(path)
     try:
         if store_file.waiting_bytes(log):
@@ -205,9 +205,9 @@ def _is_foreign(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _lone_log(path: Path) -> Iterator[None]:
-    """Keep others from the log of a file that SQLite is not asked to open.
+    """Keep others from the log of a file without opening the file in SQLite.
 
-    Every process that has a log open holds a shared lock on byte 128 of the file that maps the log
+    Every process with an open log holds a shared lock on byte 128 of the ``-shm`` file
     (https://www.sqlite.org/walformat.html, "locks"). An exclusive lock proves that nobody has the log open, and keeps
     others out.
     """

@@ -1,4 +1,4 @@
-"""Checking packs and all data that depends on packs: bodies, chunks, the index, snapshots and notes."""
+"""Checks of packs and of all data in packs: bodies, chunks, the index, snapshots and notes."""
 
 import hashlib
 import sqlite3
@@ -18,7 +18,7 @@ _PACKS = 8
 
 
 def damage_of_packs(owner: Connection, logs: Logs) -> Iterator[Damage]:
-    """Decompress every pack, and look for missing data and for data that nothing names."""
+    """Decompress every pack, and look for missing data and for data without a name in the store."""
     yield from in_steps(owner, _BodyPacks(logs))
     yield from in_steps(owner, _MissingBodies(logs))
     yield from in_steps(owner, _Packs())
@@ -42,7 +42,7 @@ class _BodyPacks(Table):
         ident, first, base, digest, frame = row
         log, last = self._logs.place_of(connection, ident)
         name = f"the pack of bodies {first & NUMBER_MASK} to {last} of log {log}"
-        # Queried again in this transaction: a collection may have replaced the pack that the previous step read.
+        # Query again in this transaction: a collection may have replaced the pack read by the previous step.
         (end,) = connection.execute("SELECT max(id) FROM body_packs WHERE id<?", (ident,)).fetchone()
         if end is not None and first <= end:
             yield f"{name} overlaps the one before"
@@ -108,7 +108,7 @@ class _Packs(Table):
 
 
 def _index(connection: sqlite3.Connection) -> Iterator[Damage]:
-    """Report rows of the index for chunks that a pack does not hold; `_Packs` looks for missing rows."""
+    """Report rows of the index for chunks missing in the pack; `_Packs` looks for missing rows."""
     counts = dict(connection.execute("SELECT pack, count(*) FROM chunks GROUP BY pack"))
     for ident, tier, directory in connection.execute("SELECT id, tier, directory FROM packs"):
         wanted = len({prefix_of(address) for address in packing.addresses_in(directory)})

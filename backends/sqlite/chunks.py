@@ -1,7 +1,7 @@
 """Chunks in an SQLite file: packs of neighbours, found by the first bytes of an address.
 
 The index maps the first 8 bytes of an address to the packs that may hold the chunk; the pack's directory, which has
-whole addresses, decides. So two chunks that share the 8 bytes, by chance or by malice, are never confused, and after a
+whole addresses, decides. So two chunks with the same 8 bytes, by chance or by malice, are never confused, and after a
 copy of a chunk is dropped, the other copies can still be found.
 """
 
@@ -85,7 +85,7 @@ def insert_truth(connection: sqlite3.Connection, packs: Sequence[Pack]) -> None:
 
 
 def remove_packs(connection: sqlite3.Connection, first: int, last: int, owner: int) -> None:
-    """Delete the cached packs of a range that belong to `owner`, and their index rows; inside a transaction."""
+    """Delete `owner`'s cached packs in a range, and the index rows of the packs; inside a transaction."""
     rows = connection.execute(
         "SELECT id, directory FROM packs WHERE id BETWEEN ? AND ? AND owner=? AND tier<?", (first, last, owner, TRUTH)
     ).fetchall()
@@ -149,7 +149,7 @@ class Chunks:
         return answer, done
 
     def without_truth(self, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """Return the chunks that are not truth yet, each a single time, in order.
+        """Return the chunks that are not truth yet, in order, without duplicates.
 
         Truth stays truth, so the answer is still right in a later transaction.
         """
@@ -162,7 +162,7 @@ class Chunks:
         return list(new.values())
 
     def _truth_among(self, connection: sqlite3.Connection, addresses: Sequence[bytes]) -> list[bytes]:
-        """Return the addresses among these that are stored as truth."""
+        """Return those of the addresses that are stored as truth."""
         places = self._locate(connection, addresses)
         return [
             address
@@ -175,7 +175,7 @@ class Chunks:
 
     @staticmethod
     def _locate(connection: sqlite3.Connection, addresses: Sequence[bytes]) -> dict[int, list[Place]]:
-        """Return the packs that may hold these chunks, by prefix, best first."""
+        """Return the packs that may hold the chunks, by prefix, best first."""
         wanted = [prefix_of(address) for address in addresses]
         if len(wanted) < _BATCH:
             wanted += [wanted[0]] * (_BATCH - len(wanted))  # so that a single prepared statement serves all
@@ -211,9 +211,9 @@ class Chunks:
         return None
 
     def _following(self, connection: sqlite3.Connection, place: Place) -> Iterator[packing.ChunkPack]:
-        """Yield the sound packs that the same writer wrote right after a pack.
+        """Yield the sound packs written by the same writer right after a pack.
 
-        A walk passes each of these packs only once, so the packs are not kept in memory.
+        A walk reads each pack only once, so the packs are not kept in memory.
         """
         for tier, owner, base, digest, directory, frame in connection.execute(
             "SELECT tier, owner, base, digest, directory, frame FROM packs WHERE id BETWEEN ? AND ?",

@@ -78,7 +78,7 @@ class Connection:
     # ---- uses -----------------------------------------------------------------------------------------------------
 
     def use(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do work that needs no transaction: a single statement, or several that may read different states."""
+        """Do work without a transaction: a single statement, or statements that may read different states."""
         return self._run(work, "")
 
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -90,8 +90,8 @@ class Connection:
 
         Args:
             work: The work.
-            write_id: Given if a failed COMMIT is to be reported as `OutcomeUnknown`, because a repeated write could
-                land twice.
+            write_id: The id of the write. With an id, a failed COMMIT is reported as `OutcomeUnknown`, because a
+                repeated write could land twice.
 
         Raises:
             ReadOnlyStore: The store was opened for reading.
@@ -177,7 +177,7 @@ class Connection:
 
         Raises:
             StoreUnavailable: The store was closed, or another file is in the place, or this process inherited the
-                connection from another process, or a signal's handler calls this in the middle of a statement.
+                connection over a fork, or a signal's handler calls this in the middle of a statement.
             StoreNotFound: The file was deleted.
         """
         if self._connection is None:
@@ -225,11 +225,11 @@ class Connection:
             )
         if self._is_cut_off(connection, size):
             raise log_lost(str(self.path))
-        if not size:  # it may be new; whoever writes first makes its name durable
+        if not size:  # the log may be new, so the first writer makes the name durable
             store_file.sync_names(self.real)
 
     def _is_cut_off(self, connection: sqlite3.Connection, size: int) -> bool:
-        """Whether another program cut off the log, and with it commits: writing it back would mix two states.
+        """Return whether another program cut off the log, so that commits are lost.
 
         Writing such a log back would mix two states. A program that wrote the whole log back may also cut off the log;
         then the file has the last write.
@@ -300,7 +300,7 @@ class Connection:
             write_back: Write the log into the file first.
 
         Returns:
-            False if the log was cut off, so that what is left of it must not be written back.
+            False if the log was cut off, so that the rest of the log must not be written back.
         """
         sound = True
         if self._connection is not None and self._pid not in (0, os.getpid()):
@@ -311,10 +311,11 @@ class Connection:
             size = store_file.waiting_bytes(store_file.log_of(self.real))
             sound = not self._is_cut_off(self._connection, size)
             if not sound:
-                leak(self._connection)  # the last to close writes the log back
+                leak(self._connection)  # closing the last connection would write the log back
             else:
                 if write_back and (size or self._log_bytes) and self._is_in_place():
-                    # Others may be in the way, and write it back then; or a signal ended a close before this one.
+                    # Another connection may prevent this, and then writes the log back later; or a signal ended an
+                    # earlier close.
                     with suppress(sqlite3.Error):
                         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._connection.close()
@@ -335,9 +336,9 @@ class Connection:
                 self._connection = self._reader = None  # the caller reports the earlier failure
 
     def close(self) -> None:
-        """Close for good. The log is first written back, if nobody is in the way, so that the file alone is whole.
+        """Close for good, after writing the log back, so that the file alone is whole.
 
-        The last connection to close also removes the log.
+        Another connection may prevent writing back. The last connection to close also removes the log.
         """
         with self.lock:
             self._closed = True
@@ -348,7 +349,7 @@ class Connection:
                 raise translated(error, str(self.path)) from error
 
     def _is_in_place(self) -> bool:
-        """Return whether the file at the path is still the file that is open here, in this process."""
+        """Return whether the path still names the open file, in this process."""
         try:
             return self._pid == os.getpid() and self._identity == self._identify()
         except StoreNotFound:
@@ -383,7 +384,7 @@ class Connection:
         )
 
     def _refuse_inherited(self, identity: tuple[int, int]) -> None:
-        """Refuse a file of which this process inherited a connection: SQLite believes that it has locks on it."""
+        """Refuse a file with an inherited connection, because SQLite believes to hold locks on the file."""
         if not was_forked():
             return
         for other in parting():

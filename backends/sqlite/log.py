@@ -141,7 +141,7 @@ class Logs:
         while low <= high:
             rows = self._connection.use(select)
             for number, slot, header in rows:
-                # A damaged tree may give rows in any order, and some again without end.
+                # A damaged tree may give rows in any order, and the same rows again without end.
                 sound = type(header) is bytes and type(slot) is int and type(number) is int
                 if not sound or not low <= number <= high:
                     raise CorruptStore(f"record {number} of log {log} is damaged", hint="run: kbstore verify")
@@ -210,7 +210,7 @@ class Logs:
         """Return a log's position in the order of creation; logs are never removed, so known positions stay true."""
         ordinals = self._ordinals
         while log not in ordinals:
-            row = connection.execute(  # its first record, or if that is lost, the first that is there
+            row = connection.execute(  # the log's first record, or if lost, the first existing record
                 "SELECT log FROM records WHERE id>? AND id<=? ORDER BY id LIMIT 1",
                 (start := len(ordinals) << ORDINAL_SHIFT, start + NUMBER_MASK),
             ).fetchone()

@@ -1,10 +1,10 @@
 """Repacking chunks of truth: many small fresh packs become few cold packs, in which versions share a base.
 
-Fresh packs are repacked, and also short cold packs that are not the base of another pack, so that frequent collections
-leave no crumbs. Chunks keep the order of writing, which is the order of reading, and have the store's first pack as
-base if this saves space. But long texts with a resemblance (`kbstore.backends.families`) are packed together, and later
-texts have the first pack of the family as base, so that an edit costs only the edit. The work is cut into windows, each
-moved in a single transaction.
+Fresh packs are repacked. Short cold packs are repacked too, unless another pack has the pack as base, so that frequent
+collections leave no crumbs. Chunks keep the order of writing, as this is the order of reading, and have the store's
+first pack as base if this saves space. But long texts with a resemblance (`kbstore.backends.families`) are packed
+together, and later texts have the first pack of the family as base, so that an edit costs only the edit. The work is
+cut into windows; a transaction moves each window.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ def eligible(connection: sqlite3.Connection) -> list[_Source]:
 
 
 def first_base(connection: sqlite3.Connection) -> int | None:
-    """Return the oldest cold pack without a base, as a base for bodies: patches resemble the texts that they change."""
+    """Return the oldest cold pack without a base, as a base for bodies: patches resemble the changed texts."""
     row = connection.execute("SELECT min(id) FROM packs WHERE tier=? AND base=0", (TRUTH,)).fetchone()
     return row[0] if row else None
 
@@ -68,7 +68,7 @@ def repack(owner: Connection) -> int:
     """Repack all eligible packs; return the number of chunks moved.
 
     Raises:
-        CorruptStore: A pack is damaged; this pack and the packs after it are left as they are.
+        CorruptStore: A pack is damaged; this pack and all later packs stay unchanged.
     """
     sources = owner.read(eligible)
     bases = _Bases(owner, sources)
@@ -224,8 +224,8 @@ def _marks(chunks: Iterable[Chunk]) -> set[int]:
 def _families(chunks: Sequence[Chunk], bases: _Bases) -> list[tuple[frozenset[int], list[Chunk]]]:
     """Return the families of long texts that resemble each other or a base, with marks, in order of appearance.
 
-    A text that resembles no other stays with the neighbours: all are read together, and alone the text compresses no
-    better.
+    A text without a resemblance stays with the neighbours: all are read together, and the text compresses no better
+    alone.
     """
     families: list[tuple[set[int], list[Chunk]]] = []
     known: dict[int, int] = {}

@@ -1,1 +1,1 @@
-"""The event log, and its folds: states, values, names and orders at any version."""
+"""The event log, and folds of the log: states, values, names and orders at any version."""

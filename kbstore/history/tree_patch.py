@@ -1,4 +1,4 @@
-"""From one state to another: the patch between two trees, and the tree after a patch."""
+"""The patch between two trees, and the tree after a patch."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""The author's order of the members of objects: rules that restore the order in values without order."""
+"""The author's order of the members of objects: rules for restoring the order in values without order."""

@@ -1,7 +1,7 @@
 """Carry the order of members in a file over to a version before writing the version into the file.
 
-A file that people edit keeps the order that they chose for it; what is new in it comes where the version has it, or at
-the end of an object that the file has in another order.
+A file keeps the order that its editors chose. New members come at their place in the version, or at the end if the
+file has the object in another order.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from kbstore.jsondoc.make_patch import id_key
 
 
 def in_order_of(value: Any, model: Any, *, base: Any = None, own_order: bool = False) -> Any:
-    """Return `value` with the members of its objects in the order of `model`, and new ones in their own.
+    """Return `value` with the members of objects in the order of `model`; new members keep their own order.
 
     Elements of lists are matched by an id-like key, else by position. Equal parts are shared with `model`; neither
     `value` nor `model` changes.
@@ -23,8 +23,7 @@ def in_order_of(value: Any, model: Any, *, base: Any = None, own_order: bool = F
         model: The value with the order.
         base: The origin of `model`. If an object has another order in `value` than in `base`, the order of `value`
             stays.
-        own_order: Keep the order of `value` everywhere; only share with `model` the parts that are equal, order
-            included.
+        own_order: Keep the order of `value` everywhere; share with `model` only parts that are equal in order too.
 
     Cost: encoding both, and a visit of the containers that differ.
     """
@@ -43,7 +42,7 @@ def _ordered_object(
 ) -> dict[str, Any]:
     turned = [key for key in base if key in value] != [key for key in value if key in base]
     kept = [key for key in model if key in value]
-    # If both have their common members in one order, new ones come where the version has them.
+    # If the common members have the same order in both, new members come at their place in the version.
     first = value if own_order or turned or kept == [key for key in value if key in model] else kept
     ordered = {key: in_order_of(value[key], model.get(key), base=base.get(key), own_order=own_order) for key in first}
     for key, new in value.items():

@@ -1,4 +1,4 @@
-"""Backups: copy a local store into one file while the store is in use, and put such a file back in its place."""
+"""Backups: copy a local store into one file while the store is in use, and restore a store from such a file."""
 
 import os
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def backup_store(location: str | os.PathLike[str], target: str | os.PathLike[str
         KBStoreError: The target is an empty path.
         StoreExists: The target exists.
         StoreNotFound: There is no store.
-        BackendError: The store is not a single file but in a bucket: use ``kbstore clone`` for a copy.
+        BackendError: The store is in a bucket, not a single file: use ``kbstore clone`` for a copy.
         StoreUnavailable: The target cannot be written, for example because the disk is full.
         CorruptStore: With `verify`: the copy is not whole, so no file was made.
     """
@@ -66,18 +66,18 @@ def restore_backup(
     force: bool = False,
     clock: Clock | None = None,
 ) -> Backup:
-    """Replace a local store by a copy of a backup, and keep the replaced file beside the store.
+    """Replace a local store with a copy of a backup, and keep the replaced file beside the store.
 
     Args:
         location: The store; it may be damaged or missing.
-        source: The backup, or the folder in which it is ``kb.db``; it stays as it is.
+        source: The backup, or a folder with the backup as ``kb.db``; the backup stays unchanged.
         verify: Prove the copy from its bytes first.
-        force: Also if the store holds another history.
-        clock: Gives the time, which is part of the name that the replaced file gets.
+        force: Replace the store even if the store holds another history.
+        clock: Gives the time, for the name of the replaced file.
 
     Raises:
         KBStoreError: `source` is an empty path.
-        ConflictError: The backup and the store have no version in common, and it was not forced; nothing was changed.
+        ConflictError: The backup and the store have no version in common, and `force` is False; nothing was changed.
         StoreUnavailable: The store is open elsewhere; nothing was changed.
         StoreNotFound: There is no backup at `source`.
         BackendError: The store is not a single file.
@@ -96,7 +96,7 @@ def restore_backup(
 
     kept = f"replaced-{(clock or SystemClock()).now():%Y%m%d_%H%M%S}"
     replaced = backends.restore_store(location, backup, kept, look)
-    # Compared once more: others may have committed until the store was replaced.
+    # Compare once more: other writers may have committed before the store was replaced.
     found = _compared(replaced, location, prove=True) if replaced is not None else None
     if found is None:
         return Backup(Path(location), looked.version, replaced, damaged=replaced is not None and _opens(replaced))
@@ -179,7 +179,7 @@ def _can_be_copied(store: Store, first: int, last: int) -> bool:
 
 
 def _common(one: Line, other: Line, most: int) -> int:
-    """Return the newest version that two lines share; equal ids mean equal histories up to the version."""
+    """Return the newest version in both lines, by a binary search: equal ids mean equal histories up to the version."""
     low = 0
     while low < most:
         middle = (low + most + 1) // 2

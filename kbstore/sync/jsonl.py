@@ -126,12 +126,13 @@ def import_lines(
     """Add a version for each line, in batches that land whole or not at all.
 
     Args:
-        store: Where to.
-        lines: JSON lines, of documents or of exported events; blank ones are passed over.
-        write_id: Identifies this import: repeated with it, lines that landed do not land again.
-        accept_future: As for `Store.graft`; also of documents, whose version then has this time as `authored` alone.
-        landed: Called after each batch with what was done by then: it stays if the import fails. Only `write_id` keeps
-            documents from landing again; events keep their ids.
+        store: The target.
+        lines: JSON lines, of documents or of exported events; blank lines are skipped.
+        write_id: Identifies this import: repeated with the same id, lines that landed do not land again.
+        accept_future: As for `Store.graft`. For a document dated in the future, the version has the date only as
+            `authored`.
+        landed: Called after each batch with the result so far, which stays if the import fails. In a repeated import,
+            only `write_id` keeps documents from landing again; events keep their ids.
 
     Raises:
         ImportFailed: A line cannot be added; all lines before its batch were added.

@@ -30,7 +30,7 @@ Member = tuple[str, bytes | Ref | None]
 
 
 class ArraySplice(NamedTuple):
-    """A change at `start`: remove `removed` elements (0 or 1), insert `items`. Positions count before any splice."""
+    """A change at `start`: remove `removed` elements (0 or 1), insert `items`. Positions count before all splices."""
 
     start: int
     removed: int
@@ -38,7 +38,7 @@ class ArraySplice(NamedTuple):
 
 
 def edit_object(root: Ref, members: Sequence[Member], load: Load) -> Ref | None:
-    """Return an object with these members set or removed; `members` ascend by key, without duplicates.
+    """Return an object with the given members set or removed; `members` ascend by key, without duplicates.
 
     Returns:
         The new root, or None for an empty object.
@@ -90,7 +90,7 @@ def _replaced(root: Ref, key: str, value: bytes | Ref, load: Load) -> Ref | None
 
 
 def edit_array(root: Ref, splices: Sequence[ArraySplice], load: Load) -> Ref | None:
-    """Return an array with these splices made; splices ascend by position, and two splices never touch one element.
+    """Return an array after the splices; splices ascend by position, and two splices never touch the same element.
 
     Returns:
         The new root, or None for an empty array.
@@ -117,7 +117,7 @@ def _join(is_object: bool, refs: list[Ref], load: Load) -> Ref | None:
 
 
 def _merged(leaf: Leaf, members: Sequence[Member]) -> tuple[Leaf, list[int] | None]:
-    """Return a leaf with the members set, and the items that may newly end a leaf (None: any item)."""
+    """Return a leaf with the members set, and the items for new ends of leaves (None: any item)."""
     keys, names, values = leaf.keys, leaf.names, list(leaf.values)
     touched: list[int] | None = []
     for key, value in members:
@@ -143,7 +143,7 @@ def _merged(leaf: Leaf, members: Sequence[Member]) -> tuple[Leaf, list[int] | No
 
 
 def _spliced(leaf: Leaf, splices: Sequence[ArraySplice], before: int) -> tuple[Leaf, list[int] | None]:
-    """Return a leaf with the splices made, as `_merged`; `before` is the number of elements before this leaf."""
+    """Return a leaf after the splices, as `_merged`; `before` is the number of elements before the leaf."""
     values = list(leaf.values)
     touched: list[int] | None = []
     for splice in reversed(splices):
@@ -166,7 +166,7 @@ def _ends(leaf: Leaf, at: int) -> bool:
 
 
 def _cut_leaf(leaf: Leaf, touched: list[int] | None, is_last: bool) -> list[Ref] | None:
-    """Return leaves of these items; None if the last leaf would run on into the next leaf."""
+    """Return leaves of the items; None if the last leaf would run on into the next leaf."""
     n = len(leaf.values)
     if n == 0:
         return []

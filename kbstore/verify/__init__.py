@@ -1,1 +1,1 @@
-"""Proof of a history from its bytes, and rescue of all provable parts of a damaged history."""
+"""Proof of a history from the bytes, and rescue of all provable parts of a damaged history."""

@@ -1,1 +1,1 @@
-"""The JSON file for editing, and the version that the file was taken from."""
+"""The JSON file for editing, and the base version of the file."""

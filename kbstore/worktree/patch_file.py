@@ -1,4 +1,4 @@
-"""Reader for patches from a file or a pipe: RFC 6902 alone, or the object that `kbstore diff --json` prints."""
+"""Reader for patches from a file or a pipe: plain RFC 6902, or the object printed by `kbstore diff --json`."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from kbstore.jsondoc.canonical import encode, loads
 
 
 class PatchFile(NamedTuple):
-    """A patch, and the version that the patch was made from, if known.
+    """A patch, and the base version of the patch, if known.
 
     Attributes:
         patch: JSON text of RFC 6902 operations.
-        base: Id of the version that the patch was made from; None if the text does not name the version.
+        base: Id of the version that the patch was made from; None if the text does not name a version.
         base_name: The name of the base, for messages.
     """
 

@@ -367,7 +367,7 @@ def open_or_create(location: str, mode: int = OPEN_MODE, *, branch: str, **optio
             try:
                 return Store.open(location, branch=branch, **options), False  # another process made the store meanwhile
             except StoreNotFound:
-                # For a file, `missing` says that it is not a store; for a bucket, `there` names its other content.
+                # `missing` says that a file is not a store; for a bucket, `there` names the other content.
                 raise (there if is_url(location) else missing) from None
 
 
@@ -432,8 +432,8 @@ def read_state(path: Path, kind: type[_Kind]) -> _Kind:
     """Return the content of a file in ``.kbstore``.
 
     Raises:
-        ProjectError: It is not there or malformed, or it is a configuration with an unknown member.
-        UnsupportedFormat: It was written by a newer version.
+        ProjectError: The file is missing or malformed, or is a configuration with an unknown member.
+        UnsupportedFormat: A newer kbstore wrote the file.
     """
     try:
         data = read_small(path) if kind is Config else read_small(path, LARGEST_STATE_BYTES)

@@ -2,20 +2,20 @@
 
 Rules, each with the damage that it prevents:
 
-1. Slots and blobs are never removed, whoever wrote them and whatever names them: a writer that sleeps for a week
-   between writing its blobs and creating its slot finds both.
-2. A snapshot's index goes first, its data a grace period later, so that a reader that has begun goes on. The period is
-   measured by the server's clock alone: from the ``LastModified`` of a list of what is to go to the ``Date`` of an
-   answer.
-3. Data that no index names, and that is younger than the grace period, may be a snapshot that is being written.
-4. Data is removed only where no index names it now, of whatever log: a writer that was slow may have published its
-   snapshot since its data was marked.
-5. Only objects whose key has this store's id, or whose bytes name their key, are removed: a prefix may
-   hold other things, and another store.
-6. What the server refuses to remove (a lock, a retention, a policy) stays, and stops nothing else. As long as an index
-   stays, its data does, by rule 4.
-7. A snapshot whose data is not all there goes, whoever took it away, and so does what builds on it: it would be chosen
-   and missed again and again. Of several snapshots of one record one that is whole stays.
+1. Slots and blobs are never removed, even if nothing names the blobs: a writer may sleep for a week between writing
+   the blobs and creating the slot, and then still finds the blobs.
+2. A snapshot's index is removed first, the data a grace period later, so that a reader in the middle can finish. The
+   period is measured by the server's clock alone: from the ``LastModified`` of the list of data to remove to the
+   ``Date`` of an answer.
+3. Data without an index is kept during the grace period: the data may belong to a snapshot that is being written.
+4. Data is removed only if no index of any log names the data at that moment: a slow writer may have published the
+   snapshot after the data was marked.
+5. An object is removed only if the key has this store's id, or if the bytes name the key: the prefix may also hold
+   another store, and objects of other programs.
+6. If the server refuses to remove an object (a lock, a retention, a policy), the object stays, and all others are
+   still removed. If an index stays, its data stays too, by rule 4.
+7. A snapshot with missing data is removed, and so are the snapshots that build on it: readers would choose it again
+   and again in vain. Of several snapshots of a record, a whole one stays.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ from kbstore.kit.errors import BackendError
 _PROBE_BYTES = 4096
 _LIST_NAMES = 10_000
 LIST_BYTES = 1024 * 1024
-"""A list of what is to go has no more names and bytes than these; one that is longer is not ours."""
+"""The longest list of data to remove; kbstore never writes a longer list."""
 
 
 class Plan(NamedTuple):
@@ -41,9 +41,9 @@ class Plan(NamedTuple):
 
     Attributes:
         indexes: Snapshots to drop, by log and key.
-        trash: Data that is to go once the grace period is over, from now on.
-        due: What was planned so earlier and goes now: lists of data, by the key of each.
-        probes: What is left of the trials of a server.
+        trash: Data to remove after a grace period that starts now.
+        due: Data marked by earlier collections, to remove now: lists of data, by the key of the list.
+        probes: Test objects left over from checks of the server.
     """
 
     indexes: dict[str, dict[str, SnapshotName]]
@@ -109,17 +109,17 @@ def _kept(names: Iterable[SnapshotName], wanted: set[int], stored: Mapping[str, 
 def run_plan(
     client: Client, snapshots: Snapshots, plan: Plan, store: str, token: Callable[[], str]
 ) -> dict[str, BackendError]:
-    """Do it, and remove what was planned to go long enough ago.
+    """Carry out a plan, and remove the data of earlier plans whose grace period is over.
 
     Args:
         client: Requests.
-        snapshots: Of the store.
-        plan: What to do.
+        snapshots: The store's snapshots.
+        plan: The plan.
         store: The store's id.
         token: Gives new random names.
 
     Returns:
-        The objects that the server keeps, each with the reason; all else is done.
+        The objects that the server refuses to remove, each with the reason; the rest of the plan is done.
     """
     kept: dict[str, BackendError] = {}
     for log, indexes in plan.indexes.items():
@@ -128,7 +128,7 @@ def run_plan(
     trash = [key for key in plan.trash if _token(key) not in named]
     for begin in range(0, len(trash), _LIST_NAMES):
         client.put_new(keys.trash_key(store, token()), orjson.dumps(trash[begin : begin + _LIST_NAMES]))
-    # With a grace of 0 also what was planned just now.
+    # With a grace period of 0, this includes the data marked just now.
     marked = _trash(client, store)
     due = {key: listed for key, (age_s, listed) in marked.items() if age_s >= client.options.grace}
     if due:
@@ -140,7 +140,7 @@ def run_plan(
 
 
 def result_of(plan: Plan, packed: int, before: int, after: int | None, kept: Mapping[str, BackendError]) -> Collection:
-    """What was planned or done, as the contract tells it; `kept` as `run_plan` gives it."""
+    """Return the result of a plan as the contract has it; `kept` is the result of `run_plan`, empty before."""
     gone = [name for found in plan.indexes.values() for key, name in found.items() if key not in kept]
     removed = tuple(name for name in plan.removed if name not in kept)
     why = next(map(str, kept.values()), "")
@@ -166,7 +166,7 @@ def _trash(client: Client, store: str) -> dict[str, tuple[float, list[str]]]:
             try:
                 told = [str(one) for one in orjson.loads(got.data)]
                 found[key] = (got.age_s, [one for one in told if keys.data_token(one, store) is not None])
-            except (ValueError, TypeError):  # not a list of ours
+            except (ValueError, TypeError):  # kbstore did not write this list
                 continue
     return found
 

@@ -29,7 +29,7 @@ _TOP_BYTES = 16 * 1024
 _DATA_BYTES = 32 * 1024 * 1024
 _DIRECT_NOTES = 48
 LARGEST_NOTE_BYTES = 16 * 1024 * 1024
-"""A larger note counts as damaged: many are read at once."""
+"""A larger note counts as damaged: many notes are read at once."""
 _FRESH_S = 5.0
 _Part = tuple[str, bytes, Any]
 
@@ -39,7 +39,7 @@ class Snapshots:
 
     Args:
         client: Client for the store.
-        chunks: Chunk index, told of the content of snapshots.
+        chunks: Chunk index, which learns the content of snapshots.
         store: The id of the store.
     """
 
@@ -149,7 +149,7 @@ class Snapshots:
         key = keys.snapshot_key(log, name)
         self._client.put_new(key, data)
         if outside_bytes(name) and not self._is_whole(name):
-            # This writer slept for so long that its data was taken for a dead one's and collected.
+            # This writer slept for so long that a collection took the data for a dead writer's, and removed it.
             self._client.remove([key])
             return False
         self.withdraw(log, {k: n for k, n in there.items() if n.number == number})
@@ -167,10 +167,10 @@ class Snapshots:
         return len({name.number for key, name in found.items() if key not in kept})
 
     def withdraw(self, log: str, indexes: Mapping[str, SnapshotName]) -> dict[str, BackendError]:
-        """Remove these indexes, and forget what was read of snapshots of their records.
+        """Remove these indexes, and forget the snapshots read for these records.
 
         Returns:
-            The indexes that the server keeps, each with the reason.
+            The indexes that the server refuses to remove, each with the reason.
         """
         kept = self._client.remove(list(indexes))
         gone = {(log, name.number) for name in indexes.values()}
@@ -421,7 +421,7 @@ class Notes:
         self._ahead[name, first, last] = list(self.get(name, first, last))
 
     def put(self, name: str, number: int, data: bytes) -> None:
-        """Write one, over another if there is one; one that nobody would read is left out."""
+        """Write a note, over an existing note; a note too large to be read is not written."""
         sealed = _sealed(data)
         if len(sealed) <= LARGEST_NOTE_BYTES:
             self._client.put(keys.note_folder(name) + keys.number_segment(number), sealed)
@@ -467,7 +467,7 @@ class Notes:
         return any(keys.number_of(one.key[len(folder) :]) is not None for one in listed)
 
     def damaged(self, one: Listed) -> bool:
-        """Whether a note's object is not as it was written."""
+        """Return whether a note's object was damaged after writing."""
         got = self._client.get(one.key, 0, LARGEST_NOTE_BYTES)
         return got is not None and _opened(got.data) is None
 

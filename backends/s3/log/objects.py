@@ -32,7 +32,7 @@ def read_pieces(client: Client, pieces: Iterable[Piece]) -> dict[Piece, bytes | 
 
 
 def checked(piece: Piece, data: bytes) -> bytes:
-    """Return the bytes, if these match a piece.
+    """Return the bytes after a check against a piece.
 
     Raises:
         CorruptStore: The bytes do not match.

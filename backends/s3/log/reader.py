@@ -51,8 +51,8 @@ class Log:
     Args:
         client: Requests.
         name: The log.
-        on_run: Told of each slot or pack that was read, so that chunks are found.
-        recalling: Reach as far as slots are listed, and packs hold some that are gone, to save what there is.
+        on_run: Called with each slot or pack that was read, so that chunks are found.
+        recalling: Also read the records of lost slots from packs, to save the records.
 
     Attributes:
         chain: Checks that the slots are still the slots seen and written here.

@@ -1,1 +1,1 @@
-"""Requests to an S3 server: the client, its deadlines, errors and options."""
+"""Requests to an S3 server: client, deadlines, errors and options."""

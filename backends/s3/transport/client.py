@@ -406,19 +406,19 @@ class Client:
         return self._large if len(data) > _LARGE_BYTES else nullcontext()
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; no error where they are gone.
+        """Remove objects; a missing object is not an error.
 
         Raises:
-            BackendError: The server does not remove one.
+            BackendError: The server refuses to remove an object.
         """
         for fault in self.remove(keys).values():
             raise fault
 
     def remove(self, keys: Sequence[str]) -> dict[str, BackendError]:
-        """Remove objects; no error where they are gone.
+        """Remove objects; a missing object is not an error.
 
         Returns:
-            Those that the server keeps, each with the reason: a lock, a retention, a policy.
+            The objects that the server refuses to remove, each with the reason: a lock, a retention, a policy.
 
         Raises:
             StoreUnavailable: The server gives no answer, or refuses the credentials.

@@ -1,9 +1,9 @@
 """Drafts: a file is made whole under another name and then renamed; unfinished drafts are removed later.
 
 The maker of a draft holds a shared lock on the folder, which ends with the process. If a process gets that lock alone,
-then the maker of every draft in the folder was killed, or was kept from clearing up by a signal's exception. The same
-is true for the name under which a restore was about to keep a store that was then not replaced. Without the lock nobody
-removes either: a moment later a draft may be the only name of a store.
+then the maker of every draft in the folder was killed, or a signal's exception prevented the cleanup. The same is true
+for a second name, under which a restore was about to keep the store before the restore was cut short. Without the lock,
+nobody removes drafts or second names: a moment later a draft may be the only name of a store.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ _KEPT = re.compile(r"(.+)\.replaced-.+", re.DOTALL)
 
 @contextlib.contextmanager
 def drafting(target: Path) -> Iterator[Path]:
-    """Give a name for a file that is to become `target`; a file that still has the name at the end is removed.
+    """Give a name for a file that is to become `target`; a file with this name at the end is removed.
 
     Raises:
-        OSError: A file of that name cannot be removed, or another program keeps the folder locked.
+        OSError: A file with the name cannot be removed, or another program keeps the folder locked.
     """
     draft = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}{DRAFT}")
     remove_left_drafts(target.parent)
@@ -44,7 +44,7 @@ def drafting(target: Path) -> Iterator[Path]:
 
 
 def remove_left_drafts(folder: Path) -> None:
-    """Remove drafts and second names that nobody needs, unless a draft is being made in this folder now."""
+    """Remove unused drafts and second names, unless a draft is being made in this folder now."""
     with folder_lock(folder, alone=True) as alone:
         if alone:
             for left in folder.iterdir():
@@ -54,7 +54,7 @@ def remove_left_drafts(folder: Path) -> None:
 
 
 def second_names(path: Path) -> list[Path]:
-    """Return the other names of a store while it is made or replaced, or since that was interrupted.
+    """Return the other names of a store that is being made or replaced, or was until an interruption.
 
     Args:
         path: The store, without symbolic links.

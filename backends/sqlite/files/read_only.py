@@ -1,7 +1,7 @@
 """Opening a store for reading, also if the file or the folder cannot be written.
 
-There are three ways, tried in order: through the log that writers share; from the file alone if there is no log; or
-from a private copy if a log was left behind that only a writer could bring in.
+There are three ways, tried in order: through the log, as writers do; from the file alone if there is no log; or from a
+private copy if only a writer could write the remaining log back.
 """
 
 import os
@@ -66,7 +66,7 @@ class ReadOnlyConnection:
         if store_file.waiting_bytes(store_file.journal_of(real)):
             refuse_foreign_journal(real, store_file.journal_of(real))
         writes = store_file.may_write(real)
-        # Without a log, SQLite would make a log that it cannot remove, and the file's owner could not write any more.
+        # Without a log, SQLite would make a log here and could not remove it, and the file's owner could not write.
         if writes or os.path.lexists(log):
             with store_file.opening(path):
                 try:
@@ -81,13 +81,13 @@ class ReadOnlyConnection:
             # Nobody can be writing without a log, so the file alone is the whole store.
             with store_file.opening(path):
                 return _probed(path, real, "mode=ro&immutable=1")
-        # A log was left behind, and bringing it in needs to write beside it: do that elsewhere.
+        # Writing the remaining log back needs write access beside the log, so do this on a copy elsewhere.
         return self._recovered(path, real)
 
     def _recovered(self, path: Path, real: Path) -> sqlite3.Connection:
-        """Return a connection to a copy that was taken while nobody wrote.
+        """Return a connection to a copy, taken while nobody wrote.
 
-        The copy has no name any more on return, so it ends with the process, however the process ends.
+        On return, the copy has no name any more, so the system frees the copy whenever the process ends.
         """
         try:
             with temporary_folder() as folder:

@@ -44,14 +44,13 @@ _SMALLEST_BYTES = 512
 _SECOND_LOOK_S = 0.1
 """A store that is being created has two names for less than this time."""
 _PATIENCE_S = 5.0
-"""How long to wait for a store that somebody makes or replaces."""
+"""How long to wait while another process makes or replaces the store."""
 _REWRITE_BYTES = 256 * 1024
 _CHECKPOINT_PAGES = 4096
-"""8 MiB of WAL before it is written back, within somebody's commit: pages that many commits change are then written
-back once for all of them."""
+"""The WAL is written back at 8 MiB, within a commit: a page changed by many commits is then written back only once."""
 _DURABLY = (
     f"PRAGMA synchronous=FULL; PRAGMA recursive_triggers=1; PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}"
-    + ("; PRAGMA fullfsync=1" if sys.platform == "darwin" else "")  # elsewhere a sync is one
+    + ("; PRAGMA fullfsync=1" if sys.platform == "darwin" else "")  # on other systems fsync reaches the disk
 )
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
@@ -74,7 +73,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
             mode.
 
     Raises:
-        StoreExists: Something is there.
+        StoreExists: The path is taken.
         StoreNotFound: The folder does not exist.
         StoreUnavailable: The folder cannot be written.
     """
@@ -82,7 +81,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
         raise StoreExists(f"{path} exists already", hint="open it, or choose another place")
     for left in family(path)[1:]:
         if left.name.endswith(("-wal", "-journal")) and os.path.lexists(left):
-            # SQLite would take it for the new file's log, and write the old pages over the new file.
+            # SQLite would take such a log for the new file's, and write the old pages over the new file.
             raise StoreExists(
                 f"{left} is there, of a store that was deleted or moved without it",
                 hint="put it back beside that store, or delete it; or choose another place",
@@ -109,7 +108,7 @@ def create_file(path: Path, mode: int = 0o666) -> None:
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Give the finished draft the final name, unless somebody was faster."""
+    """Give the finished draft the final name, unless another process was faster."""
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -146,9 +145,9 @@ def look_at(path: Path) -> os.stat_result:
     (https://www.sqlite.org/howtocorrupt.html, section 2.2). So only SQLite opens the file.
 
     Raises:
-        StoreNotFound: Nothing is there, or something that is not a file.
-        CorruptStore: The file is empty or cut off, or is not what its name says.
-        StoreUnavailable: It may not be read, or it has a second name.
+        StoreNotFound: The path does not exist, or is not a file.
+        CorruptStore: The file is empty or cut off, or has the name of a store without being an SQLite file.
+        StoreUnavailable: The file may not be read, or has a second name.
     """
     try:
         found = _single(path, path.stat())
@@ -185,7 +184,7 @@ def look_at(path: Path) -> os.stat_result:
 
 
 def _unreadable(path: Path) -> StoreNotFound | CorruptStore:
-    """The error for a file that SQLite cannot read: damage, if the file has the name of a store."""
+    """Return the error for a file that SQLite cannot read: damage, if the file has the name of a store."""
     if path.name == FILE_NAME:
         return CorruptStore(
             f"{path} is damaged: it is not an SQLite file any more, or its first page is damaged", hint=RESTORE_HINT
@@ -227,11 +226,11 @@ def _single(path: Path, found: os.stat_result) -> os.stat_result:
 
 
 class LogState(NamedTuple):
-    """How a log was found.
+    """The state of a log.
 
     Attributes:
-        identity: Device and inode of the log and of its index, ``-shm``; None if one is not there.
-        size_bytes: Size of the log, 0 if there is none.
+        identity: Device and inode of the log and of the index, ``-shm``; None if a file is missing.
+        size_bytes: Size of the log, 0 for a missing log.
     """
 
     identity: tuple[int, ...] | None
@@ -239,12 +238,12 @@ class LogState(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What was found of a store that may be used.
+    """A store that passed all checks on opening.
 
     Attributes:
         identity: Device and inode of the file.
-        log: The log as SQLite has it open; without an identity if SQLite has not opened one yet.
-        schema_number: The number of the schema, which every change of it counts up.
+        log: The log that SQLite has open; without an identity if SQLite has not opened a log yet.
+        schema_number: The number of the schema, which increases with every change of the schema.
     """
 
     identity: tuple[int, int]
@@ -253,18 +252,18 @@ class Admitted(NamedTuple):
 
 
 def admit(connection: sqlite3.Connection, path: Path, real: Path, *, writes: bool) -> Admitted:
-    """Make sure, in one transaction, that a database is a store, and that its schema runs nothing but ours.
+    """Check, in one transaction, that a database is a store, and that the schema runs only kbstore's own code.
 
     Args:
-        connection: A connection that was not used yet, and begins no transaction by itself.
+        connection: An unused connection, which begins no transaction by itself.
         path: The file as the user named it.
-        real: The same without symbolic links.
+        real: The same file without symbolic links.
         writes: False if nothing will be written.
 
     Raises:
         StoreNotFound, UnsupportedFormat, CorruptStore: See `identify` and `refuse_foreign_schema`.
     """
-    connection.execute("BEGIN")  # each lock costs as much as a look
+    connection.execute("BEGIN")  # a single lock for all reads: each lock costs as much as a read
     status, log = identify(connection, path, real)
     number = refuse_foreign_schema(connection, path, writes=writes)
     connection.execute("COMMIT")
@@ -272,15 +271,15 @@ def admit(connection: sqlite3.Connection, path: Path, real: Path, *, writes: boo
 
 
 def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os.stat_result, LogState]:
-    """Make sure that an open database is a store that this version reads, and whole; call it in a transaction.
+    """Check, in a transaction, that an open database is a whole store in a format that this version reads.
 
     Returns:
-        The file's status, and its log.
+        The file's status, and the log.
 
     Raises:
-        StoreNotFound: It is the database of another program.
-        UnsupportedFormat: A newer kbstore wrote it.
-        CorruptStore: It is cut off, or its header was changed.
+        StoreNotFound: The database belongs to another program.
+        UnsupportedFormat: A newer kbstore wrote the store.
+        CorruptStore: The file is cut off, or the header was changed.
     """
     application = _first_look(connection, real)
     if application >> 8 != schema.APPLICATION_ID >> 8:
@@ -301,8 +300,8 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     log = look_at_log(real)
     found = os.stat(real)  # noqa: PTH116 - paid for every opening
-    # A file is completed from its log, and the header may be ahead of the rest. If the log was empty when the
-    # transaction began, nobody writes the file until it ends.
+    # While a log is being written back, the header may be ahead of the rest of the file. If the log was empty when the
+    # transaction began, nobody writes to the file until the transaction ends.
     if not log.size_bytes and (found.st_size < page_bytes * pages or found.st_size % page_bytes):
         raise CorruptStore(
             f"{path} is damaged: cut off after {found.st_size} of {page_bytes * pages} bytes", hint=RESTORE_HINT
@@ -311,7 +310,7 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os
 
 
 def _first_look(connection: sqlite3.Connection, real: Path) -> int:
-    """Return the application id, for which a lock is waited for: not long on a share without locks, in vain there."""
+    """Return the application id. If locked, wait long, but only shortly on a share without working locks."""
     try:
         (found,) = connection.execute("PRAGMA application_id").fetchone()
     except sqlite3.OperationalError as error:
@@ -323,7 +322,7 @@ def _first_look(connection: sqlite3.Connection, real: Path) -> int:
 
 
 def patience() -> str:
-    """Return the statement by which a connection waits long for locks."""
+    """Return the statement that makes a connection wait long for locks."""
     return f"PRAGMA busy_timeout={round(1000 * BUSY_TIMEOUT_S)}"
 
 
@@ -338,7 +337,7 @@ def journal_of(path: Path) -> str:
 
 
 def look_at_log(path: Path) -> LogState:
-    """Look at the log of a file, and at its index."""
+    """Return the state of a file's log, from the log and the index."""
     try:
         log = os.stat(log_of(path))  # noqa: PTH116 - paid for every commit
     except OSError:
@@ -351,7 +350,7 @@ def look_at_log(path: Path) -> LogState:
 
 
 def waiting_bytes(log: str) -> int:
-    """Return the size of a log or journal, 0 if there is no such file."""
+    """Return the size of a log or journal, 0 for a missing file."""
     try:
         return os.stat(log).st_size  # noqa: PTH116 - paid for every opening
     except OSError:
@@ -359,7 +358,7 @@ def waiting_bytes(log: str) -> int:
 
 
 def may_write(path: Path) -> bool:
-    """True where the file and its folder allow writing."""
+    """Return whether the file and the folder allow writing."""
     return os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)  # noqa: PTH120 - paid for every opening
 
 
@@ -392,7 +391,7 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
                     f"{path} is where SQLite cannot share memory between processes",
                     hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
                 )
-            if found.log.identity is None:  # the file was in another mode
+            if found.log.identity is None:  # the file was in another journal mode, without a log
                 found = found._replace(log=look_at_log(real))
             if found.log.identity is not None and found.log.identity[0] != found.identity[0]:
                 raise StoreUnavailable(
@@ -407,7 +406,7 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
 
 
 def sync_names(path: Path) -> None:
-    """Make the name of a new log durable before anything is in it: SQLite does too, and passes over a failure.
+    """Make the name of a new log durable before the first write. SQLite does so too, but ignores a failure.
 
     Raises:
         StoreUnavailable: The disk failed.
@@ -502,7 +501,7 @@ def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, *, writes:
 
 
 def connect_plain(path: Path, options: str) -> sqlite3.Connection:
-    """A connection as all of ours are: bytes for texts, transactions by hand, and a short wait for locks."""
+    """Return a plain connection: bytes for texts, explicit transactions, and a short wait for locks."""
     connection = sqlite3.connect(
         uri_of(path, options),
         uri=True,

@@ -41,15 +41,15 @@ def backup_command(session: Session, target: str, verify: bool, as_json: bool) -
 @command("restore-backup")
 @click.argument("source", metavar="FILE")
 @click.option("--verify/--no-verify", default=True, help="First prove the backup from the stored bytes (the default).")
-@click.option("--force", is_flag=True, help="Replace also a store with another history than the backup's.")
+@click.option("--force", is_flag=True, help="Also replace a store whose history is not the backup's.")
 @as_json_option
 @click.pass_obj
 def restore_backup_command(session: Session, source: str, verify: bool, force: bool, as_json: bool) -> None:
     """Replace the store with a backup.
 
-    FILE may be the folder of a project too: then it is that project's store. The file that it replaces is kept beside
-    it, with the versions that the backup does not have. Close every program that has the store open first. Do not move
-    a backup over kb.db with other tools: SQLite would write an old kb.db-wal over it.
+    First close every program that has the store open. The replaced file is kept beside the store, with the versions
+    that the backup does not have. FILE may also be the folder of a project, which means the project's store. Do not
+    move a backup over kb.db with other tools: SQLite would write an old kb.db-wal over the backup.
 
     \b
     Example:

@@ -1,1 +1,1 @@
-"""Indexes over the event log, in blocks: the entries, authors and member orders that an event touched."""
+"""Indexes over the event log, in blocks: the entries, authors and member orders touched by each event."""

@@ -1,1 +1,1 @@
-"""Explain why a value or a text is not JSON that kbstore accepts."""
+"""Explain why kbstore does not accept a value or a text as JSON."""
