@@ -13,8 +13,8 @@ _FILLED = {"SERIAL", "BIGSERIAL", "SMALLSERIAL", "IDENTITY", "GENERATED", "AUTO_
 @rule(
     "not-null-without-default",
     "error",
-    why="it fails on a table with rows, and MySQL fills in an empty value that nobody chose",
-    instead="Give it a DEFAULT, or add it as nullable, fill it in, and make it NOT NULL in a later migration.",
+    why="this fails on a table with rows, and MySQL fills in an empty value that nobody chose",
+    instead="Add a DEFAULT; or add a nullable column, fill the rows, and set NOT NULL in a later migration.",
 )
 def _not_null_without_default(script: Script) -> Iterator[tuple[Reading, str]]:
     for each, clause in _added_columns(script):
@@ -25,8 +25,8 @@ def _not_null_without_default(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "volatile-default",
     "warning",
-    why="each row gets a value of its own, so the whole table is written anew while nobody can read it",
-    instead="Add the column without it, set the default in a second statement, and fill old rows in batches.",
+    why="each row gets its own value, so the whole table is rewritten while nobody can read",
+    instead="Add the column without a default, set the default in a second statement, and fill old rows in batches.",
     dialects=_POSTGRESQL,
 )
 def _volatile_default(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -41,7 +41,7 @@ def _volatile_default(script: Script) -> Iterator[tuple[Reading, str]]:
     "index-not-concurrent",
     "warning",
     why="nobody can write to the table while the index is built",
-    instead="CREATE INDEX CONCURRENTLY, in a file of its own with `-- migrator: transaction=off`.",
+    instead="CREATE INDEX CONCURRENTLY, in a separate file with `-- migrator: transaction=off`.",
     dialects=_POSTGRESQL,
 )
 def _index_not_concurrent(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -53,8 +53,8 @@ def _index_not_concurrent(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "drop-index-not-concurrent",
     "warning",
-    why="it waits for every query on the table, and every later query waits for it",
-    instead="DROP INDEX CONCURRENTLY, in a file of its own with `-- migrator: transaction=off`.",
+    why="the statement waits for every query on the table, and every later query waits too",
+    instead="DROP INDEX CONCURRENTLY, in a separate file with `-- migrator: transaction=off`.",
     dialects=_POSTGRESQL,
 )
 def _drop_index_not_concurrent(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -79,7 +79,7 @@ def _constraint_checked_at_once(script: Script) -> Iterator[tuple[Reading, str]]
 @rule(
     "constraint-builds-index",
     "warning",
-    why="its index is built while nobody can read or write",
+    why="the constraint's index is built while nobody can read or write",
     instead="CREATE UNIQUE INDEX CONCURRENTLY first, then ADD CONSTRAINT ... USING INDEX.",
     dialects=_POSTGRESQL,
 )
@@ -93,7 +93,7 @@ def _constraint_builds_index(script: Script) -> Iterator[tuple[Reading, str]]:
     "set-not-null",
     "warning",
     why="every row is read while nobody can read or write",
-    instead="Add CHECK (c IS NOT NULL) NOT VALID, validate it in the next migration, and then SET NOT NULL.",
+    instead="Add CHECK (c IS NOT NULL) NOT VALID, VALIDATE CONSTRAINT in the next migration, then SET NOT NULL.",
     dialects=_POSTGRESQL,
 )
 def _set_not_null(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -106,8 +106,8 @@ def _set_not_null(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "change-column-type",
     "warning",
-    why="the table is written anew while nobody can use it, and values may not survive",
-    instead="Add a new column, write both, copy in batches, and drop the old one in a later release.",
+    why="the table is rewritten while nobody can read or write, and values may change or get lost",
+    instead="Add a new column, write both columns, copy in batches, and drop the old column in a later release.",
     dialects=("postgresql", "mysql"),
 )
 def _change_column_type(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -121,8 +121,8 @@ def _change_column_type(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "rename-column",
     "warning",
-    why="the program that still runs names it in its queries",
-    instead="Add a new column, write both, and drop the old one in a later release.",
+    why="the running program still uses the old name in queries",
+    instead="Add a new column, write both columns, and drop the old column in a later release.",
 )
 def _rename_column(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -134,8 +134,8 @@ def _rename_column(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "rename-table",
     "warning",
-    why="the program that still runs names it in its queries",
-    instead="Make a view with the old name in the same migration, or a new table.",
+    why="the running program still uses the old name in queries",
+    instead="Create a view with the old name in the same migration, or create a new table.",
 )
 def _rename_table(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -149,7 +149,7 @@ def _rename_table(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "exclusive-rebuild",
     "warning",
-    why="the whole table is written anew while nobody can read it",
+    why="the whole table is rewritten while nobody can read",
     instead="REINDEX CONCURRENTLY, REFRESH ... CONCURRENTLY, or pg_repack.",
     dialects=_POSTGRESQL,
 )

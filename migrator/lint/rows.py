@@ -9,8 +9,8 @@ from kbstore.migrator.lint.registry import rule
 @rule(
     "update-without-where",
     "error",
-    why="it changes every row, and what stood there is lost",
-    instead="Say which rows; WHERE TRUE says that all are meant.",
+    why="this changes every row, and the old values are lost",
+    instead="Add a WHERE clause; write WHERE TRUE if you mean all rows.",
 )
 def _update_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -21,8 +21,8 @@ def _update_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "delete-without-where",
     "error",
-    why="it deletes every row",
-    instead="Say which rows; WHERE TRUE says that all are meant.",
+    why="this deletes every row",
+    instead="Add a WHERE clause; write WHERE TRUE if you mean all rows.",
 )
 def _delete_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -33,8 +33,8 @@ def _delete_without_where(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "destructive-without-rollback",
     "error",
-    why="it drops what nothing could bring back, not even by halves",
-    instead="Put a file NAME_rollback.sql beside it, or `-- migrator: irreversible` in its head.",
+    why="there is no rollback file, so nothing can undo even a part of this",
+    instead="Add a file NAME_rollback.sql, or write `-- migrator: irreversible` in the head of the file.",
 )
 def _destructive_without_rollback(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.reversible:
@@ -46,8 +46,8 @@ def _destructive_without_rollback(script: Script) -> Iterator[tuple[Reading, str
 @rule(
     "drop-table",
     "warning",
-    why="its rows are gone, and the program that still runs reads and writes it",
-    instead="Stop using it in one release, rename it in the next, and drop it in a later one.",
+    why="the rows are lost, and the running program may still use the table",
+    instead="Stop using the table in one release, rename the table in the next, and drop the table in a later release.",
 )
 def _drop_table(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -58,8 +58,8 @@ def _drop_table(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "drop-column",
     "warning",
-    why="its values are gone, and the program that still runs names it in its queries",
-    instead="Stop using it in one release, and drop it in the next.",
+    why="the values are lost, and the running program may still use the column",
+    instead="Stop using the column in one release, and drop the column in the next.",
 )
 def _drop_column(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.on_old_tables:
@@ -71,8 +71,8 @@ def _drop_column(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "drop-database",
     "error",
-    why="everything in it is gone",
-    instead="Do this by hand, with a backup, outside of migrations.",
+    why="all data in the database or schema is lost",
+    instead="Make a backup, and drop the database or schema outside of migrations.",
 )
 def _drop_database(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.statements:
@@ -83,8 +83,8 @@ def _drop_database(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "truncate",
     "warning",
-    why="it empties a table under a lock that keeps even readers out, and MySQL commits it at once",
-    instead="DELETE in batches, or make a new table and let the old one lie.",
+    why="a lock keeps even readers out of the table, and MySQL commits at once",
+    instead="DELETE in batches, or create a new table and keep the old table.",
     dialects=("postgresql", "mysql"),
 )
 def _truncate(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -96,8 +96,8 @@ def _truncate(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "drop-cascade",
     "warning",
-    why="it drops also what this file does not name",
-    instead="Leave CASCADE out, and drop each dependent object by its name.",
+    why="this also drops objects that the file does not name",
+    instead="Leave CASCADE out, and drop each dependent object by name.",
     dialects=("postgresql",),
 )
 def _drop_cascade(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -110,7 +110,7 @@ def _drop_cascade(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "insert-without-columns",
     "warning",
-    why="which value goes where depends on the order of columns, which the next migration may change",
+    why="the order of columns decides where each value goes, and the next migration may change the order",
     instead="Name the columns: INSERT INTO t (a, b) ...",
 )
 def _insert_without_columns(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -124,7 +124,7 @@ def _insert_without_columns(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "backfill-with-schema",
     "warning",
-    why="the lock that ALTER TABLE took is held while the rows are changed",
+    why="ALTER TABLE's lock is held while the rows are changed",
     instead="Change the schema in one migration and the rows in the next.",
     dialects=("postgresql",),
 )
@@ -143,7 +143,7 @@ def _backfill_with_schema(script: Script) -> Iterator[tuple[Reading, str]]:
     "password-in-file",
     "error",
     why="files are kept in version control, and statements in logs",
-    instead="Give the role its password outside of migrations.",
+    instead="Set the password outside of migrations.",
 )
 def _password_in_file(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.statements:

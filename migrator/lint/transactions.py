@@ -24,8 +24,8 @@ _ALONE = {  # statements that refuse to run in a transaction
 @rule(
     "transaction-control",
     "error",
-    why="the history row is written in the same transaction as the statements; whoever ends it tears them apart",
-    instead="Take it out; say `-- migrator: transaction=off` where a statement refuses to run in a transaction.",
+    why="this ends the transaction that also writes the row of the history, so the row may be wrong after a failure",
+    instead="Remove the statement; write `-- migrator: transaction=off` if a statement cannot run in a transaction.",
 )
 def _transaction_control(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.statements:
@@ -37,8 +37,8 @@ def _transaction_control(script: Script) -> Iterator[tuple[Reading, str]]:
     "needs-transaction-off",
     "error",
     dialects=("sqlite", "postgresql"),
-    why="the database refuses this statement inside of a transaction",
-    instead="Give it a file of its own, with `-- migrator: transaction=off` in its head.",
+    why="the database refuses this statement in a transaction",
+    instead="Move the statement to a separate file with `-- migrator: transaction=off`.",
 )
 def _needs_transaction_off(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.transaction:
@@ -52,8 +52,8 @@ def _needs_transaction_off(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "several-ddl-in-one-file",
     "warning",
-    why="outside of a transaction each statement commits by itself, so that a failure leaves the file half applied",
-    instead="Make a migration of each; a run that is cut off then leaves whole ones.",
+    why="outside of a transaction each statement commits separately, so a failure leaves the file half applied",
+    instead="Put each statement into its own migration: then an interrupted run leaves only complete migrations.",
 )
 def _several_ddl(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.transaction:
@@ -66,7 +66,7 @@ def _several_ddl(script: Script) -> Iterator[tuple[Reading, str]]:
     "rows-and-schema-in-one-file",
     "warning",
     dialects=("mysql",),
-    why="a statement that changes the schema commits the rows that were changed before it",
+    why="a statement that changes the schema also commits the rows changed before",
     instead="Change the schema in one migration and the rows in another.",
 )
 def _rows_and_schema(script: Script) -> Iterator[tuple[Reading, str]]:
@@ -81,8 +81,8 @@ def _rows_and_schema(script: Script) -> Iterator[tuple[Reading, str]]:
     "lock-tables",
     "warning",
     dialects=("mysql",),
-    why="it commits what was done before it, and the locks stay until the session ends",
-    instead="Leave it out: each statement takes the locks that it needs.",
+    why="this commits all changes made before, and the locks stay until the session ends",
+    instead="Remove the statement: each statement takes the locks that it needs.",
 )
 def _lock_tables(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.statements:
@@ -93,8 +93,8 @@ def _lock_tables(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "if-not-exists",
     "warning",
-    why="what is there already under this name is taken for the right one, whatever it looks like",
-    instead="Leave IF NOT EXISTS out: in one transaction nothing is ever there by halves.",
+    why="an existing object with this name is accepted, even if the object is different",
+    instead="Leave IF NOT EXISTS out: a transaction never leaves half of a migration.",
 )
 def _if_not_exists(script: Script) -> Iterator[tuple[Reading, str]]:
     if not script.transaction:
@@ -109,8 +109,8 @@ def _if_not_exists(script: Script) -> Iterator[tuple[Reading, str]]:
 @rule(
     "checks-off",
     "warning",
-    why="rows may come to stand in the database that break its own rules, and nothing looks at them again",
-    instead="Leave checks on; SQLite's foreign keys are off while a file is run, and checked before it commits.",
+    why="rows may break the database's own rules, and nothing checks these rows later",
+    instead="Leave checks on; on SQLite, migrator turns foreign keys off and checks them before the commit.",
 )
 def _checks_off(script: Script) -> Iterator[tuple[Reading, str]]:
     for each in script.statements:
