@@ -1,8 +1,10 @@
 """The formats stay as docs/format.md says, and what an earlier kbstore wrote stays readable."""
 
+import base64
 import re
 import shutil
 import sqlite3
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from kbstore import Store, UnsupportedFormat
 from kbstore.backends import create_backend
+from kbstore.backends.s3.format.keys import SnapshotName, snapshot_key
 from kbstore.backends.sqlite import schema
 from kbstore.jsondoc.canonical import encode
 from kbstore.jsondoc.pointer import MAX_DEPTH
@@ -134,6 +137,25 @@ def test_the_document_names_the_constants_that_are_used() -> None:
     there = {name: [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")] for name in tables}
     connection.close()
     assert columns == there
+
+
+@pytest.mark.parametrize(
+    ("lead", "requires", "note"),
+    [(b"\x01" * 8, (), b'{"on":null,"operations":7,"root":"00ff","size":12}'), (b"", (32, 48), None)],
+)
+def test_names_of_snapshots_are_as_described(lead: bytes, requires: tuple[int, ...], note: bytes | None) -> None:
+    """The name of a snapshot on S3 can be read with the dictionary that docs/format.md prints."""
+    (dictionary,) = re.findall(r"```text\n(.*)\n```", FORMATS.partition("### Names of snapshots")[2])
+    assert f"these {len(dictionary)} bytes" in FORMATS
+    key = snapshot_key("main", SnapshotName(65, 2, "0123456789abcdef", 9, 8, 7, 6, lead, requires, note))
+    text = key.removeprefix("snap/4main000000000000/").replace("/", "")
+    assert text.startswith("00000000006520123456789abcdef")
+    letters = text[29:].upper()
+    packed = base64.b32decode(letters + "=" * (-len(letters) % 8))
+    detail = zlib.decompressobj(wbits=-15, zdict=dictionary.encode()).decompress(packed)
+    numbers = ",".join(map(str, (9, 8, 7, 6, *requires))).encode()
+    rest = b"n" if note is None else b"y" + note
+    assert detail == bytes([len(lead)]) + lead + bytes([len(numbers)]) + numbers + rest
 
 
 def test_a_newer_event_format_is_refused() -> None:
