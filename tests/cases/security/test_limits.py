@@ -40,7 +40,7 @@ def _rows() -> dict[str, str]:
     copied, shifted = replayed.bytes_left / fresh.bytes_left, replayed.work_left / fresh.work_left
     return {
         "a configuration (`config.json`, `health.toml`, `pyproject.toml`, `trust.toml`)": _size(trust.LARGEST_BYTES),
-        "what `.kbstore` remembers of a file, and of the newest versions": _size(project.LARGEST_STATE_BYTES),
+        "the memory in `.kbstore` of a file, and of the newest versions": _size(project.LARGEST_STATE_BYTES),
         "nesting of JSON": f"{pointer.MAX_DEPTH} levels",
         "operations of a patch": f"{edits.MAX_OPERATIONS:,}",
         "tokens of all pointers of a patch": f"{edits.MAX_TOKENS:,}",
@@ -51,21 +51,21 @@ def _rows() -> dict[str, str]:
         "a document that is read": f"{_size(tree_limits.LARGEST_BYTES)}, or {tree_limits.MOST_EXPANDED} times what its "
         "store takes "
         f"(on S3: {_size(tree_limits.LARGEST_REMOTE_BYTES)}); `{tree_limits.VARIABLE}` allows more; "
-        "what is committed may be at "
+        "a committed document may be at "
         f"most {tree_limits.MOST_EXPANDED_AT_FIRST} times, since a store may be packed more tightly later",
-        "the same long value again and again in one patch": f"{_size(tree_limits.LARGEST_BYTES)} together",
+        "repeats of the same long value in one patch": f"{_size(tree_limits.LARGEST_BYTES)} together",
         "a compressed frame": f"the size that its directory promises; {_size(packing.LARGEST_RAW_BYTES)}, or "
         f"{packing.MOST_EXPANDED} times its length",
         "a block of the index of touched entries": _size(paths._LARGEST_BLOCK_BYTES),
         "a line of an import": f"{_size(jsonl_reader._LONGEST_LINE_BYTES)}; of a packed one "
-        f"{_size(jsonl_reader._LONGEST_UNPACKED_BYTES)}, or {jsonl_reader._MOST_EXPANDED} times what was read of "
-        "the packed stream",
+        f"{_size(jsonl_reader._LONGEST_UNPACKED_BYTES)}, or {jsonl_reader._MOST_EXPANDED} times the bytes read "
+        "of the packed stream",
         "blank lines of an import": f"{jsonl_reader._MOST_BLANK_LINES:,}",
         "an object on S3": _size(client._LARGEST_ANSWER_BYTES),
-        "a block of an index on S3 (a note)": f"{_size(snapshots.LARGEST_NOTE_BYTES)}; one that is larger is not kept, "
+        "a block of an index on S3 (a note)": f"{_size(snapshots.LARGEST_NOTE_BYTES)}; a larger block is not kept, "
         "and read anew",
-        "a list of what `gc` is to remove from S3": f"{_size(gc.LIST_BYTES)}; one that is larger is left alone",
-        "any other answer of a server of S3, as a page of a listing": _size(deadline.LARGEST_TOLD_BYTES),
+        "a list of objects that `gc` will remove from S3": f"{_size(gc.LIST_BYTES)}; a larger list is left alone",
+        "any other answer of an S3 server, such as a page of a listing": _size(deadline.LARGEST_TOLD_BYTES),
         "a chunk in the local cache of a store on S3": _size(disk_cache._LARGEST_BYTES),
         "name of a tag or branch": f"{revision.MAX_NAME_LENGTH} characters",
         "a write id": f"{names.MAX_WRITE_ID} characters",
@@ -76,7 +76,7 @@ def _rows() -> dict[str, str]:
         "a request to `health serve`": f"{serve_limits.REQUEST_S:g} seconds until it is answered, "
         f"{_size(serve_limits.HEADER_BYTES)} of headers",
         "memory of health checks": f"{_size(Settings().memory_limit_mb << 20)} together (`memory_limit_mb`)",
-        "what a health check reports": f"{call.MAX_MESSAGE_CHARS:,} characters of text, "
+        "the report of a health check": f"{call.MAX_MESSAGE_CHARS:,} characters of text, "
         f"{call.MAX_JSON_CHARS:,} of JSON",
     }
 
@@ -85,6 +85,6 @@ def test_each_limit_is_the_one_of_the_code() -> None:
     """No row is missing, and none has another number."""
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     table = text.split("\n## Limits\n", 1)[1].split("\n## ", 1)[0]
-    rows = [row for row in re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE) if row[0] != "what"]
+    rows = [row for row in re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE) if row[0] != "input"]
     assert dict(rows) == _rows()
     assert len(rows) == len(_rows())
