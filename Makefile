@@ -16,7 +16,7 @@ help:
 	@echo "make test-long  everything, with all random runs at full length"
 	@echo "make s3rver     the test of a server that must be refused (s3rver, by npm)"
 	@echo "make cases      the tests of cases that once went wrong (tests/cases), on the built wheel"
-	@echo "make lint       ruff, mypy --strict, import contracts"
+	@echo "make lint       ruff, mypy --strict, import contracts, plain words in docstrings"
 	@echo "make docs       the documentation as a site, in build/site"
 	@echo "make audit      bandit, and pip-audit over the network"
 	@echo "make format     ruff format"
@@ -67,6 +67,7 @@ lint: .venv/.made
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tools.voice
 
 # Pages must open without a network: no script, style, font or picture of another host.
 docs: .venv/.docs
