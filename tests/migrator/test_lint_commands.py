@@ -67,7 +67,7 @@ def test_the_command_tells_and_exits_with_7_for_errors(folder: Folder, sqlite: s
     folder.write(v002_clean=EMPTYING)
     answer = call(*common)
     assert answer.code == 7
-    assert "002_clean.sql:1: error: DELETE FROM users without WHERE: it deletes every row" in answer.out
+    assert "002_clean.sql:1: error: DELETE FROM users without WHERE: this deletes every row" in answer.out
     (row,) = call(*common, "--json").rows
     assert [(each["file"], each["line"], each["rule"], each["level"]) for each in row["findings"]] == [
         ("001_users.sql", 1, "if-not-exists", "warning"),
