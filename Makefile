@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find backends health kbstore migrator -name '*.py' -o -name '*.sql' -o -name 'py.typed') README.md
+SOURCES := $(shell find -L kbstore -name '*.py' -o -name '*.sql' -o -name 'py.typed') README.md
 PYTEST := PYTHONPATH=$(CURDIR)/build/wheel KBSTORE_WHEEL=$(CURDIR)/build/wheel $(BIN)/pytest
 JOBS ?= 2
 SAMPLE ?= 300
