@@ -23,10 +23,32 @@ _EDITS = [("login", 2), ("login", 3), ("mail", 77), ("login", 4), ("mail", 78), 
 def _seven_versions(folder: Path) -> None:
     """A store of seven versions, of which the patch of v4 is damaged: what v4 brought, v6 replaces."""
     _store(folder, _EDITS)
+    _damage_v4(folder)
+
+
+def _damage_v4(folder: Path) -> None:
     store = folder / ".kbstore" / "kb.db"
     data = store.read_bytes()
     assert data.count(b'"value":77}') == 1
     store.write_bytes(data.replace(b'"value":77}', b'"value":67}'))
+
+
+def _seven_and_a_backup(folder: Path) -> None:
+    """The same store, and a backup of its first four versions."""
+    _backup_at(folder, 3)
+
+
+def _seven_and_a_backup_of_two(folder: Path) -> None:
+    """The same store, and a backup of its first two versions: v4 is in neither."""
+    _backup_at(folder, 1)
+
+
+def _backup_at(folder: Path, edits: int) -> None:
+    _store(folder, _EDITS[:edits])
+    backup_store(folder / ".kbstore" / "kb.db", folder / "kb-monday.db")
+    for article, votes in _EDITS[edits:]:
+        _commit(folder, article, votes)
+    _damage_v4(folder)
 
 
 def _seven_without_file(folder: Path) -> None:
@@ -77,13 +99,15 @@ def _pieces() -> list[str]:
 
 def _told(folder: Path) -> list[str]:
     """Every session of the page as it is when it is run, in the order of the page."""
-    verify, salvage, anew, commit, copy, backup, nothing = _pieces()
+    verify, salvage, anew, commit, copy, older, rest, backup, nothing = _pieces()
     damaged = _run(_seven_versions, verify + salvage + anew + commit, folder / "damaged")
+    pulled = _run(_seven_and_a_backup, older, folder / "older")
+    imported = _run(_seven_and_a_backup_of_two, rest, folder / "rest")
     lost = _run(_no_first_page, backup, folder / "backup")
     fresh = _run(_no_first_page, nothing, folder / "nothing")
     starts = [damaged.index(piece.partition("\n")[0]) for piece in (verify, salvage, anew, commit)]
     parts = [damaged[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
-    return [*parts, copy, lost, fresh]
+    return [*parts, copy, pulled, imported, lost, fresh]
 
 
 def test_the_page_prints_what_stands_there(tmp_path: Path) -> None:
@@ -91,6 +115,7 @@ def test_the_page_prints_what_stands_there(tmp_path: Path) -> None:
     pieces = _pieces()
     assert [_settled(text) for text in _told(tmp_path)] == [_settled(text) for text in pieces]
     assert "whole: 4 versions" in pieces[3]
+    assert "whole: 7 versions" in pieces[5]
 
 
 def test_a_lost_file_is_taken_from_what_was_salvaged(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kbstore.backends.sqlite.connection import Connection
-from kbstore.backends.sqlite.errors import code_of, translating
+from kbstore.backends.sqlite.errors import FAULTS, code_of, marked_read_only, translating
 from kbstore.backends.sqlite.files import store_file
 from kbstore.backends.sqlite.files.drafts import drafting
 from kbstore.backends.sqlite.files.foreign_journal import refuse_foreign_journal
@@ -25,6 +25,7 @@ from kbstore.kit.errors import CorruptStore, ReadOnlyStore, StoreExists, StoreNo
 from kbstore.kit.forks import parting
 from kbstore.kit.os_errors import advice
 
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _LOG_IN_USE = 128
 _PATIENCE_S = 1.0
 """How long `restore` waits until other programs have closed the store."""
@@ -52,7 +53,7 @@ def backup(location: str, target: Path, check: Callable[[str], None] | None = No
         raise StoreExists(f"{target} exists already", hint="name a file that does not exist")
     found = store_file.look_at(path)
     reader = _reader(path)
-    with _draft(reader, found, target) as draft:
+    with _draft(reader, path, found, target) as draft:
         if check is not None:
             check(str(draft))
         store_file.publish(draft, target)
@@ -87,7 +88,7 @@ def restore(location: str, source: Path, kept: str, check: Callable[[str], None]
         raise ReadOnlyStore(f"{path} may not be written", hint="change its mode, then try again")
     reader = _backup_reader(source)
     like = path if path.is_file() else source
-    with _draft(reader, like.stat(), path) as draft:
+    with _draft(reader, source, like.stat(), path) as draft:
         if check is not None:
             check(str(draft))
         with _exclusive(path):
@@ -117,11 +118,12 @@ def _backup_reader(source: Path) -> ReadOnlyConnection:
 
 
 @contextlib.contextmanager
-def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> Iterator[Path]:
+def _draft(reader: ReadOnlyConnection, source: Path, like: os.stat_result, target: Path) -> Iterator[Path]:
     """Give a copy of a store beside the target; a copy without another name is removed at the end.
 
     Args:
         reader: The store to copy, closed at the end.
+        source: The file of that store.
         like: The file whose mode the copy gets; the owner may always write the copy.
         target: The final place.
     """
@@ -134,7 +136,7 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
                 reader.connection.backup(copy)
                 # The copy gets a new mark, so that a log of the original store is never taken for the copy's log.
                 (number,) = copy.execute("SELECT random() & 1073741823").fetchone()
-                copy.execute(f"PRAGMA user_version={number:d}")
+                _mark(copy, number, source)
             draft.chmod(mode)
             yield draft
     except OSError as error:
@@ -146,9 +148,21 @@ def _draft(reader: ReadOnlyConnection, like: os.stat_result, target: Path) -> It
         reader.close()
 
 
+def _mark(copy: sqlite3.Connection, number: int, source: Path) -> None:
+    try:
+        copy.execute(f"PRAGMA user_version={number:d}")
+    except sqlite3.Error as error:
+        if code_of(error) == sqlite3.SQLITE_READONLY:  # by the first page, which is a copy of the source's
+            raise marked_read_only(str(source)) from error
+        raise
+
+
 @contextlib.contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Keep all others out of a store, with the log written back; for a store that SQLite cannot read, lock the log.
+    """Keep all others out of a store, with the log written back; for a store that SQLite cannot use, lock the log.
+
+    Any failure but a lock means that SQLite cannot use the file: the file is replaced and kept, so nothing in it is
+    needed.
 
     Raises:
         StoreUnavailable: Another process or handle has the store open.
@@ -172,15 +186,12 @@ def _exclusive(path: Path) -> Iterator[None]:
             connection.execute("PRAGMA journal_mode=MEMORY").fetchone()
             connection.execute("BEGIN EXCLUSIVE")
             Path(store_file.journal_of(path)).unlink(missing_ok=True)  # an empty file left by the change of mode
-    except sqlite3.Error as error:
+    except FAULTS as error:
         if connection is not None:
             connection.close()
             connection = None
-        if code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if isinstance(error, sqlite3.Error) and code_of(error) in _LOCKED:
             raise _open_elsewhere(path) from error
-        if code_of(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            with translating(str(path)):
-                raise
         keys.enter_context(_lone_log(path))
     with keys:
         try:

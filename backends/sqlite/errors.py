@@ -1,8 +1,11 @@
 """Translation of SQLite's error codes: each becomes the error kind that asks the caller for the same reaction."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
 
 from kbstore.backends.sqlite.shares import unshared
 from kbstore.kit.errors import BackendError, CorruptStore, DiskFull, ReadOnlyStore, StoreUnavailable
@@ -61,6 +64,8 @@ def translated(error: Fault, location: str) -> BackendError:
         )
     if is_full(error):
         return DiskFull(f"the disk is full: there is no room to write {location} ({said})", hint=FULL_HINT)
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY and _may_be_written(location):
+        return marked_read_only(location)
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyStore(f"{location} cannot be written: {said}", hint="open it read-only, or change its mode")
     if code in _CLOSED_DOOR:
@@ -75,6 +80,19 @@ def translated(error: Fault, location: str) -> BackendError:
         return StoreUnavailable(f"too large for {location}: {said}", hint="write it in smaller pieces")
     # A trigger refused, or a table is not as kbstore made it.
     return CorruptStore(f"{location} is not as it was written: {said}", hint=RESTORE_HINT)
+
+
+def marked_read_only(location: str) -> CorruptStore:
+    """Return the error for a file with a number in its first page that forbids SQLite to write the file."""
+    return CorruptStore(
+        f"{location} is damaged: its first page says that it may only be read",
+        hint=f"a clone has a sound first page, and loses nothing: kbstore clone {quote(location)} NEW.db, then kbstore "
+        "restore-backup NEW.db",
+    )
+
+
+def _may_be_written(location: str) -> bool:
+    return os.access(location, os.W_OK) and os.access(Path(location).resolve().parent, os.W_OK)
 
 
 @contextmanager

@@ -192,6 +192,34 @@ class Line:
             return entry
         raise DamagedVersion(seq, "its header is missing")
 
+    def proved_id(self, seq: int) -> str:
+        """Return the id of a version; of a version with a damaged header, the id that the next version names.
+
+        Cost: reads two headers; may look at all write ids, but only for the newest version or beside damage.
+
+        Raises:
+            DamagedVersion: The header is damaged, and so is the next header, or there is no next version.
+        """
+        try:
+            return self._sound(seq).id
+        except DamagedVersion:
+            if seq < self.tail()[1]:
+                with suppress(DamagedVersion):
+                    return self._sound(seq + 1).event.parents[0]
+            raise
+
+    def _sound(self, seq: int) -> Entry:
+        """Return a version whose header is proved, by the next version or by the store's own checksum.
+
+        Raises:
+            DamagedVersion: The header is missing, or is not as it was written.
+        """
+        if not self._backend.remote and seq == self.tail()[1]:
+            self.refuse_damaged_end()
+        for entry in self.entries(seq, seq, linked=True):
+            return entry
+        raise DamagedVersion(seq, "its header is missing")
+
     def passed(self, low: int, high: int, time: str, *, included: bool) -> int:
         """Return how many of versions `low` to `high` were committed before a time; `included` counts the time itself.
 

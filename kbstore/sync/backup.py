@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from kbstore import backends
 from kbstore.errors import ConflictError, CorruptStore, KBStoreError
-from kbstore.history.branch import MAIN_BRANCH, MAIN_LOG, Line
+from kbstore.history.branch import MAIN_BRANCH, MAIN_LOG
 from kbstore.history.refs import Refs
 from kbstore.kit.clock import Clock, SystemClock
 from kbstore.store import Store
-from kbstore.sync.remote import sound_events
+from kbstore.sync.remote import newest_common, sound_events
 
 _SHOWN_PROBLEMS = 3
 
@@ -144,9 +144,9 @@ def _compared(old: str | os.PathLike[str], new: str | os.PathLike[str], *, prove
                 start, (_, end) = line.segments[-1].offset, line.tail()
                 newest = common = start
                 if log in there:
-                    other = after.on(there[log]).line
-                    _, newest = other.tail()
-                    common = max(start, _common(line, other, min(end, newest)))
+                    other = after.on(there[log])
+                    _, newest = other.line.tail()
+                    common = max(start, newest_common(branch, other, 0, min(end, newest) + 1))
                 shared += common - start
                 only_in_old += end - common
                 continues &= common in (end, newest)
@@ -176,18 +176,6 @@ def _can_be_copied(store: Store, first: int, last: int) -> bool:
     except CorruptStore:
         return False
     return True
-
-
-def _common(one: Line, other: Line, most: int) -> int:
-    """Return the newest version in both lines, by a binary search: equal ids mean equal histories up to the version."""
-    low = 0
-    while low < most:
-        middle = (low + most + 1) // 2
-        if one.entry(middle).id == other.entry(middle).id:
-            low = middle
-        else:
-            most = middle - 1
-    return low
 
 
 def _counted(number: int) -> str:

@@ -7,7 +7,8 @@ main line. A change of a tag or branch has ``ref`` and ``id``.
 
 Events keep their ids: all claims of an event are computed anew before the event is added. A salvaged history is
 imported up to the first lost event of each branch (``patch`` or ``order`` is null, or ``lost`` is the number of events
-missing before it), with the tags, settings and branches that do not need a lost event.
+missing before it), with the tags, settings and branches that do not need a lost event. An event that the store has is
+not lost: the events behind it are imported too.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -175,13 +176,17 @@ def _import_lines(
             value = read_line(number, line)
             this = kind_of(number, value)
             branch = _branch_of(number, value)
-            if this == "event" and (None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value):
+            if this == "event" and _is_damaged(value):
                 if batch:
                     add(_take(store, kind, batch, batches.next(), accept_future, started))
-                    batch = []
-                add(Imported(stopped_at=number, left_out=1))
-                _take_rest(store, branch, numbered, accept_future, started, add)
-                break
+                    batch, size = [], 0
+                if _is_known(store, number, value, branch, started):
+                    add(Imported(known=1))
+                    continue
+                if not _follows(store, number, value, branch, started):
+                    add(Imported(stopped_at=number, left_out=1))
+                    _take_rest(store, branch, numbered, accept_future, started, add)
+                    break
             if this == "event" and branch != MAIN_BRANCH:
                 this = f"event {branch}"
             # Changes of tags and branches land one by one, so that the landed ones are counted.
@@ -205,6 +210,41 @@ def _branch_of(number: int, value: dict[str, Any]) -> str:
     if not isinstance(branch, str):
         raise ImportFailed(f"line {number}: branch: it is not a name", line=number)
     return branch
+
+
+def _is_damaged(value: dict[str, Any]) -> bool:
+    """Return whether a part of an event is lost, or events before it."""
+    return None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
+
+
+def _is_known(store: "Store", number: int, value: dict[str, Any], branch: str, started: "_Started") -> bool:
+    """Return whether the store has the event of a line; only the header of the line is needed."""
+    header, event = _header_of(number, value)
+    return _has(store, branch, started, event.seq, event_id(header))
+
+
+def _follows(store: "Store", number: int, value: dict[str, Any], branch: str, started: "_Started") -> bool:
+    """Return whether the event of a line is whole, and the store has the event before it."""
+    if None in (value.get("patch", 0), value.get("order", 0)):
+        return False
+    _, event = _header_of(number, value)
+    return bool(event.parents) and _has(store, branch, started, event.seq - 1, event.parents[0])
+
+
+def _header_of(number: int, value: dict[str, Any]) -> tuple[bytes, Event]:
+    header = encode(value["event"])
+    try:
+        return header, decode_event(header, f"line {number}")
+    except CorruptStore as fault:
+        raise ImportFailed(str(fault), line=number, hint=_EXPORT_AGAIN) from fault
+
+
+def _has(store: "Store", branch: str, started: "_Started", seq: int, ident: str) -> bool:
+    try:
+        line = _target(store, branch, started)
+    except RevisionError:
+        return False
+    return 1 <= seq <= line.head().seq and line.line.proved_id(seq) == ident
 
 
 class _BatchIds:
@@ -286,13 +326,22 @@ def _take(
         return _take_documents(store, batch, write_id, accept_future)
     if kind == "ref":
         return Imported(refs=_take_refs(store, batch, started))
-    branch = kind.removeprefix("event").lstrip()
-    if branch in started:
-        branch = Refs(store.backend).read().origins.get(started[branch], branch)
     try:
-        return _take_events(store.on(branch) if branch else store, batch, accept_future)
+        target = _target(store, kind.removeprefix("event").lstrip() or MAIN_BRANCH, started)
+        return _take_events(target, batch, accept_future)
     except RevisionError as fault:
         raise ImportFailed(f"line {batch[0][0]}: {fault}", line=batch[0][0]) from fault
+
+
+def _target(store: "Store", branch: str, started: _Started) -> "Store":
+    """Return the store, open on the branch that a line names.
+
+    Raises:
+        RevisionError: The store does not have the branch.
+    """
+    if branch in started:
+        branch = Refs(store.backend).read().origins.get(started[branch], branch)
+    return store if branch == MAIN_BRANCH else store.on(branch)
 
 
 def _take_refs(store: "Store", batch: list[tuple[int, dict[str, Any]]], started: _Started) -> int:
@@ -339,11 +388,15 @@ def _take_rest(
         value = read_line(number, line)
         kind = kind_of(number, value)
         branch = _branch_of(number, value)
-        lost = None in (value.get("patch", 0), value.get("order", 0)) or "lost" in value
-        ended |= {branch} if kind == "event" and lost else set()
-        if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS):
+        damaged = kind == "event" and branch not in ended and _is_damaged(value)
+        if batch and (kind != "event" or branch != where or len(batch) >= _BATCH_EVENTS or damaged):
             add(_take(store, f"event {where}", batch, None, accept_future, started))
             batch = []
+        if damaged and _is_known(store, number, value, branch, started):
+            add(Imported(known=1))
+            continue
+        if damaged and not _follows(store, number, value, branch, started):
+            ended.add(branch)
         if kind == "event" and branch not in ended:
             where = branch
             batch.append((number, value))

@@ -8,6 +8,7 @@ its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ from shlex import quote
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from kbstore.commit.writer import Foreign
-from kbstore.errors import ConflictError, CorruptStore, KBStoreError, RevisionError, SlotTaken
+from kbstore.errors import ConflictError, CorruptStore, DamagedVersion, KBStoreError, RevisionError, SlotTaken
 from kbstore.history.branch import MAIN_BRANCH, REFS_LOG
 from kbstore.history.event import encode_body, event_id, plain_body, store_values
 from kbstore.history.member_order import stored_order
@@ -96,7 +97,7 @@ def replicate(
 def _replicate(source: Store, target: Store, progress: Progress | None, force: bool, accept_future: bool) -> Copied:
     # Read tags and branches first: the versions they name exist by then, whatever is committed meanwhile.
     records, there = _refs(source), _refs(target)
-    newest = source.head().seq
+    newest = _newest(source)
     _refuse_parted(source, target, MAIN_BRANCH, 1, newest)
     ours, theirs = fold(records), fold(there)
     merge = _merge(source, target, records, there, force=force)
@@ -148,7 +149,7 @@ def _merge(
             continue
         here, beside = _branch(source, name), _branch(target, other)
         try:
-            _refuse_parted(here, beside, ours.called(name), start.version + 1, here.head().seq)
+            _refuse_parted(here, beside, ours.called(name), start.version + 1, _newest(here))
         except ConflictError:
             if not force and start.origin == theirs.lines[other].origin:
                 raise
@@ -165,7 +166,7 @@ def _copy_branch(
     source: Store, target: Store, name: str, other: str, progress: Progress | None, accept_future: bool
 ) -> int:
     here = _branch(source, name)
-    return _copy_line(here, _branch(target, other), here.head().seq, progress, accept_future)
+    return _copy_line(here, _branch(target, other), _newest(here), progress, accept_future)
 
 
 def _branch(store: Store, branch: str) -> Store:
@@ -176,15 +177,20 @@ def _branch(store: Store, branch: str) -> Store:
 
 
 def _refuse_parted(source: Store, target: Store, branch: str, first: int, newest: int) -> None:
-    """Raise `ConflictError` unless one line continues the other; both are equal before `first`."""
-    common = min(newest, target.head().seq)
-    if common >= first and _id_at(source, common) != _id_at(target, common):
+    """Refuse two lines unless one continues the other; both are equal before `first`.
+
+    Raises:
+        ConflictError: Both have versions of their own.
+        CorruptStore: A version is damaged that decides whether one line continues the other.
+    """
+    common = min(newest, _newest(target))
+    if common >= first and not _is_shared(source, target, common):
         raise _parted(source, target, branch, first, common)
 
 
 def _copy_line(source: Store, target: Store, newest: int, progress: Progress | None, accept_future: bool) -> int:
     """Add the versions up to `newest` that the target's line does not have."""
-    there = target.head().seq
+    there = _newest(target)
     copied = 0
     for batch in _batches(source, there + 1, newest):
         target.graft(batch, accept_future=accept_future)
@@ -216,11 +222,7 @@ def sound_events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign
     try:
         yield from _events(source, first, last)
     except CorruptStore as fault:
-        fault.args = (f"{source.location}: {fault}", *fault.args[1:])
-        fault.hint = (
-            f"kbstore salvage DIR --store {quote(source.location)} writes all that can be proved of that store; "
-            "kbstore import DIR/events.jsonl then takes the versions before the damage"
-        )
+        _name(fault, source)
         raise
 
 
@@ -241,19 +243,67 @@ def _events(source: Store, first: int, last: int) -> Iterator[tuple[Foreign, int
         yield Foreign(f"v{entry.event.seq}", entry.event, entry.header, operations, rules), size + len(again)
 
 
-def _id_at(store: Store, seq: int) -> str:
-    return store.line.entry(seq).id
+def newest_common(one: Store, other: Store, low: int, high: int) -> int:
+    """Return the newest version in the open branches of two stores, by a binary search.
+
+    Args:
+        one: A store.
+        other: Another store.
+        low: A version in both, or 0.
+        high: A later version.
+
+    Returns:
+        A version from `low` to `high` - 1.
+
+    Raises:
+        CorruptStore: A version is damaged that decides which versions are in both.
+    """
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _is_shared(one, other, middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _is_shared(one: Store, other: Store, seq: int) -> bool:
+    """Return whether two stores have the same version; then all versions before it are the same too."""
+    with suppress(DamagedVersion):
+        if one.line.entry(seq).id == other.line.entry(seq).id:
+            return True
+    return _proved_id(one, seq) == _proved_id(other, seq)  # the ids differ, or the header of one is damaged
+
+
+def _newest(store: Store) -> int:
+    try:
+        return store.head().seq
+    except CorruptStore as fault:
+        _name(fault, store)
+        raise
+
+
+def _proved_id(store: Store, seq: int) -> str:
+    try:
+        return store.line.proved_id(seq)
+    except CorruptStore as fault:
+        _name(fault, store)
+        raise
+
+
+def _name(fault: CorruptStore, store: Store) -> None:
+    """Add the store to an error about damage, and the way to save the rest."""
+    fault.args = (f"{store.location}: {fault}", *fault.args[1:])
+    fault.hint = (
+        f"kbstore salvage DIR --store {quote(store.location)} writes all that can be proved of that store; "
+        "kbstore import DIR/events.jsonl then takes the versions before the damage, and the versions behind it if the "
+        "damaged version is already there"
+    )
 
 
 def _parted(source: Store, target: Store, branch: str, low: int, high: int) -> ConflictError:
     """Return the error for two diverged lines, with the last version that both share."""
-    low -= 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _id_at(source, middle) == _id_at(target, middle):
-            low = middle
-        else:
-            high = middle
+    low = newest_common(source, target, low - 1, high)
     since = f"both have new versions after v{low}" if low else "their first versions differ"
     where = f" on branch {branch}" if branch != MAIN_BRANCH else ""
     return ConflictError(

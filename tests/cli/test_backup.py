@@ -158,7 +158,40 @@ def test_a_damaged_store_is_pulled_from_by_salvage(kb: Shell) -> None:
     told = kb.fails(3, "pull", str(replaced)).err
     assert told.startswith(f"error: {replaced}: version v5 is damaged: its patch cannot be read\n")
     assert way in told
-    assert "; kbstore import DIR/events.jsonl then takes the versions before the damage" in told
+    assert "; kbstore import DIR/events.jsonl then takes the versions before the damage, and the versions" in told
     kb.ok("salvage", "rescued", "--store", str(replaced))
     assert kb.ok("import", "rescued/events.jsonl").lines[0].startswith("1 version imported (3 known already)")
     assert "line 5 and 1 line behind it were left out" in kb.ok("import", "rescued/events.jsonl").err
+
+
+def test_a_store_of_any_first_page_is_replaced(kb: Shell) -> None:
+    """The replaced file is kept and need not be readable, whatever byte of SQLite's header is wrong."""
+    kb.ok("backup", "kept.db")
+    store = kb.folder / ".kbstore" / "kb.db"
+    whole = store.read_bytes()
+    for place in range(106):
+        spoilt = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+        store.write_bytes(spoilt)
+        done = restore_backup(store, kb.folder / "kept.db", verify=False)
+        assert done.replaced is not None, place
+        assert done.replaced.read_bytes()[106:] == whole[106:], place
+        done.replaced.unlink()
+        with Store.open(store, read_only=True) as restored:
+            assert restored.head().seq == 3, place
+
+
+def test_a_file_that_its_first_page_marks_read_only_is_damaged(kb: Shell) -> None:
+    """A write version that SQLite does not know is no matter of permissions; the named clone loses nothing."""
+    store = kb.folder / ".kbstore" / "kb.db"
+    data = bytearray(store.read_bytes())
+    data[18] = 0x57
+    store.write_bytes(data)
+    assert kb.ok("verify").out.startswith("whole: 3 versions")
+    for arguments in (("commit", "-m", "four", "--allow-empty"), ("backup", "kept.db")):
+        told = kb.fails(3, *arguments).err
+        assert f"{store} is damaged: its first page says that it may only be read" in told
+        assert f"kbstore clone {store} NEW.db, then kbstore restore-backup NEW.db" in told
+    kb.ok("clone", str(store), "NEW.db")
+    kb.ok("restore-backup", "NEW.db")
+    kb.ok("commit", "-m", "four", "--allow-empty")
+    assert kb.versions() == 4
