@@ -50,7 +50,11 @@ def _promises(spec: Spec) -> Iterator[str]:
         yield f"  every      {spec.every:g} s"
     if spec.impact is not Status.UNHEALTHY:
         yield f"  impact     at worst {spec.impact}"
-    yield f"  alerts     after {spec.fall} bad rounds in a row; well again after {spec.rise} good ones"
+    yield f"  alerts     after {_rounds(spec.fall, 'bad')} in a row; resolved after {_rounds(spec.rise, 'good')}"
+
+
+def _rounds(number: int, kind: str) -> str:
+    return f"{number} {kind} round{'' if number == 1 else 's'}"
 
 
 def _past(engine: Engine, name: str) -> Iterator[str]:

@@ -135,7 +135,8 @@ def test_list_and_explain(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(["explain", "store.head"]) == 0
     told = capsys.readouterr().out
     for part in ("head_degraded_s = 0", "store.reachable", "docs/health.md#storehead", "wrote a version", "a holiday",
-                 "impact     at worst degraded", "healthy: v12_"):  # fmt: skip
+                 "impact     at worst degraded", "healthy: v12_",
+                 "alerts     after 2 bad rounds in a row; resolved after 1 good round\n"):  # fmt: skip
         assert part in told, part
 
 
