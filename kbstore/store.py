@@ -805,7 +805,7 @@ class Store(Reader):
             if start.log == self._line.log:
                 raise RevisionError(
                     f"the branch {name!r} is the one that is open, so it is not removed",
-                    hint=f"work on another one first: kbstore branch --switch {MAIN_BRANCH}",
+                    hint=f"open another one: kbstore --branch {MAIN_BRANCH} branch -d {name}",
                 )
             if not force and (alone := self._only_on(name)):
                 what = "1 version that is" if alone == 1 else f"{alone:,} versions that are"

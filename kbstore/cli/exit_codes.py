@@ -44,6 +44,7 @@ INTERRUPTED = 130
 _UNKNOWN_HINT = "kbstore log shows whether it landed; run the same command again to settle it"
 _READ_ONLY_HINT = "check the permissions of the file and of its folder; reading works meanwhile"
 _OPENING = "open it"
+_SAME_CHANGE = "both made the same change, which may be a count: if it is, make the change again; if not, keep theirs"
 _SHOWN_CONFLICTS = 20
 _SHOWN_LINES = 40
 _SHOWN_COLUMNS = 2_000
@@ -128,11 +129,15 @@ def _hint(fault: BaseException, session: Session, code: int) -> str | None:
 
 def _conflicts(fault: ConflictError) -> Iterator[str]:
     from kbstore.diff.render.excerpt import cut_pair
+    from kbstore.jsondoc.canonical import same
 
-    for pointer, ours, theirs in fault.pointers[:_SHOWN_CONFLICTS]:
+    for conflict in fault.conflicts[:_SHOWN_CONFLICTS]:
+        pointer, ours, theirs = conflict.pointer, conflict.ours, conflict.theirs
         yield f"  {_safe(pointer) or '(the whole document)'}"
         for name, text in zip(("ours:  ", "theirs:"), cut_pair(_text(ours), _text(theirs), width() - 12), strict=True):
             yield f"    {name} {text}"
+        if conflict.kind in ("both-modified", "both-added") and same(ours, theirs):
+            yield f"    {_SAME_CHANGE}"
     if len(fault.pointers) > _SHOWN_CONFLICTS:
         yield f"  and {len(fault.pointers) - _SHOWN_CONFLICTS} more places"
 

@@ -36,13 +36,31 @@ def _allow_insecure(_: click.Context, __: click.Parameter, value: bool) -> None:
         os.environ[INSECURE] = "*"  # in the environment: processes started by this process see it too
 
 
+class OptionPath(click.Path):
+    """A path as the value of an option; refuses the next option, which click would take as the path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path.
+
+        Raises:
+            click.BadParameter: The value begins with a dash, and is not the dash for stdout.
+        """
+        if param is not None and isinstance(value, str) and value.startswith("-") and value != "-":
+            self.fail(
+                f"{value} is an option, not a path; write {param.opts[-1]} {param.metavar} (./{value} is a path)",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 def _shared() -> list[click.Parameter]:
     """Return the options of every command, accepted before or after the command's name."""
     return [
         click.Option(
             ["-C", "folder"],
             metavar="DIR",
-            type=click.Path(file_okay=False),
+            type=OptionPath(file_okay=False),
             multiple=True,
             expose_value=False,
             is_eager=True,
@@ -52,7 +70,7 @@ def _shared() -> list[click.Parameter]:
         click.Option(
             ["--store", "store_option"],
             metavar="LOCATION",
-            type=click.Path(),
+            type=OptionPath(),
             expose_value=False,
             callback=_set("store_option"),
             help="The store: a file, a folder or a URL (or set KBSTORE_STORE).",
@@ -60,7 +78,7 @@ def _shared() -> list[click.Parameter]:
         click.Option(
             ["--file", "file_option"],
             metavar="FILE",
-            type=click.Path(),
+            type=OptionPath(),
             expose_value=False,
             callback=_set("file_option"),
             help="The knowledge base's file, instead of the project's.",

@@ -122,6 +122,8 @@ class Session:
         if named is not None:
             return named
         project = self.project
+        if project is None:
+            _ = self.location  # raises if there is no store here at all
         if project is None or not project.config.remote:
             raise StoreNotFound(
                 "no other store is remembered here",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from kbstore.errors import RevisionError
 from kbstore.history.branch import MAIN_BRANCH, MAIN_LOG
-from kbstore.history.refs import RefEvent
+from kbstore.history.refs import LIST_BRANCHES, RefEvent
 
 Place = tuple[str, int]
 """A log, and the number of a record in the log."""
@@ -68,7 +68,7 @@ class Lineage:
             RevisionError: There is no such branch, or the version is before the first.
         """
         if branch not in self._starts:
-            raise RevisionError(f"there is no branch {branch!r}", hint="list them with: kbstore branch")
+            raise RevisionError(f"there is no branch {branch!r}", hint=LIST_BRANCHES)
         holder = self._holder(self._starts[branch], seq)
         return holder.log, seq - holder.offset
 

@@ -20,6 +20,8 @@ from kbstore.jsondoc.identity import Names
 from kbstore.kit.clock import attempts, format_time, parse_time
 
 REF_FORMAT = 1
+LIST_BRANCHES = "list them with: kbstore branch"
+"""The hint at a name that no branch has or had."""
 _ID = re.compile(r"[0-9a-f]{64}")
 _BRANCH_LOG = re.compile(r"b[0-9a-f]{15}")
 _KINDS = frozenset({"tag", "branch", "setting"})
@@ -336,7 +338,7 @@ def no_branch(name: str, state: RefState) -> RevisionError:
     """Return the error for a missing branch; the error says if the branch was removed or renamed."""
     now = state.now(name)
     if now is None:
-        what, hint = "", "list them with: kbstore branch"
+        what, hint = "", LIST_BRANCHES
     elif now in state.removed:
         what = "; it was removed"
         hint = (

@@ -230,7 +230,8 @@ class Project:
     def move(self, old: Path, new: Path) -> None:
         """Rename the knowledge base's file, in the configuration and in the remembered state too.
 
-        The file itself comes last, so after a kill in between, a repeated call goes on.
+        The file itself comes last, so after a kill in between, a repeated call goes on. If the file has the new name
+        already, the file is not touched; see `renamed`.
 
         Raises:
             WorkFileError: The file is missing or is not the project's, or the new name is taken or outside of this
@@ -241,24 +242,42 @@ class Project:
         own = self.file is not None and Path(os.path.realpath(self.file))
         if own not in (source, target):
             raise WorkFileError(f"{old} is not the file of this history", hint="kbstore status names the file")
-        if not old.is_file():
-            raise WorkFileError(f"there is no file {old}", hint=f"write the newest version: kbstore checkout -o {new}")
+        moved = self.renamed(old, new)
+        if not (moved or old.is_file()):
+            raise WorkFileError(
+                f"there is no file {old}",
+                hint="write the newest version into it: kbstore checkout HEAD"
+                if own == source
+                else "kbstore status names the file",
+            )
         if not target.is_relative_to(home):
             raise WorkFileError(f"{new} is outside of {self.root}", hint="choose a place in that folder")
         _refuse_bytes(os.fspath(target.relative_to(home)))
         taken = WorkFileError(f"{new} is there already", hint="choose another name")
-        if os.path.lexists(target):
+        if os.path.lexists(target) and not moved:
             raise taken
-        if (state := self.state_of(source)) is not None:
+        if moved and Path(_beside(target).location).is_file():
+            raise WorkFileError(
+                f"{new} has a history of its own", hint="name the file that the file of this history was renamed to"
+            )
+        if (state := self.state_of(source)) is not None and not (moved and self.state_of(target) is not None):
             self.remember(target, state)
         self.change(file=os.fspath(target.relative_to(home)))
         try:
-            create(source, target)
+            if not moved:
+                create(source, target)
         except Displaced:
             raise taken from None
         except OSError as fault:
             raise WorkFileError(f"cannot rename {old} to {new}: {fault.strerror}") from fault
         self.forget(source)
+
+    def renamed(self, old: Path, new: Path) -> bool:
+        """Return whether a program renamed the project's file from `old` to `new`, as far as the names show."""
+        own = self.file is not None and Path(os.path.realpath(self.file))
+        source, target = Path(os.path.realpath(old)), Path(os.path.realpath(new.parent)) / new.name
+        begun = own == target and self.state_of(source) is not None  # an earlier call was killed
+        return (own == source or begun) and not os.path.lexists(source) and target.is_file() and not target.is_symlink()
 
     def _state_path(self, file: Path) -> Path:
         real = Path(os.path.realpath(file))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kbstore.diff.diff import Diff
 from kbstore.errors import KBStoreError
 from kbstore.history.version import Version
+from kbstore.store import Store
 from kbstore.worktree.json_file import FileContent
 
 
@@ -70,3 +71,15 @@ def landed(version: Version) -> Iterator[None]:
         yield
     except Exception as fault:
         raise FileNotWritten(version, fault) from fault
+
+
+def has_nothing_of(store: Store, version: Version, diff: Diff) -> bool:
+    """Return whether a file has no entry of a version: the file is another one, and nobody removed the entries.
+
+    Args:
+        store: The store of the version.
+        version: The version.
+        diff: The differences from the version to the file.
+    """
+    entries = store.diff("v0", version).added
+    return bool(entries) and len(diff.removed) == len(entries)

@@ -595,10 +595,13 @@ class WorkingCopy:
             landing = self._document(version)
             document = self._together(committed, content.value, landing, version)
             self._tracked.write(version, document, content, dirty=True)
-        except (ConflictError, FileChanged):
+        except ConflictError:
             self.notes.append(
-                f"others changed what is uncommitted in {self.file.path.name} too, so it was left as it is"
+                f"others changed what is uncommitted in {self.file.path.name} too, so it was left as it is, without "
+                "their changes; kbstore update takes them in"
             )
+        except FileChanged:
+            self._note_left()
 
     def _note_already(self, held: str, start: Version, state: FileState | None) -> None:
         """Note that others made the same change, if this is the reason for making no version."""
@@ -691,7 +694,7 @@ class WorkingCopy:
                 f"{self.file.path} was never taken from this history, which is that of {own.name}",
                 hint="give it a folder and a history of its own: kbstore init FILE"
                 if own.exists()
-                else f"if it is {own.name} under another name, rename it back, then: kbstore mv OLD NEW",
+                else f"if it is {own.name} under another name: kbstore mv {own.name} {self.file.path}",
             )
 
     def _refuse_other_branch(self, state: FileState | None) -> None:

@@ -104,6 +104,38 @@ def test_clones_take_the_new_names_of_branches(ann: Shell, monkeypatch: pytest.M
     assert carl.ok("branch", "--store", "new.db").lines == ["* main"]
 
 
+def test_a_conflict_with_another_branch_than_the_files_leads_on(ann: Shell) -> None:
+    """The file follows main; the update that the hint names takes the version of the other branch."""
+    ann.write({"n": 1, "m": 1})
+    ann.ok("commit", "-m", "m")
+    ann.ok("branch", "plan")
+    ann.ok("--branch", "plan", "apply", "-", "-m", "9", stdin=b'[{"op": "replace", "path": "/n", "value": 9}]')
+    ann.write({"n": 5, "m": 5})
+    told = ann.run("commit", "--branch", "plan", "-m", "5")
+    assert (told.code, "and run kbstore update --branch plan, which" in told.err) == (11, True)
+    assert "and run kbstore update --branch plan, which" in ann.run("update", "--branch", "plan").err
+    ann.write({"n": 1, "m": 5})
+    ann.ok("update", "--branch", "plan")
+    assert ann.read() == {"n": 9, "m": 5}
+    ann.ok("commit", "--branch", "plan", "-m", "5")
+    assert ann.ok("get", "", "--at", "plan", "--json").object["value"] == {"n": 9, "m": 5}
+
+
+def test_push_names_the_newest_version_of_the_branch(ann: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that was pushed or pulled, with its branch; of main without its name."""
+    ann.ok("clone", ".", "../c")
+    carl = at(ann, monkeypatch, "c")
+    carl.ok("branch", "draft")
+    carl.ok("branch", "--switch", "draft")
+    carl.write({"n": 2})
+    made = carl.ok("commit", "-m", "2").out.split()[0]
+    told = carl.ok("push").out
+    assert told.startswith("1 version and 1 change of tags and branches pushed to ")
+    assert told.endswith(f"; the newest is {made} of branch draft\n")
+    assert carl.ok("pull").out == f"nothing to copy; the newest is {made} of branch draft\n"
+    assert carl.ok("--branch", "main", "push").out.startswith("nothing to copy; the newest is v1_")
+
+
 def test_options_of_branch_that_exclude_one_another(ann: Shell) -> None:
     """Each is refused as a usage error, and nothing is done."""
     ann.ok("branch", "x")

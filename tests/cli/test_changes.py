@@ -674,3 +674,33 @@ def test_a_version_that_is_not_there_is_said_before_the_file_is_looked_at(kb: Sh
     """Committing the edit would not help."""
     kb.write({"problems": {}})
     assert "there is no version 'v99'" in kb.fails(3, "restore", "v99").err
+
+
+def test_a_conflict_of_equal_values_says_why_and_leads_on(kb: Shell) -> None:
+    """Two people counted: the message says so, and the steps of the hint end with both counts."""
+    theirs = json.dumps([{"op": "replace", "path": "/problems/p1/votes", "value": 4}]).encode()
+    kb.ok("--file", "none.json", "apply", "-", "-m", "a vote", stdin=theirs)
+    kb.edit("p1", votes=4)
+    kb.edit("p2", votes=50)
+    told = kb.fails(11, "commit", "-m", "a vote").err
+    why = "both made the same change, which may be a count: if it is, make the change again; if not, keep theirs"
+    assert f"    ours:   4\n    theirs: 4\n    {why}\n" in told
+    kb.edit("p1", votes=3)
+    kb.ok("update")
+    assert kb.read()["problems"]["p1"]["votes"] == 4
+    kb.edit("p1", votes=5)
+    kb.ok("commit", "-m", "a vote")
+    assert kb.ok("get", "/problems/p1/votes").out == "5\n"
+    other = json.dumps([{"op": "replace", "path": "/problems/p1/votes", "value": 6}]).encode()
+    kb.ok("--file", "no.json", "apply", "-", "-m", "a vote", stdin=other)
+    kb.edit("p1", votes=7)
+    assert why not in kb.fails(11, "commit", "-m", "two votes").err
+
+
+def test_a_setting_that_is_not_set_is_not_removed(kb: Shell) -> None:
+    """The message says so; the exit code is 0, and the history has no change of it."""
+    assert kb.ok("config", "identity", "/problems", "--unset").err == "identity /problems is not set\n"
+    assert kb.ok("config", "collection", "--unset").err == "collection is not set\n"
+    kb.ok("config", "collection", "/problems")
+    assert kb.ok("config", "collection", "--unset").err == "collection was removed\n"
+    assert kb.ok("config", "collection", "--unset").err == "collection is not set\n"

@@ -131,6 +131,28 @@ def test_documented_options_are_the_options(shell: Shell) -> None:
         assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", row)) - shared == options - shared, command
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["export", "--sqlite", "-o", "t.sqlite"], "-o is an option, not a path; write --sqlite FILE"),
+        (["export", "-o", "--force"], "--force is an option, not a path; write --output FILE"),
+        (["checkout", "--output", "--force"], "--force is an option, not a path; write --output FILE"),
+        (["diff", "--html", "--stat"], "--stat is an option, not a path; write --html FILE"),
+        (["status", "--store", "--json"], "--json is an option, not a path; write --store LOCATION"),
+        (["status", "--file", "--json"], "--json is an option, not a path; write --file FILE"),
+        (["status", "-C", "--json"], "--json is an option, not a path; write -C DIR"),
+    ],
+)
+def test_an_option_is_not_taken_as_the_path_of_another(kb: Shell, arguments: list[str], told: str) -> None:
+    """A usage error, and no file of that name."""
+    before = sorted(path.name for path in kb.folder.iterdir())
+    assert told in kb.fails(2, *arguments).err
+    assert sorted(path.name for path in kb.folder.iterdir()) == before
+    kb.ok("checkout", "-o", "./--force")
+    assert (kb.folder / "--force").exists()
+    assert kb.ok("checkout", "-o", "-").out
+
+
 # ---- 3: something cannot be used ------------------------------------------------------------------------------------
 
 
@@ -335,8 +357,7 @@ def test_a_file_is_not_committed_into_the_history_of_another(kb: Shell) -> None:
     assert kb.ok("get", "/problems/p2/votes").out == "6\n"
     kb.file.rename(kb.folder / "renamed.json")
     told = kb.fails(3, "commit", "--file", "renamed.json", "-m", "renamed", "--allow-empty").err
-    assert told.endswith("hint: if it is kb.json under another name, rename it back, then: kbstore mv OLD NEW\n")
-    (kb.folder / "renamed.json").rename(kb.file)
+    assert told.endswith("hint: if it is kb.json under another name: kbstore mv kb.json renamed.json\n")
     kb.ok("mv", "kb.json", "renamed.json")
     kb.ok("commit", "-m", "renamed", "--allow-empty")
 

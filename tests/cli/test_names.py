@@ -75,6 +75,32 @@ def test_a_branch_that_is_not_there(kb: Shell) -> None:
     kb.fails(2, "branch", "--switch", "draft", "v1")
 
 
+def test_a_switch_to_a_branch_that_is_not_there_names_the_steps_that_start_it(kb: Shell) -> None:
+    """The steps of the hint work; the file was not touched before."""
+    told = kb.fails(3, "branch", "nope", "--switch").err
+    assert "to start it: kbstore branch nope, then kbstore branch --switch nope\n" in told
+    kb.ok("branch", "nope")
+    kb.ok("branch", "--switch", "nope")
+    assert kb.ok("branch").lines == ["  main", "* nope"]
+
+
+def test_the_main_branch_is_refused_as_such_whichever_branch_is_current(kb: Shell) -> None:
+    """No other branch helps, so no hint says so; the open branch is removed from another one, as the hint says."""
+    kb.ok("branch", "draft")
+    kb.ok("branch", "plan")
+    for options in ([], ["--branch", "draft"]):
+        assert kb.fails(3, *options, "branch", "-d", "main").err == "error: the main branch cannot be removed\n"
+    told = kb.fails(3, "--branch", "plan", "branch", "-d", "plan").err
+    assert told.endswith("hint: open another one: kbstore --branch main branch -d plan\n")
+    kb.ok("--branch", "main", "branch", "-d", "plan")
+    kb.ok("branch", "--switch", "draft")
+    assert kb.fails(3, "branch", "-d", "main").err == "error: the main branch cannot be removed\n"
+    told = kb.fails(3, "branch", "-d", "draft").err
+    assert told.endswith("hint: work on another one first: kbstore branch --switch main\n")
+    kb.ok("branch", "--switch", "main")
+    kb.ok("branch", "-d", "draft")
+
+
 def test_a_switch_that_was_cut_short_goes_on(kb: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is on the other branch by then: exit 13, status says so, and the same command again ends well."""
     kb.ok("branch", "draft", "v1")

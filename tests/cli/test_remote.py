@@ -36,6 +36,27 @@ def test_a_clone_is_the_same_history(rich: Shell) -> None:
         assert side.checkout()["problems"]["p1"]["notes"] == "long " * 5000
 
 
+def test_a_push_to_a_store_that_is_not_there_names_the_clone_that_starts_it(rich: Shell) -> None:
+    """The command of the hint works as printed; a push then goes there."""
+    told = rich.fails(10, "push", "../shared.db").err
+    assert told.endswith("start it as a copy of this store: kbstore clone . ../shared.db\n")
+    rich.ok("clone", ".", "../shared.db")
+    assert rich.ok("push", "../shared.db").lines[0].startswith("nothing to copy")
+    told = rich.fails(10, "push", "new.db", "--store", "../shared.db").err
+    assert told.endswith(f"kbstore clone {rich.folder.parent / 'shared.db'} new.db\n")
+    assert "clone" not in rich.fails(10, "push", "new.db", "--store", "none.db").err
+
+
+def test_a_push_without_a_project_says_so(shell: Shell) -> None:
+    """The missing project is the reason, not the missing memory of another store."""
+    for command in ("push", "pull"):
+        told = shell.fails(10, command).err
+        assert told.startswith("error: there is no .kbstore folder in ")
+    shell.write({})
+    shell.ok("init", "kb.json")
+    assert "no other store is remembered here" in shell.fails(10, "push").err
+
+
 def test_cloning_again_copies_nothing(rich: Shell) -> None:
     """A clone that is whole stays as it is."""
     rich.ok("clone", ".kbstore", "copy.db")

@@ -53,8 +53,10 @@ def config_command(
         name = identity_setting(values[0]) if takes_pointer else COLLECTION
         value = None if unset else values if not takes_pointer else tuple(map(decoded, values[1].split(",")))
         with session.open(author=author) as store, settled(session, store, write_id) as ident:
+            was_set = name in store.settings()
             store.set(name, value, write_id=ident)
-            session.landed = f"{_shown(name)} was {'removed' if unset else 'set'}"
+            done = "was set" if not unset else "was removed" if was_set else "is not set"
+            session.landed = f"{_shown(name)} {done}"
             if as_json:
                 say_json(_fields(name, value))
             else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kbstore.cli.exit_codes import DIFFERENCES
-from kbstore.cli.options import as_json_option, command, complete_revision, lossy_option
+from kbstore.cli.options import OptionPath, as_json_option, command, complete_revision, lossy_option
 from kbstore.cli.output import json_text, note, page, say, wants_color, width, write_bytes
 from kbstore.cli.output_files import PAGE, output_file, write_output
 from kbstore.cli.session import Session
@@ -34,7 +34,7 @@ from kbstore.worktree.working_copy import WorkingCopy
     "--html",
     "html_file",
     metavar="FILE",
-    type=click.Path(),
+    type=OptionPath(),
     help='Write a self-contained page to FILE ("-" is stdout).',
 )
 @click.option("--force", is_flag=True, help="With --html: replace a file that is not an earlier page.")

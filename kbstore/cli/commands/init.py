@@ -21,7 +21,7 @@ from kbstore.worktree.json_file import EmptyFile, WorkFile, WorkFileError, mode_
 from kbstore.worktree.lost import clear_left
 from kbstore.worktree.newest_seen import forget
 from kbstore.worktree.project import FOLDER, Config, Project, ProjectError, is_url, open_or_create
-from kbstore.worktree.status import Status
+from kbstore.worktree.status import Status, has_nothing_of
 from kbstore.worktree.taken import BaseUnknown
 from kbstore.worktree.working_copy import WorkingCopy
 
@@ -90,7 +90,7 @@ def init_command(
         elif (status := _status(copy, project, file)).head.seq:
             version = status.base
             strange = not status.clean and project.state_of(file) is None
-            if strange and _has_nothing_of(status, store):
+            if strange and status.diff is not None and has_nothing_of(store, status.head, status.diff):
                 version = store.version("v0")
                 note(f"{visible(file.name)} has nothing of {head.name} in it, and was kept as it is")
                 note("to take that version in beside what the file holds: kbstore update")
@@ -109,12 +109,6 @@ def init_command(
             trust_url(config.store, os.environ)  # the user has named it
         _tell(version, project, store.collection(), joined=joined, as_json=as_json)
         warn(version.notes)
-
-
-def _has_nothing_of(status: Status, store: Store) -> bool:
-    """Return True if a file has no entry of the newest version: the file is new, and nobody removed the entries."""
-    diff = store.diff("v0", status.head)
-    return status.diff is not None and bool(diff.added) and len(status.diff.removed) == len(diff.added)
 
 
 def _status(copy: WorkingCopy, project: Project, file: Path) -> Status:

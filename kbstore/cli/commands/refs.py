@@ -1,6 +1,7 @@
 """Commands for names of versions: tag, branch."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -11,6 +12,7 @@ from kbstore.cli.session import Session
 from kbstore.cli.version_text import first_line, note_odd
 from kbstore.errors import KBStoreError, RevisionError
 from kbstore.history.branch import MAIN_BRANCH
+from kbstore.history.refs import LIST_BRANCHES
 from kbstore.history.version import Version
 from kbstore.kit.escape import visible
 from kbstore.kit.graphemes import cells
@@ -120,6 +122,7 @@ def branch_command(
 ) -> None:
     """List, start, rename, remove or follow branches.
 
+    A new branch starts at REV, the newest version by default; --switch follows a branch that exists already.
     Every command takes --branch NAME to work on another branch than the file's. The versions of a removed branch stay,
     and can be read by their ids.
 
@@ -200,8 +203,8 @@ def _refuse_followed(session: Session, store: Store, branch: str) -> None:
         RevisionError: The branch is followed by the file, or commands work on the branch by default.
     """
     project = session.project
-    if project is None or branch not in store.branches():
-        return
+    if project is None or branch == MAIN_BRANCH or branch not in store.branches():
+        return  # the store itself refuses the main branch and an unknown branch
     own = project.file is not None and WorkingCopy(store, WorkFile(project.file), project).follows == branch
     if own or project.config.branch == branch:
         raise RevisionError(
@@ -217,6 +220,17 @@ def _tell_branch(name: str, told: str, switch: bool, as_json: bool) -> None:
         note(told)
 
 
+@contextmanager
+def _startable(name: str) -> Iterator[None]:
+    """Add to the error for an unknown branch that --switch does not start a branch."""
+    try:
+        yield
+    except RevisionError as fault:
+        if fault.hint == LIST_BRANCHES:
+            fault.hint = f"{LIST_BRANCHES}; to start it: kbstore branch {name}, then kbstore branch --switch {name}"
+        raise
+
+
 def _switch(session: Session, name: str) -> Version:
     project = session.project
     if project is None:
@@ -227,7 +241,7 @@ def _switch(session: Session, name: str) -> Version:
         status = copy.status()
         copy.refuse_uncommitted(status, force_helps=False)
     session.branch_option = name
-    with session.read() as store:
+    with _startable(name), session.read() as store:
         head = store.head()
         if head.seq:
             session.copy(store).take(head, status=status)

@@ -1,6 +1,7 @@
 """Commands for copying a history from store to store: clone, push, pull."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ from kbstore.cli.options import accept_future_option, as_json_option, command
 from kbstore.cli.output import Progress, note, say, say_json
 from kbstore.cli.session import Session, lasting, project_at, shown_path, store_at
 from kbstore.cli.version_text import counted
-from kbstore.errors import InvalidJSON, RevisionError, StoreExists
+from kbstore.errors import InvalidJSON, RevisionError, StoreExists, StoreNotFound
+from kbstore.history.branch import MAIN_BRANCH
+from kbstore.history.version import Version
 from kbstore.kit.escape import visible
 from kbstore.kit.trust import trust_url
 from kbstore.store import Store
@@ -66,7 +69,7 @@ def clone_command(session: Session, source: str, target: str, bare: bool, accept
         _landed(session, source, copied)
         head = store.head()
     file = _work_in(session, fresh, model, remote) if fresh is not None else None
-    _tell(copied, f"cloned to {visible(target)}", head.name, as_json, {"file": str(file) if file is not None else None})
+    _tell(copied, f"cloned to {visible(target)}", head, as_json, {"file": str(file) if file is not None else None})
 
 
 def _remembered(location: str, store: Store) -> str:
@@ -170,15 +173,33 @@ def push_command(
     place = session.remote(target)
     with (
         Store.open(session.location, read_only=True) as store,
-        Store.open(store_at(place), author=session.author()) as there,
+        _target(session, place) as there,
         Progress("push") as progress,
     ):
         copied = replicate(store, there, progress.reach, force=force, accept_future=accept_future)
         _landed(session, session.location, copied)
         head = there.head()
+        newest = _newest(there, session.branch)
         if remember:
             _remember(session, place, there)
-    _tell(copied, f"pushed to {visible(place)}", head.name, as_json)
+    _tell(copied, f"pushed to {visible(place)}", head, as_json, newest=newest)
+
+
+def _target(session: Session, place: str) -> Store:
+    """Open the store to push to; a missing store gets the hint that starts the store."""
+    location = store_at(place)
+    try:
+        return Store.open(location, author=session.author())
+    except StoreNotFound as fault:
+        missing = is_url(location) or not os.path.lexists(location)
+        project = session.project
+        source = shown_path(project.root if project is not None else session.location)
+        if missing:
+            name = "URL" if is_url(location) else shlex.quote(visible(place))
+            fault.hint = (
+                f"check its name, or start it as a copy of this store: kbstore clone {shlex.quote(source)} {name}"
+            )
+        raise
 
 
 @command("pull")
@@ -220,7 +241,8 @@ def pull_command(
         if copy is not None and (left := copy.catch_up()):
             note(visible(left))
         head = store.head()
-    _tell(copied, f"pulled from {visible(place)}", head.name, as_json)
+        newest = _newest(store, session.branch)
+    _tell(copied, f"pulled from {visible(place)}", head, as_json, newest=newest)
 
 
 def _remember(session: Session, place: str, there: Store) -> None:
@@ -255,16 +277,36 @@ def _landed(session: Session, source: str, copied: Copied) -> None:
     session.way_on = "run the same command again"
 
 
+def _newest(store: Store, branch: str) -> str:
+    """Return the newest version's name, with the branch if it is not main; of main if the branch is missing."""
+    now = store.branch_now(branch)
+    if now is None or now == MAIN_BRANCH:
+        return store.head().name
+    return f"{Store(store.backend, branch=now).head().name} of branch {visible(now)}"
+
+
 def _tell(
-    copied: Copied, what: str, head: str, as_json: bool, more: Mapping[str, object] = MappingProxyType({})
+    copied: Copied,
+    what: str,
+    head: Version,
+    as_json: bool,
+    more: Mapping[str, object] = MappingProxyType({}),
+    *,
+    newest: str | None = None,
 ) -> None:
+    newest = newest or head.name
     for name in copied.left_out:
         note(f"{visible(name)} is another branch or tag in each store, and was left out")
     if as_json:
-        counts = {"versions": copied.versions, "refs": copied.refs, "left_out": list(copied.left_out), "head": head}
+        counts = {
+            "versions": copied.versions,
+            "refs": copied.refs,
+            "left_out": list(copied.left_out),
+            "head": head.name,
+        }
         say_json({**counts, **more})
     elif copied.versions or copied.refs:
         refs = f" and {counted(copied.refs, 'change')} of tags and branches" if copied.refs else ""
-        say(f"{counted(copied.versions, 'version')}{refs} {what}; the newest is {head}")
+        say(f"{counted(copied.versions, 'version')}{refs} {what}; the newest is {newest}")
     else:
-        say(f"nothing to copy; the newest is {head}")
+        say(f"nothing to copy; the newest is {newest}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import click
 
 from kbstore.cli.options import (
+    OptionPath,
     accept_future_option,
     as_json_option,
     author_option,
@@ -228,9 +229,9 @@ def _lines(source: str, *, lossy: bool) -> Iterator[Iterator[bytes] | None]:
 
 @command("export")
 @click.argument("revisions", required=False, metavar="[REV|A..B]", shell_complete=complete_revision)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE instead of stdout.")
+@click.option("-o", "--output", metavar="FILE", type=OptionPath(), help="Write to FILE instead of stdout.")
 @click.option(
-    "--sqlite", "tables", metavar="FILE", type=click.Path(), help="Make SQLite tables of one version instead."
+    "--sqlite", "tables", metavar="FILE", type=OptionPath(), help="Make SQLite tables of one version instead."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is not an earlier export.")
 @as_json_option

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kbstore.cli.options import (
+    OptionPath,
     as_json_option,
     author_option,
     base_option,
@@ -40,8 +41,8 @@ from kbstore.worktree.working_copy import WorkingCopy
 _SHOWN_ENTRIES = 20
 _LEAVE_OUT = "without --no-rebase the change is put on top of what others committed, unless it collides with that"
 _MAKE_AGAIN = (
-    "in the file, set each of these places back to its old value (kbstore diff shows it) and run kbstore update, which "
-    "takes in the newest version and keeps the rest; then make the change again"
+    "in the file, set each of these places back to its old value (kbstore diff shows it) and run kbstore update{0}, "
+    "which takes in the newest version and keeps the rest; then make the change again"
 )
 _MAKE_AGAIN_FROM = (
     "in the file, set each of these places back to its value in {0} (kbstore get POINTER --at {0}) and run the same "
@@ -81,7 +82,8 @@ def status_command(session: Session, as_json: bool) -> None:
             way = "; kbstore update takes it in" if status.diff is not None and not copy.elsewhere else ""
             say(f"{counted(status.behind, 'newer version')}; the newest is {status.head.name}{way}")
         if status.diff is None:
-            say("the file is not there; kbstore checkout HEAD writes it")
+            name = shown_path(copy.file.path)
+            say(f"the file is not there; kbstore checkout HEAD writes it; if it was renamed: kbstore mv {name} NEW")
         elif not status.diff:
             say("nothing changed")
         else:
@@ -164,7 +166,7 @@ def commit_command(
     writing = session.open(author=author, accept=base is not None)
     with writing as store, settled(session, store, write_id, content) as ident:
         copy = session.copy(store)
-        again = _MAKE_AGAIN if base is None else _MAKE_AGAIN_FROM.format(base)
+        again = _make_again(session) if base is None else _MAKE_AGAIN_FROM.format(base)
         with _way_out(_LEAVE_OUT if no_rebase else again):
             version = copy.commit(
                 message=message,
@@ -241,7 +243,7 @@ def apply_command(
 
 @command("checkout")
 @click.argument("revision", default="HEAD", metavar="[REV]", shell_complete=complete_revision)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(), help='Write to FILE instead; "-" is stdout.')
+@click.option("-o", "--output", metavar="FILE", type=OptionPath(), help='Write to FILE instead; "-" is stdout.')
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes.")
 @as_json_option
 @click.pass_obj
@@ -303,7 +305,7 @@ def update_command(session: Session, as_json: bool) -> None:
     """
     with session.read() as store:
         copy = session.copy(store)
-        with _way_out(_MAKE_AGAIN):
+        with _way_out(_make_again(session)):
             version = copy.update()
         session.landed = f"{shown_path(copy.file.path)} is at {version.name}"
         if as_json:
@@ -354,6 +356,12 @@ def _way_out(hint: str) -> Iterator[None]:
     except ConflictError as fault:
         fault.hint = hint
         raise
+
+
+def _make_again(session: Session) -> str:
+    """Return the hint for a conflict of the file; update then takes the version of the branch of this command."""
+    chosen = session.branch_option
+    return _MAKE_AGAIN.format(f" --branch {chosen}" if chosen is not None else "")
 
 
 def _model(session: Session) -> FileContent | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kbstore import Store
+from kbstore import KnowledgeBaseVersioner, Store
 from kbstore.jsondoc.canonical import encode
 from kbstore.worktree.json_file import WorkFile
 from kbstore.worktree.project import Config, Project
@@ -143,6 +143,71 @@ def test_a_file_is_renamed_with_its_history(tmp_path: Path) -> None:
     assert not desk.file.exists()
     desk.ok("commit", "-m", "under the new name")
     assert json.loads((desk.folder / "new.json").read_bytes()) == desk.newest() == {"p": {"a": {"n": 7}}}
+
+
+def test_a_file_that_another_program_renamed_is_followed(tmp_path: Path) -> None:
+    """With what is uncommitted in it; no file is written."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    new = desk.folder / "new.json"
+    desk.file.rename(new)
+    text = '{"p": {"a": {"n": 7}, "b": {"n": 2}}}'
+    new.write_text(text)
+    assert "if it was renamed: kbstore mv kb.json NEW" in desk.ok("status").out
+    desk.ok("mv", "kb.json", "new.json")
+    assert (new.read_text(), desk.file.exists()) == (text, False)
+    assert "uncommitted: 1 modified" in desk.ok("status").out
+    desk.ok("commit", "-m", "under the new name")
+    assert desk.newest() == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ['{"other": {"x": {"n": 1}}}', "{", ""])
+def test_another_file_is_not_taken_for_the_renamed_one(tmp_path: Path, text: str) -> None:
+    """It stays as it is, and so does the project; the hint writes the missing file."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.file.unlink()
+    other = desk.folder / "other.json"
+    other.write_text(text)
+    told = desk.run("mv", "kb.json", "other.json")
+    assert told.code == 3
+    assert (other.read_text(), desk.file.exists()) == (text, False)
+    told = desk.run("mv", "kb.json", "none.json")
+    assert (told.code, "checkout -o" in told.err) == (3, False)
+    assert told.err.endswith("hint: write the newest version into it: kbstore checkout HEAD\n")
+    desk.ok("checkout", "HEAD")
+    assert json.loads(desk.file.read_bytes()) == FIRST
+
+
+def test_a_file_with_a_history_of_its_own_is_not_taken_for_the_renamed_one(tmp_path: Path) -> None:
+    """Else `--file two.json` would mean two histories."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    (desk.folder / "two.json").write_text(json.dumps(FIRST))
+    versioner = KnowledgeBaseVersioner(desk.folder / "two.json")
+    versioner.create_version("two")
+    versioner.close()
+    desk.file.unlink()
+    told = desk.run("mv", "kb.json", "two.json")
+    assert (told.code, "two.json has a history of its own" in told.err) == (3, True)
+
+
+def test_a_renamed_checkout_keeps_its_own_base(tmp_path: Path) -> None:
+    """The old name is gone, and the new one was checked out of v1: it is v1, with nothing uncommitted."""
+    desk = Desk(tmp_path / "a")
+    desk.write(FIRST)
+    desk.ok("init", "kb.json")
+    desk.write({"p": {"a": {"n": 7}, "b": {"n": 2}}})
+    desk.ok("commit", "-m", "2")
+    desk.ok("checkout", "v1", "-o", "one.json")
+    desk.file.unlink()
+    desk.ok("mv", "kb.json", "one.json")
+    told = desk.ok("status").out.splitlines()
+    assert told[0].startswith("one.json: at v1_")
+    assert told[-1] == "nothing changed"
 
 
 def test_a_broken_file_does_not_block_a_pull(tmp_path: Path) -> None:
