@@ -195,3 +195,14 @@ def test_a_file_that_its_first_page_marks_read_only_is_damaged(kb: Shell) -> Non
     kb.ok("restore-backup", "NEW.db")
     kb.ok("commit", "-m", "four", "--allow-empty")
     assert kb.versions() == 4
+
+
+@pytest.mark.parametrize("versions", [(1, 1), (2, 1), (0, 0)])
+def test_the_first_commit_after_another_journal_mode_lands(kb: Shell, versions: tuple[int, int]) -> None:
+    """A tool or a damaged byte may have set the mode; no log was deleted, so nobody is told so."""
+    store = kb.folder / ".kbstore" / "kb.db"
+    data = bytearray(store.read_bytes())
+    data[18:20] = versions
+    store.write_bytes(data)
+    kb.ok("commit", "-m", "four", "--allow-empty")
+    assert kb.versions() == 4

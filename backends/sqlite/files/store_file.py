@@ -392,7 +392,10 @@ def connect(path: Path, real: Path) -> tuple[sqlite3.Connection, Admitted]:
                     hint="keep the store on a local disk, or on an S3 bucket (see docs/s3.md)",
                 )
             if found.log.identity is None:  # the file was in another journal mode, without a log
+                connection.execute("BEGIN")
+                connection.execute("PRAGMA user_version").fetchone()  # SQLite makes the log at the first read
                 found = found._replace(log=look_at_log(real))
+                connection.execute("COMMIT")
             if found.log.identity is not None and found.log.identity[0] != found.identity[0]:
                 raise StoreUnavailable(
                     f"{path} is on another device than its folder (mounted alone into a container?), so other programs "
