@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,7 +35,7 @@ from kbstore.history.event import decode_event, event_id
 from kbstore.history.index.authors import Who
 from kbstore.history.reader import Reader, refolding
 from kbstore.history.refs import RefEvent, Refs, decode_ref, no_branch
-from kbstore.history.revision import check_name
+from kbstore.history.revision import check_name, parse_revision
 from kbstore.history.settings import check_setting
 from kbstore.history.snapshot_writer import Snapshotter
 from kbstore.history.snapshots import COMPLETE, read_note, usable, worth_keeping
@@ -285,7 +286,13 @@ class Store(Reader):
             start = self._start(given, base, rebase)
             proposals = self._proposals(given, start)
             try:
-                entries = self._writer.commit(proposals, base=start, rebase=rebase, write_id=token)
+                entries = self._writer.commit(
+                    proposals,
+                    base=start,
+                    rebase=rebase,
+                    write_id=token,
+                    refuse_twin=lambda numbers: self._refuse_another(write_id, numbers, given, base, start),
+                )
             except PatchError as fault:
                 self._name_refused(proposals, fault)
                 raise
@@ -343,10 +350,13 @@ class Store(Reader):
             except (KBStoreError, TypeError, ValueError) as fault:
                 member.fault = fault
                 continue
-            member.sought, member.write_id = True, OwnId(member.write_id)  # in case the group is tried again
+            if not member.sought:  # in case the group is tried again
+                member.sought, member.write_id = True, OwnId(member.write_id)
             ready.append(member)
         if ready:
-            self._writer.commit_group(ready)
+            self._writer.commit_group(
+                ready, lambda member, numbers: self._refuse_another(member.write_id, numbers, member.given, None)
+            )
         for member in ready:
             if isinstance(member.fault, PatchError):
                 self._name_refused(member.proposals, member.fault)
@@ -383,15 +393,27 @@ class Store(Reader):
         return [self._version(e) for e in self._writer.landed(numbers, wanted)]
 
     def _refuse_another(
-        self, write_id: str, numbers: tuple[int, int], given: Sequence[Change], base: "str | int | Version | None"
+        self,
+        write_id: str | None,
+        numbers: tuple[int, int],
+        given: Sequence[Change],
+        base: "str | int | Version | None",
+        start: Base | None = None,
     ) -> None:
         """Refuse changes if the write id landed with other changes: made again, they must lead to the same content.
+
+        Args:
+            write_id: The id.
+            numbers: The records of the write that landed.
+            given: The changes.
+            base: The base as the caller named it.
+            start: The base that the changes were made for, if known.
 
         Raises:
             KBStoreError: The id belongs to another change; the message names the version of that change.
         """
-        if isinstance(write_id, OwnId):
-            return
+        if isinstance(write_id, OwnId) or not may_have_landed(write_id):
+            return  # nobody else has this id
         entries = self._writer.landed(numbers, numbers[1] - numbers[0] + 1)
         before, made = entries[0].event.seq - 1, entries[-1]
         last = given[-1].document if given[-1].has_document else None
@@ -405,8 +427,9 @@ class Store(Reader):
             if newest.seq > before and tree.address.hex() == self._line.entry(newest.seq).event.state:
                 return  # the base has the change already, so nothing changes
         try:
-            for start in self._possible_bases(given, base, before):
-                if self._writer.leads_to(self._proposals(given, start), start, before, made.event.state):
+            exact = [start] if start is not None and start.seq <= before else []
+            for at in chain(exact, self._possible_bases(given, base, before)):
+                if self._writer.leads_to(self._proposals(given, at), at, before, made.event.state):
                     return
         except CorruptStore:
             return  # the write has landed, and damaged versions cannot be compared
@@ -685,10 +708,8 @@ class Store(Reader):
         """
         with self._lock:
             if may_have_landed(write_id) and (landed := self._find_write(write_id)) is not None:
-                made = self._landed(landed, 1)[0]
-                if not (isinstance(write_id, OwnId) or restores(self, made, revision)):
-                    refuse_reuse(made, write_id)
-                return self._shown(made)
+                self._refuse_another_restore(write_id, landed, revision)
+                return self._shown(self._landed(landed, 1)[0])
             self._begin()
             line, entry = self._resolve(revision)
             if entry is None:
@@ -706,8 +727,24 @@ class Store(Reader):
             rules = self._rules(line, entry)
             proposal.order, proposal.keep_order = order_of_restore(rules, self._nodes), True
             token = write_id if write_id is not None else self._clock.token()
-            entries = self._writer.commit([proposal], base=Base(seen, ""), rebase=False, write_id=token)
+            entries = self._writer.commit(
+                [proposal],
+                base=Base(seen, ""),
+                rebase=False,
+                write_id=token,
+                refuse_twin=lambda numbers: self._refuse_another_restore(write_id, numbers, revision),
+            )
             return self._shown(self._committed(entries)[0])
+
+    def _refuse_another_restore(
+        self, write_id: str | None, numbers: tuple[int, int], revision: "str | int | Version"
+    ) -> None:
+        """Refuse a restore if the write id landed with another change, as `_refuse_another` does for commits."""
+        if isinstance(write_id, OwnId) or not may_have_landed(write_id):
+            return
+        made = self._landed(numbers, 1)[0]
+        if not restores(self, made, revision):
+            refuse_reuse(made, write_id)
 
     def tag(
         self,
@@ -744,7 +781,9 @@ class Store(Reader):
             there = self._refs.read().tags.get(name)
             if there is None or there.target != entry.id:
                 change = self._ref("tag", name, entry, author, branch=self._refs.read().named(line.log))
-                self._refs.append(change, write_id or self._clock.token(), must_be_new=not force)
+                if (landed := self._append_ref(change, write_id, must_be_new=not force, at=revision)) is not None:
+                    named, target = self._resolver.named_by(landed)
+                    return self._version(target, named)
             return self._version(entry, line)
 
     def untag(self, name: str, *, author: str = "", write_id: str | None = None) -> None:
@@ -760,7 +799,7 @@ class Store(Reader):
             if name not in self._refs.read().tags:
                 raise RevisionError(f"there is no tag {name!r}", hint="list them with: kbstore tag")
             change = self._ref("tag", name, None, author)
-            self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
+            self._append_ref(change, write_id, must_be_new=False)
 
     def create_branch(
         self, name: str, revision: "str | int | Version" = "HEAD", *, author: str = "", write_id: str | None = None
@@ -782,7 +821,7 @@ class Store(Reader):
                 raise RevisionError("a branch starts at a version, and this store has none yet")
             log = "b" + self._clock.token()[1:]
             change = self._ref("branch", name, entry, author, branch=self._refs.read().named(line.log), log=log)
-            self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+            self._append_ref(change, write_id, must_be_new=True, at=revision)
 
     def delete_branch(self, name: str, *, force: bool = False, author: str = "", write_id: str | None = None) -> None:
         """Remove a branch. The versions stay, and can be read by id; tags on the versions stay as well.
@@ -814,7 +853,7 @@ class Store(Reader):
                     hint="--force removes the branch; what it holds can still be read by the ids of its versions",
                 )
             change = self._ref("branch", name, None, author)
-            self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
+            self._append_ref(change, write_id, must_be_new=False)
 
     def rename_branch(self, old: str, new: str, *, author: str = "", write_id: str | None = None) -> None:
         """Give a branch another name, for every writer and every clone.
@@ -839,7 +878,7 @@ class Store(Reader):
             change = replace(
                 self._ref("branch", new, None, author), old=old, target=start.target, version=start.version
             )
-            self._refs.append(change, write_id or self._clock.token(), must_be_new=True)
+            self._append_ref(change, write_id, must_be_new=True)
             self._refs.read()
             if start.log == self._line.log:
                 self.branch = new
@@ -884,8 +923,26 @@ class Store(Reader):
                 return
             if self.settings().get(name) != new:
                 change = replace(self._ref("setting", name, None, author), value=new)
-                self._refs.append(change, write_id or self._clock.token(), must_be_new=False)
+                self._append_ref(change, write_id, must_be_new=False)
                 self._refs.read()
+
+    def _append_ref(
+        self,
+        change: RefEvent,
+        write_id: str | None,
+        *,
+        must_be_new: bool,
+        at: "str | int | Version | None" = None,
+    ) -> RefEvent | None:
+        """Append a change of a name; return None, or the change that landed meanwhile with the same write id.
+
+        Raises:
+            KBStoreError: The id landed with a different change.
+        """
+        token = write_id or self._clock.token()
+        if self._refs.append(change, token, must_be_new=must_be_new, may_be_there=write_id is not None):
+            return None
+        return self._landed_ref(change.kind, change.name, write_id, at=at, old=change.old, value=change.value)
 
     def _landed_ref(
         self,
@@ -917,22 +974,31 @@ class Store(Reader):
         if landed is None:
             return None
         same = (landed.kind, landed.name, landed.old, landed.value) == (kind, name, old, value)
-        if not same or (old is None and (landed.target is None) != (at is None)) or self._was_there(at, landed):
+        if not same or (old is None and (landed.target is None) != (at is None)) or self._is_another(at, landed):
             raise KBStoreError(
                 f"the write id {write_id!r} belongs to another change: the {landed.kind} {landed.name!r}",
                 hint="use a new write id for each change",
             )
         return landed
 
-    def _was_there(self, revision: "str | int | Version | None", landed: RefEvent) -> bool:
-        """Return whether a revision names another version than `landed`; newer ones, such as a head, do not count."""
+    def _is_another(self, revision: "str | int | Version | None", landed: RefEvent) -> bool:
+        """Return whether a revision names another version than `landed`.
+
+        A revision that moves, such as a head or a tag, may have moved to a newer version since.
+        """
         if revision is None:
             return False
         try:
             _, entry = self._resolve(revision)
         except RevisionError:  # perhaps the name of a removed branch
             return False
-        return entry is None or (entry.id != landed.target and entry.event.seq <= landed.version)
+        if entry is None or entry.id == landed.target:
+            return entry is None
+        if isinstance(revision, str):
+            parsed = parse_revision(revision)
+            if parsed.seq is None and parsed.id_prefix is None:
+                return entry.event.seq <= landed.version
+        return True
 
     def _shown(self, version: Version) -> Version:
         """Return the version unchanged, marked as seen by this thread."""
@@ -1033,11 +1099,11 @@ class Store(Reader):
         snapshots = [one for one in sorted(self._backend.snapshots(log)) if not self._deceives(log, newest, one)]
         kept = set(worth_keeping(snapshots))
         end = 0
-        for snapshot, _, chain in usable(snapshots):
+        for snapshot, _, needed in usable(snapshots):
             if snapshot.number not in kept:
                 wanted = range(end + 1, snapshot.number + 1)
                 if len(readable_bodies(self._backend, log, wanted)) < len(wanted):
-                    kept.update(s.number for s in chain)
+                    kept.update(s.number for s in needed)
             end = snapshot.number
         return sorted(kept)
 

@@ -5,7 +5,7 @@ stays a separate commit, with its own event, write id and conflict.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from kbstore.commit.writer import Head, Proposal, Writer
 from kbstore.errors import ConflictError, PatchError
 from kbstore.history.branch import Entry
 from kbstore.kit.clock import LONGEST_S, attempts, monotonic
-from kbstore.kit.errors import BackendError, OutcomeUnknown, SlotTaken, StoreUnavailable
+from kbstore.kit.errors import BackendError, KBStoreError, OutcomeUnknown, SlotTaken, StoreUnavailable
 from kbstore.kit.forks import tell_of_forks
 
 _TRIES = 1000
@@ -109,10 +109,15 @@ class Queue:
 class GroupWriter(Writer):
     """A writer that can also append several commits as a slot."""
 
-    def commit_group(self, members: Sequence[Member]) -> None:
+    def commit_group(self, members: Sequence[Member], refuse_twin: Callable[[Member, tuple[int, int]], None]) -> None:
         """Append commits without a named base as a single slot; each commit ends with entries or with a fault.
 
         The commits build on the newest version and on each other in the given order, as if each was committed alone.
+
+        Args:
+            members: The commits.
+            refuse_twin: Called with a commit whose write id landed meanwhile, and the records of that write; raises
+                `KBStoreError` if that write is another change.
         """
         searched = self.known_head().slot
         chunks: dict[int, list[Chunk]] = {id(m): self._prepare(m.proposals) for m in members}
@@ -121,6 +126,9 @@ class GroupWriter(Writer):
         current = False  # whether the head was looked for in this call
         for _ in attempts(_TRIES):
             head = self.known_head()
+            if head.slot > searched:
+                self._leave_out_landed(waiting, searched, refuse_twin)
+                searched = head.slot
             root, parent = self.state(head).root, head.entry
             order = self._orders.draft(head.seq, order_chunks)
             fresh: list[tuple[Member, list[Record]]] = []
@@ -152,11 +160,6 @@ class GroupWriter(Writer):
                 )
             except SlotTaken:
                 self.head(fresh=False)
-                for member in list(waiting):
-                    landed = self._backend.find_write(self._line.log, member.write_id, after=searched)
-                    if landed is not None:
-                        member.entries = [*self.landed(landed, len(member.proposals))]
-                        waiting.remove(member)
                 continue
             except OutcomeUnknown as fault:
                 for member, _ in fresh:
@@ -171,6 +174,22 @@ class GroupWriter(Writer):
                 "other writers committed first at every try; nothing was written",
                 hint="commit again",
             )
+
+    def _leave_out_landed(
+        self, waiting: list[Member], after: int, refuse_twin: Callable[[Member, tuple[int, int]], None]
+    ) -> None:
+        """Finish the commits whose write ids landed behind slot `after`, by another call or by a repeated request."""
+        for member in list(waiting):
+            landed = self._backend.find_write(self._line.log, member.write_id, after=after)
+            if landed is None:
+                continue
+            waiting.remove(member)
+            try:
+                refuse_twin(member, landed)
+            except KBStoreError as fault:
+                member.fault = fault
+            else:
+                member.entries = [*self.landed(landed, len(member.proposals))]
 
 
 def fail_all(members: Sequence[Member], fault: BaseException, leader: Member) -> None:

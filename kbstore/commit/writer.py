@@ -177,6 +177,7 @@ class Writer:
         base: Base | None,
         rebase: bool,
         write_id: str,
+        refuse_twin: Callable[[tuple[int, int]], None],
         extra_parent: str | None = None,
     ) -> list[Entry | None]:
         """Append these changes as a slot.
@@ -186,6 +187,8 @@ class Writer:
             base: The version that the author looked at; None for the newest version at landing.
             rebase: Carry the changes over to a newer head if nothing collides; if False, a newer head is a conflict.
             write_id: Identifies this write.
+            refuse_twin: Called with the records of a write with this id that landed meanwhile; raises `KBStoreError` if
+                that write is another change.
             extra_parent: Id of a second parent of the last event, for a merge.
 
         Returns:
@@ -209,6 +212,12 @@ class Writer:
             head = self.known_head()
             if base is not None and head.seq < base.seq:
                 head = self.head()
+            if head.slot > searched:
+                # This very write may be in there: a request repeated on the way, or a twin with the same id.
+                if (landed := self._backend.find_write(self._line.log, write_id, after=searched)) is not None:
+                    refuse_twin(landed)
+                    return [*self.landed(landed, len(proposals))]
+                searched = head.slot
             if base is not None and checked < head.seq:
                 if not rebase:
                     raise ConflictError(
@@ -245,9 +254,6 @@ class Writer:
                 self._backend.append(self._line.log, head.slot + 1, records, write_id=write_id, chunks=needed)
             except SlotTaken:
                 self.head(fresh=False)
-                # The winner may be this very write: a request that was repeated on the way, or a twin with the same id.
-                if (landed := self._backend.find_write(self._line.log, write_id, after=searched)) is not None:
-                    return [*self.landed(landed, len(proposals))]
                 continue
             newest = fresh[-1][0]
             done = sum(len(p.operations) for _, p in fresh)

@@ -238,8 +238,18 @@ class Refs:
         """Return the tags, branches and settings of the last read; read now if there was no read before."""
         return self._state if self._looked else self.read()
 
-    def append(self, change: RefEvent, write_id: str, *, must_be_new: bool) -> RefEvent:
+    def append(self, change: RefEvent, write_id: str, *, must_be_new: bool, may_be_there: bool = True) -> bool:
         """Append a change; `append` fills in the place in the chain.
+
+        Args:
+            change: The change.
+            write_id: Identifies this write.
+            must_be_new: Refuse a name that is taken.
+            may_be_there: Whether a write with this id may have landed already.
+
+        Returns:
+            False if a write with this id is there already, by a repeated request or by another call; nothing is
+            appended then.
 
         Raises:
             RevisionError: `must_be_new` is set and the name is taken, perhaps since a moment ago; or the branch to
@@ -248,6 +258,8 @@ class Refs:
         """
         for _ in attempts(_TRIES):
             state = self.read()
+            if may_be_there and self._backend.find_write(REFS_LOG, write_id, after=0) is not None:
+                return False
             if must_be_new and (change.name in state.tags or change.name in state.branches):
                 movable = change.kind == "tag" and change.name in state.tags
                 raise RevisionError(
@@ -260,21 +272,14 @@ class Refs:
             try:
                 self._backend.append(REFS_LOG, state.slot + 1, [Record(event.encode())], write_id=write_id)
             except SlotTaken:
-                # The winner may be this very write: see `kbstore.commit.writer`.
-                if (landed := self.landed(write_id, after=state.slot)) is not None:
-                    return landed
+                may_be_there = True  # the winner may be this very write: see `kbstore.commit.writer`
                 continue
-            return event
+            return True
         raise SlotTaken("others changed tags or branches first at every try; nothing was written", hint="try again")
 
-    def landed(self, write_id: str, *, after: int | None = None) -> RefEvent | None:
-        """Return the change that was written with an id; None if there is no such change.
-
-        Args:
-            write_id: The id.
-            after: Look only behind this slot, as far as the backend knows the log; without `after`, look anywhere.
-        """
-        numbers = self._backend.find_write(REFS_LOG, write_id, after=after)
+    def landed(self, write_id: str) -> RefEvent | None:
+        """Return the change that was written with an id; None if there is no such change."""
+        numbers = self._backend.find_write(REFS_LOG, write_id)
         if numbers is None:
             return None
         (record,) = self._backend.read(REFS_LOG, *numbers)

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,6 +60,36 @@ class Interrupted:
             raise OutcomeUnknown("the answer was lost", write_id=write_id)
         if word == "late":
             raise SlotTaken(f"slot {slot} exists")
+
+
+class Beside:
+    """A backend beside which another write lands, right behind the first search for a write id.
+
+    Args:
+        inner: The backend that everything is passed on to.
+        other: Makes the other write.
+        shares_slots: Whether the backend says that a slot takes several commits.
+    """
+
+    def __init__(self, inner: Backend, other: Callable[[], object], *, shares_slots: bool = False) -> None:
+        self._inner = inner
+        self._other: Callable[[], object] | None = other
+        self.shares_slots = shares_slots
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def append(self, *args: Any, writes: object = (), **options: Any) -> None:
+        """Append; in a slot that may be shared, there is one commit here."""
+        self._inner.append(*args, **options)
+
+    def find_write(self, log: str, write_id: str, *, after: int | None = None) -> tuple[int, int] | None:
+        """Search, and then let the other write land, once."""
+        found = self._inner.find_write(log, write_id, after=after)
+        if self._other is not None:
+            other, self._other = self._other, None
+            other()
+        return found
 
 
 def articles(count: int, size: int = 1) -> dict[str, Any]:

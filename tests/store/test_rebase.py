@@ -1,6 +1,7 @@
 """Base and rebase: a change is carried over to what others wrote, or refused by pointer, and lands once."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from kbstore import (
 from kbstore.backends import create_backend
 from kbstore.jsondoc.canonical import MISSING
 from tests.doubles.faults import FaultyBackend, Rates
-from tests.store.support import Interrupted, Ticks, articles, exact, replacing
+from tests.store.support import Beside, Interrupted, Ticks, articles, exact, replacing
 
 SAME = [{"op": "test", "path": "/s", "value": "s"}]
 
@@ -443,6 +444,32 @@ def test_a_write_that_finds_itself_in_its_slot_is_done(known: bool) -> None:
     assert v.seq == 2
     assert Store(backend).head().seq == 2
     assert kb.commit({"n": 5}).seq == 3
+
+
+TWINS: dict[str, Any] = {
+    "document": lambda kb, n: kb.commit({"n": n, "s": "s"}, write_id="w"),
+    "patch": lambda kb, n: kb.commit(patch=replacing("/n", n), write_id="w"),
+    "patch with a base": lambda kb, n: kb.commit(patch=replacing("/n", n), base="v3", write_id="w"),
+    "restore": lambda kb, n: kb.restore(f"v{n}", write_id="w"),
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("form", TWINS)
+@pytest.mark.parametrize("place", ["memory", "sqlite", "shared slots"])
+def test_a_twin_with_another_change_is_refused(place: str, form: str, n: int, tmp_path: Path) -> None:
+    """Of two calls at the same moment with one id, the second is told; the same change is the first one's version."""
+    inner = create_backend(str(tmp_path / "kb.db") if place == "sqlite" else "memory:")
+    for value in (1, 2, 3):
+        Store(inner).commit({"n": value, "s": "s"})
+    beside = Beside(inner, lambda: TWINS[form](Store(inner), 1), shares_slots=place == "shared slots")
+    if n == 1:
+        assert TWINS[form](Store(beside), n).seq == 4
+    else:  # to the newest version, n=3 changes nothing
+        with pytest.raises(KBStoreError, match="'w' landed already as"):
+            TWINS[form](Store(beside), n)
+    assert (Store(inner).head().seq, Store(inner).checkout()["n"]) == (4, 1)
+    assert Store(inner).commit({"n": 9, "s": "s"}).seq == 5
 
 
 @pytest.mark.parametrize("write_id", ["x" * 65, "", "\ud800"])

@@ -1,13 +1,15 @@
 """Tags and branches: names that are given, moved and taken away in a chain of their own."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kbstore import KBStoreError, RevisionError, Store
 from kbstore.history.branch import REFS_LOG
 from kbstore.history.refs import decode_ref
-from tests.store.support import Ticks, articles, replacing
+from tests.store.support import Beside, Ticks, articles, replacing
 
 
 def test_a_tag_names_a_version(location: str) -> None:
@@ -229,6 +231,8 @@ def test_a_write_id_of_another_change_of_names_is_refused(location: str) -> None
         for change in (
             lambda: kb.tag("here", "v1", force=True, write_id="t"),
             lambda: kb.tag("here", "v0", force=True, write_id="t"),
+            lambda: kb.tag("here", "v3", force=True, write_id="t"),
+            lambda: kb.tag("here", kb.head(), force=True, write_id="t"),
             lambda: kb.untag("here", write_id="t"),
             lambda: kb.create_branch("one", "v1", write_id="b"),
             lambda: kb.delete_branch("one", force=True, write_id="b"),
@@ -238,3 +242,47 @@ def test_a_write_id_of_another_change_of_names_is_refused(location: str) -> None
             with pytest.raises(KBStoreError, match="belongs to another change"):
                 change()
         assert kb.backend.tail(REFS_LOG).number == before
+
+
+NAMES: dict[str, tuple[Callable[[Store], Any], Callable[[Store], Any]]] = {
+    "tag": (lambda kb: kb.tag("t", "v1", write_id="w"), lambda kb: kb.tag("t", "v2", force=True, write_id="w")),
+    "untag": (lambda kb: kb.untag("old", write_id="w"), lambda kb: kb.tag("u", write_id="w")),
+    "branch": (
+        lambda kb: kb.create_branch("b", "v1", write_id="w"),
+        lambda kb: kb.create_branch("b", "v2", write_id="w"),
+    ),
+    "rename": (
+        lambda kb: kb.rename_branch("one", "new", write_id="w"),
+        lambda kb: kb.rename_branch("two", "new", write_id="w"),
+    ),
+    "setting": (
+        lambda kb: kb.set("identity:/l", ["a"], write_id="w"),
+        lambda kb: kb.set("identity:/l", ["b"], write_id="w"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_twin_with_another_change_of_names_is_refused(location: str, kind: str) -> None:
+    """Of two calls at the same moment with one id, the second is told, and writes nothing."""
+    first, second = NAMES[kind]
+    with Store.create(location, {"n": 1}, author="ann") as kb:
+        kb.commit({"n": 2})
+        kb.tag("old")
+        kb.create_branch("one")
+        kb.create_branch("two")
+        before = kb.backend.tail(REFS_LOG).number
+        twin = Store(Beside(kb.backend, lambda: first(Store(kb.backend))))
+        with pytest.raises(KBStoreError, match="belongs to another change"):
+            second(twin)
+        assert kb.backend.tail(REFS_LOG).number == before + 1
+
+
+@pytest.mark.parametrize("kind", ["tag", "branch"])
+def test_a_twin_with_the_same_change_of_names_is_the_landed_one(location: str, kind: str) -> None:
+    """Of two calls at the same moment with one id and one change, both are told that it landed."""
+    first, _ = NAMES[kind]
+    with Store.create(location, {"n": 1}, author="ann") as kb:
+        kb.commit({"n": 2})
+        assert first(Store(Beside(kb.backend, lambda: first(Store(kb.backend))))) in (None, kb.version("v1"))
+        assert kb.backend.tail(REFS_LOG).number == 1
