@@ -5,6 +5,9 @@ The reactions: fix the files (`MigrationFileError`, `SplitError`, `OrderError`, 
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+from kbstore.kit.errors import made_again
 
 
 class MigrationError(Exception):
@@ -17,6 +20,9 @@ class MigrationError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return made_again, (type(self), self.args), self.__dict__
 
 
 class MigrationFileError(MigrationError):

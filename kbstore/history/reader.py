@@ -570,7 +570,9 @@ class Reader:
 
     def _resolve(self, revision: "str | int | Version") -> tuple[Line, Entry | None]:
         if isinstance(revision, Version):
-            return revision.line, revision.entry
+            if revision.line is not None:
+                return revision.line, revision.entry
+            revision = revision.id or "v0"
         if isinstance(revision, int):
             revision = f"v{revision}"
         return self._resolver.resolve(revision)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from kbstore.history.branch import Entry, Line
 from kbstore.history.event import Event
@@ -11,6 +11,9 @@ from kbstore.history.event import Event
 
 class Version:
     """A version of a knowledge base. Immutable; versions with the same id are equal.
+
+    A pickle takes the patch along, read from the store if necessary, but not the store: any handle of the same store
+    accepts the unpickled version and finds the version by id.
 
     Attributes:
         seq: 1, 2, ... along the branch; 0 is the empty beginning.
@@ -29,7 +32,7 @@ class Version:
         notes: tuple[str, ...] = (),
     ) -> None:
         self._entry = entry
-        self._line = line
+        self._line: Line | None = line
         self._read_patch = read_patch
         self.created = created
         self.notes = notes
@@ -41,8 +44,8 @@ class Version:
         return self._entry
 
     @property
-    def line(self) -> Line:
-        """The line of versions with this version."""
+    def line(self) -> Line | None:
+        """The line of versions with this version; None after a pickle."""
         return self._line
 
     @property
@@ -110,7 +113,9 @@ class Version:
     @cached_property
     def patch(self) -> list[dict[str, Any]]:
         """The change from the (first) parent as RFC 6902; read from the store at the first use."""
-        return self._read_patch(self._line, self.seq) if self._entry is not None else []
+        if self._entry is None or self._line is None:  # without a line the pickle has brought the patch
+            return []
+        return self._read_patch(self._line, self.seq)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for ``kbstore log --json``."""
@@ -133,6 +138,15 @@ class Version:
         if event.meta:
             fields["meta"] = event.meta
         return fields
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "patch": self.patch, "_line": None, "_read_patch": None}
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self.id == other.id

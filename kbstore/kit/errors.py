@@ -5,6 +5,16 @@ There is a class for each different reaction of a caller, not for each cause: re
 (`CorruptStore`), upgrade (`UnsupportedFormat`), free space or wait (`StoreUnavailable`).
 """
 
+from typing import Any
+
+
+def made_again(kind: type[Exception], arguments: tuple[Any, ...]) -> Exception:
+    """Make an error for a pickle or a copy; the attributes follow.
+
+    By default, Python calls the class with the message alone, and classes that take more arguments fail.
+    """
+    return kind.__new__(kind, *arguments)
+
 
 class KBStoreError(Exception):
     """The base class of every error raised by kbstore and its backends.
@@ -16,6 +26,9 @@ class KBStoreError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return made_again, (type(self), self.args), self.__dict__
 
 
 class BackendError(KBStoreError):
