@@ -120,7 +120,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def _moment(self, text: str) -> datetime:
         try:
             return parse_time(text)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise DamagedVersion(self.seq, f"its time is {text!r}") from None
 
 

@@ -369,7 +369,7 @@ def check_ref(event: RefEvent, header: bytes, before: RefState) -> None:
         raise CorruptStore("it is not in canonical form")
     try:
         timed = format_time(parse_time(event.time)) == event.time
-    except (ValueError, OverflowError):
+    except ValueError:
         timed = False
     if not timed:
         raise CorruptStore(f"its time {event.time[:40]!r} is not in the form of kbstore")

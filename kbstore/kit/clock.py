@@ -45,12 +45,16 @@ def check_moment(moment: object, name: str) -> None:
         name: The name of the argument.
 
     Raises:
-        KBStoreError: The value is not a datetime, or has no time zone.
+        KBStoreError: The value is not a datetime, has no time zone, or is not a year from 1 to 9999 in UTC.
     """
     if not isinstance(moment, datetime):
         raise KBStoreError(f"{name} is a {type(moment).__name__}, not a datetime", hint=_AWARE)
     if moment.utcoffset() is None:
         raise KBStoreError(f"{name} has no time zone", hint=_AWARE)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise KBStoreError(f"{name} is not a year from 1 to 9999 in UTC", hint=_AWARE) from None
 
 
 def monotonic() -> float:
@@ -83,7 +87,8 @@ def pause(attempt: int) -> None:
 
 def format_time(moment: datetime) -> str:
     """Return a time as RFC 3339 in UTC with microseconds: the form in events."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime would write the year 900 with three digits on some systems.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:
@@ -93,4 +98,7 @@ def parse_time(text: str) -> datetime:
         ValueError: The text is not a moment.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is not a year from 1 to 9999 in UTC") from None

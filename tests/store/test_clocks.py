@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kbstore import Change, Store
+from kbstore import Change, KBStoreError, RevisionError, Store
 from kbstore.backends import create_backend
 from kbstore.sync.jsonl import import_lines
 from tests.store.support import START, Ticks, replacing
@@ -140,3 +140,30 @@ def test_a_clock_is_compared_with_that_of_the_server(clock: Hand, seconds: int, 
     backend.moment = None
     clock.moment += timedelta(days=31)
     assert "31 days after" in kb.commit({"n": 2}).notes[0]
+
+
+@pytest.mark.parametrize("year", [1, 900, 999, 1000])
+def test_a_year_has_four_digits(year: int) -> None:
+    """A document may be as old as writing is; its version is whole, and is found by its time."""
+    kb = Store(create_backend("memory:"))
+    moment = datetime(year, 2, 3, tzinfo=UTC)
+    kb.commit({"n": 0}, authored=moment)
+    import_lines(kb, [f'{{"document": {{"n": 1}}, "time": "{year:04}-02-03T00:00:00Z"}}'.encode()])
+    assert [version.event.time for version in kb.log()] == [f"{year:04}-02-03T00:00:00.000000Z"] * 2
+    assert [version.time for version in kb.log(since=moment)] == [moment] * 2
+    assert kb.verify().ok
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_outside_of_the_years_in_utc_is_refused(text: str) -> None:
+    """As the time of a document, as a revision and from Python; nothing is written."""
+    kb = Store(create_backend("memory:"))
+    with pytest.raises(KBStoreError, match="line 1: time: it is not a time"):
+        import_lines(kb, [f'{{"document": {{}}, "time": "{text}"}}'.encode()], accept_future=True)
+    with pytest.raises(RevisionError, match="is not a date"):
+        kb.version(f"@{text}")
+    with pytest.raises(KBStoreError, match="authored is not a year from 1 to 9999 in UTC"):
+        kb.commit({}, authored=datetime.fromisoformat(text))
+    with pytest.raises(KBStoreError, match="since is not a year from 1 to 9999 in UTC"):
+        list(kb.log(since=datetime.fromisoformat(text)))
+    assert kb.head().seq == 0
