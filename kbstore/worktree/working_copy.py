@@ -10,7 +10,7 @@ the same write id then goes on with the file.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -278,14 +278,14 @@ class WorkingCopy:
                 outcome.
         """
         digest = sha256(b"patch " + patch).hexdigest()
-        if not self._pending(digest):
-            check_patch(self.store, write_id, patch, *([base] if base is not None else []))
         if self.elsewhere:
             self._note_elsewhere("apply")
             return self.store.commit(
                 patch=patch, message=message, author=author, tags=tags, base=base, rebase=rebase, write_id=write_id
             )
-        if (made := self._landed_before(digest, write_id)) is not None:
+        bases = [base] if base is not None else []
+        check = partial(check_patch, self.store, write_id, patch, *bases)
+        if (made := self._landed_before(digest, write_id, check)) is not None:
             return made
         status = self.status()
         self.refuse_uncommitted(status, force_helps=False)
@@ -328,11 +328,11 @@ class WorkingCopy:
             KBStoreError: As for `commit`.
             FileNotWritten: As for `commit`.
         """
-        check_restore(self.store, write_id, revision)
         if self.elsewhere:
             self._note_elsewhere("restore")
             return self.store.restore(revision, message=message, author=author, tags=tags, write_id=write_id)
-        if (made := self._landed_before("", write_id)) is not None:
+        check = partial(check_restore, self.store, write_id, revision)
+        if (made := self._landed_before("", write_id, check)) is not None:
             return made
         status = None
         self.store.version(revision)  # raises first if the version does not exist
@@ -438,12 +438,22 @@ class WorkingCopy:
             )
         return apply_patch(theirs, patch_of(merged.hunks, identities))
 
-    def _landed_before(self, digest: str, given: str | None) -> Version | None:
-        """Return the version from an earlier, equal call, and update the file; None if there was no such call."""
-        ident = self._pending(digest) or given
+    def _landed_before(self, digest: str, given: str | None, check: Callable[[], None]) -> Version | None:
+        """Return the version from an earlier, equal call, and update the file; None if there was no such call.
+
+        Args:
+            digest: The digest of the content to write; empty for a restore.
+            given: The write id from the caller.
+            check: Raises `KBStoreError` if the write with the given id is another change. Called after the search: the
+                write may land between an earlier check and the search.
+        """
+        pending = self._pending(digest)
+        ident = pending or given
         version = self.store.landed(ident) if ident is not None and may_have_landed(ident) else None
         if version is None:
             return None
+        if not pending:
+            check()
         with landed(version):
             try:
                 status = self.status()

@@ -1,12 +1,12 @@
 """A file, its base and its store: only what was changed is committed, and nothing uncommitted is lost."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from kbstore.errors import ConflictError
+from kbstore.errors import ConflictError, KBStoreError
 from kbstore.kit.errors import OutcomeUnknown
 from kbstore.store import Store
 from kbstore.worktree.json_file import EmptyFile, WorkFile, WorkFileError
@@ -486,3 +486,45 @@ def test_a_place_is_brought_in_by_the_identity_that_a_setting_names(tmp_path: Pa
         assert copy.notes == []
         assert file.read() == {"places": [new, {**halls[0], "v": 7}, halls[1], {**halls[2], "v": 8}]}
         assert copy.commit(message="rest").patch == [{"op": "replace", "path": "/places/3/v", "value": 8}]
+
+
+TWINS: dict[str, tuple[Callable[[WorkingCopy], object], Callable[[Store], object]]] = {
+    "apply": (
+        lambda copy: copy.apply(b'[{"op": "replace", "path": "/title", "value": "mine"}]', message="m", write_id="w"),
+        lambda store: store.commit({"title": "theirs"}, write_id="w"),
+    ),
+    "restore": (
+        lambda copy: copy.restore("v1", write_id="w"),
+        lambda store: store.restore("v2", write_id="w"),
+    ),
+    "commit": (
+        lambda copy: copy.commit(message="m", write_id="w"),
+        lambda store: store.commit({"title": "theirs"}, write_id="w"),
+    ),
+}
+
+
+@pytest.mark.parametrize("call", TWINS)
+def test_a_twin_with_another_change_is_refused(copy: WorkingCopy, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """A write with the same id that lands right behind the first search is not taken for this change."""
+    mine, theirs = TWINS[call]
+    for votes in (1, 2):
+        change(copy, "p1", 100 + votes)
+        copy.commit(message="more")
+    if call == "commit":
+        change(copy, "p1", 104)
+    seen = copy.file.path.read_bytes()
+    landed, searches = copy.store.landed, []
+
+    def first_nothing(write_id: str) -> object:
+        found = landed(write_id)
+        searches.append(found)
+        if len(searches) == 1:
+            with Store.open(copy.store.location) as store:
+                theirs(store)
+        return found
+
+    monkeypatch.setattr(copy.store, "landed", first_nothing)
+    with pytest.raises(KBStoreError, match="'w' landed already as v4"):
+        mine(copy)
+    assert (searches[0], copy.store.head().seq, copy.file.path.read_bytes()) == (None, 4, seen)
