@@ -3,16 +3,18 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kbstore.health.errors import StateError
-from kbstore.health.run.engine import Engine
 from kbstore.health.run.process import Early
-from kbstore.health.settings import Settings
-from kbstore.health.state import State
 from kbstore.kit.hosts import INSECURE
+
+if TYPE_CHECKING:  # a help page needs no engine
+    from kbstore.health.run.engine import Engine
+    from kbstore.health.settings import Settings
+    from kbstore.health.state import State
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _KEY = "kbstore.health.cli.session"
@@ -34,7 +36,7 @@ class Session:
         self.store: str | None = None
         self.database: str | None = None
 
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """Load the configuration.
 
         Raises:
@@ -55,8 +57,10 @@ class Session:
         early, self.early = self.early, None
         return early
 
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """Return an engine over the configuration; the caller must close the engine."""
+        from kbstore.health.run.engine import Engine
+
         return Engine(self.settings())
 
 
@@ -72,7 +76,7 @@ def session_of(ctx: click.Context) -> Session:
     return found
 
 
-def state_of(engine: Engine) -> State:
+def state_of(engine: "Engine") -> "State":
     """Return the engine's history.
 
     Raises:

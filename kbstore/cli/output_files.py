@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from kbstore.backends.sqlite.schema import APPLICATION_ID
 from kbstore.cli.session import Session, same_place
 from kbstore.errors import KBStoreError
 from kbstore.store import Store
@@ -125,6 +124,7 @@ def _is_of_store(session: Session, store: Store, path: Path) -> bool:
 
 def _is_a_store(path: Path) -> bool:
     """Return True if a file is a store of any format; only SQLite opens the file, since it may be in use."""
+    from kbstore.backends.sqlite.schema import APPLICATION_ID
     from kbstore.sync.sqlite_export import application_of
 
     found = application_of(path)

@@ -299,6 +299,17 @@ def test_a_short_command_loads_little(kb: Shell, command: list[str]) -> None:
     assert HEAVY & set(done.stderr.decode().split()) == set()
 
 
+def test_the_help_page_loads_no_backend_and_no_engine(tmp_path: Path) -> None:
+    """The page needs one line of each command, also of the commands that entry points add."""
+    code = "import sys; from kbstore.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    loaded = set(done.stderr.decode().split())
+    assert "kbstore.health.cli.main" in loaded
+    assert not {"kbstore.backends.sqlite", "kbstore.health.run.engine", "kbstore.health.settings"} & loaded
+
+
 def test_the_console_script_is_installed() -> None:
     """`kbstore` on the command line is this program."""
     from importlib.metadata import entry_points
