@@ -151,6 +151,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], type[BackendError], str]] = {
     "empty": (lambda p: os.truncate(p, 0), CorruptStore, "is empty"),
     "ten bytes": (lambda p: os.truncate(p, 10), CorruptStore, "cut off after 10 bytes"),
     "sixty bytes": (lambda p: os.truncate(p, 60), CorruptStore, "cut off after 60 bytes"),
+    "two bytes more": (lambda p: os.truncate(p, p.stat().st_size + 2), CorruptStore, "bytes are not whole pages of"),
     "half": (cut(0.5), CorruptStore, "damaged"),
     "most": (cut(0.95), CorruptStore, "damaged"),
     "json": (lambda p: p.write_text('{"problems": {}}'), CorruptStore, "not an SQLite file any more"),

@@ -303,9 +303,10 @@ def identify(connection: sqlite3.Connection, path: Path, real: Path) -> tuple[os
     # While a log is being written back, the header may be ahead of the rest of the file. If the log was empty when the
     # transaction began, nobody writes to the file until the transaction ends.
     if not log.size_bytes and (found.st_size < page_bytes * pages or found.st_size % page_bytes):
-        raise CorruptStore(
-            f"{path} is damaged: cut off after {found.st_size} of {page_bytes * pages} bytes", hint=RESTORE_HINT
-        )
+        what = f"cut off after {found.st_size} of {page_bytes * pages} bytes"
+        if found.st_size > page_bytes * pages:
+            what = f"its {found.st_size} bytes are not whole pages of {page_bytes}"
+        raise CorruptStore(f"{path} is damaged: {what}", hint=RESTORE_HINT)
     return found, log
 
 
