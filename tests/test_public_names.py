@@ -59,18 +59,22 @@ def test_errors_can_be_carried_to_another_process(
 
 
 def test_a_version_can_be_carried_to_another_process(tmp_path: Path) -> None:
-    """The copy is equal, has the patch without a store, and is a revision for any handle of the same store."""
+    """The copy is equal, and a revision for any handle of the same store, also if the first handle is closed."""
     with Store.create(tmp_path / "kb.db") as store:
         store.commit({"a": 1}, message="one")
         made = store.commit({"a": 2}, message="two", author="Ada")
-        pickled = pickle.dumps([*store.log(), store.version("v0"), made])
+        versions = [*store.log(), store.version("v0")]
+        patch = versions[0].patch
     with Store.open(tmp_path / "kb.db") as other:
-        newest, first, beginning, carried = pickle.loads(pickled)
+        newest, first, beginning, carried = pickle.loads(pickle.dumps([*versions, made]))
         assert (newest, carried.as_dict(), hash(carried)) == (made, made.as_dict(), hash(made))
-        assert (carried.patch, beginning.patch) == ([{"op": "replace", "path": "/a", "value": 2}], [])
+        assert (newest.patch, beginning.patch) == (patch, [])
+        with pytest.raises(LookupError, match=r"store\.version\(version\)\.patch"):
+            _ = carried.patch
+        assert other.version(carried).patch == patch
         assert other.checkout(first) == {"a": 1}
-        assert other.diff(first, carried).patch == carried.patch
-        assert other.diff(beginning, first).patch == first.patch
+        assert other.diff(first, carried).patch == patch
+        assert other.diff(beginning, first).patch == [{"op": "add", "path": "", "value": {"a": 1}}]
 
 
 def test_copies_of_a_version_are_the_version() -> None:

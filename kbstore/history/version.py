@@ -12,8 +12,8 @@ from kbstore.history.event import Event
 class Version:
     """A version of a knowledge base. Immutable; versions with the same id are equal.
 
-    A pickle takes the patch along, read from the store if necessary, but not the store: any handle of the same store
-    accepts the unpickled version and finds the version by id.
+    A pickle takes the patch along if it was read, but not the store: any handle of the same store accepts the unpickled
+    version as a revision, and finds it by id.
 
     Attributes:
         seq: 1, 2, ... along the branch; 0 is the empty beginning.
@@ -112,9 +112,15 @@ class Version:
 
     @cached_property
     def patch(self) -> list[dict[str, Any]]:
-        """The change from the (first) parent as RFC 6902; read from the store at the first use."""
-        if self._entry is None or self._line is None:  # without a line the pickle has brought the patch
+        """The change from the (first) parent as RFC 6902; read from the store at the first use.
+
+        Raises:
+            LookupError: The version was unpickled, and the patch was not read before.
+        """
+        if self._entry is None:
             return []
+        if self._line is None:
+            raise LookupError(f"{self.name} was unpickled without its patch; store.version(version).patch reads it")
         return self._read_patch(self._line, self.seq)
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,7 +146,8 @@ class Version:
         return fields
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "patch": self.patch, "_line": None, "_read_patch": None}
+        # Nothing is read here: a process that hands a version back has often closed the store.
+        return {**self.__dict__, "_line": None, "_read_patch": None}
 
     def __copy__(self) -> Self:
         return self
