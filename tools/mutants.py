@@ -45,7 +45,8 @@ MODULES = (
 """Where a mutant breaks a promise."""
 FOLDERS = {
     "backends/s3": "tests/s3", "backends/sqlite": "tests/backends", "kbstore": "tests/store",
-    "kbstore/tree": "tests/tree", "health": "tests/health", "migrator": "tests/migrator",
+    "kbstore/jsondoc": "tests/jsondoc", "kbstore/tree": "tests/tree", "kbstore/worktree": "tests/worktree",
+    "health": "tests/health", "migrator": "tests/migrator",
 }  # fmt: skip
 """The tests of a line that none of them ran in its own process."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,7 +168,8 @@ class Known:
         """The tests that a mutant meets, the shortest first, as many as take so long together."""
         found = self.ran.get(mutant.module, {}).get(mutant.line, [])
         if not found:
-            return [FOLDERS.get(str(Path(mutant.module).parent), "tests")]
+            folders = (FOLDERS.get(parent.as_posix()) for parent in Path(mutant.module).parents)
+            return [next(filter(None, folders), "tests")]
         chosen, total = [], 0.0
         for test in sorted(found, key=lambda test: self.seconds.get(test, 0.0)):
             total += self.seconds.get(test, 0.0)
