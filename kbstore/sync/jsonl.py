@@ -219,24 +219,24 @@ def _is_damaged(value: dict[str, Any]) -> bool:
 
 def _is_known(store: "Store", number: int, value: dict[str, Any], branch: str, started: "_Started") -> bool:
     """Return whether the store has the event of a line; only the header of the line is needed."""
-    header, event = _header_of(number, value)
-    return _has(store, branch, started, event.seq, event_id(header))
+    event = _event_of(number, value)
+    return event is not None and _has(store, branch, started, event.seq, event_id(encode(value["event"])))
 
 
 def _follows(store: "Store", number: int, value: dict[str, Any], branch: str, started: "_Started") -> bool:
     """Return whether the event of a line is whole, and the store has the event before it."""
     if None in (value.get("patch", 0), value.get("order", 0)):
         return False
-    _, event = _header_of(number, value)
-    return bool(event.parents) and _has(store, branch, started, event.seq - 1, event.parents[0])
+    event = _event_of(number, value)
+    return event is not None and bool(event.parents) and _has(store, branch, started, event.seq - 1, event.parents[0])
 
 
-def _header_of(number: int, value: dict[str, Any]) -> tuple[bytes, Event]:
-    header = encode(value["event"])
+def _event_of(number: int, value: dict[str, Any]) -> Event | None:
+    """Return the event of a line; None if the event cannot be read, and so is lost as well."""
     try:
-        return header, decode_event(header, f"line {number}")
-    except CorruptStore as fault:
-        raise ImportFailed(str(fault), line=number, hint=_EXPORT_AGAIN) from fault
+        return decode_event(encode(value["event"]), f"line {number}")
+    except CorruptStore:
+        return None
 
 
 def _has(store: "Store", branch: str, started: "_Started", seq: int, ident: str) -> bool:
